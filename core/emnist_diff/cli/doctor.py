@@ -1,0 +1,96 @@
+"""``emnist-diff doctor``."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+from typing import Any
+
+import typer
+
+from emnist_diff.cli.app import app
+from emnist_diff.errors import EmnistDiffError
+
+_REQUIRED = (
+    "torch",
+    "diffusers",
+    "attrs",
+    "cattrs",
+    "pluggy",
+    "typer",
+    "h5py",
+    "structlog",
+    "safetensors",
+    "numpy",
+    "pillow",
+)
+_OPTIONAL = {"accelerate": "train on several GPUs", "tensorboard": "training curves"}
+
+
+@app.command(short_help="Check the installation: libraries, device, plugins, shipped checkpoint")
+def doctor(as_json: bool = typer.Option(False, "--json", help="Print JSON.")) -> None:
+    """Check the installation: libraries, device, plugins, shipped checkpoint. Exit code 1 when something is wrong."""
+    from emnist_diff import __version__
+    from emnist_diff.plugins import installed, load_factory
+
+    problems: list[str] = []
+    libraries = {name: _version(name) for name in (*_REQUIRED, *_OPTIONAL)}
+    problems += [f"{name} is not installed" for name in _REQUIRED if libraries[name] is None]
+    registry = installed()
+    problems += [f"plugin {b.distribution} [{b.plugin}] is broken: {b.error}" for b in registry.broken]
+    for entry in registry.entries:
+        try:
+            load_factory(entry)
+            registry.resolve(type(entry.spec), entry.spec.name)
+        except EmnistDiffError as error:
+            problems.append(str(error))
+    device, checkpoint = "", ""
+    try:
+        import torch
+
+        from emnist_diff.assembly import choose_device, shipped_checkpoint
+        from emnist_diff.checkpoint import read_header
+
+        device = choose_device("auto")
+        if device == "cuda":
+            device += f" ({torch.cuda.get_device_name()})"
+        else:
+            device += f" ({torch.get_num_threads()} threads)"
+        path = shipped_checkpoint(registry)
+        header = read_header(path)
+        checkpoint = f"{path.name}: {header.family}, {len(header.classes)} classes"
+    except (ImportError, EmnistDiffError) as error:
+        problems.append(str(error))
+    data: dict[str, Any] = {
+        "emnist_diff": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "device": device,
+        "shipped_checkpoint": checkpoint,
+        "libraries": libraries,
+        "plugins": [f"{s.distribution} {s.version} [{s.name}]" for s in registry.sources],
+        "components": len(registry.entries),
+        "problems": problems,
+    }
+    if as_json:
+        typer.echo(json.dumps(data, indent=2))
+    else:
+        for key in ("emnist_diff", "python", "platform", "device", "shipped_checkpoint"):
+            typer.echo(f"{key.replace('_', ' '):<20}{data[key] or '-'}")
+        typer.echo(f"{'plugins':<20}{', '.join(data['plugins'])} — {data['components']} components")
+        for name, version in libraries.items():
+            use = f"  (optional: {_OPTIONAL[name]})" if name in _OPTIONAL else ""
+            typer.echo(f"  {name:<18}{version or 'not installed'}{use}")
+        for problem in problems:
+            typer.echo(f"problem: {problem}")
+        typer.echo("everything is fine" if not problems else f"{len(problems)} problem(s)")
+    if problems:
+        raise typer.Exit(1)
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,69 @@
+"""Components and JSON as people type them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from emnist_diff.errors import ConfigError
+
+
+def component(text: str, option: str) -> dict[str, Any]:
+    """``name`` or ``name:key=value,key=value`` as a table. Values are JSON where they can be, else text.
+
+    Raises `ConfigError` naming the option and the part that cannot be read.
+    """
+    head, equals, _ = text.partition("=")
+    name, colon, _ = head.rpartition(":")
+    if not equals:
+        return {"name": text}
+    if not colon:
+        raise ConfigError(f"{option} {text!r}: write it as name:key=value,key=value")
+    out: dict[str, Any] = {"name": name}
+    for part in _split(text[len(name) + 1 :]):
+        key, equals, value = part.partition("=")
+        key = key.strip()
+        if not equals or not key:
+            raise ConfigError(f"{option} {text!r}: {part!r} is not key=value")
+        if key in out:
+            raise ConfigError(f"{option} {text!r}: {key!r} is given twice")
+        out[key] = _value(value.strip())
+    return out
+
+
+def json_or_file(text: str, option: str) -> Any:
+    """The JSON in `text`, or in the file that ``@path`` names."""
+    source = text
+    if text.startswith("@"):
+        try:
+            source = Path(text[1:]).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{option}: cannot read {text[1:]!r}: {error}") from error
+    try:
+        return json.loads(source)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{option}: not valid JSON: {error}") from error
+
+
+def _split(text: str) -> list[str]:
+    """Split at commas that stand outside brackets and quotes."""
+    parts, depth, quoted, start = [], 0, False, 0
+    for i, char in enumerate(text):
+        if char == '"' and text[i - 1 : i] != "\\":
+            quoted = not quoted
+        elif not quoted and char in "[{(":
+            depth += 1
+        elif not quoted and char in "]})":
+            depth -= 1
+        elif char == "," and not quoted and depth == 0:
+            parts.append(text[start:i])
+            start = i + 1
+    return [*parts, text[start:]]
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

@@ -1,0 +1,150 @@
+"""``emnist-diff plugins``: what is installed, whose it is, and what is broken."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import typer
+
+from emnist_diff import plugins as registry_module
+from emnist_diff.cli.app import app
+from emnist_diff.errors import PluginError, unknown
+from emnist_diff.plugins import KINDS, Entry, installed
+
+_plugins = typer.Typer(
+    help="What is installed, whose it is, and what is broken.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(_plugins, name="plugins", short_help="List plugins, or show one component's settings")
+
+
+@_plugins.command("list")
+def list_(
+    kind: str | None = typer.Option(None, help=f"Only one kind: {', '.join(KINDS)}."),
+    as_json: bool = typer.Option(False, "--json", help="Print JSON."),
+    traceback: bool = typer.Option(False, "--traceback", help="Show the tracebacks of broken plugins."),
+    strict_plugins: bool = typer.Option(False, "--strict-plugins", help="Fail when any plugin is broken."),
+) -> None:
+    """List every component by kind, and every broken plugin with its reason. Imports none of their code."""
+    if kind is not None and kind not in KINDS:
+        raise unknown("kind", kind, KINDS)
+    found = installed()
+    kinds = [kind] if kind else list(KINDS)
+    entries = {k: found.of(KINDS[k]) for k in kinds}
+    if as_json:
+        data: dict[str, Any] = {
+            "components": [
+                {
+                    "kind": k,
+                    "name": e.spec.name,
+                    "distribution": e.distribution,
+                    "version": e.version,
+                    "api": e.spec.api,
+                    "factory": e.spec.factory,
+                    "summary": e.spec.summary,
+                }
+                for k in kinds
+                for e in entries[k]
+            ],
+            "broken": [
+                {"distribution": b.distribution, "plugin": b.plugin, "error": b.error, "traceback": b.traceback}
+                for b in found.broken
+            ],
+        }
+        typer.echo(json.dumps(data, indent=2))
+    else:
+        for k in kinds:
+            if not entries[k]:
+                continue
+            typer.echo(f"{k}s")
+            width = max(len(e.spec.name) for e in entries[k])
+            for e in entries[k]:
+                typer.echo(f"  {e.spec.name:<{width}}  {e.spec.summary}  [{e.distribution} {e.version}]")
+        for b in found.broken:
+            typer.echo(f"broken: {b.distribution} [{b.plugin}]: {b.error}")
+            if traceback:
+                typer.echo(b.traceback)
+    if strict_plugins:
+        registry_module.require_healthy(found)
+
+
+@_plugins.command("show")
+def show(
+    name: str = typer.Argument(help="A component's name, or dist:name."),
+    kind: str | None = typer.Option(None, help="Its kind, when several kinds have the name."),
+    as_json: bool = typer.Option(False, "--json", help="Print JSON."),
+) -> None:
+    """Show a component: what it does, its settings with types and defaults, an example."""
+    if kind is not None and kind not in KINDS:
+        raise unknown("kind", kind, KINDS)
+    found = installed()
+    hits: list[Entry] = []
+    failures: list[Exception] = []
+    for k in [kind] if kind else KINDS:
+        try:
+            hits.append(found.resolve(KINDS[k], name))
+        except PluginError:
+            raise
+        except Exception as error:  # another kind may have it
+            failures.append(error)
+    if not hits:
+        if kind:
+            raise failures[0]
+        raise unknown("component", name, {e.spec.name for e in found.entries}, "see emnist-diff plugins list")
+    described = [_described(e) for e in hits]
+    if as_json:
+        typer.echo(json.dumps(described, indent=2, default=str))
+        return
+    for number, item in enumerate(described):
+        if number:
+            typer.echo("")
+        typer.echo(f"{item['kind']} {item['name']}  [{item['distribution']} {item['version']}]")
+        typer.echo(f"  {item['summary']}")
+        if item["doc"]:
+            typer.echo("")
+            for line in item["doc"].splitlines():
+                typer.echo(f"  {line}".rstrip())
+        if item["settings"]:
+            typer.echo("\n  settings:")
+            for s in item["settings"]:
+                also = f"  (also: {', '.join(s['aliases'])})" if s["aliases"] else ""
+                typer.echo(f"    {s['name']}: {s['type']} = {s['default']}  — {s['help']}{also}")
+
+
+def _described(entry: Entry) -> dict[str, Any]:
+    import inspect
+
+    import attrs
+
+    factory = registry_module.load_factory(entry)
+    is_attrs = isinstance(factory, type) and attrs.has(factory)
+    return {
+        "kind": entry.spec.kind,
+        "name": entry.spec.name,
+        "distribution": entry.distribution,
+        "version": entry.version,
+        "summary": entry.spec.summary,
+        "factory": entry.spec.factory,
+        "doc": (inspect.getdoc(factory) or "") if isinstance(factory, type) else "",
+        "settings": [
+            {
+                "name": f.name,
+                "type": f.type if isinstance(f.type, str) else getattr(f.type, "__name__", str(f.type)),
+                "default": _default(f.default),
+                "help": f.metadata.get("help", ""),
+                "aliases": list(f.metadata.get("aliases", ())),
+            }
+            for f in (attrs.fields(factory) if is_attrs else ())
+            if f.init
+        ],
+    }
+
+
+def _default(value: Any) -> str:
+    import attrs
+
+    if value is attrs.NOTHING:
+        return "(required)"
+    if isinstance(value, attrs.Factory):  # type: ignore[arg-type]  # attrs types Factory as a function
+        return repr(value.factory()) if not value.takes_self else "(computed)"
+    return repr(value)

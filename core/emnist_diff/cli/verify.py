@@ -1,0 +1,33 @@
+"""``emnist-diff verify``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import typer
+
+from emnist_diff.cli.app import app
+
+
+@app.command(short_help="Check a trajectory file for everything a reader relies on")
+def verify(
+    file: Path = typer.Argument(help="A trajectory file."),
+    as_json: bool = typer.Option(False, "--json", help="Print JSON."),
+) -> None:
+    """Check a trajectory file: structure, shapes, commit markers, hashes, finite values, and the ledger.
+
+    Exit code 0 when nothing is wrong, 1 when something is, 5 when the file is no trajectory at all.
+    """
+    from emnist_diff.trajectory.verify import verify as check
+
+    problems = check(file)
+    if as_json:
+        typer.echo(json.dumps({"file": str(file), "problems": [{"where": p.where, "what": p.what} for p in problems]}))
+    elif problems:
+        for p in problems:
+            typer.echo(f"{p.where}: {p.what}")
+    else:
+        typer.echo(f"{file}: ok")
+    if problems:
+        raise typer.Exit(1)

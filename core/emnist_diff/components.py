@@ -1,0 +1,39 @@
+"""Components of a configuration made real: names resolved, settings structured, errors in one line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+from emnist_diff.config import Component
+from emnist_diff.errors import PluginError
+from emnist_diff.plugins import Registry
+from emnist_diff.records import Spec
+from emnist_diff.structuring import structure, unstructure
+
+
+@attrs.frozen(eq=False)
+class Made:
+    """A component ready to use: its canonical name, the object, and its full settings as plain data."""
+
+    name: str
+    object: Any
+    distribution: str
+    version: str
+    settings: dict[str, Any]
+
+
+def make(registry: Registry, kind: type[Spec], asked: Component) -> Made:
+    """The component that `asked` names, with its settings.
+
+    Raises `UnknownName`, `PluginError` or `ConfigError`, each naming the component.
+    """
+    entry = registry.resolve(kind, asked.name)
+    factory = registry.load(kind, asked.name)
+    if not attrs.has(factory):
+        raise PluginError(
+            f"{kind.kind} {entry.spec.name!r} of {entry.distribution} is broken: {entry.spec.factory} is no attrs class"
+        )
+    made = structure(dict(asked.settings), factory, f"{kind.kind} {entry.spec.name!r}")
+    return Made(entry.spec.name, made, entry.distribution, entry.version, dict(unstructure(made)))

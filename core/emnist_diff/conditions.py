@@ -1,0 +1,186 @@
+"""Conditions: what a denoiser is told beside x_t, and how requests for them become network rows.
+
+Forces and the base *declare* the conditions they read. The engine collects the set, asks which row each
+(condition, sample) pair stands for, drops repetitions and evaluates the rest once (`pack`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
+
+import attrs
+import torch
+from torch import Tensor
+
+from emnist_diff.errors import ConfigError, unknown
+
+
+@attrs.frozen
+class Cond:
+    """One condition, of one network.
+
+    kind: ``own`` (each sample's own class), ``null`` (no class) or ``class`` (the one named by `value`).
+    value: the class name where `kind` is ``class``.
+    denoiser: name of a second denoiser of the run, ``""`` for the main one.
+    variant: name of a variant that the denoiser declares, ``""`` for the plain network.
+    """
+
+    kind: Literal["own", "null", "class"]
+    value: str = ""
+    denoiser: str = ""
+    variant: str = ""
+
+    def __str__(self) -> str:
+        name = self.value if self.kind == "class" else self.kind
+        return name + (f"@{self.denoiser}" if self.denoiser else "") + (f"~{self.variant}" if self.variant else "")
+
+
+OWN = Cond("own")
+NULL = Cond("null")
+
+
+def named(value: str) -> Cond:
+    """The condition of the class called `value`; ``"own"`` and ``"null"`` mean those."""
+    if value == "own":
+        return OWN
+    if value == "null":
+        return NULL
+    return Cond("class", value)
+
+
+@attrs.frozen
+class ConditionSpace:
+    """The classes a denoiser knows.
+
+    classes: names in index order, 0 … C-1.
+    null_index: the row index that means "no class", or None where the denoiser was trained without.
+    merged: names that a class-merged dataset folds into another class, e.g. ``{"c": "C"}``.
+    """
+
+    classes: tuple[str, ...] = attrs.field(converter=tuple)
+    null_index: int | None = None
+    merged: Mapping[str, str] = attrs.field(factory=dict)
+
+    def resolve(self, name: str) -> str:
+        """The class that `name` stands for, itself or the one it was merged into.
+
+        Raises `UnknownName` with the nearest classes.
+        """
+        if name in self.classes:
+            return name
+        if name in self.merged:
+            return self.merged[name]
+        raise unknown("class", name, self.classes, "see emnist-diff checkpoint inspect")
+
+    def index(self, name: str) -> int:
+        """The row index of a class, by name."""
+        return self.classes.index(self.resolve(name))
+
+    def row(self, cond: Cond, label: int) -> int:
+        """The class index that `cond` means for a sample whose own class has index `label`."""
+        if cond.kind == "own":
+            return label
+        if cond.kind == "null":
+            if self.null_index is None:
+                raise ConfigError("this denoiser has no null class — use base 'cond' and no class forces")
+            return self.null_index
+        return self.index(cond.value)
+
+
+@attrs.frozen
+class RowConditions:
+    """The conditions of the rows of one call: `index` is (rows,) int64, class indices of one network variant."""
+
+    index: Tensor
+    variant: str = ""
+
+
+@attrs.frozen
+class Group:
+    """The rows that one network variant evaluates: sample positions and class indices, both (R,) int64."""
+
+    denoiser: str
+    variant: str
+    sample: Tensor
+    index: Tensor
+
+
+@attrs.frozen
+class Packing:
+    """Which rows to evaluate, and where each condition finds its own.
+
+    groups: one per (denoiser, variant), in order of first mention.
+    gather: for each condition, (group number, (B,) row numbers within that group).
+    """
+
+    groups: tuple[Group, ...]
+    gather: Mapping[Cond, tuple[int, Tensor]]
+
+    @property
+    def rows(self) -> int:
+        """How many network rows the packing evaluates, padding not counted."""
+        return sum(len(g.sample) for g in self.groups)
+
+
+def pack(conds: Iterable[Cond], labels: Sequence[int], spaces: Mapping[str, ConditionSpace]) -> Packing:
+    """Lay the wanted conditions of a batch out as network rows, no (class, sample) row twice.
+
+    conds: the conditions wanted, repetitions allowed.
+    labels: the samples' own class indices, B of them.
+    spaces: the classes of each denoiser, by name (``""`` is the main one).
+
+    Rows are sample-major within a group: a sample's rows stand together.
+    """
+    wanted = list(dict.fromkeys(conds))
+    networks = list(dict.fromkeys((c.denoiser, c.variant) for c in wanted))
+    groups: list[Group] = []
+    gather: dict[Cond, tuple[int, Tensor]] = {}
+    for number, (denoiser, variant) in enumerate(networks):
+        if denoiser not in spaces:
+            raise unknown("denoiser of a condition", denoiser, spaces)
+        space = spaces[denoiser]
+        mine = [c for c in wanted if (c.denoiser, c.variant) == (denoiser, variant)]
+        where: dict[tuple[int, int], int] = {}
+        positions: dict[Cond, list[int]] = {c: [] for c in mine}
+        for sample, label in enumerate(labels):
+            for cond in mine:
+                key = (sample, space.row(cond, label))
+                positions[cond].append(where.setdefault(key, len(where)))
+        rows = torch.tensor(list(where), dtype=torch.int64).reshape(-1, 2)
+        groups.append(Group(denoiser, variant, rows[:, 0].contiguous(), rows[:, 1].contiguous()))
+        for cond in mine:
+            gather[cond] = (number, torch.tensor(positions[cond], dtype=torch.int64))
+    return Packing(tuple(groups), gather)
+
+
+class Predictions(Mapping[Cond, Tensor]):
+    """The predictions of one step: ``predictions[cond]`` is (B, *shape). Asking for an undeclared one is an error."""
+
+    def __init__(self, packing: Packing, outputs: Sequence[Tensor]) -> None:
+        self._packing = packing
+        self._outputs = outputs
+        self._cache: dict[Cond, Tensor] = {}
+
+    def __getitem__(self, cond: Cond) -> Tensor:
+        if cond not in self._cache:
+            if cond not in self._packing.gather:
+                raise KeyError(
+                    f"condition {str(cond)!r} was read but not declared by conditions(); declared: "
+                    + (", ".join(sorted(map(str, self._packing.gather))) or "none")
+                )
+            group, rows = self._packing.gather[cond]
+            out = self._outputs[group]
+            self._cache[cond] = out.index_select(0, rows.to(out.device))
+        return self._cache[cond]
+
+    def __iter__(self):  # type: ignore[no-untyped-def]  # Iterator[Cond], as Mapping declares
+        return iter(self._packing.gather)
+
+    def __len__(self) -> int:
+        return len(self._packing.gather)
+
+    def direction(self, cond: Cond) -> Tensor:
+        """F(c) = e_c - e_null, the direction toward a condition; (B, *shape). Both must have been declared."""
+        null = attrs.evolve(cond, kind="null", value="")
+        return self[cond] - self[null]

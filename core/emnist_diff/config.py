@@ -1,0 +1,173 @@
+"""The configuration of a run: one attrs class, filled from command line, file, checkpoint and defaults alike."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import attrs
+from attrs import validators as v
+
+from emnist_diff.errors import ConfigError
+from emnist_diff.structuring import structure, unstructure
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+def _setting(default: Any, help: str, validator: Any = None, **more: Any) -> Any:
+    return attrs.field(default=default, validator=validator, metadata={"help": help, **more})
+
+
+@attrs.frozen
+class Component:
+    """A plugin component asked for: its name, its weight (forces only), and its settings.
+
+    In files a component is a table (``{name = "attract_class", target = "B"}``) or just its name.
+    """
+
+    name: str
+    weight: float = 1.0
+    settings: Mapping[str, Any] = attrs.field(factory=dict)
+
+
+@attrs.frozen(kw_only=True)
+class RunConfig:
+    """What a run does. Every field is a key of the configuration file and, with dashes, a command-line option."""
+
+    checkpoint: str | None = _setting(
+        None, "checkpoint file, or a directory whose newest epoch is taken; the shipped one when left out"
+    )
+    epoch: int | None = _setting(None, "which epoch of a checkpoint directory", v.optional(v.ge(0)))
+    denoiser: Component | None = _setting(
+        None, "a denoiser that needs no weights, e.g. gaussian-mixture, instead of a checkpoint"
+    )
+    character: str = _setting("A", "the class to generate", v.min_len(1))
+    total_videos: int = _setting(10, "how many samples", v.ge(1))
+    seed: int = _setting(1000, "seed of the run, 0 … 2**63-1", v.and_(v.ge(0), v.lt(2**63)), aliases=("base_seed",))
+    steps: int = _setting(50, "denoising steps", v.ge(1), aliases=("num_inference_steps",))
+    scheduler: Component = attrs.field(
+        factory=lambda: Component("ddim"), metadata={"help": "what moves the state: ddim, ddpm, …"}
+    )
+    base: Literal["cfg", "cond", "uncond"] = _setting("cfg", "what forces are added to: cfg, cond or uncond")
+    guidance_scale: float = _setting(
+        3.0, "scale of classifier-free guidance: 0 ignores the class, 1 is the plain conditional model"
+    )
+    forces: tuple[Component, ...] = _setting((), "forces, in order", aliases=("force_stack",))
+    drifts: tuple[Component, ...] = _setting((), "drifts, in order")
+    sinks: tuple[Component, ...] | None = _setting(None, "sinks; None for the default ones (hdf5 and grid)")
+    output: str = _setting("output", "directory that receives one folder a character", aliases=("output_dir",))
+    batch_size: int = _setting(16, "samples walked together; changes no result", v.ge(1))
+    micro_batch: int | None = _setting(
+        None, "rows of one network call; chosen from the plan when left out", v.optional(v.ge(1))
+    )
+    device: str = _setting("auto", "auto, cpu, cuda, cuda:1, …")
+    threads: int | None = _setting(None, "CPU threads; torch's choice when left out", v.optional(v.ge(1)))
+
+
+_COMPONENT_FIELDS = ("denoiser", "scheduler")
+_COMPONENT_LISTS = ("forces", "drifts", "sinks")
+_ALIASES = {"force_stack": "forces", "base_seed": "seed", "num_inference_steps": "steps", "output_dir": "output"}
+UNRELATED_TO_SAMPLES = ("output", "batch_size", "device", "threads", "sinks", "checkpoint", "epoch", "micro_batch")
+"""Settings that do not decide what the samples are; what does of the checkpoint is its hash, and the resolved
+micro-batch is recorded beside them."""
+
+
+def component(data: object, what: str) -> dict[str, Any]:
+    """The plain form of a `Component` from a name, a table in the short form, or one in the long form.
+
+    The short form puts the settings beside the name; a ``cfg`` table, as document-style force stacks have, is laid
+    over them. `weight` is a number multiplied onto the component.
+    """
+    if isinstance(data, str):
+        return {"name": data}
+    if isinstance(data, Component):
+        return dict(unstructure(data))
+    if not isinstance(data, Mapping):
+        raise ConfigError(f"{what}: expected a name or a table with a name, got {data!r}")
+    rest = dict(data)
+    if not isinstance(rest.get("name"), str):
+        raise ConfigError(f"{what}: a component needs a name, got {data!r}")
+    out: dict[str, Any] = {"name": rest.pop("name")}
+    if "weight" in rest:
+        out["weight"] = rest.pop("weight")
+    settings: dict[str, Any] = {}
+    for nested in ("settings", "cfg"):
+        inner = rest.pop(nested, {})
+        if not isinstance(inner, Mapping):
+            raise ConfigError(f"{what} {out['name']!r}: {nested} must be a table, got {inner!r}")
+        settings.update(inner)
+    settings.update(rest)
+    out["settings"] = settings
+    return out
+
+
+def normalised(layer: Mapping[str, Any]) -> dict[str, Any]:
+    """One layer of configuration with canonical keys and components in their long form."""
+    out: dict[str, Any] = {}
+    for key, value in layer.items():
+        key = _ALIASES.get(key.replace("-", "_"), key.replace("-", "_"))
+        if key in _COMPONENT_FIELDS and value is not None:
+            value = component(value, key)
+        elif key in _COMPONENT_LISTS and value is not None:
+            if isinstance(value, str) or not isinstance(value, list | tuple):
+                raise ConfigError(f"{key}: expected a list, got {value!r}")
+            value = [component(item, f"{key}[{i}]") for i, item in enumerate(value)]
+        out[key] = value
+    return out
+
+
+def resolve(*layers: Mapping[str, Any]) -> RunConfig:
+    """The configuration from layers of plain data, weakest first; a later layer replaces a key as a whole.
+
+    Raises `ConfigError` for unknown keys, wrong types and impossible values.
+    """
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        merged.update(normalised(layer))
+    return structure(merged, RunConfig, "the run configuration")
+
+
+def to_dict(config: RunConfig) -> dict[str, Any]:
+    """JSON-ready data that `resolve` turns back into an equal configuration."""
+    return dict(unstructure(config))
+
+
+def fingerprint(data: Mapping[str, Any]) -> str:
+    """SHA-256 of the canonical JSON of `data`."""
+    return hashlib.sha256(canonical_json(data).encode()).hexdigest()
+
+
+def canonical_json(data: Mapping[str, Any]) -> str:
+    """JSON with sorted keys and no spare spaces; refuses NaN."""
+    return json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """The table in a ``.toml`` or ``.json`` configuration file.
+
+    Raises `ConfigError` naming the file for anything else, and line and column for a syntax error.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigError(f"cannot read configuration {str(path)!r}: {reason}") from error
+    try:
+        if path.suffix == ".json":
+            data = json.loads(text)
+        elif path.suffix == ".toml":
+            data = tomllib.loads(text)
+        else:
+            raise ConfigError(f"configuration {str(path)!r} must end in .toml or .json")
+    except (ValueError, RecursionError) as error:  # both decoders' errors are ValueErrors
+        raise ConfigError(f"configuration {str(path)!r} is not valid {path.suffix[1:].upper()}: {error}") from error
+    if not isinstance(data, dict):
+        raise ConfigError(f"configuration {str(path)!r} must hold a table of settings, got {type(data).__name__}")
+    return data

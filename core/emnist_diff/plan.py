@@ -1,0 +1,101 @@
+"""What a run will do, known before it starts: conditions per step, network rows, micro-batches, bytes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import attrs
+
+from emnist_diff.base import Base
+from emnist_diff.conditions import Cond, ConditionSpace, pack
+from emnist_diff.protocols import Drift, Force, StepInfo, Timeline
+
+ROWS_PER_CALL = 32
+"""Rows of one network call at most, unless a configuration says otherwise: on a CPU, several middling calls are
+faster than one huge one, and beyond this many rows nothing is gained."""
+
+NOMINAL_BATCH = 16
+"""Samples for which the rows of a call are chosen: not those of the configured batch, which must change no result."""
+
+
+@attrs.frozen
+class Term:
+    """One force of a run: its name, the force, and its weight at a step."""
+
+    name: str
+    force: Force
+    weight: Callable[[StepInfo], float]
+
+
+@attrs.frozen
+class StateMap:
+    """One drift of a run: its name and the drift."""
+
+    name: str
+    drift: Drift
+
+
+def wanted(base: Base, terms: Iterable[Term], at: StepInfo) -> tuple[Cond, ...]:
+    """The conditions that this step reads, without repetition. A force of weight zero reads none."""
+    conds = list(base.conditions())
+    for term in terms:
+        if term.weight(at) != 0:
+            conds.extend(term.force.conditions(at))
+    return tuple(dict.fromkeys(conds))
+
+
+@attrs.frozen
+class Plan:
+    """The work ahead.
+
+    timeline: the steps.  conditions: of each step.  batches: positions of the samples walked together.
+    micro_batch: rows of every network call, constant in the run.  rows: network rows in all, padding not counted.
+    calls: network calls in all.
+    """
+
+    timeline: Timeline
+    conditions: tuple[tuple[Cond, ...], ...]
+    batches: tuple[tuple[int, ...], ...]
+    micro_batch: int
+    rows: int
+    calls: int
+
+
+def make_plan(
+    timeline: Timeline,
+    base: Base,
+    terms: Sequence[Term],
+    labels: Sequence[int],
+    spaces: Mapping[str, ConditionSpace],
+    batch_size: int,
+    micro_batch: int | None = None,
+) -> Plan:
+    """Plan a run over samples with these own class indices.
+
+    batch_size: samples walked together, at least 1.  micro_batch: rows of a network call; None chooses it so that
+    `NOMINAL_BATCH` samples split into equal calls of at most `ROWS_PER_CALL` rows.
+    """
+    conditions = tuple(wanted(base, terms, timeline.at(i)) for i in range(len(timeline)))
+    positions = range(len(labels))
+    batches = tuple(tuple(positions[i : i + batch_size]) for i in range(0, len(labels), batch_size))
+    times = {conds: conditions.count(conds) for conds in dict.fromkeys(conditions)}
+
+    def group_sizes(conds: tuple[Cond, ...], samples: Sequence[int]) -> list[int]:
+        return [len(group.sample) for group in pack(conds, samples, spaces).groups]
+
+    sizes = [
+        (count, group_sizes(conds, [labels[p] for p in batch])) for batch in batches for conds, count in times.items()
+    ]
+    if micro_batch is None:
+        nominal = labels[:NOMINAL_BATCH]
+        largest = max(size for conds in times for size in group_sizes(conds, nominal))
+        micro_batch = math.ceil(largest / math.ceil(largest / ROWS_PER_CALL))
+    return Plan(
+        timeline,
+        conditions,
+        batches,
+        micro_batch,
+        rows=sum(count * sum(groups) for count, groups in sizes),
+        calls=sum(count * sum(math.ceil(size / micro_batch) for size in groups) for count, groups in sizes),
+    )

@@ -1,0 +1,210 @@
+"""Discovery: which components exist, whose they are, and which plugins are broken.
+
+A plugin that fails to import, or whose hook raises, becomes a `Broken` value and stops nothing else. What a run
+*asks for* must exist: `Registry.resolve` and `Registry.load` raise, with the reason.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import traceback
+from collections.abc import Iterable
+from functools import lru_cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, TypeVar
+
+import attrs
+import pluggy
+
+from emnist_diff import hookspecs
+from emnist_diff.errors import PluginError, nearest, unknown
+from emnist_diff.records import API, Spec
+
+CORE_DISTRIBUTION = "emnist-diff"
+ENVIRONMENT = "EMNIST_DIFF_PLUGINS"
+_S = TypeVar("_S", bound=Spec)
+
+
+@attrs.frozen
+class Entry:
+    """A component as found: its record, and the distribution that brought it."""
+
+    spec: Spec
+    distribution: str
+    version: str
+
+    @property
+    def qualified(self) -> str:
+        """``dist:name``, which always resolves to this one."""
+        return f"{self.distribution}:{self.spec.name}"
+
+
+@attrs.frozen
+class Broken:
+    """A plugin, or one hook of it, that could not be used."""
+
+    distribution: str
+    plugin: str
+    error: str
+    traceback: str = ""
+
+
+@attrs.frozen
+class Source:
+    """A plugin module that was looked at, broken or not."""
+
+    name: str
+    distribution: str
+    version: str
+    module: str
+
+
+@attrs.frozen
+class Registry:
+    """Everything discovery found."""
+
+    entries: tuple[Entry, ...]
+    broken: tuple[Broken, ...]
+    sources: tuple[Source, ...] = ()
+
+    def of(self, kind: type[_S]) -> list[Entry]:
+        """The components of one kind, by name."""
+        return sorted(
+            (e for e in self.entries if isinstance(e.spec, kind)), key=lambda e: (e.spec.name, e.distribution)
+        )
+
+    def resolve(self, kind: type[_S], name: str) -> Entry:
+        """The component called `name`: its name, an alias, either with the kind's prefix (``force_…``), or
+        ``dist:name``.
+
+        Raises `UnknownName` with the nearest names, or `PluginError` when two distributions claim the name or the
+        record asks for a newer core.
+        """
+        known = self.of(kind)
+        distribution, _, short = name.rpartition(":")
+        plain = short.removeprefix(f"{kind.kind}_")
+        hits: list[Entry] = []
+        for wanted in dict.fromkeys((short, plain)):
+            hits = [e for e in known if wanted == e.spec.name] or [e for e in known if wanted in e.spec.aliases]
+            hits = [e for e in hits if not distribution or e.distribution == distribution]
+            if hits:
+                break
+        if not hits:
+            raise self._unknown(kind, name, plain, known)
+        if len(hits) > 1:
+            raise PluginError(
+                f"{kind.kind} {name!r} is offered by {' and '.join(e.distribution for e in hits)} — "
+                f"say {' or '.join(repr(e.qualified) for e in hits)}"
+            )
+        entry = hits[0]
+        if entry.spec.api > API:
+            raise PluginError(
+                f"{kind.kind} {name!r} of {entry.distribution} {entry.version} needs plugin api {entry.spec.api}, "
+                f"this emnist-diff speaks {API} — upgrade emnist-diff"
+            )
+        return entry
+
+    def _unknown(self, kind: type[Spec], name: str, plain: str, known: Iterable[Entry]) -> Exception:
+        names = [e.spec.name for e in known]
+        hint = f"see emnist-diff plugins list --kind {kind.kind}"
+        if self.broken and not nearest(plain, names):
+            hint = "these plugins are broken and may have offered it: " + ", ".join(
+                f"{b.distribution} ({b.error})" for b in self.broken
+            )
+        return unknown(kind.kind, plain if plain in name else name, names, hint)
+
+    def load(self, kind: type[_S], name: str) -> type[Any]:
+        """The class that a component's factory names, imported now.
+
+        Raises as `resolve` does, and `PluginError` when the factory cannot be imported.
+        """
+        entry = self.resolve(kind, name)
+        factory: type[Any] = load_factory(entry)
+        return factory
+
+
+def load_factory(entry: Entry) -> Any:
+    """Import what a record's `factory` names; a failure is a `PluginError` that names the distribution."""
+    module, _, attribute = entry.spec.factory.partition(":")
+    try:
+        found: Any = importlib.import_module(module)
+        for part in attribute.split("."):
+            found = getattr(found, part)
+    except Exception as error:  # a stranger's module may raise anything
+        raise PluginError(
+            f"{entry.spec.kind} {entry.spec.name!r} of {entry.distribution} {entry.version} is broken: "
+            f"{entry.spec.factory} cannot be loaded ({type(error).__name__}: {error})"
+        ) from error
+    return found
+
+
+def discover(points: Iterable[EntryPoint] | None = None, narrow: str | None = None) -> Registry:
+    """Look at every plugin.
+
+    points: entry points of the group ``emnist_diff``; None reads the installed ones.
+    narrow: comma-separated plugins or distributions to keep (built-ins always stay); ``""`` keeps none; None all.
+    """
+    manager = pluggy.PluginManager(hookspecs.GROUP)
+    manager.add_hookspecs(hookspecs)
+    keep = None if narrow is None else {n.strip() for n in narrow.split(",") if n.strip()}
+    entries: list[Entry] = []
+    broken: list[Broken] = []
+    sources: list[Source] = []
+    seen: set[tuple[str, str, str]] = set()
+    for point in sorted(entry_points(group=hookspecs.GROUP) if points is None else points, key=lambda p: p.name):
+        distribution, version = (point.dist.name, point.dist.version) if point.dist else ("(unknown)", "")
+        if (distribution, point.name, point.value) in seen:  # a path listed twice lists its plugins twice
+            continue
+        seen.add((distribution, point.name, point.value))
+        if distribution != CORE_DISTRIBUTION and keep is not None and not {point.name, distribution} & keep:
+            continue
+        sources.append(Source(point.name, distribution, version, point.value))
+        key = f"{distribution}:{point.name}"
+        try:
+            manager.register(point.load(), key)
+        except (Exception, SystemExit) as error:  # one bad plugin stops nothing
+            broken.append(_broken(distribution, point.name, error))
+            continue
+        for hook, record in hookspecs.HOOKS.items():
+            for implementation in getattr(manager.hook, hook).get_hookimpls():
+                if implementation.plugin_name != key:
+                    continue
+                try:
+                    found = [_checked(spec, record, hook) for spec in implementation.function()]
+                except (Exception, SystemExit) as error:
+                    broken.append(_broken(distribution, f"{point.name} ({hook})", error))
+                else:
+                    entries.extend(Entry(spec, distribution, version) for spec in found)
+    return Registry(tuple(entries), tuple(broken), tuple(sources))
+
+
+def _checked(spec: object, record: type[Spec], hook: str) -> Spec:
+    if not isinstance(spec, record):
+        raise TypeError(f"{hook} yielded {type(spec).__name__}, not records.{record.__name__}")
+    return spec
+
+
+def _broken(distribution: str, plugin: str, error: BaseException) -> Broken:
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    return Broken(distribution, plugin, text, "".join(traceback.format_exception(error)))
+
+
+@lru_cache(maxsize=1)
+def installed() -> Registry:
+    """The installed plugins, as narrowed by the environment variable ``EMNIST_DIFF_PLUGINS``; found once."""
+    return discover(narrow=os.environ.get(ENVIRONMENT))
+
+
+def require_healthy(registry: Registry) -> None:
+    """Raise `PluginError` when any plugin is broken (``--strict-plugins``)."""
+    if registry.broken:
+        raise PluginError(
+            "broken plugins: "
+            + "; ".join(f"{b.distribution} [{b.plugin}]: {b.error}" for b in registry.broken)
+            + " — see emnist-diff plugins list --traceback"
+        )
+
+
+KINDS: dict[str, type[Spec]] = {record.kind: record for record in hookspecs.HOOKS.values()}
+"""Record classes by the name of their kind."""

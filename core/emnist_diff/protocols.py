@@ -1,0 +1,315 @@
+"""The run-time contracts. Everything that takes part in a run satisfies one of these.
+
+B is the number of samples in a batch, `*shape` the shape of one state (pixels, a latent, tokens).
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+
+import attrs
+
+if TYPE_CHECKING:  # the contracts can be read without paying for torch
+    from pathlib import Path
+
+    import numpy as np
+    import numpy.typing as npt
+    from torch import Tensor
+
+    from emnist_diff.conditions import Cond, ConditionSpace, Predictions, RowConditions
+
+PredictionType = Literal["epsilon", "v_prediction", "sample"]
+
+
+@attrs.frozen
+class NoiseSchedule:
+    """The forward process x_t = sqrt(alpha_bar_t) x_0 + sqrt(1 - alpha_bar_t) eps that a network was trained on.
+
+    train_timesteps: number of discrete levels.
+    beta_schedule: ``linear``, ``scaled_linear`` or ``squaredcos_cap_v2``.
+    beta_start, beta_end: ends of the linear ones; the squared cosine ignores them.
+    clip_sample: half-width of the range that x0 is clipped to while sampling, or None. Images live in [-1, 1].
+    """
+
+    train_timesteps: int = attrs.field(default=1000, validator=attrs.validators.ge(1))
+    beta_schedule: str = attrs.field(
+        default="squaredcos_cap_v2",
+        validator=attrs.validators.in_(("linear", "scaled_linear", "squaredcos_cap_v2")),
+    )
+    beta_start: float = 0.0001
+    beta_end: float = 0.02
+    clip_sample: float | None = 1.0
+
+
+@attrs.frozen
+class StepInfo:
+    """What is known of a step before it happens.
+
+    index: 0 … steps-1, from noise to image.  timestep: the training timestep shown to the network.
+    alpha_bar, alpha_bar_next: signal power here and where the step ends (1 for the image).
+    """
+
+    index: int
+    steps: int
+    timestep: float
+    alpha_bar: float
+    alpha_bar_next: float
+
+    @property
+    def frac(self) -> float:
+        """Progress 0 → 1 from noise to image; 0 for a run of one step."""
+        return self.index / max(1, self.steps - 1)
+
+    @property
+    def sigma(self) -> float:
+        """Noise-to-signal ratio sqrt((1 - alpha_bar) / alpha_bar), as EDM counts it."""
+        return float(((1.0 - self.alpha_bar) / self.alpha_bar) ** 0.5)
+
+
+@attrs.frozen(eq=False)
+class Timeline:
+    """The steps of a run, noise first; each array has one float64 entry a step. Stored verbatim in the file."""
+
+    timestep: npt.NDArray[np.float64]
+    alpha_bar: npt.NDArray[np.float64]
+    alpha_bar_next: npt.NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.timestep)
+
+    def at(self, index: int) -> StepInfo:
+        """What is known of step `index`."""
+        return StepInfo(
+            index,
+            len(self),
+            float(self.timestep[index]),
+            float(self.alpha_bar[index]),
+            float(self.alpha_bar_next[index]),
+        )
+
+    @property
+    def sigma(self) -> npt.NDArray[np.float64]:
+        """Noise-to-signal ratio of each step."""
+        return ((1.0 - self.alpha_bar) / self.alpha_bar) ** 0.5
+
+
+NoiseSource = Callable[[str], "Tensor"]
+"""``noise("stream")`` is (B, *shape) standard normal, keyed by (seed, sample, step, stream)."""
+
+
+@attrs.define(eq=False)
+class Step:
+    """A step as it happens, for a batch.
+
+    at: what was known before.  x: the state x_t, (B, *shape).
+    score: the running sum base + forces so far, (B, *shape); a non-additive rule reads it and returns a difference.
+    labels: (B,) the samples' own class indices.  sample_ids: (B,) ids within the run.
+    noise: draws keyed noise; the only source of randomness a plugin may use.
+    """
+
+    at: StepInfo
+    x: Tensor
+    labels: Tensor
+    sample_ids: Sequence[int]
+    noise: NoiseSource
+    score: Tensor | None = None
+
+
+@attrs.frozen(eq=False)
+class Moved:
+    """Where a scheduler went: the next state and its estimate of the image, both (B, *shape)."""
+
+    x_prev: Tensor
+    x0: Tensor
+
+
+@runtime_checkable
+class Force(Protocol):
+    """A term of the prediction (score space)."""
+
+    def conditions(self, at: StepInfo) -> Iterable[Cond]:
+        """The conditions that `__call__` will read at this step. Pure; may be fewer, or none, outside a window."""
+
+    def __call__(self, predictions: Predictions, step: Step) -> Tensor:
+        """The contribution before its weight, (B, *shape); a new tensor."""
+
+
+@runtime_checkable
+class Drift(Protocol):
+    """A map of the state after a step (state space)."""
+
+    def __call__(self, x: Tensor, step: Step) -> Tensor:
+        """The new state, (B, *shape); `x` itself must not be changed."""
+
+
+@runtime_checkable
+class Scheduler(Protocol):
+    """What turns a prediction into the next state."""
+
+    def plan(self, steps: int) -> Timeline:
+        """The timeline of a run of `steps` steps. Raises `ConfigError` when that is impossible."""
+
+    def step(self, prediction: Tensor, x: Tensor, at: StepInfo, noise: NoiseSource) -> Moved:
+        """One step, all arguments (B, *shape); `noise` is called only when the rule is stochastic here."""
+
+
+@runtime_checkable
+class SchedulerFactory(Protocol):
+    """What a `SchedulerSpec` names: an attrs class of settings that becomes a scheduler for a forward process."""
+
+    def bind(self, schedule: NoiseSchedule, prediction: PredictionType) -> Scheduler:
+        """The scheduler for networks trained on `schedule` with this prediction type."""
+
+
+@runtime_checkable
+class Denoiser(Protocol):
+    """A network ready to be asked, with all that the engine must know of it."""
+
+    @property
+    def prediction(self) -> PredictionType:
+        """What `predict` returns."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one state."""
+
+    @property
+    def conditions(self) -> ConditionSpace:
+        """The classes it knows."""
+
+    @property
+    def schedule(self) -> NoiseSchedule:
+        """The forward process it was trained on."""
+
+    def predict(self, x: Tensor, t: Tensor, conds: RowConditions) -> Tensor:
+        """The prediction of each row: x (R, *shape), t (R,) float32 timesteps → (R, *shape).
+
+        Rows are independent: a row's value may depend on R but not on the other rows.
+        """
+
+    def decode(self, x: Tensor) -> Tensor:
+        """Images in [0, 1], (B, C, H, W), from states (B, *shape)."""
+
+
+@runtime_checkable
+class DenoiserFamily(Protocol):
+    """What a `DenoiserSpec` names: an attrs class of network settings that becomes a denoiser."""
+
+    def denoiser(self, weights: Mapping[str, Tensor] | None, header: Any, device: str) -> Denoiser:
+        """The denoiser, from a checkpoint's tensors and `checkpoint.CheckpointHeader` (None, None where none is needed)."""
+
+
+class Field(enum.Enum):
+    """What a sink can ask of a step; the values are the names in the trajectory file."""
+
+    X = "x"
+    X0 = "x0"
+    PREDICTION = "prediction"
+    BASE = "base"
+    FORCES = "forces"
+    DRIFT = "drifts"
+
+
+@attrs.frozen(eq=False)
+class RunHeader:
+    """What a sink is told before the first frame.
+
+    output: directory of the run.  config, environment: JSON-ready dictionaries.
+    timeline: the steps.  shape: of one state.  image_shape: (C, H, W) of a decoded sample.
+    sample_ids, labels, seeds: (N,) int64 / int64 / uint64, all samples of the run in order.
+    classes: class names in index order.  forces, drifts: names in order of use.
+    force_weights: (forces, steps) weights.
+    resume: continue what is there; overwrite: replace what is there; neither: what is there is an error.
+    """
+
+    output: Path
+    config: Mapping[str, Any]
+    environment: Mapping[str, Any]
+    timeline: Timeline
+    shape: tuple[int, ...]
+    image_shape: tuple[int, ...]
+    sample_ids: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.int64]
+    seeds: npt.NDArray[np.uint64]
+    classes: tuple[str, ...]
+    forces: tuple[str, ...]
+    drifts: tuple[str, ...]
+    force_weights: npt.NDArray[np.float64]
+    resume: bool = False
+    overwrite: bool = False
+
+
+@attrs.frozen(eq=False)
+class Frame:
+    """One step of one batch, holding only the fields that some sink wanted (others are None or empty).
+
+    at: the step.  positions: where the batch's samples stand in the header's arrays.
+    x: the state that the step started from, x_t.  x0: the scheduler's estimate.  prediction: base + Σ forces.
+    base: before forces.  forces: each force's weighted contribution.  drifts: each drift's change of the state.
+    All tensors are (B, *shape) and must not be changed.
+    """
+
+    at: StepInfo
+    positions: Sequence[int]
+    x: Tensor | None = None
+    x0: Tensor | None = None
+    prediction: Tensor | None = None
+    base: Tensor | None = None
+    forces: tuple[Tensor, ...] = ()
+    drifts: tuple[Tensor, ...] = ()
+
+
+@attrs.frozen(eq=False)
+class BatchResult:
+    """A finished batch: final states (B, *shape) and decoded images (B, C, H, W) in [0, 1]."""
+
+    positions: Sequence[int]
+    x: Tensor
+    images: Tensor
+
+
+class Outcome(enum.Enum):
+    """How a run ended, as sinks are told."""
+
+    COMPLETED = "completed"
+    INTERRUPTED = "interrupted"
+    FAILED = "failed"
+
+
+@runtime_checkable
+class Sink(Protocol):
+    """What records a run."""
+
+    def wants(self, at: StepInfo) -> frozenset[Field]:
+        """The fields of this step to be handed to `write`; nothing is computed or copied for nobody."""
+
+    def open(self, header: RunHeader) -> frozenset[int] | None:
+        """Get ready; returns the positions of samples that are already safely recorded, or None when the sink keeps
+        no such account (then it has no say in what a resumed run leaves out)."""
+
+    def write(self, frame: Frame) -> None:
+        """Take one step of one batch."""
+
+    def commit(self, batch: BatchResult) -> None:
+        """A batch is finished: make it durable."""
+
+    def close(self, outcome: Outcome) -> None:
+        """Always called, exactly once, also after an error."""
+
+
+@runtime_checkable
+class Preset(Protocol):
+    """A named piece of configuration."""
+
+    def expand(self) -> Mapping[str, Any]:
+        """Configuration keys (base, forces, drifts, …) to lay under the user's own."""
+
+
+@runtime_checkable
+class Dataset(Protocol):
+    """A labelled image set, decoded once."""
+
+    def load(self) -> Any:
+        """A `emnist_diff_plugins.datasets.Images`: uint8 (N, H, W), int64 (N,), class names."""

@@ -1,0 +1,177 @@
+"""A run from start to end: owns the sinks' life, resuming, and interrupts."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import attrs
+import structlog
+
+from emnist_diff.assembly import Assembly, assemble
+from emnist_diff.config import RunConfig
+from emnist_diff.engine import Batch, walk
+from emnist_diff.errors import EmnistDiffError, Interrupted, RunFailed
+from emnist_diff.plugins import Registry, installed
+from emnist_diff.protocols import Field, Frame, Outcome, Sink, StepInfo
+
+log = structlog.get_logger()
+
+OnCommit = Callable[[int, int], None]
+"""Called after each commit with the number of samples done and the number of samples in all."""
+
+
+@attrs.frozen
+class RunResult:
+    """What a finished run leaves: the directory, samples made now and found committed, and seconds of walking."""
+
+    output: Path
+    samples: int
+    resumed: int
+    seconds: float
+    rows: int
+    micro_batch: int
+
+
+def run(
+    config: RunConfig,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    registry: Registry | None = None,
+    on_commit: OnCommit | None = None,
+) -> RunResult:
+    """Generate what `config` asks for and hand every frame to its sinks.
+
+    resume: continue what an earlier run with the same configuration left; overwrite: replace it.
+
+    Raises the errors of `assembly.assemble`; `RunFailed` when a component misbehaves; `Interrupted` after SIGINT or
+    SIGTERM, with the batch in hand committed; `OutputError` when a sink cannot write. What was committed stays.
+    """
+    assembly = assemble(registry or installed(), config)
+    return execute(assembly, resume=resume, overwrite=overwrite, on_commit=on_commit)
+
+
+def execute(
+    assembly: Assembly, *, resume: bool = False, overwrite: bool = False, on_commit: OnCommit | None = None
+) -> RunResult:
+    """Run what was assembled; see `run`."""
+    header = attrs.evolve(assembly.header, resume=resume, overwrite=overwrite)
+    total = len(header.sample_ids)
+    opened: list[Sink] = []
+    outcome = Outcome.FAILED
+    try:
+        accounts = []
+        for sink in assembly.sinks:
+            opened.append(sink)
+            accounts.append(_asked(sink, "open", sink.open, header))
+        kept = [account for account in accounts if account is not None]
+        done = frozenset.intersection(*kept) if kept else frozenset()
+        log.info("run.started", output=str(header.output), samples=total, resumed=len(done))
+        started = time.perf_counter()
+        with _stop_requests() as stopping:
+            made = _walk_all(assembly, header.seeds.tolist(), done, opened, stopping, on_commit)
+        seconds = time.perf_counter() - started
+        if made + len(done) < total:
+            outcome = Outcome.INTERRUPTED
+            raise Interrupted(
+                f"interrupted: {made + len(done)} of {total} samples are committed in {header.output} — "
+                "repeat the command with --resume to finish"
+            )
+        outcome = Outcome.COMPLETED
+    finally:
+        _close(opened, outcome)
+    log.info("run.completed", output=str(header.output), samples=made, seconds=round(seconds, 3))
+    return RunResult(header.output, made, len(done), seconds, assembly.plan.rows, assembly.plan.micro_batch)
+
+
+def _walk_all(
+    assembly: Assembly,
+    seeds: list[int],
+    done: frozenset[int],
+    sinks: list[Sink],
+    stopping: threading.Event,
+    on_commit: OnCommit | None,
+) -> int:
+    """Walk the batches that are not done; returns how many samples were made."""
+    labels, ids = assembly.header.labels.tolist(), assembly.header.sample_ids.tolist()
+    todo = [p for p in range(len(ids)) if p not in done]
+    made, size = 0, assembly.config.batch_size
+
+    def wants(at: StepInfo) -> frozenset[Field]:
+        return frozenset().union(*(sink.wants(at) for sink in sinks))
+
+    for start in range(0, len(todo), size):
+        if stopping.is_set():
+            break
+        positions = tuple(todo[start : start + size])
+        batch = Batch(
+            positions,
+            tuple(ids[p] for p in positions),
+            tuple(labels[p] for p in positions),
+            tuple(seeds[p] for p in positions),
+        )
+        for event in walk(assembly.engine, batch, wants):
+            for sink in sinks:
+                if isinstance(event, Frame):
+                    _asked(sink, "write", sink.write, event)
+                else:
+                    _asked(sink, "commit", sink.commit, event)
+        made += len(positions)
+        if on_commit is not None:
+            on_commit(len(done) + made, len(ids))
+    return made
+
+
+def _asked(sink: Sink, what: str, call, *args):  # type: ignore[no-untyped-def]  # passes any sink's method through
+    """Call a sink; what it raises becomes a `RunFailed` that names it."""
+    try:
+        return call(*args)
+    except EmnistDiffError:
+        raise
+    except Exception as error:
+        raise RunFailed(f"sink {type(sink).__name__} failed to {what}: {type(error).__name__}: {error}") from error
+
+
+def _close(sinks: list[Sink], outcome: Outcome) -> None:
+    """Close every sink, whatever the others do; the first failure is raised unless the run failed already."""
+    failures: list[Exception] = []
+    for sink in sinks:
+        try:
+            sink.close(outcome)
+        except Exception as error:
+            log.error("sink.close_failed", sink=type(sink).__name__, error=str(error))
+            failures.append(error)
+    if failures and outcome is Outcome.COMPLETED:
+        first = failures[0]
+        if isinstance(first, EmnistDiffError):
+            raise first
+        raise RunFailed(f"a sink failed to close: {type(first).__name__}: {first}") from first
+
+
+@contextmanager
+def _stop_requests() -> Iterator[threading.Event]:
+    """An event that SIGINT or SIGTERM sets; a second signal stops at once. Outside the main thread, signals are
+    the caller's business."""
+    stopping = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stopping
+        return
+
+    def request(number: int, frame: FrameType | None) -> None:
+        if stopping.is_set():
+            raise KeyboardInterrupt
+        stopping.set()
+        log.warning("run.stopping", signal=signal.Signals(number).name, hint="finishing the batch in hand")
+
+    before = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stopping
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,1 @@
+"""Families of denoisers, and their checkpoints."""

@@ -1,0 +1,1 @@
+"""Drifts: maps of the state after each step (state space)."""

@@ -1,0 +1,1 @@
+"""Forces: terms added to the prediction (score space)."""

@@ -1,0 +1,1 @@
+"""Schedulers: what turns a prediction into the next state."""

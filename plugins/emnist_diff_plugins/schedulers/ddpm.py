@@ -1,0 +1,57 @@
+"""Denoising diffusion probabilistic models: ancestral sampling."""
+
+from __future__ import annotations
+
+import attrs
+from attrs import validators as v
+from torch import Tensor
+
+from emnist_diff.protocols import Moved, NoiseSchedule, NoiseSource, PredictionType, StepInfo, Timeline
+from emnist_diff_plugins.schedulers._diffusion import clip_field, spacing_field, timeline, x0_and_epsilon
+
+
+def ddpm_step(x0: Tensor, x: Tensor, at: StepInfo, variance_type: str, noise: NoiseSource) -> Tensor:
+    """x_{t-1} of DDPM: Ho, Jain and Abbeel, 2020, arXiv:2006.11239, equations 6 and 7, with the beta of the step
+    that is really taken, 1 - a_t / a_{t-1}, when timesteps are skipped. All (B, *shape)."""
+    a, a_next = at.alpha_bar, at.alpha_bar_next
+    alpha = a / a_next
+    beta = 1.0 - alpha
+    mean = (a_next**0.5 * beta / (1.0 - a)) * x0 + (alpha**0.5 * (1.0 - a_next) / (1.0 - a)) * x
+    if a_next >= 1.0:  # the image: equation 7's variance is zero, and no noise is left to add
+        return mean
+    variance = beta if variance_type == "fixed_large" else beta * (1.0 - a_next) / (1.0 - a)
+    return mean + variance**0.5 * noise("scheduler")
+
+
+@attrs.frozen
+class Ddpm:
+    """DDPM, at any number of steps.
+
+    Example: ``--scheduler ddpm --steps 100``
+    """
+
+    variance: str = attrs.field(
+        default="fixed_small",
+        validator=v.in_(("fixed_small", "fixed_large")),
+        metadata={"help": "fixed_small: the posterior's variance; fixed_large: beta", "aliases": ("variance_type",)},
+    )
+    spacing: str = spacing_field()
+    clip: bool = clip_field()
+
+    def bind(self, schedule: NoiseSchedule, prediction: PredictionType) -> _BoundDdpm:
+        return _BoundDdpm(self, schedule, prediction)
+
+
+@attrs.frozen
+class _BoundDdpm:
+    settings: Ddpm
+    schedule: NoiseSchedule
+    prediction: PredictionType
+
+    def plan(self, steps: int) -> Timeline:
+        return timeline(self.schedule, steps, self.settings.spacing)
+
+    def step(self, prediction: Tensor, x: Tensor, at: StepInfo, noise: NoiseSource) -> Moved:
+        clip = self.schedule.clip_sample if self.settings.clip else None
+        x0, _ = x0_and_epsilon(prediction, x, at, self.prediction, clip)
+        return Moved(ddpm_step(x0, x, at, self.settings.variance, noise), x0)

@@ -1,0 +1,1 @@
+"""Sinks: what records a run."""
