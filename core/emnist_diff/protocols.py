@@ -198,7 +198,7 @@ class DenoiserFamily(Protocol):
     """What a `DenoiserSpec` names: an attrs class of network settings that becomes a denoiser."""
 
     def denoiser(self, weights: Mapping[str, Tensor] | None, header: Any, device: str) -> Denoiser:
-        """The denoiser, from a checkpoint's tensors and `checkpoint.CheckpointHeader` (None, None where none is needed)."""
+        """The denoiser, from a checkpoint's tensors and `checkpoint.CheckpointHeader`; None where none is needed."""
 
 
 class Field(enum.Enum):
