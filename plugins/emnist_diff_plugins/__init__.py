@@ -78,6 +78,7 @@ def emnist_diff_denoisers() -> Iterable[DenoiserSpec]:
         name="unet2d",
         factory=f"{_HERE}.denoisers.unet2d:UNet2D",
         summary="class-conditional diffusers UNet2DModel with a null class",
+        shipped=f"{_HERE}:checkpoints/emnist-handwritten.safetensors",
     )
     yield DenoiserSpec(
         name="gaussian-mixture",

@@ -1,0 +1,217 @@
+"""The checkpoint format: one ``.safetensors`` file, weights and a JSON header, nothing that can execute.
+
+The header is one JSON object under the key ``emnist_diff`` of the file's metadata. Reading it needs no torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from emnist_diff.errors import CheckpointError, ConfigError, OutputError, nearest
+from emnist_diff.protocols import NoiseSchedule, PredictionType
+from emnist_diff.structuring import structure, unstructure
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FORMAT_VERSION = 1
+METADATA_KEY = "emnist_diff"
+LARGEST_HEADER = 100_000_000
+"""Bytes; safetensors' own limit."""
+
+_EPOCH = re.compile(r"epoch[_-]?(\d+)\.safetensors$")
+
+
+@attrs.frozen(kw_only=True)
+class CheckpointHeader:
+    """What a checkpoint says of itself.
+
+    family: the denoiser component that can run it.  network: that component's settings.
+    classes: names in index order.  null_index: the row that means "no class", or None.
+    merged: names folded into another class by the dataset.  schedule: the forward process.
+    prediction: what the network returns.  recommended: run settings to use unless the user says otherwise.
+    provenance: data, training, licence, figures; free-form.  epoch: of training, or None.
+    """
+
+    format_version: int = FORMAT_VERSION
+    family: str
+    network: dict[str, Any] = attrs.field(factory=dict)
+    classes: tuple[str, ...]
+    null_index: int | None = None
+    merged: dict[str, str] = attrs.field(factory=dict)
+    schedule: NoiseSchedule = attrs.field(factory=NoiseSchedule)
+    prediction: PredictionType = "epsilon"
+    recommended: dict[str, Any] = attrs.field(factory=dict)
+    provenance: dict[str, Any] = attrs.field(factory=dict)
+    epoch: int | None = None
+
+
+@attrs.frozen
+class TensorInfo:
+    """A tensor as the file describes it: safetensors dtype name, shape, and bytes."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    size: int
+
+
+def read_header(path: Path) -> CheckpointHeader:
+    """The header of a checkpoint file, read without its weights.
+
+    Raises `CheckpointError` for a missing, foreign, truncated or newer file.
+    """
+    return _header(path, _read_json(path))
+
+
+def tensors_of(path: Path) -> dict[str, TensorInfo]:
+    """What tensors a checkpoint holds, read without them. Raises as `read_header`."""
+    return {
+        name: TensorInfo(str(item["dtype"]), tuple(item["shape"]), item["data_offsets"][1] - item["data_offsets"][0])
+        for name, item in _read_json(path).items()
+        if name != "__metadata__"
+    }
+
+
+def load(path: Path) -> tuple[CheckpointHeader, dict[str, Tensor]]:
+    """Header and weights; weights stored in half precision come back as float32. Raises as `read_header`."""
+    import safetensors
+    import torch
+    from safetensors.torch import load_file
+
+    header = read_header(path)
+    try:
+        tensors = load_file(path)
+    except (safetensors.SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} is damaged: {error}") from error
+    halves = (torch.float16, torch.bfloat16)
+    return header, {name: t.float() if t.dtype in halves else t for name, t in tensors.items()}
+
+
+def save(path: Path, header: CheckpointHeader, tensors: Mapping[str, Tensor]) -> None:
+    """Write a checkpoint; `path` holds the old file or the whole new one, never a part.
+
+    Raises `OutputError` when the directory cannot be written.
+    """
+    from safetensors.torch import save as to_bytes
+
+    text = json.dumps(unstructure(header), ensure_ascii=False, allow_nan=False)
+    data = to_bytes({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, {METADATA_KEY: text})
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise OutputError(f"cannot write checkpoint {path}: {error.strerror or error}") from error
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, in hex."""
+    with path.open("rb") as file:
+        digest = hashlib.sha256()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def discover(path: Path, epoch: int | None = None) -> Path:
+    """The checkpoint that a path means: a file is itself; of a directory, the newest epoch by file name, or `epoch`.
+
+    Raises `CheckpointError` naming what is there instead.
+    """
+    if path.is_dir():
+        files = sorted(path.glob("*.safetensors"))
+        epochs = {int(m[1]): f for f in files if (m := _EPOCH.search(f.name))}
+        if epoch is not None:
+            if epoch not in epochs:
+                there = ", ".join(map(str, sorted(epochs))) or "none"
+                raise CheckpointError(f"no checkpoint of epoch {epoch} in {path} — epochs there: {there}")
+            return epochs[epoch]
+        if epochs:
+            return epochs[max(epochs)]
+        if len(files) == 1:
+            return files[0]
+        legacy = sorted(path.glob("*.pt"))
+        if legacy:
+            raise CheckpointError(
+                f"{path} holds only legacy checkpoints — convert one first: emnist-diff checkpoint convert {legacy[-1]}"
+            )
+        what = "several checkpoints without an epoch in their names" if files else "no checkpoint (*.safetensors)"
+        raise CheckpointError(f"{path} holds {what} — name the file")
+    if not path.exists():
+        near = nearest(path.name, [f.name for f in path.parent.glob("*")] if path.parent.is_dir() else [])
+        hint = f" — did you mean {str(path.parent / near[0])!r}?" if near else ""
+        raise CheckpointError(f"checkpoint {str(path)!r} does not exist{hint}")
+    if epoch is not None and not ((m := _EPOCH.search(path.name)) and int(m[1]) == epoch):
+        raise CheckpointError(f"epoch {epoch} was asked for, but {path} is one file — name its directory")
+    if path.suffix == ".pt":
+        raise CheckpointError(f"{path} is a legacy checkpoint — convert it: emnist-diff checkpoint convert {path}")
+    return path
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """The checked JSON header of a safetensors file."""
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            start = file.read(8)
+            length = struct.unpack("<Q", start)[0] if len(start) == 8 else LARGEST_HEADER + 1
+            if length > min(LARGEST_HEADER, size - 8):
+                raise CheckpointError(f"{path} is no safetensors file, or is truncated")
+            text = file.read(length)
+    except OSError as error:
+        raise CheckpointError(f"cannot read checkpoint {str(path)!r}: {error.strerror}") from error
+    try:
+        data = json.loads(text.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} is no safetensors file: its header is no JSON") from error
+    if not isinstance(data, dict):
+        raise CheckpointError(f"{path} is no safetensors file: its header is no table")
+    end = 0
+    for name, item in data.items():
+        if name == "__metadata__":
+            continue
+        offsets = item.get("data_offsets") if isinstance(item, dict) else None
+        shape = item.get("shape") if isinstance(item, dict) else None
+        if not isinstance(offsets, list) or not isinstance(shape, list) or len(offsets) != 2:
+            offsets, shape = [None, None], []
+        whole: list[Any] = [*offsets, *shape]
+        if not all(type(n) is int and n >= 0 for n in whole) or "dtype" not in item:
+            raise CheckpointError(f"{path} is damaged: tensor {name!r} is not described as safetensors does")
+        end = max(end, whole[1])
+    if 8 + length + end > size:
+        raise CheckpointError(f"{path} is truncated: its tensors need {8 + length + end} bytes, it has {size}")
+    return data
+
+
+def _header(path: Path, data: Mapping[str, Any]) -> CheckpointHeader:
+    metadata = data.get("__metadata__")
+    text = metadata.get(METADATA_KEY) if isinstance(metadata, dict) else None
+    if not isinstance(text, str):
+        raise CheckpointError(f"{path} is a safetensors file, but no emnist-diff checkpoint: it has no header of ours")
+    try:
+        raw = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} is damaged: its emnist-diff header is no JSON") from error
+    version = raw.get("format_version") if isinstance(raw, dict) else None
+    if isinstance(version, int) and version > FORMAT_VERSION:
+        raise CheckpointError(
+            f"{path} has checkpoint format {version}, this emnist-diff reads {FORMAT_VERSION} — upgrade emnist-diff"
+        )
+    try:
+        return structure(raw, CheckpointHeader, "checkpoint header")
+    except ConfigError as error:
+        raise CheckpointError(f"{path}: {error}") from error

@@ -1,0 +1,1 @@
+"""The trajectory file: its schema, writer, reader and verifier. The normative page is docs/trajectory-format.md."""

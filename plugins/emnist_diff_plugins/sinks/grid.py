@@ -1,0 +1,133 @@
+"""The grid sink: what a person looks at first."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+import attrs
+import numpy as np
+from attrs import validators as v
+from PIL import Image
+
+from emnist_diff.errors import OutputError
+from emnist_diff.protocols import BatchResult, Field, Frame, Outcome, RunHeader, StepInfo
+from emnist_diff_plugins.sinks.hdf5 import to_uint8
+
+_GAP = 2
+_FRAME_GREY = 40
+
+
+@attrs.define(eq=False)
+class GridSink:
+    """Writes ``samples.png``, the final samples in order, and ``strips.png``: for a few samples the state (upper
+    row) and the image estimate (lower row) at evenly spaced steps, from noise to image.
+
+    A resumed run takes the pictures of samples that are already there from the trajectory file beside it.
+
+    Example: ``--sink "grid:strips=8"``
+    """
+
+    strips: int = attrs.field(default=4, validator=v.ge(0), metadata={"help": "how many samples get a strip"})
+    moments: int = attrs.field(default=10, validator=v.ge(2), metadata={"help": "pictures in a strip"})
+    scale: int = attrs.field(default=3, validator=v.ge(1), metadata={"help": "pixels become squares of this size"})
+    _header: RunHeader | None = attrs.field(init=False, default=None)
+    _images: dict[int, np.ndarray] = attrs.field(init=False, factory=dict)
+    _strips: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = attrs.field(init=False, factory=dict)
+
+    def wants(self, at: StepInfo) -> frozenset[Field]:
+        if self.strips and self._pictures() and at.index in self._moments(at.steps):
+            return frozenset({Field.X, Field.X0})
+        return frozenset()
+
+    def open(self, header: RunHeader) -> None:
+        self._header = header
+        if header.resume:
+            self._recall(header)
+
+    def _recall(self, header: RunHeader) -> None:
+        """Take what is committed from the trajectory file, if one is there."""
+        from emnist_diff.trajectory.reader import Trajectory
+
+        path = header.output / "trajectory.h5"
+        if not path.exists():
+            return
+        with Trajectory(path) as trajectory:
+            held = trajectory.datasets()
+            for position in trajectory.committed:
+                self._images[position] = trajectory.images[position]
+                if position >= self.strips or not {"trajectory/x", "trajectory/x0"} <= held.keys():
+                    continue
+                for step in self._moments(len(header.timeline)) if self._pictures() else ():
+                    pair = np.stack([trajectory.x[position, step], trajectory.x0[position, step]])
+                    self._strips[position, step] = tuple(_state_pixels(pair.astype(np.float32)))
+
+    def write(self, frame: Frame) -> None:
+        if not self._pictures() or frame.x is None or frame.x0 is None:
+            return
+        if frame.at.index not in self._moments(frame.at.steps):
+            return
+        for row, position in enumerate(frame.positions):
+            if position < self.strips:
+                pair = np.stack([frame.x[row].cpu().numpy(), frame.x0[row].cpu().numpy()])
+                self._strips[position, frame.at.index] = tuple(_state_pixels(pair))
+
+    def commit(self, batch: BatchResult) -> None:
+        for position, image in zip(batch.positions, to_uint8(batch.images), strict=True):
+            self._images[position] = image
+
+    def close(self, outcome: Outcome) -> None:
+        if self._header is None or not self._images or outcome is Outcome.FAILED:
+            return
+        folder = self._header.output
+        images = [self._images[p] for p in sorted(self._images)]
+        columns = math.ceil(math.sqrt(len(images) * 1.6))
+        _save(_table(images, columns), folder / "samples.png", self.scale)
+        cells = []
+        steps = sorted({step for _, step in self._strips})
+        for position in sorted({p for p, _ in self._strips}):
+            pairs = [self._strips[position, step] for step in steps]
+            final = self._images[position]
+            cells += [*(state for state, _ in pairs), final, *(estimate for _, estimate in pairs), final]
+        if cells:
+            _save(_table(cells, len(steps) + 1), folder / "strips.png", self.scale)
+
+    def _pictures(self) -> bool:
+        """Whether a state is a picture that decodes to an image of its own size."""
+        header = self._header
+        return header is not None and len(header.shape) == 3 and header.shape == header.image_shape
+
+    def _moments(self, steps: int) -> frozenset[int]:
+        return frozenset(np.linspace(0, steps - 1, min(self.moments, steps)).round().astype(int).tolist())
+
+
+def _state_pixels(states: np.ndarray) -> np.ndarray:
+    """States (B, C, H, W), [-1, 1] shown as black to white."""
+    pixels = (np.clip((states + 1.0) / 2.0, 0.0, 1.0) * 255.0).round().astype(np.uint8)
+    return pixels[:, 0] if pixels.shape[1] == 1 else pixels.transpose(0, 2, 3, 1)
+
+
+def _table(images: list[np.ndarray], columns: int) -> np.ndarray:
+    """Images of one size laid out row by row, with thin grey lines between."""
+    height, width, *channels = images[0].shape
+    rows = math.ceil(len(images) / columns)
+    size = (rows * (height + _GAP) + _GAP, min(columns, len(images)) * (width + _GAP) + _GAP)
+    canvas = np.full((*size, *channels), _FRAME_GREY, np.uint8)
+    for number, image in enumerate(images):
+        top, left = _GAP + number // columns * (height + _GAP), _GAP + number % columns * (width + _GAP)
+        canvas[top : top + height, left : left + width] = image
+    return canvas
+
+
+def _save(pixels: np.ndarray, path: Path, scale: int) -> None:
+    """Write a PNG whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    image = Image.fromarray(pixels)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST).save(temporary, "PNG")
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
