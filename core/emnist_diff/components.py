@@ -7,9 +7,9 @@ from typing import Any
 import attrs
 
 from emnist_diff.config import Component
-from emnist_diff.errors import PluginError
+from emnist_diff.errors import ConfigError, PluginError
 from emnist_diff.plugins import Registry
-from emnist_diff.records import Spec
+from emnist_diff.records import ForceSpec, Spec
 from emnist_diff.structuring import structure, unstructure
 
 
@@ -30,6 +30,8 @@ def make(registry: Registry, kind: type[Spec], asked: Component) -> Made:
     Raises `UnknownName`, `PluginError` or `ConfigError`, each naming the component.
     """
     entry = registry.resolve(kind, asked.name)
+    if asked.weight != 1 and kind is not ForceSpec:
+        raise ConfigError(f"{kind.kind} {entry.spec.name!r} has no weight — only forces are weighted")
     factory = registry.load(kind, asked.name)
     if not attrs.has(factory):
         raise PluginError(

@@ -112,7 +112,9 @@ def normalised(layer: Mapping[str, Any]) -> dict[str, Any]:
     """One layer of configuration with canonical keys and components in their long form."""
     out: dict[str, Any] = {}
     for key, value in layer.items():
-        key = _ALIASES.get(key.replace("-", "_"), key.replace("-", "_"))
+        said, key = key, _ALIASES.get(key.replace("-", "_"), key.replace("-", "_"))
+        if key in out:
+            raise ConfigError(f"{said!r} says again what another spelling of {key!r} already said")
         if key in _COMPONENT_FIELDS and value is not None:
             value = component(value, key)
         elif key in _COMPONENT_LISTS and value is not None:

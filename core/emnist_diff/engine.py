@@ -103,7 +103,7 @@ def _advance(
 ) -> tuple[Tensor, Frame]:
     """One step of one batch: the next state, and what it leaves to be recorded."""
     x, at = step.x, step.at
-    outputs = [_evaluate(engine, x, at.timestep, group) for group in packing.groups]
+    outputs = [_guard("the denoiser", step, _evaluate, engine, x, at.timestep, g) for g in packing.groups]
     predictions = Predictions(packing, outputs)
     base = engine.base(predictions)
     _check(base, x, "the denoiser", step)
@@ -116,7 +116,9 @@ def _advance(
             continue
         step.score = score
         what = f"force {term.name!r}"
-        contribution = weight * _guard(what, step, term.force, predictions, step)
+        contribution = _guard(what, step, term.force, predictions, step)
+        _check_tensor(contribution, what, step)
+        contribution = weight * contribution
         _check(contribution, x, what, step)
         score = score + contribution
         contributions.append(contribution)
@@ -174,8 +176,14 @@ def _guard(what: str, step: Step, call, *args):  # type: ignore[no-untyped-def] 
         raise RunFailed(f"{what} raised {type(error).__name__}: {error} (step {step.at.index})") from error
 
 
+def _check_tensor(value: object, what: str, step: Step) -> None:
+    if not isinstance(value, Tensor):
+        raise RunFailed(f"{what} returned {type(value).__name__} instead of a tensor (step {step.at.index})")
+
+
 def _check(value: Tensor, like: Tensor, what: str, step: Step) -> None:
     """A wrong trajectory is worse than none: shapes and finiteness are checked at every step."""
+    _check_tensor(value, what, step)
     if value.shape != like.shape:
         raise RunFailed(
             f"{what} returned shape {tuple(value.shape)} instead of {tuple(like.shape)} (step {step.at.index})"

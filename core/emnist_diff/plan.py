@@ -9,6 +9,7 @@ import attrs
 
 from emnist_diff.base import Base
 from emnist_diff.conditions import Cond, ConditionSpace, pack
+from emnist_diff.errors import EmnistDiffError, RunFailed
 from emnist_diff.protocols import Drift, Force, StepInfo, Timeline
 
 ROWS_PER_CALL = 32
@@ -37,11 +38,21 @@ class StateMap:
 
 
 def wanted(base: Base, terms: Iterable[Term], at: StepInfo) -> tuple[Cond, ...]:
-    """The conditions that this step reads, without repetition. A force of weight zero reads none."""
+    """The conditions that this step reads, without repetition. A force of weight zero reads none.
+
+    Raises `RunFailed` naming a force whose `conditions` raises.
+    """
     conds = list(base.conditions())
     for term in terms:
         if term.weight(at) != 0:
-            conds.extend(term.force.conditions(at))
+            try:
+                conds.extend(term.force.conditions(at))
+            except EmnistDiffError:
+                raise
+            except Exception as error:
+                raise RunFailed(
+                    f"force {term.name!r} raised {type(error).__name__}: {error} (step {at.index})"
+                ) from error
     return tuple(dict.fromkeys(conds))
 
 

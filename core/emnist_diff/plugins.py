@@ -86,8 +86,8 @@ class Registry:
         plain = short.removeprefix(f"{kind.kind}_")
         hits: list[Entry] = []
         for wanted in dict.fromkeys((short, plain)):
-            hits = [e for e in known if wanted == e.spec.name] or [e for e in known if wanted in e.spec.aliases]
-            hits = [e for e in hits if not distribution or e.distribution == distribution]
+            theirs = [e for e in known if not distribution or e.distribution == distribution]
+            hits = [e for e in theirs if wanted == e.spec.name] or [e for e in theirs if wanted in e.spec.aliases]
             if hits:
                 break
         if not hits:
@@ -131,7 +131,7 @@ def load_factory(entry: Entry) -> Any:
         found: Any = importlib.import_module(module)
         for part in attribute.split("."):
             found = getattr(found, part)
-    except Exception as error:  # a stranger's module may raise anything
+    except (Exception, SystemExit) as error:  # a stranger's module may raise anything
         raise PluginError(
             f"{entry.spec.kind} {entry.spec.name!r} of {entry.distribution} {entry.version} is broken: "
             f"{entry.spec.factory} cannot be loaded ({type(error).__name__}: {error})"

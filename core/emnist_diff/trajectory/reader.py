@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -12,7 +12,8 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from emnist_diff.errors import TrajectoryError, unknown
+from emnist_diff.errors import TrajectoryError, UnknownName, unknown
+from emnist_diff.protocols import Field
 from emnist_diff.trajectory.schema import FORMAT, FORMAT_VERSION
 
 _REQUIRED = (
@@ -29,6 +30,10 @@ _REQUIRED = (
     "samples/classes",
     "images",
 )
+_ROOTS = ("config", "environment", "schedule", "samples", "trajectory", "forces", "drifts", "images")
+"""What this version knows; anything else in the file is left alone, `plugins` included."""
+_MOST_ENTRIES = 1 << 24
+"""A list longer than this is no list of samples or steps, but a file that wants memory."""
 
 
 class Trajectory:
@@ -54,16 +59,21 @@ class Trajectory:
 
     def _load(self) -> None:
         mark = self._file.attrs.get("format")
+        mark = mark.decode(errors="replace") if isinstance(mark, bytes) else mark
         if mark != FORMAT:
             raise TrajectoryError(f"{self.path} is HDF5, but no emnist-diff trajectory (its format is {mark!r})")
         version = tuple(int(n) for n in np.atleast_1d(self._file.attrs["format_version"])[:2])
+        if len(version) != 2 or version[0] < 1:
+            raise TrajectoryError(f"{self.path} is damaged: its format_version is {version}")
         if version[0] > FORMAT_VERSION[0]:
             raise TrajectoryError(
                 f"{self.path} has trajectory format {'.'.join(map(str, version))}, this emnist-diff reads up to "
                 f"{FORMAT_VERSION[0]}.x — upgrade emnist-diff"
             )
         self.format_version = version
-        self._datasets = dict(self._walk(self._file, ""))
+        self._groups: set[str] = set()
+        self._datasets: dict[str, Any] = {}
+        self._walk(self._file, "", _ROOTS, set())
         for name in _REQUIRED:
             if name not in self._datasets:
                 raise TrajectoryError(f"{self.path} is damaged: {name} is missing")
@@ -77,6 +87,11 @@ class Trajectory:
         self.alpha_bar: npt.NDArray[np.float64] = self._vector("schedule/alpha_bar")
         self.sigma: npt.NDArray[np.float64] = self._vector("schedule/sigma")
         self.steps = len(self.timestep)
+        for name, levels in (("alpha_bar", self.alpha_bar), ("sigma", self.sigma)):
+            if len(levels) != self.steps:
+                raise TrajectoryError(
+                    f"{self.path} is damaged: schedule/{name} has {len(levels)} of {self.steps} steps"
+                )
         if not self.steps or not len(self.ids):
             raise TrajectoryError(f"{self.path} is damaged: it has no steps or no samples")
         for name, values in (("seed", self.seeds), ("label", self.labels), ("steps_done", self.steps_done)):
@@ -87,34 +102,34 @@ class Trajectory:
         if ((self.labels < 0) | (self.labels >= len(self.classes))).any():
             raise TrajectoryError(f"{self.path} is damaged: samples/label points outside samples/classes")
 
-    def _walk(self, group: Any, prefix: str, depth: int = 0) -> list[tuple[str, Any]]:
-        """Every dataset by its path. Links that leave the file, and cycles, are not followed."""
-        out: list[tuple[str, Any]] = []
-        if depth > 6:
-            return out
-        for name in group:
+    def _walk(self, group: Any, prefix: str, names: Iterable[str], seen: set[int]) -> None:
+        """Note every group and dataset by its path. Links that leave the file, and cycles, are not followed."""
+        for name in names:
             path = prefix + name
-            if path == "plugins" or not isinstance(group.get(name, getlink=True), h5py.HardLink):
+            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
                 continue
             item = group[name]
-            if isinstance(item, h5py.Group):
-                out += self._walk(item, path + "/", depth + 1)
-            elif isinstance(item, h5py.Dataset):
-                out.append((path, self._checked(path, item)))
-        return out
+            if isinstance(item, h5py.Dataset):
+                self._datasets[path] = self._checked(path, item)
+            elif isinstance(item, h5py.Group):
+                address = h5py.h5o.get_info(item.id).addr
+                if address not in seen:
+                    seen.add(address)
+                    self._groups.add(path)
+                    self._walk(item, path + "/", item, seen)
 
     def _checked(self, name: str, dataset: Any) -> Any:
         """A dataset whose bytes are inside the file."""
         if dataset.is_virtual or dataset.external:
             raise TrajectoryError(f"{self.path}: {name} keeps its data in another file, which is not followed")
-        offset = dataset.id.get_offset()
-        if offset is not None and offset + dataset.size * dataset.dtype.itemsize > self.path.stat().st_size:
+        offset, size = dataset.id.get_offset(), (dataset.size or 0) * dataset.id.get_type().get_size()
+        if offset is not None and offset + size > self.path.stat().st_size:
             raise TrajectoryError(f"{self.path} is truncated: the data of {name} is not all there")
         return dataset
 
     def _vector(self, name: str) -> npt.NDArray[Any]:
         dataset = self._datasets[name]
-        if dataset.ndim != 1 or dataset.size > 1 << 28 or dataset.dtype.kind not in "iuf":
+        if dataset.ndim != 1 or dataset.size > _MOST_ENTRIES or dataset.dtype.kind not in "iuf":
             raise TrajectoryError(f"{self.path} is damaged: {name} is no list of numbers")
         return np.asarray(dataset[...])
 
@@ -146,18 +161,34 @@ class Trajectory:
         return self._components("drifts")
 
     def _components(self, kind: str) -> tuple[str, ...]:
-        return tuple(sorted(self._file[kind])) if kind in self._file else ()
+        names = [path.split("/")[1] for path in self._groups if path.startswith(f"{kind}/") and path.count("/") == 1]
+        return tuple(sorted(names, key=_component_order))
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """What was recorded of each step, as `protocols.Field` spells it."""
+        held = self.datasets()
+        return tuple(
+            field.value
+            for field in Field
+            if f"trajectory/{field.value}" in held or any(name.startswith(f"{field.value}/") for name in held)
+        )
 
     def datasets(self) -> Mapping[str, Any]:
         """The sample-major datasets by path: ``trajectory/x``, ``forces/00_name/contribution``, ``images``, …"""
         roots = ("trajectory/", "forces/", "drifts/", "images")
         return {n: d for n, d in self._datasets.items() if n.startswith(roots) and not n.endswith("/weight")}
 
-    def field(self, name: str) -> Any:
-        """A dataset by path, or by its last part for those under ``trajectory/``. Raises `UnknownName`."""
+    def field(self, name: str, samples: int | slice | None = None) -> Any:
+        """A dataset by path, or by its last part for those under ``trajectory/``.
+
+        samples: positions to read, as an array with samples first (none for a single position); without it the
+        h5py dataset itself, of which nothing is read yet.
+        Raises `UnknownName`.
+        """
         for path in (name, f"trajectory/{name}"):
             if path in self._datasets:
-                return self._datasets[path]
+                return self._datasets[path] if samples is None else self._datasets[path][samples]
         raise unknown(f"field of {self.path.name}:", name, self._datasets)
 
     @property
@@ -186,15 +217,20 @@ class Trajectory:
         return self.field("images")
 
     def contribution(self, force: int | str) -> Any:
-        """A force's weighted contribution, (N, T, *shape), by index or group name."""
+        """A force's weighted contribution, (N, T, *shape), by index or group name. Raises `UnknownName`."""
+        if isinstance(force, int) and not -len(self.force_names) <= force < len(self.force_names):
+            raise UnknownName(f"force {force} of {self.path.name}: it has {len(self.force_names)} forces")
         return self.field(f"forces/{self.force_names[force] if isinstance(force, int) else force}/contribution")
 
     def mmap(self, name: str) -> npt.NDArray[Any]:
         """A read-only memory map of a dataset: costs nothing, however large. Samples not committed hold garbage.
 
-        Raises `TrajectoryError` for a packed (chunked) dataset.
+        Raises `TrajectoryError` for a packed (chunked) dataset and for one that holds no numbers.
         """
         dataset = self.field(name)
+        if dataset.dtype.kind not in "iuf" or not dataset.size:
+            # bytes of a file taken for Python objects would be a crash at best
+            raise TrajectoryError(f"{self.path}: {name} is no array of numbers and cannot be mapped")
         offset = dataset.id.get_offset()
         if offset is None:
             raise TrajectoryError(f"{self.path}: {name} is not contiguous and cannot be mapped — read it as a dataset")
@@ -223,12 +259,31 @@ def _open(path: Path) -> Any:
         raise TrajectoryError(f"{str(path)!r} is a directory{hint}")
     if not path.exists():
         raise TrajectoryError(f"trajectory file {str(path)!r} does not exist")
+    if not path.is_file():
+        raise TrajectoryError(f"{str(path)!r} is no regular file")
     try:
-        # A reader beside a writer sees committed samples; the file's own lock would keep it out.
-        return h5py.File(path, "r", locking=False)
+        return _open_beside_writer(path)
+    except PermissionError as error:
+        raise TrajectoryError(f"{str(path)!r} cannot be read: permission denied") from error
     except Exception as error:
         reason = "it is empty" if path.stat().st_size == 0 else _one_line(error)
         raise TrajectoryError(f"{str(path)!r} is no HDF5 file, or is truncated: {reason}") from error
+
+
+def _open_beside_writer(path: Path) -> Any:
+    """A reader beside a writer sees committed samples; the file's own lock would keep it out."""
+    try:
+        return h5py.File(path, "r", locking=False)
+    except OSError as error:
+        if "locking flag" not in str(error):
+            raise
+        return h5py.File(path, "r")  # this very process is the writer, and HDF5 wants one kind of locking in each
+
+
+def _component_order(name: str) -> tuple[int, str]:
+    """Groups in the order of their numbers, beyond 99 too."""
+    number = name.partition("_")[0]
+    return (int(number) if number.isdecimal() else 1 << 30, name)
 
 
 def _one_line(error: BaseException) -> str:

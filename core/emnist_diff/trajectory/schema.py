@@ -6,6 +6,7 @@ import math
 
 import attrs
 
+from emnist_diff.errors import OutputError
 from emnist_diff.protocols import Field, RunHeader
 
 FORMAT = "emnist-diff-trajectory"
@@ -36,7 +37,7 @@ def component_path(kind: str, index: int, name: str) -> str:
 
 
 def arrays(header: RunHeader, fields: frozenset[Field], dtype: str) -> list[Array]:
-    """The sample-major datasets of a run that records `fields`."""
+    """The sample-major datasets of a run that records `fields`. Raises `OutputError` for images of odd channels."""
     samples, steps, shape = len(header.sample_ids), len(header.timeline), header.shape
     out = []
     if Field.X in fields:
@@ -55,5 +56,7 @@ def arrays(header: RunHeader, fields: frozenset[Field], dtype: str) -> list[Arra
             for i, name in enumerate(header.drifts)
         ]
     channels, height, width = header.image_shape
+    if channels not in (1, 3):
+        raise OutputError(f"the denoiser decodes to images of {channels} channels; only 1 or 3 can be recorded")
     out.append(Array("images", (samples, height, width) + ((channels,) if channels > 1 else ()), "uint8"))
     return out

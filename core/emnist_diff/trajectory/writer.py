@@ -7,7 +7,9 @@ speaks of data that is not there.
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,8 +27,17 @@ from emnist_diff.protocols import Field, RunHeader
 from emnist_diff.trajectory.reader import Trajectory
 from emnist_diff.trajectory.schema import FORMAT, FORMAT_VERSION, Array, arrays, component_path
 
+try:
+    import fcntl
+except ImportError:  # not on Windows, where an open file cannot be replaced anyway
+    fcntl = None  # type: ignore[assignment]
+
 SPARE = 1 << 20
 """Bytes asked for beside the arrays, for metadata and the file system's own."""
+
+_ALREADY_THERE = "{} already exists — use --resume to continue it or --overwrite to replace it"
+_IN_USE = "{} is being written by another run — wait for it, or stop it"
+_COMMITTED_SAFE = "committed samples are safe; make room and use --resume, or choose another --output"
 
 
 class TrajectoryWriter:
@@ -43,14 +54,16 @@ class TrajectoryWriter:
     ) -> TrajectoryWriter:
         """A new file for `header`'s run, every byte of it allocated.
 
-        Raises `OutputError` when the file is there and `overwrite` is off, when the disk is too full, or when the
-        directory cannot be written.
+        Raises `OutputError` when the file is there and `overwrite` is off, when another writer has it open, when the
+        disk is too full, or when the directory cannot be written.
         """
-        if path.exists() and not overwrite:
-            raise OutputError(f"{path} already exists — use --resume to continue it or --overwrite to replace it")
+        if path.exists():
+            if not overwrite:
+                raise OutputError(_ALREADY_THERE.format(path))
+            _refuse_second_writer(path)
         layout = arrays(header, fields, dtype)
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        with _output_errors(path):
+        with _output_errors(path, "make room, or choose another --output"):
             path.parent.mkdir(parents=True, exist_ok=True)
             _remove_leftovers(path)
             needed, free = sum(a.size for a in layout) + SPARE, shutil.disk_usage(path.parent).free
@@ -63,8 +76,7 @@ class TrajectoryWriter:
                 with h5py.File(temporary, "w") as file:
                     _lay_out(file, header, layout)
                 _allocate(temporary)
-                os.replace(temporary, path)
-                _sync_directory(path.parent)
+                _publish(temporary, path, overwrite)
             except BaseException:
                 temporary.unlink(missing_ok=True)
                 raise
@@ -77,22 +89,25 @@ class TrajectoryWriter:
         """The file of an earlier run of the same configuration, and the positions of its committed samples.
 
         A file that is not there is created. Raises `TrajectoryError` when it is no trajectory or belongs to another
-        run, naming what differs.
+        run, naming what differs; `OutputError` when another writer has it open.
         """
         if not path.exists():
             return cls.create(path, header, fields, dtype), frozenset()
         layout = arrays(header, fields, dtype)
         with Trajectory(path) as there:
             _check_same_run(path, there, header, layout)
-            committed = frozenset(there.committed)
-        return cls._open(path, layout, len(header.timeline)), committed
+        writer = cls._open(path, layout, len(header.timeline))
+        # Read under the lock: until it was taken, another writer may have committed more.
+        done = writer._file["samples/steps_done"][...]
+        return writer, frozenset(int(p) for p in np.flatnonzero(done == writer.steps))
 
     @classmethod
     def _open(cls, path: Path, layout: Sequence[Array], steps: int) -> TrajectoryWriter:
+        _refuse_second_writer(path)
         try:
             return cls(path, h5py.File(path, "r+"), layout, steps)
         except BlockingIOError as error:
-            raise OutputError(f"{path} is being written by another process — wait for it, or stop it") from error
+            raise OutputError(_IN_USE.format(path)) from error
         except OSError as error:
             raise OutputError(f"cannot open {path} for writing: {_reason(error)}") from error
 
@@ -100,24 +115,39 @@ class TrajectoryWriter:
         """Make a batch durable.
 
         data: for each dataset of the layout, (B, …) rows of the samples at `positions`.
-        Raises `OutputError` when the disk refuses; earlier commits stay.
+        Raises `OutputError` when the disk refuses or a value does not fit the dtype; earlier commits stay.
+        `ValueError` when `data` is not exactly what the layout asks for: a marker must never speak of rows that
+        nobody wrote.
         """
-        rows = np.asarray(positions)
-        with _output_errors(self.path):
-            for name, values in data.items():
-                _write_rows(self._file[name], rows, values.astype(self._arrays[name].dtype, copy=False))
-            self._flush()
+        rows = np.asarray(positions, dtype=np.int64)
+        block = {name: self._fitted(name, values, len(rows)) for name, values in data.items()}
+        if missing := sorted(self._arrays.keys() - block.keys()):
+            raise ValueError(f"a commit lacks {', '.join(missing)}")
+        with _output_errors(self.path, _COMMITTED_SAFE):
+            for name, values in block.items():
+                _write_rows(self._file[name], rows, values)
+            self._file.flush()
             _write_rows(self._file["samples/steps_done"], rows, np.full(len(rows), self.steps, np.int64))
-            self._flush()
+            self._file.flush()
+
+    def _fitted(self, name: str, values: npt.NDArray[Any], count: int) -> npt.NDArray[Any]:
+        """Rows in the dtype of their dataset."""
+        if name not in self._arrays:
+            raise ValueError(f"a commit holds {name}, which the file does not")
+        array = self._arrays[name]
+        if values.shape != (count, *array.shape[1:]):
+            raise ValueError(f"{name} has rows {values.shape}, not {(count, *array.shape[1:])}")
+        with np.errstate(over="ignore"):
+            fitted = values.astype(array.dtype, copy=False)
+        if array.dtype == "float16" and np.isinf(fitted).any():
+            raise OutputError(f"cannot write {self.path}: {name} holds values beyond float16 — record float32")
+        return fitted
 
     def close(self) -> None:
         """Close the file; safe to call twice."""
         if self._file:
-            with _output_errors(self.path):
+            with _output_errors(self.path, _COMMITTED_SAFE):
                 self._file.close()
-
-    def _flush(self) -> None:
-        self._file.flush()
 
 
 def _write_rows(dataset: Any, rows: npt.NDArray[np.intp], values: npt.NDArray[Any]) -> None:
@@ -166,6 +196,7 @@ def _create_contiguous(group: Any, name: str, array: Array) -> None:
     properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
     space = h5py.h5s.create_simple(array.shape)
     kind = h5py.h5t.py_create(np.dtype(array.dtype), logical=True)
+    properties.set_obj_track_times(False)  # a time stamp would make two equal runs differ
     h5py.h5d.create(group.id, name.encode(), kind, space, properties)
 
 
@@ -174,9 +205,43 @@ def _allocate(path: Path) -> None:
     with path.open("r+b") as file:
         if hasattr(os, "posix_fallocate"):
             size = os.fstat(file.fileno()).st_size
-            if size:
+            try:
                 os.posix_fallocate(file.fileno(), 0, size)
+            except OSError as error:
+                if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+                    raise  # a file system that cannot reserve space still gets its file
         os.fsync(file.fileno())
+
+
+def _publish(temporary: Path, path: Path, overwrite: bool) -> None:
+    """Give a complete file its name; without `overwrite` it takes nobody's place, not even one made just now."""
+    if overwrite:
+        os.replace(temporary, path)
+    else:
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            raise OutputError(_ALREADY_THERE.format(path)) from None
+        except OSError:  # a file system without hard links
+            os.replace(temporary, path)
+        temporary.unlink(missing_ok=True)
+    _sync_directory(path.parent)
+
+
+def _refuse_second_writer(path: Path) -> None:
+    """Raise `OutputError` when HDF5's lock on the file is held, by this process or another.
+
+    HDF5 itself lets one process open a file for writing twice, and knows nothing of a file about to be replaced.
+    """
+    if fcntl is None:
+        return
+    with _output_errors(path), path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OutputError(_IN_USE.format(path)) from None
+        except OSError:  # a file system without locks: HDF5 goes without as well
+            pass
 
 
 def _sync_directory(folder: Path) -> None:
@@ -207,6 +272,7 @@ def _alive(process: int) -> bool:
 
 
 def _check_same_run(path: Path, there: Trajectory, header: RunHeader, layout: Sequence[Array]) -> None:
+    """Raise `TrajectoryError` naming what differs between a file and the run that is to continue it."""
     if fingerprint(there.config) != fingerprint(header.config):
         keys = sorted(there.config.keys() | header.config.keys())
         odd = [k for k in keys if there.config.get(k) != header.config.get(k)]
@@ -214,25 +280,54 @@ def _check_same_run(path: Path, there: Trajectory, header: RunHeader, layout: Se
         raise TrajectoryError(
             f"{path} belongs to another run ({shown}) — repeat that run's settings, or use --overwrite"
         )
-    held = {name: (tuple(d.shape), str(d.dtype)) for name, d in there.datasets().items()}
-    for array in layout:
-        if held.get(array.name) != (array.shape, array.dtype):
+    timeline = header.timeline
+    for what, held, asked in (
+        ("sample ids", there.ids, header.sample_ids),
+        ("seeds", there.seeds, header.seeds),
+        ("labels", there.labels, header.labels),
+        ("class names", np.array(there.classes), np.array(header.classes)),
+        ("timesteps", there.timestep, timeline.timestep),
+        ("alpha_bar", there.alpha_bar, timeline.alpha_bar),
+    ):
+        if not np.array_equal(held, asked):
             raise TrajectoryError(
-                f"{path} was recorded with other fields: {array.name} is {held.get(array.name, 'missing')} there, "
-                f"{(array.shape, array.dtype)} here — repeat that run's sink settings, or use --overwrite"
+                f"{path} belongs to another run (other {what}: {_few(held)} there, {_few(asked)} here) — "
+                "repeat that run's settings, or use --overwrite"
             )
+    wanted = {array.name: (array.shape, array.dtype) for array in layout}
+    stored = {name: (tuple(d.shape), str(d.dtype)) for name, d in there.datasets().items()}
+    for name in sorted(wanted.keys() | stored.keys()):
+        if stored.get(name) != wanted.get(name):
+            raise TrajectoryError(
+                f"{path} was recorded with other fields: {name} is {stored.get(name, 'missing')} there, "
+                f"{wanted.get(name, 'not asked for')} here — repeat that run's sink settings, or use --overwrite"
+            )
+    packed = [name for name, dataset in there.datasets().items() if dataset.id.get_offset() is None]
+    if packed and len(there.committed) < len(there):
+        raise TrajectoryError(f"{path} is packed ({packed[0]} is not contiguous) and cannot be continued")
+
+
+def _few(values: npt.NDArray[Any]) -> str:
+    """The start of an array, on one line."""
+    return f"{len(values)} × [{', '.join(map(str, values[:3].tolist()))}{', …' if len(values) > 3 else ''}]"
 
 
 @contextmanager
-def _output_errors(path: Path) -> Iterator[None]:
-    """The operating system's refusals as `OutputError`s that name the file."""
+def _output_errors(path: Path, way_out: str = "") -> Iterator[None]:
+    """The operating system's refusals as `OutputError`s that name the file.
+
+    HDF5 reports a write that fails while it flushes or closes as a RuntimeError.
+    """
     try:
         yield
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {path}: {_reason(error)} — committed samples are safe; make room or choose another --output"
-        ) from error
+    except (OSError, RuntimeError) as error:
+        raise OutputError(f"cannot write {path}: {_reason(error)}" + (f" — {way_out}" if way_out else "")) from error
 
 
-def _reason(error: OSError) -> str:
-    return error.strerror or str(error).splitlines()[0]
+def _reason(error: OSError | RuntimeError) -> str:
+    """One line: the system's own words where HDF5 passes the error number on, HDF5's where it does not."""
+    if match := re.search(r"errno = (\d+)", str(error)):
+        return os.strerror(int(match[1]))
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.splitlines()[0]
+    return (str(error) or type(error).__name__).splitlines()[0]

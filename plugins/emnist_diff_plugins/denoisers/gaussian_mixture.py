@@ -54,7 +54,11 @@ class GaussianMixture:
     train_timesteps: int = attrs.field(
         default=1000, validator=v.ge(1), metadata={"help": "levels of the forward process"}
     )
-    beta_schedule: str = attrs.field(default="linear", metadata={"help": "linear, scaled_linear or squaredcos_cap_v2"})
+    beta_schedule: str = attrs.field(
+        default="linear",
+        validator=v.in_(("linear", "scaled_linear", "squaredcos_cap_v2")),
+        metadata={"help": "linear, scaled_linear or squaredcos_cap_v2"},
+    )
     prediction: PredictionType = attrs.field(default="epsilon", metadata={"help": "epsilon, v_prediction or sample"})
 
     def __attrs_post_init__(self) -> None:

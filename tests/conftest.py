@@ -1,0 +1,131 @@
+"""Fixtures that the tests share."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+import pytest
+import structlog
+import torch
+
+from emnist_diff.base import Base
+from emnist_diff.engine import Batch, Engine, walk
+from emnist_diff.plan import StateMap, Term
+from emnist_diff.protocols import Field, Frame
+from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
+from emnist_diff_plugins.schedulers.ddim import Ddim
+
+
+@attrs.define(eq=False)
+class Walked:
+    """What a walk gave: its frames, and the final states in the order of the batch."""
+
+    frames: list[Frame]
+    x: torch.Tensor
+
+    def stacked(self, name: str) -> np.ndarray:
+        """A field over all steps, (steps, B, *shape)."""
+        return np.stack([getattr(frame, name).numpy() for frame in self.frames])
+
+
+@pytest.fixture
+def make_engine() -> Callable[..., Engine]:
+    """An engine on the analytic mixture; ``forces`` are (force, weight) pairs."""
+
+    def make(
+        mixture: GaussianMixture | None = None,
+        *,
+        denoiser: Any = None,
+        scheduler: Any = None,
+        steps: int = 6,
+        base: Base | None = None,
+        forces: Any = (),
+        drifts: Any = (),
+        micro_batch: int = 8,
+    ) -> Engine:
+        denoiser = denoiser or (mixture or GaussianMixture(shape=(3,), classes="ABC")).denoiser()
+        bound = (scheduler or Ddim()).bind(denoiser.schedule, denoiser.prediction)
+        terms = [Term(type(force).__name__, force, lambda at, weight=weight: weight) for force, weight in forces]
+        maps = [StateMap(type(drift).__name__, drift) for drift in drifts]
+        return Engine({"": denoiser}, bound, bound.plan(steps), base or Base(), terms, maps, micro_batch=micro_batch)
+
+    return make
+
+
+@pytest.fixture
+def walk_all() -> Callable[..., Walked]:
+    """Walk samples with these ids, all fields wanted."""
+
+    def collect(
+        engine: Engine,
+        ids: Any = (0, 1, 2, 3),
+        *,
+        label: int | tuple[int, ...] = 0,
+        seed: int = 7,
+        fields: frozenset[Field] = frozenset(Field),
+    ) -> Walked:
+        ids = tuple(ids)
+        labels = (label,) * len(ids) if isinstance(label, int) else label
+        batch = Batch(tuple(range(len(ids))), ids, labels, (seed,) * len(ids))
+        *frames, last = walk(engine, batch, lambda at: fields)
+        return Walked(frames, last.x)
+
+    return collect
+
+
+@attrs.define
+class Finished:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def error(self) -> str:
+        """The one line of an error; log lines, which are JSON, are left out."""
+        lines = [line for line in self.err.splitlines() if not line.startswith("{")]
+        assert len(lines) == 1, self.err
+        return lines[0]
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Run ``emnist-diff`` in this process, through its entry point."""
+    from emnist_diff.cli import main
+
+    def call(*arguments: str | Path) -> Finished:
+        monkeypatch.setattr(sys, "argv", ["emnist-diff", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        captured = capsys.readouterr()
+        code = stopped.value.code
+        return Finished(code if isinstance(code, int) else int(code is not None), captured.out, captured.err)
+
+    yield call
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def process() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run ``emnist-diff`` in a process of its own."""
+
+    def call(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "emnist_diff.cli", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            env={**os.environ, **environment},
+            check=False,
+        )
+
+    return call

@@ -1,0 +1,133 @@
+"""Every example in the pages is run, every help text in them is current, every hook is documented.
+
+Blocks of a page run in order, in one namespace and one directory: ``python`` blocks unless marked ``no-run``
+(``needs-checkpoint`` ones where a checkpoint is shipped), ``bash run`` blocks, and ``toml`` blocks, which
+must be valid configurations.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shlex
+import sys
+import types
+from pathlib import Path
+
+import attrs
+import pytest
+import structlog
+
+from emnist_diff import cli, hookspecs
+from emnist_diff.assembly import shipped_checkpoint
+from emnist_diff.config import resolve
+from emnist_diff.errors import CheckpointError
+from emnist_diff.plugins import installed
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
+WITH_HELP = [page for page in PAGES if "<!-- help:" in page.read_text(encoding="utf-8")]
+FENCE = re.compile(r"^```(?P<info>(?:python|bash|toml)[^\n]*)\n(?P<code>.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+@attrs.frozen
+class Block:
+    """A fenced block: language, marks, code, and the line of the page on which the code starts."""
+
+    language: str
+    marks: frozenset[str]
+    code: str
+    line: int
+
+
+def blocks(page: Path) -> list[Block]:
+    """The blocks of a page that this test runs."""
+    text = page.read_text(encoding="utf-8")
+    out = []
+    for match in FENCE.finditer(text):
+        language, *marks = match["info"].split()
+        block = Block(language, frozenset(marks), match["code"], text.count("\n", 0, match.start("code")) + 1)
+        if "no-run" in marks or (language == "bash" and "run" not in marks):
+            continue
+        out.append(block)
+    return out
+
+
+def has_checkpoint() -> bool:
+    try:
+        shipped_checkpoint(installed())
+    except CheckpointError:
+        return False
+    return True
+
+
+def run_command(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run one ``emnist-diff …`` line in this process."""
+    words = shlex.split(line)
+    assert words[0] == "emnist-diff", f"only emnist-diff lines can be run, not {line!r}"
+    monkeypatch.setattr(sys, "argv", words)
+    code: object = 0
+    try:
+        cli.main()
+    except SystemExit as stop:
+        code = stop.code
+    finally:
+        structlog.reset_defaults()
+    assert not code, f"{line!r} ended with exit code {code}"
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p)], ids=lambda p: p.name)
+def test_examples_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    module = types.ModuleType("docs_page")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    for block in blocks(page):
+        if "needs-checkpoint" in block.marks and not has_checkpoint():
+            continue
+        if block.language == "python":
+            code = "\n" * (block.line - 1) + block.code  # tracebacks show the page's own line numbers
+            exec(compile(code, str(page), "exec"), module.__dict__)
+        elif block.language == "bash":
+            for line in block.code.replace("\\\n", " ").splitlines():
+                run_command(line, monkeypatch)
+        elif "project" not in (data := tomllib.loads(block.code)):
+            resolve(data)
+
+
+@pytest.mark.parametrize("hook", hookspecs.HOOKS)
+def test_every_hook_is_documented(hook: str) -> None:
+    page = (DOCS / "plugins.md").read_text(encoding="utf-8")
+    assert f"`{hook}`" in page
+    assert f"`{hookspecs.HOOKS[hook].__name__}`" in page
+
+
+@pytest.mark.parametrize("page", WITH_HELP, ids=lambda p: p.name)
+def test_help_texts_are_current(page: Path) -> None:
+    spec = importlib.util.spec_from_file_location("generate_cli", DOCS / "generate_cli.py")
+    assert spec is not None
+    assert spec.loader is not None
+    generate = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(generate)
+    text = page.read_text(encoding="utf-8")
+    assert generate.updated(text) == text, "run: python docs/generate_cli.py"
+
+
+def test_readme_has_the_two_commands() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for line in (
+        "pip install -c constraints.txt . && emnist-diff run --character A --total-videos 10",
+        'pip install -c constraints.txt -e ".[test]" && pytest',
+    ):
+        assert f"```bash\n{line}\n```" in text
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#:]+?)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}, which is not there"

@@ -1,0 +1,189 @@
+"""Discovery: what works is found, what is broken is a value, and what is asked for must exist."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from importlib.metadata import EntryPoint
+from types import SimpleNamespace
+
+import pytest
+
+from emnist_diff.errors import PluginError, UnknownName
+from emnist_diff.plugins import discover, installed, require_healthy
+from emnist_diff.records import DenoiserSpec, DriftSpec, ForceSpec
+
+_number = itertools.count()
+
+HEAD = """
+from emnist_diff.hookspecs import hookimpl
+from emnist_diff.records import DriftSpec, ForceSpec
+
+def force(name, **more):
+    return ForceSpec(**{"name": name, "factory": "emnist_diff.base:Base", "summary": "a force", **more})
+"""
+
+
+def offering(*names: str, **more: object) -> str:
+    settings = "".join(f", {key}={value!r}" for key, value in more.items())
+    lines = "".join(f"    yield force({name!r}{settings})\n" for name in names)
+    return f"{HEAD}\n@hookimpl\ndef emnist_diff_forces():\n{lines}"
+
+
+@pytest.fixture
+def plugin(tmp_path, monkeypatch):
+    """An entry point to a module with this source, of a distribution of this name."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def make(source: str | None, distribution: str = "stranger", name: str = "") -> EntryPoint:
+        module = f"stranger_{next(_number)}"
+        if source is not None:
+            (tmp_path / f"{module}.py").write_text(source)
+            monkeypatch.delitem(sys.modules, module, raising=False)
+        point = EntryPoint(name or module, module, "emnist_diff")
+        vars(point).update(dist=SimpleNamespace(name=distribution, version="2.5"))
+        return point
+
+    return make
+
+
+BROKEN = {
+    "missing module": (None, "ModuleNotFoundError"),
+    "import error": ("import no_such_module_at_all", "no_such_module_at_all"),
+    "syntax error": ("def (", "SyntaxError"),
+    "raises": ("raise RuntimeError('bad day')", "RuntimeError: bad day"),
+    "exits": ("raise SystemExit(3)", "SystemExit: 3"),
+    "exits in its hook": (HEAD + "@hookimpl\ndef emnist_diff_forces():\n    raise SystemExit\n", "SystemExit"),
+    "hook raises": (HEAD + "@hookimpl\ndef emnist_diff_forces():\n    raise KeyError('x')\n", "KeyError: 'x'"),
+    "hook raises midway": (offering("half") + "    raise ValueError('tired')\n", "ValueError: tired"),
+    "hook returns nothing": (HEAD + "@hookimpl\ndef emnist_diff_forces():\n    return None\n", "TypeError"),
+    "hook yields text": (HEAD + "@hookimpl\ndef emnist_diff_forces():\n    yield 'f'\n", "yielded str"),
+    "hook yields another kind": (
+        HEAD + "@hookimpl\ndef emnist_diff_drifts():\n    yield force('f')\n",
+        "yielded ForceSpec, not records.DriftSpec",
+    ),
+    "hook wants an argument": (HEAD + "@hookimpl\ndef emnist_diff_forces(config):\n    yield force('f')\n", "config"),
+    "bad record": (offering("Upper Case"), "Upper Case"),
+    "bad factory": (offering("fine", factory="no colon"), "no colon"),
+}
+
+
+@pytest.mark.parametrize("how", BROKEN)
+def test_a_broken_plugin_stops_nothing_else(plugin, how):
+    source, reason = BROKEN[how]
+    registry = discover([plugin(source, "broken-one", "aaa"), plugin(offering("good"), "healthy", "bbb")])
+    assert [e.qualified for e in registry.entries] == ["healthy:good"]
+    assert registry.resolve(ForceSpec, "good").version == "2.5"
+    (broken,) = registry.broken
+    assert broken.distribution == "broken-one"
+    assert broken.plugin.startswith("aaa")
+    assert reason in broken.error
+    assert "\n" not in broken.error
+    assert "Traceback" in broken.traceback or "Error" in broken.traceback
+    assert [s.distribution for s in registry.sources] == ["broken-one", "healthy"]
+    with pytest.raises(PluginError, match=r"broken-one \[aaa"):
+        require_healthy(registry)
+    with pytest.raises(UnknownName, match="these plugins are broken and may have offered it: broken-one"):
+        registry.resolve(ForceSpec, "vanished")
+
+
+def test_one_bad_hook_costs_only_its_own_records(plugin):
+    source = offering("good") + "\n@hookimpl\ndef emnist_diff_drifts():\n    raise RuntimeError('no drifts')\n"
+    registry = discover([plugin(source)])
+    assert [e.spec.name for e in registry.of(ForceSpec)] == ["good"]
+    assert "emnist_diff_drifts" in registry.broken[0].plugin
+
+
+def test_a_name_that_two_distributions_claim_must_be_qualified(plugin):
+    registry = discover([plugin(offering("same", "mine"), "one"), plugin(offering("same"), "two")])
+    with pytest.raises(PluginError, match=r"'same' is offered by one and two — say 'one:same' or 'two:same'"):
+        registry.resolve(ForceSpec, "same")
+    assert registry.resolve(ForceSpec, "one:same").distribution == "one"
+    assert registry.resolve(ForceSpec, "two:same").distribution == "two"
+    assert registry.resolve(ForceSpec, "mine").distribution == "one"
+    with pytest.raises(UnknownName):
+        registry.resolve(ForceSpec, "two:mine")
+
+
+def test_aliases_and_prefixes_resolve(plugin):
+    registry = discover([plugin(offering("pull", aliases=("tug",)) + "    yield force('force_x')\n")])
+    for spelling in ("pull", "tug", "force_pull", "force_tug", "stranger:pull", "stranger:tug", "stranger:force_pull"):
+        assert registry.resolve(ForceSpec, spelling).spec.name == "pull", spelling
+    assert registry.resolve(ForceSpec, "force_x").spec.name == "force_x"
+    with pytest.raises(UnknownName):
+        registry.resolve(DriftSpec, "pull")
+
+
+def test_a_name_goes_before_somebody_elses_alias(plugin):
+    registry = discover([plugin(offering("pull"), "one"), plugin(offering("other", aliases=("pull",)), "two")])
+    assert registry.resolve(ForceSpec, "pull").distribution == "one"
+    assert registry.resolve(ForceSpec, "two:pull").spec.name == "other"
+
+
+def test_an_unknown_name_suggests_the_nearest(plugin):
+    registry = discover([plugin(offering("attract", "repel"))])
+    for wrong in ("atract", "force_atract", "ATTRACT"):
+        with pytest.raises(UnknownName, match=r"did you mean 'attract'\?.*plugins list --kind force"):
+            registry.resolve(ForceSpec, wrong)
+    with pytest.raises(UnknownName, match="known: 'attract', 'repel'"):
+        registry.resolve(ForceSpec, "qqqqqq")
+
+
+def test_a_record_for_a_newer_core_is_refused_only_when_asked_for(plugin):
+    registry = discover([plugin(offering("future", api=99) + "    yield force('now')\n")])
+    assert not registry.broken
+    assert registry.load(ForceSpec, "now").__name__ == "Base"
+    with pytest.raises(PluginError, match=r"'future' of stranger 2\.5 needs plugin api 99.*upgrade"):
+        registry.resolve(ForceSpec, "future")
+
+
+@pytest.mark.parametrize(
+    "factory", ["no_such_module:Thing", "emnist_diff.base:NoSuchThing", "emnist_diff.base:Base.deeper"]
+)
+def test_a_factory_that_cannot_be_loaded_names_its_distribution(plugin, factory):
+    registry = discover([plugin(offering("hollow", factory=factory))])
+    assert registry.resolve(ForceSpec, "hollow")
+    with pytest.raises(PluginError, match=rf"force 'hollow' of stranger 2\.5 is broken: {factory}"):
+        registry.load(ForceSpec, "hollow")
+
+
+@pytest.mark.parametrize("statement", ["raise SystemExit(0)", "import nothing_here", "1 / 0"])
+def test_a_factory_whose_module_fails_is_an_error_of_ours(plugin, statement):
+    target = plugin(statement).value
+    registry = discover([plugin(offering("hollow", factory=f"{target}:Thing"))])
+    with pytest.raises(PluginError, match="'hollow' of stranger"):
+        registry.load(ForceSpec, "hollow")
+
+
+def test_narrowing_keeps_the_builtins_and_what_is_named(plugin):
+    points = [
+        plugin(offering("a"), "dist-a", "plug-a"),
+        plugin(offering("b"), "dist-b", "plug-b"),
+        plugin("1 / 0", "dist-c", "plug-c"),
+        plugin(offering("core"), "emnist-diff", "builtins"),
+    ]
+
+    def names(narrow):
+        registry = discover(points, narrow)
+        return {e.spec.name for e in registry.entries}, len(registry.broken)
+
+    assert names(None) == ({"a", "b", "core"}, 1)
+    assert names("") == ({"core"}, 0)
+    assert names("plug-a") == ({"a", "core"}, 0)
+    assert names("dist-b , plug-a") == ({"a", "b", "core"}, 0)
+    assert names("dist-c") == ({"core"}, 1)
+
+
+def test_an_entry_point_listed_twice_is_one_plugin(plugin):
+    point = plugin(offering("once"))
+    registry = discover([point, point])
+    assert len(registry.entries) == 1
+    assert not registry.broken
+
+
+def test_the_builtins_are_found_through_the_same_door():
+    registry = installed()
+    mine = {e.spec.name for e in registry.entries if e.distribution == "emnist-diff"}
+    assert {"ddim", "ddpm", "attract_class", "repel_class", "none", "default", "hdf5", "grid"} <= mine
+    for spelling in ("gaussian-mixture", "gaussian_mixture", "emnist-diff:gaussian-mixture"):
+        assert registry.load(DenoiserSpec, spelling).__name__ == "GaussianMixture"
