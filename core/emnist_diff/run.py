@@ -102,6 +102,7 @@ def _walk_all(
     labels, ids = assembly.header.labels.tolist(), assembly.header.sample_ids.tolist()
     todo = [p for p in range(len(ids)) if p not in done]
     made, size = 0, assembly.config.batch_size
+    announced = False
 
     def wants(at: StepInfo) -> frozenset[Field]:
         return frozenset().union(*(sink.wants(at) for sink in sinks))
@@ -117,6 +118,9 @@ def _walk_all(
             tuple(seeds[p] for p in positions),
         )
         for event in walk(assembly.engine, batch, wants):
+            if stopping.is_set() and not announced:
+                announced = True
+                log.warning("run.stopping", hint="finishing the batch in hand")
             for sink in sinks:
                 if isinstance(event, Frame):
                     _asked(sink, "write", sink.write, event)
@@ -166,8 +170,7 @@ def _stop_requests() -> Iterator[threading.Event]:
     def request(number: int, frame: FrameType | None) -> None:
         if stopping.is_set():
             raise KeyboardInterrupt
-        stopping.set()
-        log.warning("run.stopping", signal=signal.Signals(number).name, hint="finishing the batch in hand")
+        stopping.set()  # and no more: logging here would wait for a lock that the interrupted code may hold
 
     before = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -1,0 +1,218 @@
+"""The command line as people meet it: help without torch, one-line errors, documented exit codes."""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+
+import pytest
+
+from emnist_diff.plugins import installed
+from emnist_diff.records import CommandSpec
+
+MIXTURE = ("--denoiser", "gaussian-mixture:shape=[1,4,4],classes=ABC")
+
+COMMANDS = [
+    (),
+    ("run",),
+    ("inspect",),
+    ("verify",),
+    ("doctor",),
+    ("plugins",),
+    ("plugins", "list"),
+    ("plugins", "show"),
+]
+COMMANDS += [(entry.spec.name,) for entry in installed().of(CommandSpec)]
+
+
+@pytest.fixture(scope="module")
+def no_torch(tmp_path_factory):
+    """An environment in which importing torch raises."""
+    folder = tmp_path_factory.mktemp("no_torch")
+    (folder / "torch.py").write_text("raise RuntimeError('torch was imported')\n")
+    environment = {"PYTHONPATH": str(folder)}
+    blocked = subprocess.run(
+        [sys.executable, "-c", "import torch"], env=environment, capture_output=True, text=True, check=False
+    )
+    assert "torch was imported" in blocked.stderr
+    return environment
+
+
+@pytest.mark.parametrize(
+    "command", [("--help",), ("plugins", "list"), ("plugins", "list", "--json"), ("run", "--help"), ("--version",)]
+)
+def test_no_torch_on_the_light_path(process, no_torch, command):
+    finished = process(*command, **no_torch)
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stderr == ""
+    assert finished.stdout
+    assert "torch was imported" not in finished.stdout
+
+
+@pytest.mark.parametrize("command", [("--help",), ("plugins", "list")])
+def test_the_light_path_costs_little_cpu_time(process, command):
+    def cost() -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert process(*command).returncode == 0
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    costs = []
+    for _ in range(3):
+        costs.append(cost())
+        if costs[-1] < 0.4:
+            return
+    pytest.fail(f"CPU seconds: {costs}")
+
+
+def test_a_broken_plugin_breaks_neither_help_nor_list(process, tmp_path):
+    (tmp_path / "shattered.py").write_text("raise RuntimeError('in pieces')\n")
+    info = tmp_path / "shattered-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: shattered\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[emnist_diff]\nbits = shattered\n")
+    environment = {"PYTHONPATH": str(tmp_path)}
+    assert process("--help", **environment).returncode == 0
+    listed = process("plugins", "list", **environment)
+    assert listed.returncode == 0
+    assert "broken: shattered [bits]: RuntimeError: in pieces" in listed.stdout
+    assert "attract_class" in listed.stdout
+    strict = process("plugins", "list", "--strict-plugins", **environment)
+    assert strict.returncode == 3
+    assert strict.stderr.startswith("emnist-diff: broken plugins: shattered")
+    assert "broken" not in process("plugins", "list", EMNIST_DIFF_PLUGINS="", **environment).stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_has_help(cli, command):
+    finished = cli(*command, "--help")
+    assert finished.code == 0
+    assert "Usage" in finished.out
+    assert "--help" in finished.out
+    assert finished.err == ""
+
+
+def test_the_help_names_every_command(cli):
+    out = cli("--help").out
+    for command in {c[0] for c in COMMANDS if c}:
+        assert f"\n  {command} " in out
+    assert "Exit codes" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "parts"),
+    [
+        (["--character", "AA"], 2, ["class 'AA'"]),
+        (["--scheduler", "dimm"], 2, ["'dimm'", "did you mean 'ddim'"]),
+        (["--scheduler", "ddim:etaa=1"], 2, ["'etaa'", "did you mean 'eta'"]),
+        (["--scheduler", "ddim:eta=lots"], 2, ["eta", "'lots'"]),
+        (["--scheduler", "ddim:eta"], 2, ["unknown scheduler", "eta"]),
+        (["--force", "atract_class"], 2, ["'atract_class'", "did you mean 'attract_class'"]),
+        (["--force", "attract_class:target=Q"], 2, ["class 'Q'"]),
+        (["--force", "attract_class:target=A,target=B"], 2, ["--force", "'target' is given twice"]),
+        (["--drift", "defualt"], 2, ["'defualt'", "did you mean 'default'"]),
+        (["--drift", "default:noise_scale=-1"], 2, ["noise_scale", "-1"]),
+        (["--sink", "hdf6"], 2, ["'hdf6'", "did you mean 'hdf5'"]),
+        (["--base", "cgf"], 2, ["base", "cgf"]),
+        (["--steps", "1001"], 2, ["1001", "1000"]),
+        (["--steps", "0"], 2, ["steps", "0"]),
+        (["--total-videos", "0"], 2, ["total_videos", "0"]),
+        (["--seed", "-1"], 2, ["seed", "-1"]),
+        (["--force-stack", "[{"], 2, ["--force-stack", "not valid JSON"]),
+        (["--force-stack", "@no-such-file.json"], 2, ["--force-stack", "no-such-file.json"]),
+        (["--force-stack", '{"name": "attract_class"}'], 2, ["forces", "expected a list"]),
+        (["--force-stack", "[]", "--force", "attract_class"], 2, ["--force-stack", "exclude each other"]),
+        (["--resume", "--overwrite"], 2, ["--resume and --overwrite exclude each other"]),
+        (["--config", "missing.toml"], 2, ["missing.toml", "No such file"]),
+        (["--config", "."], 2, ["directory"]),
+        (["--device", "warp"], 2, ["'warp'"]),
+        (["--checkpoint", "x.safetensors"], 2, ["exclude each other"]),
+    ],
+    ids=lambda value: " ".join(map(str, value))[:50] if isinstance(value, list) else str(value),
+)
+def test_a_mistake_is_one_line_that_names_it(cli, tmp_path, monkeypatch, arguments, code, parts):
+    monkeypatch.chdir(tmp_path)
+    finished = cli("run", *MIXTURE, *arguments)
+    assert finished.code == code
+    assert finished.error.startswith("emnist-diff: ")
+    for part in parts:
+        assert part in finished.error
+    assert finished.out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("stepss = 3", ["'stepss'", "did you mean 'steps'"]),
+        ("steps = 'many'", ["steps", "'many'"]),
+        ("steps = ", ["settings.toml", "not valid TOML"]),
+        ("forces = [{name = 'attract_class', targt = 'B'}]", ["attract_class", "'targt'", "did you mean 'target'"]),
+    ],
+)
+def test_a_mistake_in_a_file_is_one_line_too(cli, tmp_path, monkeypatch, text, parts):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "settings.toml").write_text(text)
+    finished = cli("run", *MIXTURE, "--config", "settings.toml")
+    assert finished.code == 2
+    assert all(part in finished.error for part in ["emnist-diff: ", *parts]), finished.error
+
+
+def test_a_missing_checkpoint_has_its_own_exit_code(cli, tmp_path):
+    (tmp_path / "epoch_1.safetensors").write_bytes(b"short")
+    for path in (tmp_path / "epoch_2.safetensors", tmp_path, tmp_path / "epoch_1.safetensors"):
+        finished = cli("run", "--checkpoint", path)
+        assert finished.code == 4
+        assert finished.error.startswith("emnist-diff: ")
+        assert "epoch_" in finished.error
+
+
+def test_errors_of_a_real_process_have_no_traceback(process):
+    finished = process("run", *MIXTURE, "--force", "atract_class")
+    assert finished.returncode == 2
+    assert finished.stderr.count("\n") == 1
+    assert finished.stderr.startswith("emnist-diff: unknown force 'atract_class'")
+
+
+def test_a_dry_run_prints_the_resolved_configuration(cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "settings.toml").write_text("steps = 20\nseed = 3\nforces = ['repel_class']\n")
+    finished = cli(
+        *("run", *MIXTURE, "-c", "settings.toml", "--steps", "7", "--dry-run"),
+        *("--force", 'attract_class:target="1",strength=2', "--drift", "none"),
+    )
+    # a dry run returns instead of raising, and typer exits with 0
+    data = json.loads(finished.out)
+    assert finished.code == 0
+    assert (data["steps"], data["seed"]) == (7, 3)
+    assert data["forces"] == [{"name": "attract_class", "weight": 1.0, "settings": {"target": "1", "strength": 2}}]
+    assert data["denoiser"]["settings"] == {"shape": [1, 4, 4], "classes": "ABC"}
+    assert [p.name for p in tmp_path.iterdir()] == ["settings.toml"]
+
+
+@pytest.mark.parametrize("name", ["attract_class", "force_attract_class", "emnist-diff:attract_class"])
+def test_show_describes_a_component(cli, name):
+    finished = cli("plugins", "show", name, "--json")
+    assert finished.code == 0
+    (item,) = json.loads(finished.out)
+    assert (item["kind"], item["name"]) == ("force", "attract_class")
+    target, strength = item["settings"]
+    assert target["name"] == "target"
+    assert target["aliases"] == ["target_class"]
+    assert strength["default"] == "1.0"
+    assert "target" in cli("plugins", "show", name).out
+
+
+def test_show_of_an_unknown_component_suggests(cli):
+    finished = cli("plugins", "show", "atract_class")
+    assert finished.code == 2
+    assert "did you mean 'attract_class'" in finished.error
+    assert cli("plugins", "show", "ddim", "--kind", "forse").code == 2
+
+
+def test_list_can_be_narrowed_to_a_kind(cli):
+    data = json.loads(cli("plugins", "list", "--kind", "scheduler", "--json").out)
+    assert {c["name"] for c in data["components"]} >= {"ddim", "ddpm"}
+    assert {c["kind"] for c in data["components"]} == {"scheduler"}
