@@ -17,7 +17,7 @@ import torch
 
 from emnist_diff.base import Base
 from emnist_diff.engine import Batch, Engine, walk
-from emnist_diff.plan import StateMap, Term
+from emnist_diff.plan import StateMap, Term, streams
 from emnist_diff.protocols import Field, Frame
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
 from emnist_diff_plugins.schedulers.ddim import Ddim
@@ -52,8 +52,13 @@ def make_engine() -> Callable[..., Engine]:
     ) -> Engine:
         denoiser = denoiser or (mixture or GaussianMixture(shape=(3,), classes="ABC")).denoiser()
         bound = (scheduler or Ddim()).bind(denoiser.schedule, denoiser.prediction)
-        terms = [Term(type(force).__name__, force, lambda at, weight=weight: weight) for force, weight in forces]
-        maps = [StateMap(type(drift).__name__, drift) for drift in drifts]
+        names = [type(force).__name__ for force, _ in forces]
+        terms = [
+            Term(name, force, lambda at, weight=weight: weight, stream)
+            for name, (force, weight), stream in zip(names, forces, streams("force", names), strict=True)
+        ]
+        names = [type(drift).__name__ for drift in drifts]
+        maps = [StateMap(*item) for item in zip(names, drifts, streams("drift", names), strict=True)]
         return Engine({"": denoiser}, bound, bound.plan(steps), base or Base(), terms, maps, micro_batch=micro_batch)
 
     return make

@@ -20,7 +20,7 @@ from emnist_diff.components import Made, make
 from emnist_diff.config import Component, RunConfig
 from emnist_diff.engine import Engine
 from emnist_diff.errors import CheckpointError, ConfigError
-from emnist_diff.plan import Plan, StateMap, Term, make_plan
+from emnist_diff.plan import Plan, StateMap, Term, make_plan, streams
 from emnist_diff.plugins import Registry
 from emnist_diff.protocols import Denoiser, RunHeader, Sink
 from emnist_diff.records import DenoiserSpec, DriftSpec, ForceSpec, SchedulerSpec, SinkSpec
@@ -101,8 +101,14 @@ def assemble(registry: Registry, settings: RunConfig) -> Assembly:
     timeline = bound.plan(settings.steps)
     base = Base(settings.base, settings.guidance_scale)
     terms = [
-        Term(item.name, item.object, lambda at, weight=asked.weight: weight)  # type: ignore[misc]  # a bound default
-        for item, asked in zip(forces, settings.forces, strict=True)
+        Term(item.name, item.object, lambda at, weight=asked.weight: weight, stream)  # type: ignore[misc]  # a bound default
+        for item, asked, stream in zip(
+            forces, settings.forces, streams("force", [item.name for item in forces]), strict=True
+        )
+    ]
+    maps = [
+        StateMap(item.name, item.object, stream)
+        for item, stream in zip(drifts, streams("drift", [item.name for item in drifts]), strict=True)
     ]
     for conds in (base.conditions(), *(t.force.conditions(timeline.at(0)) for t in terms)):
         for cond in conds:
@@ -116,7 +122,7 @@ def assemble(registry: Registry, settings: RunConfig) -> Assembly:
         timeline,
         base,
         terms,
-        [StateMap(item.name, item.object) for item in drifts],
+        maps,
         plan.micro_batch,
         device,
     )
@@ -124,7 +130,7 @@ def assemble(registry: Registry, settings: RunConfig) -> Assembly:
     header = RunHeader(
         output=Path(settings.output) / quote(character, safe=""),
         config=_recorded(settings, character, components, source, plan),
-        environment=_environment(settings, engine, [*components, *sinks], source),
+        environment=_environment(engine, [*components, *sinks], source),
         timeline=timeline,
         shape=tuple(denoiser.shape),
         image_shape=_image_shape(denoiser, device),
@@ -201,9 +207,7 @@ def _recorded(
     return data
 
 
-def _environment(
-    settings: RunConfig, engine: Engine, made: Sequence[Made], source: Mapping[str, Any]
-) -> dict[str, Any]:
+def _environment(engine: Engine, made: Sequence[Made], source: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "emnist_diff": __version__,
         "python": platform.python_version(),
@@ -213,7 +217,6 @@ def _environment(
         "threads": torch.get_num_threads(),
         "device": str(engine.device),
         "dtype": "float32",
-        "batch_size": settings.batch_size,
         "micro_batch": engine.micro_batch,
         "checkpoint": dict(source),
         "plugins": {m.distribution: m.version for m in made},

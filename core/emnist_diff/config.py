@@ -82,8 +82,8 @@ micro-batch is recorded beside them."""
 def component(data: object, what: str) -> dict[str, Any]:
     """The plain form of a `Component` from a name, a table in the short form, or one in the long form.
 
-    The short form puts the settings beside the name; a ``cfg`` table, as document-style force stacks have, is laid
-    over them. `weight` is a number multiplied onto the component.
+    The short form puts the settings beside the name; they may also stand in a ``cfg`` table. `weight` is a number
+    multiplied onto the component.
     """
     if isinstance(data, str):
         return {"name": data}
@@ -98,12 +98,13 @@ def component(data: object, what: str) -> dict[str, Any]:
     if "weight" in rest:
         out["weight"] = rest.pop("weight")
     settings: dict[str, Any] = {}
-    for nested in ("settings", "cfg"):
-        inner = rest.pop(nested, {})
+    nested = [(key, rest.pop(key)) for key in ("settings", "cfg") if key in rest]
+    for key, inner in [*nested, (what, rest)]:
         if not isinstance(inner, Mapping):
-            raise ConfigError(f"{what} {out['name']!r}: {nested} must be a table, got {inner!r}")
+            raise ConfigError(f"{what} {out['name']!r}: {key} must be a table, got {inner!r}")
+        if twice := settings.keys() & inner.keys():
+            raise ConfigError(f"{what} {out['name']!r}: {min(twice)!r} is said twice")
         settings.update(inner)
-    settings.update(rest)
     out["settings"] = settings
     return out
 

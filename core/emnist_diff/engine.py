@@ -13,7 +13,6 @@ prediction, bit for bit.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 
 import attrs
 import torch
@@ -29,6 +28,7 @@ from emnist_diff.protocols import (
     Denoiser,
     Field,
     Frame,
+    NoiseSource,
     Scheduler,
     Step,
     StepInfo,
@@ -87,7 +87,7 @@ def walk(engine: Engine, batch: Batch, wants: Wants) -> Iterator[Frame | BatchRe
         conds = wanted(engine.base, engine.terms, at)
         if conds not in packings:
             packings[conds] = pack(conds, batch.labels, spaces)
-        step = Step(at, x, labels, batch.sample_ids, partial(_noise, engine, batch, index))
+        step = Step(at, x, labels, batch.sample_ids)
         fields = wants(at)
         with torch.inference_mode():
             x, frame = _advance(engine, batch, step, packings[conds], fields)
@@ -103,6 +103,11 @@ def _advance(
 ) -> tuple[Tensor, Frame]:
     """One step of one batch: the next state, and what it leaves to be recorded."""
     x, at = step.x, step.at
+
+    def scoped(scope: str) -> NoiseSource:
+        """The noise of one component: its streams are its own, whatever it calls them."""
+        return lambda stream="": _noise(engine, batch, at.index, f"{scope}/{stream}")
+
     outputs = [_guard("the denoiser", step, _evaluate, engine, x, at.timestep, g) for g in packing.groups]
     predictions = Predictions(packing, outputs)
     base = engine.base(predictions)
@@ -115,6 +120,7 @@ def _advance(
             contributions.append(torch.zeros_like(x))
             continue
         step.score = score
+        step.noise = scoped(term.stream)
         what = f"force {term.name!r}"
         contribution = _guard(what, step, term.force, predictions, step)
         _check_tensor(contribution, what, step)
@@ -124,10 +130,11 @@ def _advance(
         contributions.append(contribution)
     step.score = score
 
-    moved = _guard("the scheduler", step, engine.scheduler.step, score, x, at, step.noise)
+    moved = _guard("the scheduler", step, engine.scheduler.step, score, x, at, scoped("scheduler"))
     _check(moved.x_prev, x, "the scheduler", step)
     after, deltas = moved.x_prev, []
     for item in engine.drifts:
+        step.noise = scoped(item.stream)
         what = f"drift {item.name!r}"
         before, after = after, _guard(what, step, item.drift, after, step)
         _check(after, x, what, step)

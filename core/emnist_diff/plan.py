@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import attrs
@@ -22,19 +23,32 @@ NOMINAL_BATCH = 16
 
 @attrs.frozen
 class Term:
-    """One force of a run: its name, the force, and its weight at a step."""
+    """One force of a run: its name, the force, its weight at a step, and the scope of its noise."""
 
     name: str
     force: Force
     weight: Callable[[StepInfo], float]
+    stream: str = "force"
 
 
 @attrs.frozen
 class StateMap:
-    """One drift of a run: its name and the drift."""
+    """One drift of a run: its name, the drift, and the scope of its noise."""
 
     name: str
     drift: Drift
+    stream: str = "drift"
+
+
+def streams(kind: str, names: Sequence[str]) -> list[str]:
+    """The noise scope of each component: ``drift.default``, and ``drift.default.1`` for a second of that name.
+    Position plays no part, so that adding a component shifts no other's noise."""
+    counts: Counter[str] = Counter()
+    out = []
+    for name in names:
+        out.append(f"{kind}.{name}" + (f".{counts[name]}" if counts[name] else ""))
+        counts[name] += 1
+    return out
 
 
 def wanted(base: Base, terms: Iterable[Term], at: StepInfo) -> tuple[Cond, ...]:

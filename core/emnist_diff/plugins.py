@@ -18,7 +18,7 @@ import attrs
 import pluggy
 
 from emnist_diff import hookspecs
-from emnist_diff.errors import PluginError, nearest, unknown
+from emnist_diff.errors import ConfigError, PluginError, nearest, unknown
 from emnist_diff.records import API, Spec
 
 CORE_DISTRIBUTION = "emnist-diff"
@@ -91,7 +91,11 @@ class Registry:
             if hits:
                 break
         if not hits:
-            raise self._unknown(kind, name, plain, known)
+            raise self._unknown(kind, distribution, plain, known)
+        if len({e.distribution for e in hits}) < len(hits):
+            raise PluginError(
+                f"{kind.kind} {name!r} is offered more than once by {hits[0].distribution} — report it there"
+            )
         if len(hits) > 1:
             raise PluginError(
                 f"{kind.kind} {name!r} is offered by {' and '.join(e.distribution for e in hits)} — "
@@ -105,14 +109,22 @@ class Registry:
             )
         return entry
 
-    def _unknown(self, kind: type[Spec], name: str, plain: str, known: Iterable[Entry]) -> Exception:
+    def _unknown(self, kind: type[Spec], distribution: str, plain: str, known: Iterable[Entry]) -> Exception:
         names = [e.spec.name for e in known]
         hint = f"see emnist-diff plugins list --kind {kind.kind}"
+        if distribution in names:
+            return ConfigError(
+                f"{kind.kind} '{distribution}:{plain}': a setting needs a value — {distribution}:{plain}=VALUE"
+            )
+        if distribution and distribution not in (there := {s.distribution for s in self.sources}):
+            return unknown("distribution", distribution, there, hint)
+        if distribution:
+            names = [e.spec.name for e in known if e.distribution == distribution]
         if self.broken and not nearest(plain, names):
             hint = "these plugins are broken and may have offered it: " + ", ".join(
                 f"{b.distribution} ({b.error})" for b in self.broken
             )
-        return unknown(kind.kind, plain if plain in name else name, names, hint)
+        return unknown(kind.kind, plain, names, hint)
 
     def load(self, kind: type[_S], name: str) -> type[Any]:
         """The class that a component's factory names, imported now.

@@ -6,7 +6,7 @@ B is the number of samples in a batch, `*shape` the shape of one state (pixels, 
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import attrs
@@ -95,8 +95,17 @@ class Timeline:
         return ((1.0 - self.alpha_bar) / self.alpha_bar) ** 0.5
 
 
-NoiseSource = Callable[[str], "Tensor"]
-"""``noise("stream")`` is (B, *shape) standard normal, keyed by (seed, sample, step, stream)."""
+class NoiseSource(Protocol):
+    """``noise()`` is (B, *shape) standard normal, keyed by (seed, sample, step, component, stream). A component that
+    needs several independent draws a step names the streams."""
+
+    def __call__(self, stream: str = "") -> Tensor:
+        """The draw of one stream; the same whenever it is asked for."""
+
+
+def no_noise(stream: str = "") -> Tensor:
+    """The noise source of a step that no component is acting in."""
+    raise RuntimeError("noise is drawn by components while they act on a step")
 
 
 @attrs.define(eq=False)
@@ -106,14 +115,14 @@ class Step:
     at: what was known before.  x: the state x_t, (B, *shape).
     score: the running sum base + forces so far, (B, *shape); a non-additive rule reads it and returns a difference.
     labels: (B,) the samples' own class indices.  sample_ids: (B,) ids within the run.
-    noise: draws keyed noise; the only source of randomness a plugin may use.
+    noise: draws the acting component's keyed noise; the only source of randomness a plugin may use.
     """
 
     at: StepInfo
     x: Tensor
     labels: Tensor
     sample_ids: Sequence[int]
-    noise: NoiseSource
+    noise: NoiseSource = no_noise
     score: Tensor | None = None
 
 

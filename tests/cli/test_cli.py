@@ -108,7 +108,7 @@ def test_the_help_names_every_command(cli):
         (["--scheduler", "dimm"], 2, ["'dimm'", "did you mean 'ddim'"]),
         (["--scheduler", "ddim:etaa=1"], 2, ["'etaa'", "did you mean 'eta'"]),
         (["--scheduler", "ddim:eta=lots"], 2, ["eta", "'lots'"]),
-        (["--scheduler", "ddim:eta"], 2, ["unknown scheduler", "eta"]),
+        (["--scheduler", "ddim:eta"], 2, ["a setting needs a value", "ddim:eta=VALUE"]),
         (["--force", "atract_class"], 2, ["'atract_class'", "did you mean 'attract_class'"]),
         (["--force", "attract_class:target=Q"], 2, ["class 'Q'"]),
         (["--force", "attract_class:target=A,target=B"], 2, ["--force", "'target' is given twice"]),

@@ -147,6 +147,8 @@ def test_an_unknown_key_suggests_the_nearest(key):
         ({"forces": [3]}, r"forces\[0\].*got 3"),
         ({"forces": [{"target": "A"}]}, r"forces\[0\].*needs a name"),
         ({"forces": [{"name": "a", "cfg": 3}]}, r"cfg must be a table, got 3"),
+        ({"forces": [{"name": "a", "k": 1, "cfg": {"k": 2}}]}, r"forces\[0\] 'a': 'k' is said twice"),
+        ({"forces": [{"name": "a", "settings": {"k": 1}, "cfg": {"k": 1}}]}, r"'k' is said twice"),
         ({"forces": [{"name": "a", "weight": "x"}]}, r"forces.*weight.*a number, got 'x'"),
         ({"scheduler": None}, r"scheduler"),
     ],

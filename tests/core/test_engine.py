@@ -15,7 +15,7 @@ from emnist_diff.base import Base
 from emnist_diff.conditions import NULL, OWN, named
 from emnist_diff.errors import RunFailed
 from emnist_diff.noise import INITIAL, standard_normal
-from emnist_diff.plan import Term, make_plan
+from emnist_diff.plan import Term, make_plan, streams
 from emnist_diff.protocols import Field
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
 from emnist_diff_plugins.drifts.default import DefaultDrift
@@ -289,7 +289,8 @@ class Drawing:
         return ()
 
     def __call__(self, first, step):
-        step.noise("somebody.else")
+        step.noise()
+        step.noise("scheduler")  # a stream of its own, whatever it is called
         return first if isinstance(first, torch.Tensor) else torch.zeros_like(step.x)
 
 
@@ -302,6 +303,19 @@ def test_components_that_draw_noise_shift_nobody_elses(make_engine, walk_all):
     assert torch.equal(plain.x, busy.x)
     assert np.array_equal(plain.stacked("x"), busy.stacked("x"))
     assert not torch.equal(plain.x, walk_all(make_engine(scheduler=Ddpm())).x)
+
+
+def test_two_drifts_of_one_name_draw_different_noise(make_engine, walk_all):
+    """And the first draws what it draws alone."""
+    drift = DefaultDrift(noise_scale=0.1)
+    once, twice = (walk_all(make_engine(drifts=[drift] * n)).frames[0].drifts for n in (1, 2))
+    torch.testing.assert_close(once[0], twice[0], rtol=0, atol=1e-6)
+    assert float((twice[0] - twice[1]).abs().mean()) > 0.05
+
+
+def test_a_force_and_a_drift_of_one_name_do_not_share_noise():
+    assert streams("force", ["n", "m", "n"]) == ["force.n", "force.m", "force.n.1"]
+    assert streams("drift", ["n"]) == ["drift.n"]
 
 
 def test_seed_and_sample_id_decide_the_start(make_engine, walk_all):
@@ -331,7 +345,7 @@ def test_guidance_is_attraction_to_the_own_class(scale, label, seed):
     out = denoiser.predict(x[group.sample], t, RowConditions(group.index))
     predictions = Predictions(packing, [out])
     at = StepInfo(0, 10, 500.0, 0.08, 0.1)
-    step = Step(at, x, torch.full((4,), label), range(4), lambda stream: torch.zeros(4, 3))
+    step = Step(at, x, torch.full((4,), label), range(4), lambda stream="": torch.zeros(4, 3))
 
     guided = Base("cfg", scale)(predictions)
     tolerance = {"rtol": 1e-5, "atol": 1e-5 * (1 + abs(scale))}

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from emnist_diff.errors import PluginError, UnknownName
+from emnist_diff.errors import ConfigError, PluginError, UnknownName
 from emnist_diff.plugins import discover, installed, require_healthy
 from emnist_diff.records import DenoiserSpec, DriftSpec, ForceSpec
 
@@ -103,6 +103,20 @@ def test_a_name_that_two_distributions_claim_must_be_qualified(plugin):
     assert registry.resolve(ForceSpec, "mine").distribution == "one"
     with pytest.raises(UnknownName):
         registry.resolve(ForceSpec, "two:mine")
+
+
+def test_a_name_that_one_distribution_offers_twice_is_its_defect(plugin):
+    registry = discover([plugin(offering("same"), "one"), plugin(offering("same"), "one")])
+    with pytest.raises(PluginError, match=r"'same' is offered more than once by one"):
+        registry.resolve(ForceSpec, "same")
+
+
+def test_an_unknown_distribution_is_named(plugin):
+    registry = discover([plugin(offering("good"), "healthy")])
+    with pytest.raises(UnknownName, match=r"unknown distribution 'helthy' — did you mean 'healthy'\?"):
+        registry.resolve(ForceSpec, "helthy:good")
+    with pytest.raises(ConfigError, match=r"'good:strength': a setting needs a value — good:strength=VALUE"):
+        registry.resolve(ForceSpec, "good:strength")
 
 
 def test_aliases_and_prefixes_resolve(plugin):

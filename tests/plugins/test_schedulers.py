@@ -45,7 +45,7 @@ def test_ddim_steps_are_diffusers(kind, beta_schedule, clip, spacing, eta):
             continue  # a float32 x0 of 1e3 and more cancels to nothing that can be compared
         x, prediction, noise = drawn(i)
         want = theirs.step(prediction, t, x, eta=eta, use_clipped_model_output=clip, variance_noise=noise)
-        got = ours.step(prediction, x, timeline.at(i), lambda stream, noise=noise: noise)
+        got = ours.step(prediction, x, timeline.at(i), lambda stream="", noise=noise: noise)
         close(got.x_prev, want.prev_sample)
         close(got.x0, want.pred_original_sample)
 
@@ -69,7 +69,7 @@ def test_ddpm_steps_are_diffusers(monkeypatch, variance, clip, steps, beta_sched
         x, prediction, noise = drawn(i)
         monkeypatch.setattr("diffusers.schedulers.scheduling_ddpm.randn_tensor", lambda *a, n=noise, **k: n)
         want = theirs.step(prediction, t, x)
-        got = ours.step(prediction, x, timeline.at(i), lambda stream, noise=noise: noise)
+        got = ours.step(prediction, x, timeline.at(i), lambda stream="", noise=noise: noise)
         close(got.x_prev, want.prev_sample)
         close(got.x0, want.pred_original_sample)
 
@@ -80,7 +80,7 @@ def test_ddim_at_eta_1_is_ddpm(steps):
     timeline = ddim.plan(steps)
     for i in (1, steps // 3, steps // 2, steps - 2, steps - 1):
         x, prediction, noise = (v.double() for v in drawn(i))
-        moved = [s.step(prediction, x, timeline.at(i), lambda stream, noise=noise: noise) for s in (ddim, ddpm)]
+        moved = [s.step(prediction, x, timeline.at(i), lambda stream="", noise=noise: noise) for s in (ddim, ddpm)]
         torch.testing.assert_close(moved[0].x_prev, moved[1].x_prev, rtol=1e-9, atol=1e-9)
         assert torch.equal(moved[0].x0, moved[1].x0)
 
@@ -110,7 +110,7 @@ def test_one_step_goes_from_noise_to_image(scheduler, spacing):
     timeline = bound.plan(1)
     assert timeline.timestep.tolist() == [999.0]
     x, prediction, noise = drawn(0)
-    moved = bound.step(prediction, x, timeline.at(0), lambda stream: noise)
+    moved = bound.step(prediction, x, timeline.at(0), lambda stream="": noise)
     torch.testing.assert_close(moved.x_prev, prediction.clamp(-1, 1))
     assert timeline.at(0).frac == 0.0
 
@@ -130,7 +130,7 @@ def test_the_last_step_leaves_no_noise(scheduler):
     timeline = bound.plan(10)
     x, prediction, _noise = drawn(2)
 
-    def never(stream):
+    def never(stream=""):
         raise AssertionError("noise was drawn at the last step")
 
     moved = bound.step(prediction, x, timeline.at(9), never)
@@ -142,5 +142,5 @@ def test_clipping_is_the_models_range_or_none(scheduler):
     x, prediction, noise = drawn(3)
     for limit in (0.5, 1.0, None):
         bound = scheduler.bind(NoiseSchedule(clip_sample=limit), "epsilon")
-        x0 = bound.step(prediction, x, bound.plan(10).at(1), lambda stream: noise).x0
+        x0 = bound.step(prediction, x, bound.plan(10).at(1), lambda stream="": noise).x0
         assert float(x0.abs().max()) > 1 if limit is None else math.isclose(float(x0.abs().max()), limit)

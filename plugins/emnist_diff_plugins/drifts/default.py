@@ -11,7 +11,7 @@ from emnist_diff.protocols import Step
 
 @attrs.frozen
 class DefaultDrift:
-    """x' = x (1 − decay) + noise_scale · N(0, 1), with noise of the stream ``drift.default``.
+    """x' = x (1 − decay) + noise_scale · N(0, 1).
 
     skip_last leaves the last step alone, so that the final image is not left noisy.
 
@@ -36,5 +36,5 @@ class DefaultDrift:
         if self.decay:
             x = (1.0 - self.decay) * x
         if self.noise_scale:
-            x = x + self.noise_scale * step.noise("drift.default")
+            x = x + self.noise_scale * step.noise()
         return x

@@ -16,7 +16,7 @@ def ddim_step(x0: Tensor, epsilon: Tensor, at: StepInfo, eta: float, noise: Nois
     variance = eta**2 * (1.0 - a_next) / (1.0 - a) * (1.0 - a / a_next)
     x = a_next**0.5 * x0 + max(1.0 - a_next - variance, 0.0) ** 0.5 * epsilon
     if variance > 0:
-        x = x + variance**0.5 * noise("scheduler")
+        x = x + variance**0.5 * noise()
     return x
 
 

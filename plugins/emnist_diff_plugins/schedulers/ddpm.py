@@ -20,7 +20,7 @@ def ddpm_step(x0: Tensor, x: Tensor, at: StepInfo, variance_type: str, noise: No
     if a_next >= 1.0:  # the image: equation 7's variance is zero, and no noise is left to add
         return mean
     variance = beta if variance_type == "fixed_large" else beta * (1.0 - a_next) / (1.0 - a)
-    return mean + variance**0.5 * noise("scheduler")
+    return mean + variance**0.5 * noise()
 
 
 @attrs.frozen
