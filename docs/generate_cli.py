@@ -18,7 +18,7 @@ BLOCK = re.compile(r"<!-- help: (?P<command>emnist-diff[^\n]*?) -->\n(?:\n```tex
 
 def help_text(command: str) -> str:
     """What ``COMMAND --help`` prints at 100 columns. Raises `RuntimeError` with its error when it fails."""
-    arguments = [sys.executable, "-m", "emnist_diff.cli", *command.split()[1:], "--help"]
+    arguments = [sys.executable, "-m", "emnist_diff", *command.split()[1:], "--help"]
     environment = os.environ | {
         "COLUMNS": "100",
         "NO_COLOR": "1",
@@ -28,7 +28,7 @@ def help_text(command: str) -> str:
     done = subprocess.run(arguments, env=environment, capture_output=True, encoding="utf-8", check=False)
     if done.returncode:
         raise RuntimeError(f"{command} --help failed: {done.stderr.strip()}")
-    text = done.stdout.replace("python -m emnist_diff.cli", "emnist-diff")
+    text = done.stdout.replace("python -m emnist_diff", "emnist-diff")
     return "\n".join(line.rstrip() for line in text.strip("\n").splitlines())
 
 

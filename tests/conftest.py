@@ -125,7 +125,7 @@ def process() -> Callable[..., subprocess.CompletedProcess[str]]:
 
     def call(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "emnist_diff.cli", *map(str, arguments)],
+            [sys.executable, "-m", "emnist_diff", *map(str, arguments)],
             capture_output=True,
             text=True,
             timeout=120,

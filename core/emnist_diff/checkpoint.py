@@ -54,6 +54,14 @@ class CheckpointHeader:
     provenance: dict[str, Any] = attrs.field(factory=dict)
     epoch: int | None = None
 
+    def __attrs_post_init__(self) -> None:
+        if not self.classes or len(set(self.classes)) != len(self.classes):
+            raise ConfigError("checkpoint header: classes must be different and at least one")
+        if self.null_index is not None and self.null_index < 0:
+            raise ConfigError(f"checkpoint header: null_index {self.null_index} must be at least 0")
+        if lost := sorted(set(self.merged.values()) - set(self.classes)):
+            raise ConfigError(f"checkpoint header: merged names {lost[0]!r}, which is no class")
+
 
 @attrs.frozen
 class TensorInfo:
@@ -134,14 +142,19 @@ def discover(path: Path, epoch: int | None = None) -> Path:
     """
     if path.is_dir():
         files = sorted(path.glob("*.safetensors"))
-        epochs = {int(m[1]): f for f in files if (m := _EPOCH.search(f.name))}
-        if epoch is not None:
-            if epoch not in epochs:
-                there = ", ".join(map(str, sorted(epochs))) or "none"
-                raise CheckpointError(f"no checkpoint of epoch {epoch} in {path} — epochs there: {there}")
-            return epochs[epoch]
+        epochs: dict[int, list[Path]] = {}
+        for file in files:
+            if m := _EPOCH.search(file.name):
+                epochs.setdefault(int(m[1]), []).append(file)
+        if epoch is not None and epoch not in epochs:
+            there = ", ".join(map(str, sorted(epochs))) or "none"
+            raise CheckpointError(f"no checkpoint of epoch {epoch} in {path} — epochs there: {there}")
         if epochs:
-            return epochs[max(epochs)]
+            wanted = max(epochs) if epoch is None else epoch
+            if len(epochs[wanted]) > 1:
+                names = " and ".join(f.name for f in epochs[wanted])
+                raise CheckpointError(f"{path} holds several checkpoints of epoch {wanted}: {names} — name the file")
+            return epochs[wanted][0]
         if len(files) == 1:
             return files[0]
         legacy = sorted(path.glob("*.pt"))
@@ -152,14 +165,19 @@ def discover(path: Path, epoch: int | None = None) -> Path:
         what = "several checkpoints without an epoch in their names" if files else "no checkpoint (*.safetensors)"
         raise CheckpointError(f"{path} holds {what} — name the file")
     if not path.exists():
-        near = nearest(path.name, [f.name for f in path.parent.glob("*")] if path.parent.is_dir() else [])
-        hint = f" — did you mean {str(path.parent / near[0])!r}?" if near else ""
-        raise CheckpointError(f"checkpoint {str(path)!r} does not exist{hint}")
+        raise missing(path)
     if epoch is not None and not ((m := _EPOCH.search(path.name)) and int(m[1]) == epoch):
         raise CheckpointError(f"epoch {epoch} was asked for, but {path} is one file — name its directory")
     if path.suffix == ".pt":
         raise CheckpointError(f"{path} is a legacy checkpoint — convert it: emnist-diff checkpoint convert {path}")
     return path
+
+
+def missing(path: Path) -> CheckpointError:
+    """The error for a checkpoint that is not there, with the nearest files beside it."""
+    near = nearest(path.name, [f.name for f in path.parent.glob("*")] if path.parent.is_dir() else [])
+    hint = f" — did you mean {str(path.parent / near[0])!r}?" if near else ""
+    return CheckpointError(f"checkpoint {str(path)!r} does not exist{hint}")
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -189,7 +207,7 @@ def _read_json(path: Path) -> dict[str, Any]:
         if not isinstance(offsets, list) or not isinstance(shape, list) or len(offsets) != 2:
             offsets, shape = [None, None], []
         whole: list[Any] = [*offsets, *shape]
-        if not all(type(n) is int and n >= 0 for n in whole) or "dtype" not in item:
+        if not all(type(n) is int and n >= 0 for n in whole) or whole[0] > whole[1] or "dtype" not in item:
             raise CheckpointError(f"{path} is damaged: tensor {name!r} is not described as safetensors does")
         end = max(end, whole[1])
     if 8 + length + end > size:

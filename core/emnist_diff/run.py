@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 
 import attrs
 import structlog
@@ -17,6 +14,7 @@ from emnist_diff.assembly import Assembly, assemble
 from emnist_diff.config import RunConfig
 from emnist_diff.engine import Batch, walk
 from emnist_diff.errors import EmnistDiffError, Interrupted, RunFailed
+from emnist_diff.interrupts import stop_requests
 from emnist_diff.plugins import Registry, installed
 from emnist_diff.protocols import Field, Frame, Outcome, Sink, StepInfo
 
@@ -74,7 +72,7 @@ def execute(
         done = frozenset.intersection(*kept) if kept else frozenset()
         log.info("run.started", output=str(header.output), samples=total, resumed=len(done))
         started = time.perf_counter()
-        with _stop_requests() as stopping:
+        with stop_requests() as stopping:
             made = _walk_all(assembly, header.seeds.tolist(), done, opened, stopping, on_commit)
         seconds = time.perf_counter() - started
         if made + len(done) < total:
@@ -156,25 +154,3 @@ def _close(sinks: list[Sink], outcome: Outcome) -> None:
         if isinstance(first, EmnistDiffError):
             raise first
         raise RunFailed(f"a sink failed to close: {type(first).__name__}: {first}") from first
-
-
-@contextmanager
-def _stop_requests() -> Iterator[threading.Event]:
-    """An event that SIGINT or SIGTERM sets; a second signal stops at once. Outside the main thread, signals are
-    the caller's business."""
-    stopping = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stopping
-        return
-
-    def request(number: int, frame: FrameType | None) -> None:
-        if stopping.is_set():
-            raise KeyboardInterrupt
-        stopping.set()  # and no more: logging here would wait for a lock that the interrupted code may hold
-
-    before = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stopping
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

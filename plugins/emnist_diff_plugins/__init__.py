@@ -6,6 +6,8 @@ from collections.abc import Iterable
 
 from emnist_diff.hookspecs import hookimpl
 from emnist_diff.records import (
+    CommandSpec,
+    DatasetSpec,
     DenoiserSpec,
     DriftSpec,
     ForceSpec,
@@ -84,4 +86,27 @@ def emnist_diff_denoisers() -> Iterable[DenoiserSpec]:
         summary="the exact denoiser of a class-conditional Gaussian mixture; needs no weights",
         aliases=("gaussian_mixture",),
         needs_weights=False,
+    )
+
+
+@hookimpl
+def emnist_diff_datasets() -> Iterable[DatasetSpec]:
+    yield DatasetSpec(
+        name="emnist", factory=f"{_HERE}.datasets.emnist:Emnist", summary="EMNIST in its official IDX files"
+    )
+    yield DatasetSpec(name="mnist", factory=f"{_HERE}.datasets.mnist:Mnist", summary="MNIST in its original IDX files")
+    yield DatasetSpec(
+        name="folder", factory=f"{_HERE}.datasets.folder:Folder", summary="a folder of images, one subfolder a class"
+    )
+
+
+@hookimpl
+def emnist_diff_commands() -> Iterable[CommandSpec]:
+    yield CommandSpec(
+        name="train", factory=f"{_HERE}.training.command:app", summary="Train a denoiser on labelled images"
+    )
+    yield CommandSpec(
+        name="checkpoint",
+        factory=f"{_HERE}.denoisers.command:app",
+        summary="Look into checkpoints, and convert legacy ones",
     )

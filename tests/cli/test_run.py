@@ -95,7 +95,7 @@ def test_an_interrupted_run_is_finished_to_the_same_bytes(cli, tmp_path, number)
         *("--total-videos", "12", "--steps", "200", "--batch-size", "2", "--sink", "hdf5"),
     )
     stopped = subprocess.Popen(
-        [sys.executable, "-m", "emnist_diff.cli", *command, "--output", str(tmp_path / "stopped")],
+        [sys.executable, "-m", "emnist_diff", *command, "--output", str(tmp_path / "stopped")],
         stderr=subprocess.PIPE,
         text=True,
         env=dict(os.environ),

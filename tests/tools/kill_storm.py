@@ -25,7 +25,7 @@ import h5py
 import numpy as np
 
 COMMAND = [
-    sys.executable, "-m", "emnist_diff.cli", "run", "--denoiser", "gaussian-mixture:shape=[1,16,16]",
+    sys.executable, "-m", "emnist_diff", "run", "--denoiser", "gaussian-mixture:shape=[1,16,16]",
     "--total-videos", "24", "--steps", "40", "--batch-size", "2", "--sink", "hdf5",
     "--force", "attract_class:target=B,weight=0.5", "--drift", "default:noise_scale=0.01",
 ]  # fmt: skip

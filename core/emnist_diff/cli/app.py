@@ -72,6 +72,9 @@ def _root(
     ),
 ) -> None:
     """Options before the command."""
+    from emnist_diff.cli.logging import configure
+
+    configure()
 
 
 # Each of these registers itself on `app`, which must exist first.

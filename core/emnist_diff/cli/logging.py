@@ -8,7 +8,7 @@ import sys
 import structlog
 
 
-def configure(verbose: bool) -> None:
+def configure(verbose: bool = False) -> None:
     """Set structlog up for this process. `verbose` also shows debug events."""
     renderer: structlog.types.Processor = (
         structlog.dev.ConsoleRenderer(colors=True) if sys.stderr.isatty() else structlog.processors.JSONRenderer()

@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from emnist_diff.cli import parse
+from emnist_diff import parse
 from emnist_diff.cli.app import app
 from emnist_diff.errors import ConfigError
 

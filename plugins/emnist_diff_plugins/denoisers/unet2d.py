@@ -70,6 +70,18 @@ class UNet2D:
             dropout=self.dropout,
         )
 
+    @staticmethod
+    def fitted(shape: tuple[int, ...], classes: int) -> dict[str, Any]:
+        """`TrainableFamily.fitted`: square images; the row after the last class is the null class."""
+        if len(shape) != 3 or shape[1] != shape[2]:
+            raise ConfigError(f"unet2d: images must be square, (C, H, H), got {shape}")
+        return {"channels": shape[0], "sample_size": shape[1], "num_class_embeds": classes + 1}
+
+    def evaluate(self, network: torch.nn.Module, x: Tensor, t: Tensor, index: Tensor) -> Tensor:
+        """`TrainableFamily.evaluate`."""
+        prediction: Tensor = network(x, t, class_labels=index).sample
+        return prediction
+
     def denoiser(self, weights: Mapping[str, Tensor] | None, header: Any, device: str) -> UNet2DDenoiser:
         """The network with these weights, ready to be asked.
 
@@ -77,7 +89,13 @@ class UNet2D:
         """
         if weights is None or header is None:
             raise ConfigError("denoiser 'unet2d' needs weights — say --checkpoint FILE")
-        network = self.network()
+        rows = [len(header.classes) - 1] + ([] if header.null_index is None else [header.null_index])
+        if not 0 <= max(rows) < self.num_class_embeds:
+            raise CheckpointError(
+                f"the checkpoint does not fit its header: class index {max(rows)} of {self.num_class_embeds} embeddings"
+            )
+        with torch.device("meta"):  # shapes only: what the header claims costs nothing until the tensors match it
+            network = self.network()
         own = network.state_dict()
         missing, foreign = sorted(own.keys() - weights.keys()), sorted(weights.keys() - own.keys())
         wrong = [k for k in own.keys() & weights.keys() if own[k].shape != weights[k].shape]
@@ -85,6 +103,7 @@ class UNet2D:
             if names:
                 more = f" and {len(names) - 1} more" if len(names) > 1 else ""
                 raise CheckpointError(f"the checkpoint does not fit its header: it {what} tensor {names[0]!r}{more}")
+        network = network.to_empty(device="cpu")
         network.load_state_dict(weights)
         layout = torch.channels_last if device == "cpu" else torch.contiguous_format  # faster convolutions on a CPU
         network = network.to(device=device, memory_format=layout).eval().requires_grad_(False)

@@ -21,13 +21,23 @@ def component(text: str, option: str) -> dict[str, Any]:
     if not colon:
         raise ConfigError(f"{option} {text!r}: write it as name:key=value,key=value")
     out: dict[str, Any] = {"name": name}
-    for part in _split(text[len(name) + 1 :]):
+    for key, value in settings(text[len(name) + 1 :], f"{option} {text!r}").items():
+        if key == "name":
+            raise ConfigError(f"{option} {text!r}: 'name' is given twice")
+        out[key] = value
+    return out
+
+
+def settings(text: str, option: str) -> dict[str, Any]:
+    """``key=value,key=value`` as a table. Values are JSON where they can be, else text. Raises as `component`."""
+    out: dict[str, Any] = {}
+    for part in _split(text):
         key, equals, value = part.partition("=")
         key = key.strip()
         if not equals or not key:
-            raise ConfigError(f"{option} {text!r}: {part!r} is not key=value")
+            raise ConfigError(f"{option}: {part!r} is not key=value")
         if key in out:
-            raise ConfigError(f"{option} {text!r}: {key!r} is given twice")
+            raise ConfigError(f"{option}: {key!r} is given twice")
         out[key] = _value(value.strip())
     return out
 

@@ -1,5 +1,0 @@
-"""``python -m emnist_diff.cli``."""
-
-from emnist_diff.cli import main
-
-main()

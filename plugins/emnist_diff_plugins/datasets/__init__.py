@@ -1,0 +1,1 @@
+"""Dataset readers: labelled images, decoded once."""

@@ -1,0 +1,1 @@
+"""Training denoisers: ``emnist-diff train``."""

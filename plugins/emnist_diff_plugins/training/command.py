@@ -1,0 +1,193 @@
+"""``emnist-diff train``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import typer
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@app.command()
+def train(
+    family: str | None = typer.Argument(
+        None, help="The denoiser family, e.g. unet2d. [default: the resumed training's]", show_default=False
+    ),
+    data: str | None = typer.Option(None, help="Directory of the dataset's files."),
+    dataset: str | None = typer.Option(
+        None, help='Dataset reader: emnist, mnist, folder, or e.g. "folder:size=64". [default: emnist]'
+    ),
+    split: str | None = typer.Option(
+        None, help="EMNIST split: byclass, bymerge, balanced, letters, digits, mnist. [default: byclass]"
+    ),
+    output: str | None = typer.Option(
+        None, help="Directory for checkpoints, metrics and the state to resume from. [default: training]"
+    ),
+    resume: bool = typer.Option(
+        False, "--resume", help="Continue the training in --output, or start it if there is none."
+    ),
+    config: Path | None = typer.Option(
+        None, "--config", "-c", help="TOML or JSON file of settings; options on the command line win over it."
+    ),
+    network: list[str] = typer.Option(
+        [], "--network", help='A setting of the network, e.g. "block_out_channels=[64,128,256]"; may be repeated.'
+    ),
+    init_from: str | None = typer.Option(None, help="Checkpoint whose weights to start from."),
+    epochs: int | None = typer.Option(None, help="Passes over the training images. [default: 10]"),
+    batch_size: int | None = typer.Option(None, help="Images of one step, over all workers together. [default: 128]"),
+    lr: float | None = typer.Option(None, help="Peak learning rate of AdamW. [default: 0.001]"),
+    lr_schedule: str | None = typer.Option(None, help="cosine (to zero at the end) or constant. [default: cosine]"),
+    warmup_steps: int | None = typer.Option(None, help="Steps over which the rate rises. [default: 200]"),
+    weight_decay: float | None = typer.Option(None, help="Decoupled weight decay. [default: 0.01]"),
+    clip_norm: float | None = typer.Option(None, help="Largest L2 norm of the gradient. [default: 1]"),
+    label_dropout: float | None = typer.Option(None, help="Share of images shown as 'no class'. [default: 0.1]"),
+    ema_decay: float | None = typer.Option(None, help="Decay of the averaged weights. [default: 0.9995]"),
+    prediction: str | None = typer.Option(
+        None, help="What the network learns: v_prediction, epsilon or sample. [default: v_prediction]"
+    ),
+    weighting: str | None = typer.Option(None, help="Loss by noise level: uniform or min-snr. [default: uniform]"),
+    min_snr_gamma: float | None = typer.Option(None, help="Where min-snr cuts. [default: 5]"),
+    train_timesteps: int | None = typer.Option(None, help="Noise levels. [default: 1000]"),
+    beta_schedule: str | None = typer.Option(
+        None, help="linear, scaled_linear or squaredcos_cap_v2. [default: squaredcos_cap_v2]"
+    ),
+    precision: str | None = typer.Option(None, help="fp32, bf16 or fp16; on a CPU fp32 is fastest. [default: fp32]"),
+    seed: int | None = typer.Option(None, help="Seed of weights, order, noise and dropout. [default: 0]"),
+    recommend: list[str] = typer.Option(
+        [], "--recommend", help="A run setting that the checkpoints recommend, e.g. steps=50; may be repeated."
+    ),
+    provenance: list[str] = typer.Option(
+        [], "--provenance", help='What checkpoints say of their origin, e.g. "licence=…"; may be repeated.'
+    ),
+    half: bool | None = typer.Option(None, "--half/--full", help="Store checkpoints in float16. [default: full]"),
+    keep: int | None = typer.Option(None, help="Checkpoints to keep; 0 keeps all. [default: 0]"),
+    save_minutes: float | None = typer.Option(None, help="Minutes between saves of the state. [default: 5]"),
+    sample_every: int | None = typer.Option(None, help="Epochs between grids of samples; 0: none. [default: 1]"),
+    tensorboard: bool | None = typer.Option(
+        None, "--tensorboard/--no-tensorboard", help="Write TensorBoard files. [default: if it is installed]"
+    ),
+    max_minutes: float | None = typer.Option(None, help="Stop, ready to resume, after so many minutes."),
+    device: str | None = typer.Option(None, help="auto, cpu, cuda, … [default: auto]"),
+    threads: int | None = typer.Option(None, help="CPU threads. [default: torch's choice]"),
+    dry_run: bool = typer.Option(False, "--dry-run", help="Print the resolved configuration as JSON and stop."),
+    as_json: bool = typer.Option(False, "--json", help="Print the result as JSON."),
+    progress: bool = typer.Option(True, "--progress/--no-progress", help="Show a progress bar on a terminal."),
+) -> None:
+    """Train a denoiser on labelled images.
+
+    Writes into --output: a checkpoint an epoch (FAMILY_epochNNN.safetensors, for emnist-diff run --checkpoint),
+    metrics, sample grids, and the state to resume from. SIGINT, SIGTERM, SIGUSR1 and --max-minutes stop it with the
+    state saved; --resume goes on to the same weights, bit for bit, as if it had never been stopped.
+    """
+    layer: dict[str, Any] = {
+        "output": output,
+        "init_from": init_from,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "lr": lr,
+        "lr_schedule": lr_schedule,
+        "warmup_steps": warmup_steps,
+        "weight_decay": weight_decay,
+        "clip_norm": clip_norm,
+        "label_dropout": label_dropout,
+        "ema_decay": ema_decay,
+        "prediction": prediction,
+        "weighting": weighting,
+        "min_snr_gamma": min_snr_gamma,
+        "train_timesteps": train_timesteps,
+        "beta_schedule": beta_schedule,
+        "precision": precision,
+        "seed": seed,
+        "recommended": _settings(recommend, "--recommend") or None,
+        "provenance": {k: str(v) for k, v in _settings(provenance, "--provenance").items()} or None,
+        "half": half,
+        "keep": keep,
+        "save_minutes": save_minutes,
+        "sample_every": sample_every,
+        "tensorboard": tensorboard,
+        "max_minutes": max_minutes,
+        "device": device,
+        "threads": threads,
+    }
+    layer = {name: value for name, value in layer.items() if value is not None}
+
+    from emnist_diff.config import read_file
+    from emnist_diff_plugins.training.config import resolve, to_dict
+
+    file_layer = {} if config is None else read_file(config)
+    folder = Path(layer.get("output", file_layer.get("output", "training")))
+    before: dict[str, Any] = {}
+    if resume:
+        from emnist_diff_plugins.training.trainer import saved_config
+
+        before = saved_config(folder)
+    below = {**before, **file_layer}
+    if (chosen := _family(family, network, below)) is not None:
+        layer["family"] = chosen
+    if (reader := _dataset(dataset, data, split, below)) is not None:
+        layer["dataset"] = reader
+    settings = resolve(before, file_layer, layer)
+    if dry_run:
+        typer.echo(json.dumps(to_dict(settings), indent=2, ensure_ascii=False))
+        return
+
+    from emnist_diff_plugins.training.progress import Progress
+    from emnist_diff_plugins.training.trainer import train as run_training
+
+    with Progress(progress and sys.stderr.isatty(), settings.batch_size) as shown:
+        result = run_training(settings, resume=resume, on_progress=shown.update)
+    if as_json:
+        summary = {
+            "output": str(result.output),
+            "checkpoint": None if result.checkpoint is None else str(result.checkpoint),
+            "steps": result.steps,
+            "finished": result.finished,
+        }
+        typer.echo(json.dumps(summary))
+    elif result.finished:
+        typer.echo(f"trained {settings.epochs} epochs; the newest checkpoint is {result.checkpoint}")
+    else:
+        typer.echo(f"stopped after step {result.steps}, state saved — repeat the command with --resume to go on")
+
+
+def _settings(items: list[str], option: str) -> dict[str, Any]:
+    """``key=value`` items as a table."""
+    from emnist_diff import parse
+    from emnist_diff.errors import ConfigError
+
+    out: dict[str, Any] = {}
+    for item in items:
+        table = parse.settings(item, option)
+        if twice := out.keys() & table.keys():
+            raise ConfigError(f"{option}: {min(twice)!r} is given twice")
+        out.update(table)
+    return out
+
+
+def _family(name: str | None, network: list[str], below: dict[str, Any]) -> dict[str, Any] | None:
+    """The family as the command line asks for it, over what a file or a resumed training says."""
+    from emnist_diff.config import component
+
+    if name is None and not network:
+        return None
+    said = component(below["family"], "family")["name"] if "family" in below else "unet2d"
+    return {"name": name or said, "settings": _settings(network, "--network")}
+
+
+def _dataset(asked: str | None, data: str | None, split: str | None, below: dict[str, Any]) -> dict[str, Any] | None:
+    """The dataset as the command line asks for it, over what a file or a resumed training says."""
+    from emnist_diff import parse
+    from emnist_diff.config import component
+
+    if asked is None and data is None and split is None:
+        return None
+    if asked is not None:
+        out = component(parse.component(asked, "--dataset"), "--dataset")
+    else:
+        out = {"name": component(below["dataset"], "dataset")["name"] if "dataset" in below else "emnist"}
+    more = {key: value for key, value in (("data", data), ("split", split)) if value is not None}
+    return {**out, "settings": {**out.get("settings", {}), **more}}

@@ -1,0 +1,105 @@
+"""The configuration of a training run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import attrs
+from attrs import validators as v
+
+from emnist_diff.config import Component, component
+from emnist_diff.errors import ConfigError
+from emnist_diff.protocols import PredictionType
+from emnist_diff.structuring import structure, unstructure
+
+
+def _setting(default: Any, help: str, validator: Any = None) -> Any:
+    return attrs.field(default=default, validator=validator, metadata={"help": help})
+
+
+_FRACTION = v.and_(v.ge(0), v.lt(1))
+
+
+@attrs.frozen(kw_only=True)
+class TrainConfig:
+    """What a training run does. Every field is a key of the configuration file and, with dashes, an option."""
+
+    family: Component = attrs.field(metadata={"help": "the denoiser family, with its network settings"})
+    dataset: Component = attrs.field(metadata={"help": "the dataset reader, with its settings"})
+    output: str = _setting("training", "directory for checkpoints, metrics and the state to resume from")
+    init_from: str | None = _setting(None, "checkpoint whose weights to start from")
+    epochs: int = _setting(10, "passes over the training images", v.ge(1))
+    batch_size: int = _setting(128, "images of one step, over all workers together", v.ge(1))
+    lr: float = _setting(1e-3, "peak learning rate of AdamW", v.gt(0))
+    lr_schedule: Literal["cosine", "constant"] = _setting("cosine", "cosine (to zero at the last step) or constant")
+    warmup_steps: int = _setting(200, "steps over which the rate rises linearly from zero", v.ge(0))
+    weight_decay: float = _setting(0.01, "decoupled weight decay", v.ge(0))
+    betas: tuple[float, float] = _setting((0.9, 0.99), "AdamW's averaging rates", v.deep_iterable(_FRACTION))
+    clip_norm: float | None = _setting(1.0, "largest L2 norm of the gradient; none when null", v.optional(v.gt(0)))
+    label_dropout: float = _setting(0.1, "share of images that are shown as 'no class'", v.and_(v.ge(0), v.le(1)))
+    ema_decay: float = _setting(0.9995, "decay of the averaged weights, reached after a warm-up", _FRACTION)
+    prediction: PredictionType = _setting("v_prediction", "what the network learns: v_prediction, epsilon or sample")
+    weighting: Literal["uniform", "min-snr"] = _setting("uniform", "loss weight by noise level: uniform or min-snr")
+    min_snr_gamma: float = _setting(5.0, "signal-to-noise ratio where min-snr cuts", v.gt(0))
+    train_timesteps: int = _setting(1000, "noise levels", v.ge(2))
+    beta_schedule: str = _setting("squaredcos_cap_v2", "linear, scaled_linear or squaredcos_cap_v2")
+    precision: Literal["fp32", "bf16", "fp16"] = _setting("fp32", "arithmetic of the network")
+    seed: int = _setting(0, "seed of weights, order, noise and dropout", v.and_(v.ge(0), v.lt(2**63)))
+    recommended: Mapping[str, Any] = attrs.field(
+        factory=lambda: {"scheduler": {"name": "ddim"}, "steps": 50, "guidance_scale": 2.5},
+        metadata={"help": "run settings that the checkpoints recommend"},
+    )
+    provenance: Mapping[str, str] = attrs.field(
+        factory=dict, metadata={"help": "what the checkpoints say of their origin, e.g. the data's licence"}
+    )
+    half: bool = _setting(False, "store checkpoints in float16: half the size")
+    keep: int = _setting(0, "checkpoints to keep, newest first; 0 keeps all", v.ge(0))
+    save_minutes: float = _setting(5.0, "minutes between saves of the state to resume from", v.ge(0))
+    sample_every: int = _setting(1, "epochs between grids of samples; 0 draws none", v.ge(0))
+    tensorboard: bool | None = _setting(None, "write TensorBoard files; when null, if tensorboard is installed")
+    max_minutes: float | None = _setting(None, "stop, ready to resume, after so many minutes", v.optional(v.gt(0)))
+    device: str = _setting("auto", "auto, cpu, cuda, …")
+    threads: int | None = _setting(None, "CPU threads; torch's choice when null", v.optional(v.ge(1)))
+
+
+FREE_ON_RESUME = ("output", "keep", "save_minutes", "sample_every", "tensorboard", "max_minutes", "device", "threads")
+"""Settings that a resumed run may change, because they decide nothing of the weights."""
+
+
+def resolve(*layers: Mapping[str, Any]) -> TrainConfig:
+    """The configuration from layers of plain data, weakest first; within `family` and `dataset`, settings of the
+    same component are laid over each other, everything else is replaced as a whole.
+
+    Raises `ConfigError` for unknown keys, wrong types and impossible values.
+    """
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        for said, value in layer.items():
+            key = said.replace("-", "_")
+            if key in ("family", "dataset"):
+                value = component(value, key)
+                below = merged.get(key)
+                if below is not None and below["name"] == value["name"]:
+                    value["settings"] = {**below.get("settings", {}), **value.get("settings", {})}
+            merged[key] = value
+    for key, option in (("family", "FAMILY, e.g. unet2d"), ("dataset", "--data DIR")):
+        if key not in merged:
+            raise ConfigError(f"the training configuration lacks {key} — say {option}")
+    return structure(merged, TrainConfig, "the training configuration")
+
+
+def to_dict(config: TrainConfig) -> dict[str, Any]:
+    """JSON-ready data that `resolve` turns back into an equal configuration."""
+    return dict(unstructure(config))
+
+
+def check_resumable(before: TrainConfig, now: TrainConfig) -> None:
+    """Raises `ConfigError` naming the first setting that decides the weights and differs from the run to resume."""
+    for field in attrs.fields(TrainConfig):
+        was, new = getattr(before, field.name), getattr(now, field.name)
+        if field.name not in FREE_ON_RESUME and was != new:
+            raise ConfigError(
+                f"cannot resume: {field.name} was {unstructure(was)!r} and is now {unstructure(new)!r} — "
+                "leave it out to keep what was, or name another --output"
+            )

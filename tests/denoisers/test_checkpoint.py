@@ -1,0 +1,246 @@
+"""The checkpoint format: what is written comes back, and what is not ours is refused in one line."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from emnist_diff import checkpoint
+from emnist_diff.checkpoint import CheckpointHeader
+from emnist_diff.errors import CheckpointError, OutputError
+from emnist_diff.protocols import NoiseSchedule
+
+HEADER = CheckpointHeader(
+    family="unet2d",
+    network={"block_out_channels": [8, 16], "sample_size": 8},
+    classes=("0", "A", "é"),
+    null_index=3,
+    merged={"a": "A"},
+    schedule=NoiseSchedule(train_timesteps=100, beta_schedule="linear", clip_sample=None),
+    prediction="v_prediction",
+    recommended={"steps": 7, "scheduler": {"name": "ddim"}},
+    provenance={"data": "none"},
+    epoch=4,
+)
+TENSORS = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.tensor([1, 2])}
+
+
+def raw(path: Path, header: Any, body: bytes = b"") -> Path:
+    """A file with this JSON header (or these bytes) in safetensors' frame."""
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + body)
+    return path
+
+
+def one_line(error: pytest.ExceptionInfo[Any]) -> str:
+    text = str(error.value)
+    assert "\n" not in text
+    return text
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "x.safetensors"
+    checkpoint.save(path, HEADER, TENSORS)
+    assert checkpoint.read_header(path) == HEADER
+    header, tensors = checkpoint.load(path)
+    assert header == HEADER
+    assert tensors.keys() == TENSORS.keys()
+    assert all(torch.equal(tensors[k], TENSORS[k]) and tensors[k].dtype == TENSORS[k].dtype for k in TENSORS)
+    assert checkpoint.tensors_of(path)["a"] == checkpoint.TensorInfo("F32", (2, 3), 24)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_comes_back_as_float32(tmp_path: Path, dtype: torch.dtype) -> None:
+    path = tmp_path / "x.safetensors"
+    stored = torch.linspace(-1, 1, 5).to(dtype)
+    checkpoint.save(path, HEADER, {"w": stored})
+    loaded = checkpoint.load(path)[1]["w"]
+    assert loaded.dtype == torch.float32
+    assert torch.equal(loaded, stored.float())
+
+
+def test_reading_a_header_imports_no_torch(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    checkpoint.save(path, HEADER, TENSORS)
+    code = (
+        "import sys; from pathlib import Path; from emnist_diff import checkpoint as c; "
+        f"p = Path({str(path)!r}); c.read_header(c.discover(p)); c.tensors_of(p); c.sha256(p); "
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_failed_save_leaves_the_old_file_and_no_litter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "x.safetensors"
+    checkpoint.save(path, HEADER, TENSORS)
+    before = path.read_bytes()
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OutputError, match="No space left") as error:
+        checkpoint.save(path, HEADER, {"a": torch.zeros(100)})
+    assert str(path) in one_line(error)
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["x.safetensors"]
+
+
+def test_sha256(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(b"abc")
+    assert checkpoint.sha256(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+class TestDiscover:
+    @pytest.fixture
+    def models(self, tmp_path: Path) -> Path:
+        for name in ("m_epoch009.safetensors", "m_epoch010.safetensors", "m_epoch2.safetensors", "other.safetensors"):
+            (tmp_path / name).touch()
+        (tmp_path / ".m_epoch011.safetensors.12.tmp").touch()
+        return tmp_path
+
+    def test_a_file_is_itself(self, models: Path) -> None:
+        assert checkpoint.discover(models / "other.safetensors") == models / "other.safetensors"
+
+    def test_newest_epoch_by_number_in_the_name(self, models: Path) -> None:
+        os.utime(models / "m_epoch2.safetensors")  # the name decides, not the clock
+        assert checkpoint.discover(models).name == "m_epoch010.safetensors"
+
+    def test_exact_epoch(self, models: Path) -> None:
+        assert checkpoint.discover(models, 2).name == "m_epoch2.safetensors"
+        assert checkpoint.discover(models / "m_epoch009.safetensors", 9).name == "m_epoch009.safetensors"
+
+    def test_unknown_epoch_names_those_there(self, models: Path) -> None:
+        with pytest.raises(CheckpointError, match=r"no checkpoint of epoch 7 .* 2, 9, 10"):
+            checkpoint.discover(models, 7)
+
+    def test_epoch_of_another_file(self, models: Path) -> None:
+        with pytest.raises(CheckpointError, match="is one file"):
+            checkpoint.discover(models / "m_epoch009.safetensors", 8)
+
+    def test_two_files_of_one_epoch(self, models: Path) -> None:
+        (models / "n_epoch10.safetensors").touch()
+        with pytest.raises(CheckpointError, match=r"m_epoch010\S* and n_epoch10\S* — name the file"):
+            checkpoint.discover(models)
+        assert checkpoint.discover(models, 9).name == "m_epoch009.safetensors"
+
+    def test_sole_file(self, tmp_path: Path) -> None:
+        (tmp_path / "only.safetensors").touch()
+        assert checkpoint.discover(tmp_path).name == "only.safetensors"
+
+    def test_several_without_epoch(self, tmp_path: Path) -> None:
+        (tmp_path / "a.safetensors").touch()
+        (tmp_path / "b.safetensors").touch()
+        with pytest.raises(CheckpointError, match="name the file"):
+            checkpoint.discover(tmp_path)
+
+    def test_empty_directory(self, tmp_path: Path) -> None:
+        with pytest.raises(CheckpointError, match="no checkpoint") as error:
+            checkpoint.discover(tmp_path)
+        assert str(tmp_path) in one_line(error)
+
+    def test_missing_names_the_nearest(self, models: Path) -> None:
+        with pytest.raises(CheckpointError, match=r"does not exist — did you mean .*other\.safetensors"):
+            checkpoint.discover(models / "othr.safetensors")
+        with pytest.raises(CheckpointError, match="does not exist"):
+            checkpoint.discover(models / "no" / "such.safetensors")
+
+    def test_legacy_says_how_to_convert(self, tmp_path: Path) -> None:
+        legacy = tmp_path / "emnist_x_epoch003.pt"
+        legacy.touch()
+        for path in (legacy, tmp_path):
+            with pytest.raises(CheckpointError, match="emnist-diff checkpoint convert") as error:
+                checkpoint.discover(path)
+            assert str(legacy) in one_line(error)
+
+
+class TestRefusals:
+    """Each bad file: one line that names it, from the header reader and the loader alike."""
+
+    def refused(self, path: Path, match: str) -> None:
+        for reader in (checkpoint.read_header, checkpoint.load):
+            with pytest.raises(CheckpointError, match=match) as error:
+                reader(path)
+            assert str(path) in one_line(error)
+
+    def test_missing(self, tmp_path: Path) -> None:
+        self.refused(tmp_path / "x.safetensors", "cannot read")
+
+    def test_directory(self, tmp_path: Path) -> None:
+        self.refused(tmp_path, "cannot read")
+
+    def test_foreign_safetensors(self, tmp_path: Path) -> None:
+        save_file(TENSORS, tmp_path / "x.safetensors", {"format": "pt"})
+        self.refused(tmp_path / "x.safetensors", "no emnist-diff checkpoint")
+        save_file(TENSORS, tmp_path / "y.safetensors")
+        self.refused(tmp_path / "y.safetensors", "no emnist-diff checkpoint")
+
+    def test_truncated_anywhere(self, tmp_path: Path) -> None:
+        whole = tmp_path / "whole.safetensors"
+        checkpoint.save(whole, HEADER, TENSORS)
+        data = whole.read_bytes()
+        cut = tmp_path / "cut.safetensors"
+        for size in (*range(0, len(data) - 1, 37), 7, 8, 9, len(data) - 1):
+            cut.write_bytes(data[:size])
+            self.refused(cut, "truncated|no safetensors")
+
+    @pytest.mark.parametrize("length", [2**63, 2**40, 100_000_001])
+    def test_absurd_header_length(self, tmp_path: Path, length: int) -> None:
+        path = tmp_path / "x.safetensors"
+        path.write_bytes(struct.pack("<Q", length) + b"{}")
+        self.refused(path, "no safetensors file")
+
+    @pytest.mark.parametrize("header", [b"\xff\xfe", b"{", b"[1]", b"[" * 100_000, b"null"])
+    def test_no_json_table(self, tmp_path: Path, header: bytes) -> None:
+        self.refused(raw(tmp_path / "x.safetensors", header), "no safetensors file")
+
+    @pytest.mark.parametrize(
+        "tensor",
+        [
+            7,
+            {},
+            {"dtype": "F32", "shape": [1]},
+            {"dtype": "F32", "shape": [1], "data_offsets": [0]},
+            {"dtype": "F32", "shape": [1], "data_offsets": [-4, 0]},
+            {"dtype": "F32", "shape": [1], "data_offsets": [4, 0]},
+            {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]},
+            {"dtype": "F32", "shape": [True], "data_offsets": [0, 4]},
+            {"dtype": "F32", "shape": "1", "data_offsets": [0, 4]},
+            {"shape": [1], "data_offsets": [0, 4]},
+        ],
+    )
+    def test_damaged_tensor_table(self, tmp_path: Path, tensor: Any) -> None:
+        self.refused(raw(tmp_path / "x.safetensors", {"w": tensor}, bytes(4)), "'w' is not described")
+
+    def test_offsets_beyond_the_file(self, tmp_path: Path) -> None:
+        tensor = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
+        self.refused(raw(tmp_path / "x.safetensors", {"w": tensor}, bytes(4)), "truncated")
+
+    @pytest.mark.parametrize(
+        ("ours", "match"),
+        [
+            ("{", "no JSON"),
+            ("[]", "header"),
+            ('{"format_version": 2}', "upgrade emnist-diff"),
+            ('{"family": "unet2d"}', "classes"),
+            ('{"family": "unet2d", "classes": []}', "at least one"),
+            ('{"family": "unet2d", "classes": ["A", "A"]}', "different"),
+            ('{"family": "unet2d", "classes": ["A"], "null_index": -1}', "null_index -1"),
+            ('{"family": "unet2d", "classes": ["A"], "merged": {"b": "B"}}', "'B', which is no class"),
+            ('{"family": "unet2d", "classes": ["A"], "nul_index": 1}', "null_index"),
+            ('{"family": "unet2d", "classes": ["A"], "schedule": {"train_timesteps": 0}}', "train_timesteps"),
+            ('{"family": "unet2d", "classes": ["A"], "prediction": "flow"}', "flow"),
+        ],
+    )
+    def test_damaged_header_of_ours(self, tmp_path: Path, ours: str, match: str) -> None:
+        self.refused(raw(tmp_path / "x.safetensors", {"__metadata__": {"emnist_diff": ours}}), match)

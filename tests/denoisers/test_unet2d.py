@@ -1,0 +1,118 @@
+"""The UNet family: what it builds, and that weights that do not fit are refused by name."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+import torch
+
+from emnist_diff.checkpoint import CheckpointHeader
+from emnist_diff.conditions import RowConditions
+from emnist_diff.errors import CheckpointError, ConfigError
+from emnist_diff.protocols import Denoiser, DenoiserFamily
+from emnist_diff_plugins.denoisers.unet2d import UNet2D, UNet2DDenoiser
+
+TINY = UNet2D(
+    sample_size=8,
+    block_out_channels=(8, 16),
+    attention=(False, True),
+    attention_head_dim=8,
+    norm_num_groups=4,
+    num_class_embeds=4,
+)
+HEADER = CheckpointHeader(family="unet2d", classes=("A", "B", "C"), null_index=3)
+
+
+@pytest.fixture(scope="module")
+def weights() -> dict[str, torch.Tensor]:
+    torch.manual_seed(0)
+    return {k: t.clone() for k, t in TINY.network().state_dict().items()}
+
+
+@pytest.fixture(scope="module")
+def denoiser(weights: dict[str, torch.Tensor]) -> UNet2DDenoiser:
+    return TINY.denoiser(weights, HEADER, "cpu")
+
+
+def test_contracts(denoiser: UNet2DDenoiser) -> None:
+    assert isinstance(TINY, DenoiserFamily)
+    assert isinstance(denoiser, Denoiser)
+    assert denoiser.shape == (1, 8, 8)
+    assert denoiser.prediction == HEADER.prediction
+    assert denoiser.schedule == HEADER.schedule
+    assert denoiser.conditions.classes == HEADER.classes
+    assert denoiser.conditions.null_index == 3
+    assert not denoiser.network.training
+    assert not any(p.requires_grad for p in denoiser.network.parameters())
+
+
+def test_every_setting_has_help() -> None:
+    assert all(field.metadata.get("help") for field in attrs.fields(UNet2D))
+
+
+def test_prediction_is_the_networks_own(weights: dict[str, torch.Tensor], denoiser: UNet2DDenoiser) -> None:
+    network = TINY.network()
+    network.load_state_dict(weights)
+    network = network.eval().to(memory_format=torch.channels_last)
+    x, t, rows = torch.randn(3, 1, 8, 8), torch.tensor([0.0, 10.0, 99.0]), torch.tensor([0, 3, 1])
+    with torch.inference_mode():
+        got = denoiser.predict(x, t, RowConditions(rows))
+        assert torch.equal(got, network(x, t, class_labels=rows).sample)
+    assert got.is_contiguous()
+    assert got.shape == x.shape
+
+
+def test_class_and_time_matter(denoiser: UNet2DDenoiser) -> None:
+    x = torch.randn(1, 1, 8, 8).expand(3, -1, -1, -1)
+    with torch.inference_mode():
+        a, b, later = denoiser.predict(x, torch.tensor([5.0, 5.0, 50.0]), RowConditions(torch.tensor([0, 3, 0])))
+    assert not torch.equal(a, b)
+    assert not torch.equal(a, later)
+
+
+def test_decode(denoiser: UNet2DDenoiser) -> None:
+    x = torch.tensor([-3.0, -1.0, 0.0, 0.5, 1.0, 3.0]).reshape(1, 1, 2, 3)
+    assert denoiser.decode(x).flatten().tolist() == [0.0, 0.0, 0.5, 0.75, 1.0, 1.0]
+
+
+def test_attention_sits_where_it_is_asked_for() -> None:
+    network = attrs.evolve(TINY, attention=(True, False)).network()
+    assert tuple(network.config.down_block_types) == ("AttnDownBlock2D", "DownBlock2D")
+    assert tuple(network.config.up_block_types) == ("UpBlock2D", "AttnUpBlock2D")
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (lambda w: w.pop("conv_in.bias"), r"lacks tensor 'conv_in\.bias'$"),
+        (lambda w: [w.pop("conv_in.bias"), w.pop("conv_out.bias")], r"lacks tensor 'conv_in\.bias' and 1 more"),
+        (lambda w: w.update(extra=torch.zeros(1)), "foreign tensor 'extra'"),
+        (lambda w: w.update({"conv_in.bias": torch.zeros(9)}), r"mis-shaped tensor 'conv_in\.bias'"),
+    ],
+)
+def test_weights_that_do_not_fit(weights, change, match: str) -> None:
+    mine = dict(weights)
+    change(mine)
+    with pytest.raises(CheckpointError, match=match) as error:
+        TINY.denoiser(mine, HEADER, "cpu")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("header", [attrs.evolve(HEADER, null_index=4), attrs.evolve(HEADER, classes=tuple("ABCDE"))])
+def test_more_classes_than_embeddings(weights, header: CheckpointHeader) -> None:
+    with pytest.raises(CheckpointError, match="class index 4 of 4 embeddings"):
+        TINY.denoiser(weights, header, "cpu")
+
+
+def test_no_weights() -> None:
+    with pytest.raises(ConfigError, match="--checkpoint"):
+        TINY.denoiser(None, None, "cpu")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"attention": (True,)}, {"norm_num_groups": 3}, {"dropout": 1.0}, {"resnet_time_scale_shift": "other"}],
+)
+def test_impossible_settings(change: dict) -> None:
+    with pytest.raises((ConfigError, ValueError)):
+        attrs.evolve(TINY, **change)

@@ -1,0 +1,166 @@
+"""The parts of training against their formulas."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from emnist_diff.errors import ConfigError
+from emnist_diff.parameterization import to_epsilon, to_x0
+from emnist_diff_plugins.training import metrics, objective
+from emnist_diff_plugins.training.batches import Batches, to_state
+from emnist_diff_plugins.training.ema import Ema, decay_at
+
+
+def batches(count: int = 20, **more: object) -> Batches:
+    settings: dict = {
+        "images": torch.arange(count, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 2, 2).contiguous(),
+        "labels": torch.arange(count) % 3,
+        "null_index": 3,
+        "batch_size": 6,
+        "train_timesteps": 100,
+        "label_dropout": 0.25,
+        "seed": 5,
+    }
+    return Batches(**{**settings, **more})
+
+
+def shown(draw) -> list[int]:
+    return ((draw.x0[:, 0, 0, 0] + 1) * 127.5).round().int().tolist()
+
+
+def test_an_epoch_shows_each_image_at_most_once_and_epochs_differ():
+    one = batches()
+    assert one.steps_per_epoch == 3
+    first, second = ([i for s in range(3) for i in shown(one.draw(s + 3 * e))] for e in range(2))
+    assert len(first) == len(set(first)) == 18
+    assert first != second
+
+
+def test_a_step_depends_on_seed_and_step_alone():
+    one, other = batches(), batches()
+    for step in (7, 2, 2, 0):  # in any order, as after a resume
+        a, b = one.draw(step), other.draw(step)
+        for field in ("x0", "index", "timestep", "noise"):
+            assert torch.equal(getattr(a, field), getattr(b, field))
+    assert not torch.equal(batches(seed=6).draw(2).noise, one.draw(2).noise)
+    assert not torch.equal(one.draw(1).noise, one.draw(2).noise)
+
+
+def test_workers_share_a_step():
+    whole = batches().draw(4)
+    parts = [batches(rank=rank, workers=3).draw(4) for rank in range(3)]
+    for rank, part in enumerate(parts):
+        for field in ("x0", "index", "timestep", "noise"):
+            assert torch.equal(getattr(part, field), getattr(whole, field)[rank::3])
+
+
+def test_labels_are_dropped_at_the_rate_asked_for():
+    many = batches(count=200, batch_size=200)
+    for rate in (0.0, 0.25, 1.0):
+        many.label_dropout = rate
+        index = torch.cat([many.draw(step).index for step in range(40)])
+        share = float((index == 3).double().mean())
+        assert abs(share - rate) <= 4 * math.sqrt(rate * (1 - rate) / 8000)
+    many.label_dropout = 0.5
+    draw = many.draw(3)
+    kept = draw.index != 3
+    assert torch.equal(draw.index[kept], many.labels[torch.tensor(shown(draw))][kept])
+
+
+def test_impossible_batches_are_refused():
+    with pytest.raises(ConfigError, match="batch_size = 6 is more than the 5 training images"):
+        batches(count=5)
+    with pytest.raises(ConfigError, match="batch_size = 6 does not divide among 4 workers"):
+        batches(workers=4)
+
+
+def test_states_span_the_range():
+    assert to_state(torch.tensor([0, 255], dtype=torch.uint8)).tolist() == [-1.0, 1.0]
+
+
+@pytest.mark.parametrize("kind", ["epsilon", "sample", "v_prediction"])
+def test_a_network_that_hits_its_target_knows_image_and_noise(kind):
+    x0, noise = torch.randn(2, 5, 1, 3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    for a in (0.01, 0.4, 0.97):
+        alpha_bar = torch.full((5,), a)
+        a = float(alpha_bar[0])
+        x = objective.noised(x0, noise, alpha_bar)
+        hit = objective.target(x0, noise, alpha_bar, kind)
+        torch.testing.assert_close(to_x0(hit, x, a, kind), x0, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(to_epsilon(hit, x, a, kind), noise, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])
+def test_min_snr_is_one_loss_said_in_three_ways(kind):
+    """The weighted error of a network is the weighted error of the x0 that it implies."""
+    generator = torch.Generator().manual_seed(2)
+    x0, noise, off = torch.randn(3, 6, 1, 4, 4, dtype=torch.float64, generator=generator)
+    alpha_bar = torch.tensor([0.02, 0.2, 0.5, 0.8, 0.9, 0.99], dtype=torch.float64)
+    a = alpha_bar.view(-1, 1, 1, 1)
+    wrong = x0 + 0.1 * off  # an image estimate, and the answer of this kind that means it at the same x_t
+    x = a.sqrt() * x0 + (1 - a).sqrt() * noise
+    epsilon = (x - a.sqrt() * wrong) / (1 - a).sqrt()
+    answer = epsilon if kind == "epsilon" else a.sqrt() * epsilon - (1 - a).sqrt() * wrong
+    wanted = noise if kind == "epsilon" else a.sqrt() * noise - (1 - a).sqrt() * x0
+    error = (answer - wanted).square().flatten(1).mean(1)
+    image_error = (wrong - x0).square().flatten(1).mean(1)
+    ours = objective.min_snr_weight(alpha_bar, kind, 5.0) * error
+    torch.testing.assert_close(ours, objective.min_snr_weight(alpha_bar, "sample", 5.0) * image_error)
+    snr = alpha_bar / (1 - alpha_bar)
+    torch.testing.assert_close(objective.min_snr_weight(alpha_bar, "sample", 5.0), torch.minimum(snr, snr * 0 + 5))
+
+
+def test_the_loss_is_a_mean_of_weighted_sample_errors():
+    answer, wanted = torch.zeros(2, 1, 2, 2), torch.tensor([1.0, 3.0]).view(2, 1, 1, 1).expand(2, 1, 2, 2)
+    assert float(objective.loss(answer, wanted, None)) == 5.0
+    assert float(objective.loss(answer, wanted, torch.tensor([1.0, 0.0]))) == 0.5
+
+
+def test_the_rate_rises_and_falls():
+    rate = [objective.learning_rate(s, 100, 2.0, "cosine", 10) for s in range(100)]
+    assert rate[0] == pytest.approx(0.2)
+    assert rate[4] == pytest.approx(1.0 * (1 + math.cos(math.pi * 0.04)) / 2)
+    assert rate[50] == pytest.approx(1.0)
+    assert 0 < rate[99] < 1e-3
+    assert max(rate) <= 2.0
+    flat = [objective.learning_rate(s, 100, 2.0, "constant", 0) for s in range(100)]
+    assert set(flat) == {2.0}
+
+
+def test_ema_warms_up_and_then_remembers():
+    assert decay_at(0, 0.99) == 0.1
+    assert decay_at(1, 0.99) == pytest.approx(2 / 11)
+    assert decay_at(10_000, 0.99) == 0.99
+    weights = [torch.zeros(3), torch.zeros(2, 2)]
+    ema = Ema.of(weights, 0.9)
+    expected = 0.0
+    for step in range(1, 30):
+        for w in weights:
+            w.fill_(float(step))
+        ema.update(weights, step)
+        decay = min(0.9, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * step
+    for average in ema.averages:
+        torch.testing.assert_close(average, torch.full_like(average, expected))
+    assert ema.distance(weights) == pytest.approx(math.sqrt(7) * (29 - expected), rel=1e-5)
+
+
+def test_an_epoch_row_has_the_documented_columns():
+    losses = np.array([4.0, 1.0, 2.0, 5.0])
+    common = {"images": 40, "lr": 0.1, "ema_distance": 0.5, "gpu_memory": (1.0, 2.0, 3.0), "wall_clock": 9.0}
+    first = metrics.epoch_row(epoch=1, losses=losses, grad_norms=losses / 2, seconds=2.0, before=None, **common)
+    second = metrics.epoch_row(epoch=2, losses=losses, grad_norms=losses, seconds=3.0, before=first, **common)
+    columns = (
+        "epoch loss_mean loss_std loss_min loss_max loss_median lr grad_norm epoch_time_sec samples_per_sec "
+        "batches_per_sec num_batches num_samples gpu_mem_allocated_mb gpu_mem_reserved_mb gpu_mem_peak_mb "
+        "ema_delta_norm wall_clock_sec cumulative_time_sec cumulative_samples"
+    )
+    assert " ".join(first) == columns
+    assert (first["loss_mean"], first["loss_min"], first["loss_max"], first["loss_median"]) == (3.0, 1.0, 5.0, 3.0)
+    assert first["loss_std"] == pytest.approx(math.sqrt(2.5))
+    assert (first["samples_per_sec"], first["batches_per_sec"]) == (20.0, 2.0)
+    assert (second["cumulative_time_sec"], second["cumulative_samples"]) == (5.0, 80)
