@@ -28,8 +28,7 @@ def help_text(command: str) -> str:
     done = subprocess.run(arguments, env=environment, capture_output=True, encoding="utf-8", check=False)
     if done.returncode:
         raise RuntimeError(f"{command} --help failed: {done.stderr.strip()}")
-    text = done.stdout.replace("python -m emnist_diff", "emnist-diff")
-    return "\n".join(line.rstrip() for line in text.strip("\n").splitlines())
+    return "\n".join(line.rstrip() for line in done.stdout.strip("\n").splitlines())
 
 
 def updated(page: str, failures: list[str] | None = None) -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import struct
 from collections.abc import Mapping
@@ -16,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from emnist_diff.errors import CheckpointError, ConfigError, OutputError, nearest
+from emnist_diff.errors import CheckpointError, ConfigError, nearest
+from emnist_diff.files import write_bytes
 from emnist_diff.protocols import NoiseSchedule, PredictionType
 from emnist_diff.structuring import structure, unstructure
 
@@ -113,17 +113,7 @@ def save(path: Path, header: CheckpointHeader, tensors: Mapping[str, Tensor]) ->
 
     text = json.dumps(unstructure(header), ensure_ascii=False, allow_nan=False)
     data = to_bytes({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, {METADATA_KEY: text})
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise OutputError(f"cannot write checkpoint {path}: {error.strerror or error}") from error
+    write_bytes(path, data)
 
 
 def sha256(path: Path) -> str:

@@ -216,3 +216,12 @@ def test_list_can_be_narrowed_to_a_kind(cli):
     data = json.loads(cli("plugins", "list", "--kind", "scheduler", "--json").out)
     assert {c["name"] for c in data["components"]} >= {"ddim", "ddpm"}
     assert {c["kind"] for c in data["components"]} == {"scheduler"}
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"), [("tr", "train"), ("run --sche", "--scheduler"), ("plugins l", "list"), ("ver", "verify")]
+)
+def test_the_shell_completes(process, words, offered):
+    count = str(len(words.split()))
+    done = process(_EMNIST_DIFF_COMPLETE="complete_bash", COMP_WORDS=f"emnist-diff {words}", COMP_CWORD=count)
+    assert done.stdout.split() == [offered]

@@ -229,6 +229,15 @@ def test_bad_data_and_settings_fail_before_any_work(config, tmp_path):
     assert not Path(settings.output).exists()
 
 
+@pytest.mark.parametrize("tensorboard", [False, None])
+def test_an_output_that_cannot_be_written_fails_at_once(config, tmp_path, tensorboard):
+    (tmp_path / "file").write_text("in the way")
+    steps = StopAt(0)
+    with pytest.raises(OutputError, match=r"cannot write .*state\.safetensors"):
+        train(attrs.evolve(config(tensorboard=tensorboard), output=str(tmp_path / "file" / "out")), on_progress=steps)
+    assert not steps.seen
+
+
 def test_the_configuration_round_trips(config):
     settings = config(lr=3e-4, clip_norm=None, betas=[0.9, 0.999], recommended={"steps": 5})
     assert resolve(json.loads(json.dumps(to_dict(settings)))) == settings

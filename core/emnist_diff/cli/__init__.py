@@ -12,7 +12,7 @@ def main() -> None:
     from emnist_diff.errors import EmnistDiffError
 
     try:
-        app()
+        app(prog_name="emnist-diff")  # the same name however it was started
     except EmnistDiffError as error:
         print(f"emnist-diff: {error}", file=sys.stderr)
         sys.exit(error.exit_code)

@@ -29,7 +29,12 @@ class _Group(TyperGroup):
         if own is not None:
             return own
         entry = self._entry(cmd_name)
-        return None if entry is None else typer.main.get_command(load_factory(entry))
+        if entry is None:
+            return None
+        from emnist_diff.cli.logging import configure
+
+        configure()  # on behalf of plugins, which know nothing of the command line
+        return typer.main.get_command(load_factory(entry))
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         rows = []
@@ -72,9 +77,6 @@ def _root(
     ),
 ) -> None:
     """Options before the command."""
-    from emnist_diff.cli.logging import configure
-
-    configure()
 
 
 # Each of these registers itself on `app`, which must exist first.

@@ -76,8 +76,9 @@ def doctor(as_json: bool = typer.Option(False, "--json", help="Print JSON.")) ->
     if as_json:
         typer.echo(json.dumps(data, indent=2))
     else:
-        for key in ("emnist_diff", "python", "platform", "device", "shipped_checkpoint"):
-            typer.echo(f"{key.replace('_', ' '):<20}{data[key] or '-'}")
+        for label in ("emnist-diff", "python", "platform", "device", "shipped checkpoint"):
+            key = label.replace(" ", "_").replace("-", "_")
+            typer.echo(f"{label:<20}{data[key] or '-'}")
         typer.echo(f"{'plugins':<20}{', '.join(data['plugins'])} — {data['components']} components")
         for name, version in libraries.items():
             use = f"  (optional: {_OPTIONAL[name]})" if name in _OPTIONAL else ""

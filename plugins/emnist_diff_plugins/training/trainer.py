@@ -81,6 +81,8 @@ def train(
         training = Training.begin(config, workers, registry or installed())
         if before is not None:
             training.restore(*before)
+        else:
+            training.save()  # a directory that cannot be written is found out now, not in an hour
         with Report(output, config, training.step) if workers.first else nullcontext() as report:
             return training.run(report, on_progress)
 
