@@ -336,7 +336,19 @@ class Preset(Protocol):
 
 @runtime_checkable
 class Dataset(Protocol):
-    """A labelled image set, decoded once."""
+    """What a `DatasetSpec` names: an attrs class whose fields say which images, e.g. a directory and a split.
+
+    A reader with a field ``part`` (``train`` or ``test``) lets training measure on images that it does not learn;
+    asked for a part that is not there, it raises `DatasetError`.
+    """
 
     def load(self) -> Any:
-        """A `emnist_diff_plugins.datasets.Images`: uint8 (N, H, W), int64 (N,), class names."""
+        """All images, decoded once, as an object with
+
+        images: uint8 (N, C, H, W), upright, C 1 or 3.  labels: int64 (N,), indices into `classes`.
+        classes: tuple of names in index order.  merged: names without a class of their own → the class for them.
+        provenance: JSON-ready and without directories; equal whenever the images are.
+
+        `emnist_diff_plugins.datasets.images.Images` is one, and checks all this. Raises `DatasetError` naming the
+        file and what is wrong with it.
+        """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import string
 from pathlib import Path
 from typing import Literal
@@ -9,9 +10,8 @@ from typing import Literal
 import attrs
 import numpy as np
 
-from emnist_diff.checkpoint import sha256
 from emnist_diff.errors import DatasetError
-from emnist_diff_plugins.datasets import idx
+from emnist_diff_plugins.datasets import _files, idx
 from emnist_diff_plugins.datasets.images import Images
 
 Split = Literal["byclass", "bymerge", "balanced", "letters", "digits", "mnist"]
@@ -19,26 +19,33 @@ Split = Literal["byclass", "bymerge", "balanced", "letters", "digits", "mnist"]
 _KEPT_APART = "abdefghnqrt"
 """Lower-case letters that the merged splits keep apart from their capitals."""
 
-_MERGED = string.digits + string.ascii_uppercase + _KEPT_APART
+_CASE_MERGED = string.digits + string.ascii_uppercase + _KEPT_APART
 CLASSES: dict[str, str] = {
     "byclass": string.digits + string.ascii_uppercase + string.ascii_lowercase,
-    "bymerge": _MERGED,
-    "balanced": _MERGED,
+    "bymerge": _CASE_MERGED,
+    "balanced": _CASE_MERGED,
     "letters": string.ascii_uppercase,
     "digits": string.digits,
     "mnist": string.digits,
 }
 """The well-known class table of each split, in label order."""
 
+_MERGING = ("bymerge", "balanced", "letters")
 _FIRST_LABEL = {"letters": 1}  # the official files count letters from 1
+
+_WITHIN = ("gzip", "raw", "EMNIST/raw")
+"""Where the official archive and torchvision put the files."""
+
+_IMAGES = re.compile(rf"(?:.*-)?({'|'.join(CLASSES)})-(train|test)-images-idx3-ubyte")
 
 
 @attrs.frozen
 class Emnist:
     """The six splits of EMNIST, or anything else in its files, e.g. ``emnist-byclass-train-images-idx3-ubyte.gz``.
 
-    Files may carry any prefix and stand in `data` or its folder ``gzip``. Images are stored transposed there; here
-    they are upright. Class names come from ``…-mapping.txt`` where it is there, else from the well-known table.
+    Files may carry any prefix or none, may be gzipped, and stand in `data` or its folder ``gzip``. Images are stored
+    transposed there; here they are upright. Class names come from ``…-mapping.txt`` where it is there, else from the
+    well-known table. Where a split merges cases, `Images.merged` names the letters without a class of their own.
 
     Example: ``emnist-diff train unet2d --data DIR --split balanced``
     """
@@ -50,72 +57,103 @@ class Emnist:
     part: Literal["train", "test"] = attrs.field(default="train", metadata={"help": "train or test"})
 
     def load(self) -> Images:
-        """All images of the part. Raises `DatasetError` naming the file and what is wrong with it."""
-        files = {what: self._find(f"{self.split}-{self.part}-{what}-ubyte") for what in ("images-idx3", "labels-idx1")}
-        images, labels = idx.read(files["images-idx3"], 3), idx.read(files["labels-idx1"], 1)
-        if len(images) != len(labels):
+        """All images of the part, (N, 1, H, W). Raises `DatasetError` naming the file and what is wrong with it."""
+        there = _files.listing(self.data, *_WITHIN)
+        images, labels, mapping = self._find(there)
+        first, classes = (
+            (_FIRST_LABEL.get(self.split, 0), tuple(CLASSES[self.split])) if mapping is None else read_mapping(mapping)
+        )
+        x, y = idx.read_labelled(images, labels)
+        indices = y.astype(np.int64) - first
+        if indices.min() < 0 or indices.max() >= len(classes):
             raise DatasetError(
-                f"{files['images-idx3'].name} holds {len(images)} images, {files['labels-idx1'].name} "
-                f"{len(labels)} labels"
+                f"{labels} holds labels {y.min()} … {y.max()}, but "
+                f"{f'split {self.split!r}' if mapping is None else mapping.name} has {first} … "
+                f"{first + len(classes) - 1}"
             )
-        first, classes, mapping = self._classes()
-        indices = labels.astype(np.int64) - first
-        if len(indices) and not (indices.min() >= 0 and indices.max() < len(classes)):
-            raise DatasetError(
-                f"{files['labels-idx1']} holds labels {labels.min()} … {labels.max()}, split {self.split!r} has "
-                f"{first} … {first + len(classes) - 1}"
-            )
-        used = [*files.values(), *([mapping] if mapping else [])]
-        provenance = {
-            "reader": "emnist",
-            "split": self.split,
-            "part": self.part,
-            "images": len(images),
-            "files": {path.name: sha256(path) for path in used},
-        }
-        upright = np.ascontiguousarray(images.transpose(0, 2, 1))[:, None]
-        return Images(upright, indices, classes, merged(classes), provenance)
-
-    def _find(self, ending: str) -> Path:
-        folder = Path(self.data)
-        if not folder.is_dir():
-            raise DatasetError(f"{self.data!r} is no directory — name the one that holds the dataset's files")
-        there = sorted(p for f in (folder, folder / "gzip") if f.is_dir() for p in f.iterdir() if p.is_file())
-        found = [
-            p
-            for p in there
-            if p.name.removesuffix(".gz") == ending or p.name.removesuffix(".gz").endswith(f"-{ending}")
-        ]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            raise DatasetError(f"{folder} holds several {ending}: {', '.join(p.name for p in found)} — keep one")
-        splits = sorted({s for s in CLASSES for p in there if f"{s}-{self.part}-images" in p.name})
-        raise DatasetError(
-            f"{folder} holds no …-{ending}[.gz]" + (f" — splits there: {', '.join(splits)}" if splits else "")
+        return Images(
+            np.ascontiguousarray(x.transpose(0, 2, 1))[:, None],
+            indices,
+            classes,
+            merged(classes) if self.split in _MERGING else {},
+            {
+                "reader": "emnist",
+                "split": self.split,
+                "part": self.part,
+                "images": len(x),
+                "files": _files.digests([images, labels, *([mapping] if mapping else [])]),
+            },
         )
 
-    def _classes(self) -> tuple[int, tuple[str, ...], Path | None]:
-        """The first label, the names in label order, and the mapping file that they come from."""
-        try:
-            path = self._find(f"{self.split}-mapping.txt")
-        except DatasetError:
-            return _FIRST_LABEL.get(self.split, 0), tuple(CLASSES[self.split]), None
-        names: dict[int, str] = {}
-        for number, line in enumerate(path.read_text(encoding="ascii", errors="replace").splitlines(), 1):
-            if not line.strip():
-                continue
-            try:
-                label, code, *_ = map(int, line.split())
-                names[label] = chr(code)
-            except (ValueError, OverflowError) as error:
-                raise DatasetError(f"{path}, line {number}: expected a label and a character's code") from error
-        labels = sorted(names)
-        if not labels or labels != list(range(labels[0], labels[0] + len(labels))):
-            raise DatasetError(f"{path}: labels are not consecutive")
-        return labels[0], tuple(names[label] for label in labels), path
+    def _find(self, there: list[Path]) -> tuple[Path, Path, Path | None]:
+        """Images, labels of the same prefix, and the mapping if there is one."""
+        images = self._one(there, f"{self.split}-{self.part}-images-idx3-ubyte")
+        if images is None:
+            raise DatasetError(
+                f"{self.data} holds no …{self.split}-{self.part}-images-idx3-ubyte[.gz] — {self._instead(there)}"
+            )
+        start = _files.unzipped(images).removesuffix(f"{self.part}-images-idx3-ubyte")
+        name = f"{start}{self.part}-labels-idx1-ubyte"
+        labels = _files.only([p for p in there if _files.unzipped(p) == name], name, self.data)
+        if labels is None:
+            raise DatasetError(
+                f"{self.data} holds no {name}[.gz] beside {images.name} — {_files.shown(there, self.data)}"
+            )
+        own = [p for p in there if _files.unzipped(p) == f"{start}mapping.txt"]
+        mapping = self._one(own or there, f"{self.split}-mapping.txt")
+        return images, labels, mapping
+
+    def _one(self, there: list[Path], ending: str) -> Path | None:
+        found = [p for p in there if (n := _files.unzipped(p)) == ending or n.endswith(f"-{ending}")]
+        return _files.only(found, ending, self.data)
+
+    def _instead(self, there: list[Path]) -> str:
+        """For messages: which splits and parts are there."""
+        parts: dict[str, set[str]] = {}
+        for match in filter(None, (_IMAGES.fullmatch(_files.unzipped(p)) for p in there)):
+            parts.setdefault(match[1], set()).add(match[2])
+        if not parts:
+            return _files.shown(there, self.data)
+        return "splits there: " + ", ".join(f"{s} ({', '.join(sorted(parts[s]))})" for s in CLASSES if s in parts)
+
+
+def read_mapping(path: Path) -> tuple[int, tuple[str, ...]]:
+    """The first label and the class names in label order, from lines of a label and a character's code. Letters have
+    a third column, the code of the lower case, which the name leaves out.
+
+    Raises `DatasetError` naming file and line.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(f"cannot read {path}: {getattr(error, 'strerror', None) or 'it is not text'}") from error
+    names: dict[int, str] = {}
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        where = f"{path}, line {number}"
+        numbers = [int(word) if re.fullmatch("[0-9]{1,7}", word) else -1 for word in line.split()]
+        if len(numbers) not in (2, 3) or min(numbers) < 0 or not all(_printable(code) for code in numbers[1:]):
+            raise DatasetError(
+                f"{where}: expected a label and one or two codes of characters, as '0 48', got {line[:40]!r}"
+            )
+        label, name = numbers[0], chr(numbers[1])
+        if label in names or name in names.values():
+            raise DatasetError(f"{where}: label {label} or its character {name!r} was on a line before")
+        names[label] = name
+    labels = sorted(names)
+    if not labels:
+        raise DatasetError(f"{path} is empty")
+    if labels != list(range(labels[0], labels[0] + len(labels))):
+        gap = next(label for label in range(labels[0], labels[-1]) if label not in names)
+        raise DatasetError(f"{path}: label {gap} is missing between {labels[0]} and {labels[-1]}")
+    return labels[0], tuple(names[label] for label in labels)
 
 
 def merged(classes: tuple[str, ...]) -> dict[str, str]:
     """Letters without a class of their own → the class of their other case."""
     return {c.swapcase(): c for c in classes if c.isalpha() and c.swapcase() not in classes}
+
+
+def _printable(code: int) -> bool:
+    return code <= 0x10FFFF and chr(code).isprintable() and not chr(code).isspace()

@@ -9,8 +9,8 @@ from __future__ import annotations
 import gzip
 import math
 import zlib
+from io import BufferedReader
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 import numpy.typing as npt
@@ -19,25 +19,46 @@ from emnist_diff.errors import DatasetError
 
 _UINT8 = 8
 
+_INFLATES = 1032
+"""What a byte of a gzip file can become at most (https://zlib.net/zlib_tech.html)."""
+
+_PART = 1 << 24
+"""Bytes read at a time."""
+
 
 def read(path: Path, dimensions: int) -> npt.NDArray[np.uint8]:
-    """The uint8 array of an IDX file, gzipped or not, that must have so many dimensions.
+    """The uint8 array of an IDX file, gzipped or not, that must have so many dimensions and at least one element.
 
-    Raises `DatasetError` naming the file and what is wrong with it.
+    Raises `DatasetError` naming the file and what is wrong with it. No more memory is used than the file's bytes
+    need, whatever its header claims.
     """
     try:
         with path.open("rb") as raw:
             zipped = raw.read(2) == b"\x1f\x8b"
+            stored = raw.seek(0, 2)
         with gzip.open(path, "rb") if zipped else path.open("rb") as file:
-            return _read(path, file, dimensions)
-    except (OSError, EOFError, zlib.error) as error:
-        raise DatasetError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+            return _read(path, file, dimensions, stored * _INFLATES if zipped else stored)
+    except (OSError, EOFError, zlib.error, MemoryError) as error:
+        reason = getattr(error, "strerror", None) or str(error) or "it does not fit into memory"
+        raise DatasetError(f"cannot read {path}: {reason}") from error
 
 
-def _read(path: Path, file: IO[bytes], dimensions: int) -> npt.NDArray[np.uint8]:
+def read_labelled(images: Path, labels: Path) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+    """Images (N, H, W) and their labels (N,). Raises `DatasetError`, also when they are not equally many."""
+    y = read(labels, 1)
+    x = read(images, 3)
+    if len(x) != len(y):
+        raise DatasetError(f"{images} holds {len(x)} images, but {labels.name} {len(y)} labels")
+    return x, y
+
+
+def _read(path: Path, file: BufferedReader | gzip.GzipFile, dimensions: int, most: int) -> npt.NDArray[np.uint8]:
+    """The array of an open file that holds at most `most` bytes."""
     head = file.read(4)
+    if not head:
+        raise DatasetError(f"{path} is empty")
     if len(head) < 4 or head[:2] != b"\0\0":
-        raise DatasetError(f"{path} is no IDX file")
+        raise DatasetError(f"{path} is no IDX file: it begins with {head.hex(' ')}, not 00 00 08 {dimensions:02x}")
     if head[2] != _UINT8:
         raise DatasetError(f"{path} holds IDX type {head[2]:#04x}, not uint8 (0x08)")
     if head[3] != dimensions:
@@ -47,10 +68,17 @@ def _read(path: Path, file: IO[bytes], dimensions: int) -> npt.NDArray[np.uint8]
         raise DatasetError(f"{path} is truncated in its header")
     shape = tuple(np.frombuffer(sizes, ">u4").tolist())
     claimed = math.prod(shape)
+    if not claimed:
+        raise DatasetError(f"{path} holds no data: its header says {_times(shape)}")
     data = bytearray()
-    while len(data) <= claimed and (part := file.read(min(1 << 24, claimed + 1 - len(data)))):
-        data += part  # bit by bit: a header can claim more than there is memory
+    # Part by part, and not at all where the file is too small for it: a header can claim more than there is memory.
+    while claimed <= most and len(data) <= claimed and (part := file.read(min(_PART, claimed + 1 - len(data)))):
+        data += part
     if len(data) != claimed:
-        what = "is truncated" if len(data) < claimed else "has more bytes than its header says"
-        raise DatasetError(f"{path} {what}: {claimed} bytes expected")
-    return np.frombuffer(bytes(data), np.uint8).reshape(shape)
+        what = "is truncated" if len(data) < claimed else "goes on after its data"
+        raise DatasetError(f"{path} {what}: its header says {_times(shape)} = {claimed} bytes")
+    return np.frombuffer(data, np.uint8).reshape(shape)
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    return " × ".join(map(str, shape))

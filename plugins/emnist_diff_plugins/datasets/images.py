@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,7 +17,8 @@ from emnist_diff.errors import DatasetError
 class Images:
     """A labelled image set in memory.
 
-    images: uint8 (N, C, H, W), upright, C 1 (gray) or 3 (RGB).  labels: int64 (N,), indices into `classes`.
+    images: uint8 (N, C, H, W), upright, C 1 (gray) or 3 (RGB); values as stored, so that EMNIST's background is 0.
+    labels: int64 (N,), indices into `classes`.  classes: names in index order; some may have no image.
     merged: letters without a class of their own → the class that stands for them.
     provenance: JSON-ready; where the images come from, without directories.
 
@@ -32,14 +34,27 @@ class Images:
     def __attrs_post_init__(self) -> None:
         if self.images.dtype != np.uint8 or self.images.ndim != 4 or self.images.shape[1] not in (1, 3):
             raise DatasetError(f"images must be uint8 (N, 1 or 3, H, W), got {self.images.dtype} {self.images.shape}")
+        if not self.images.size:
+            raise DatasetError(f"images of shape {self.images.shape} are no dataset: there is nothing in them")
         if self.labels.dtype != np.int64 or self.labels.shape != self.images.shape[:1]:
             raise DatasetError(
                 f"labels must be one int64 an image, got {self.labels.dtype} {self.labels.shape} "
                 f"for {len(self.images)} images"
             )
-        if len(self.images) == 0 or not self.classes or len(set(self.classes)) != len(self.classes):
-            raise DatasetError(f"{len(self.images)} images of classes {self.classes} are no dataset")
+        if twice := sorted({name for name in self.classes if self.classes.count(name) > 1}):
+            raise DatasetError(f"class {twice[0]!r} is named twice")
+        if unfit := [name for name in self.classes if not name.strip() or not name.isprintable()]:
+            raise DatasetError(f"{unfit[0]!r} is no name for a class — a name is printable text")
         if self.labels.min() < 0 or self.labels.max() >= len(self.classes):
             raise DatasetError(
                 f"labels {self.labels.min()} … {self.labels.max()} do not fit the {len(self.classes)} classes"
             )
+        for name, stands_in in self.merged.items():
+            if name in self.classes or stands_in not in self.classes:
+                raise DatasetError(
+                    f"merged says {name!r} → {stands_in!r}: from no class to a class is what it must say"
+                )
+        try:
+            json.dumps(self.provenance)
+        except (TypeError, ValueError) as error:
+            raise DatasetError(f"provenance cannot be written as JSON: {error}") from error
