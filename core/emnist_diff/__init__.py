@@ -10,6 +10,22 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from emnist_diff.api.checkpoints import BuiltScheduler as BuiltScheduler
+    from emnist_diff.api.checkpoints import CheckpointInfo as CheckpointInfo
+    from emnist_diff.api.checkpoints import LoadedDenoiser as LoadedDenoiser
+    from emnist_diff.api.checkpoints import build_scheduler as build_scheduler
+    from emnist_diff.api.checkpoints import load_checkpoint as load_checkpoint
+    from emnist_diff.api.checkpoints import load_unet as load_unet
+    from emnist_diff.api.config import CaptureConfig as CaptureConfig
+    from emnist_diff.api.config import DriftConfig as DriftConfig
+    from emnist_diff.api.config import EnvironmentConfig as EnvironmentConfig
+    from emnist_diff.api.config import ForceConfig as ForceConfig
+    from emnist_diff.api.config import InferenceConfig as InferenceConfig
+    from emnist_diff.api.config import VideoConfig as VideoConfig
+    from emnist_diff.api.frames import FrameData as FrameData
+    from emnist_diff.api.frames import GenerationResult as GenerationResult
+    from emnist_diff.api.generate import generate_sample as generate_sample
+    from emnist_diff.api.generate import generate_samples as generate_samples
     from emnist_diff.config import RunConfig as RunConfig
     from emnist_diff.hookspecs import hookimpl as hookimpl
     from emnist_diff.trajectory.reader import Trajectory as Trajectory
@@ -17,6 +33,22 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _WHERE = {
+    "BuiltScheduler": "emnist_diff.api.checkpoints",
+    "CaptureConfig": "emnist_diff.api.config",
+    "CheckpointInfo": "emnist_diff.api.checkpoints",
+    "DriftConfig": "emnist_diff.api.config",
+    "EnvironmentConfig": "emnist_diff.api.config",
+    "ForceConfig": "emnist_diff.api.config",
+    "FrameData": "emnist_diff.api.frames",
+    "GenerationResult": "emnist_diff.api.frames",
+    "InferenceConfig": "emnist_diff.api.config",
+    "LoadedDenoiser": "emnist_diff.api.checkpoints",
+    "VideoConfig": "emnist_diff.api.config",
+    "build_scheduler": "emnist_diff.api.checkpoints",
+    "generate_sample": "emnist_diff.api.generate",
+    "generate_samples": "emnist_diff.api.generate",
+    "load_checkpoint": "emnist_diff.api.checkpoints",
+    "load_unet": "emnist_diff.api.checkpoints",
     "RunConfig": "emnist_diff.config",
     "Trajectory": "emnist_diff.trajectory.reader",
     "hookimpl": "emnist_diff.hookspecs",

@@ -22,7 +22,7 @@ from emnist_diff.engine import Engine
 from emnist_diff.errors import CheckpointError, ConfigError
 from emnist_diff.plan import Plan, StateMap, Term, make_plan, streams
 from emnist_diff.plugins import Registry
-from emnist_diff.protocols import Denoiser, RunHeader, Sink
+from emnist_diff.protocols import Denoiser, RunHeader, Scheduler, Sink
 from emnist_diff.records import DenoiserSpec, DriftSpec, ForceSpec, SchedulerSpec, SinkSpec
 
 log = structlog.get_logger()
@@ -92,13 +92,59 @@ def assemble(registry: Registry, settings: RunConfig) -> Assembly:
         torch.set_num_threads(settings.threads)
 
     made, denoiser, source = load_denoiser(registry, settings, str(device))
+    bound = scheduler.object.bind(denoiser.schedule, denoiser.prediction)
+    laid = lay_out(settings, denoiser, bound, forces, drifts, device)
+    engine, plan, space = laid.engine, laid.plan, denoiser.conditions
+    timeline = engine.timeline
+    components = [made, scheduler, *forces, *drifts]
+    header = RunHeader(
+        output=Path(settings.output) / quote(laid.character, safe=""),
+        config=_recorded(settings, laid.character, components, source, plan),
+        environment=_environment(engine, [*components, *sinks], source),
+        timeline=timeline,
+        shape=tuple(denoiser.shape),
+        image_shape=_image_shape(denoiser, device),
+        sample_ids=np.arange(settings.total_videos, dtype=np.int64),
+        labels=np.full(settings.total_videos, laid.label, dtype=np.int64),
+        seeds=np.full(settings.total_videos, settings.seed, dtype=np.uint64),
+        classes=space.classes,
+        forces=tuple(item.name for item in forces),
+        drifts=tuple(item.name for item in drifts),
+        force_weights=np.array(
+            [[t.weight(timeline.at(i)) for i in range(len(timeline))] for t in engine.terms], dtype=np.float64
+        ).reshape(len(forces), len(timeline)),
+    )
+    return Assembly(settings, engine, plan, tuple(s.object for s in sinks), header)
+
+
+@attrs.frozen(eq=False)
+class Layout:
+    """An engine laid out for samples of one class: the plan of the whole run, the class and its index."""
+
+    engine: Engine
+    plan: Plan
+    character: str
+    label: int
+
+
+def lay_out(
+    settings: RunConfig,
+    denoiser: Denoiser,
+    scheduler: Scheduler,
+    forces: Sequence[Made],
+    drifts: Sequence[Made],
+    device: torch.device,
+) -> Layout:
+    """The engine that walks `settings` with components made already; `forces` and `drifts` are those of `settings`.
+
+    Raises `UnknownName` for a class, `ConfigError` for impossible settings.
+    """
     space = denoiser.conditions
     character = space.resolve(settings.character)
     if character != settings.character:
         log.info("class.merged", asked=settings.character, used=character)
     label = space.index(character)
-    bound = scheduler.object.bind(denoiser.schedule, denoiser.prediction)
-    timeline = bound.plan(settings.steps)
+    timeline = scheduler.plan(settings.steps)
     base = Base(settings.base, settings.guidance_scale)
     terms = [
         Term(item.name, item.object, lambda at, weight=asked.weight: weight, stream)  # type: ignore[misc]  # a bound default
@@ -113,38 +159,10 @@ def assemble(registry: Registry, settings: RunConfig) -> Assembly:
     for conds in (base.conditions(), *(t.force.conditions(timeline.at(0)) for t in terms)):
         for cond in conds:
             space.row(cond, label)
-
     labels = [label] * settings.total_videos
     plan = make_plan(timeline, base, terms, labels, {"": space}, settings.batch_size, settings.micro_batch)
-    engine = Engine(
-        {"": denoiser},
-        bound,
-        timeline,
-        base,
-        terms,
-        maps,
-        plan.micro_batch,
-        device,
-    )
-    components = [made, scheduler, *forces, *drifts]
-    header = RunHeader(
-        output=Path(settings.output) / quote(character, safe=""),
-        config=_recorded(settings, character, components, source, plan),
-        environment=_environment(engine, [*components, *sinks], source),
-        timeline=timeline,
-        shape=tuple(denoiser.shape),
-        image_shape=_image_shape(denoiser, device),
-        sample_ids=np.arange(settings.total_videos, dtype=np.int64),
-        labels=np.array(labels, dtype=np.int64),
-        seeds=np.full(settings.total_videos, settings.seed, dtype=np.uint64),
-        classes=space.classes,
-        forces=tuple(item.name for item in forces),
-        drifts=tuple(item.name for item in drifts),
-        force_weights=np.array(
-            [[t.weight(timeline.at(i)) for i in range(len(timeline))] for t in terms], dtype=np.float64
-        ).reshape(len(terms), len(timeline)),
-    )
-    return Assembly(settings, engine, plan, tuple(s.object for s in sinks), header)
+    engine = Engine({"": denoiser}, scheduler, timeline, base, terms, maps, plan.micro_batch, device)
+    return Layout(engine, plan, character, label)
 
 
 def default_sinks(registry: Registry) -> list[Component]:

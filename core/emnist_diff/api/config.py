@@ -1,0 +1,297 @@
+"""`InferenceConfig` and the configurations nested in it: what to make, and what to keep of it.
+
+All are frozen, check themselves on construction, and go to plain data and back (`to_dict`, `from_dict`) without loss.
+Importing them costs no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import attrs
+
+from emnist_diff import config as runs
+from emnist_diff.api.checks import a, anything, flag, named, number, one_of, path, plain, setting, table, text, whole
+from emnist_diff.config import Component, RunConfig
+from emnist_diff.errors import ConfigError
+from emnist_diff.structuring import structure, unstructure
+
+_T = TypeVar("_T", bound="Settings")
+_C = TypeVar("_C", bound="InferenceConfig")
+
+
+@attrs.frozen
+class Settings:
+    """What the configurations have in common."""
+
+    @classmethod
+    def from_dict(cls: type[_T], data: Mapping[str, Any]) -> _T:
+        """The configuration from plain data, as `to_dict` or a TOML or JSON file gives it; what is left out has its
+        default.
+
+        Raises `UnknownName` for an unknown key, with the nearest known ones, and `ConfigError` for a bad value.
+        """
+        return structure(cls._long_form(data), cls, cls.__name__)
+
+    @classmethod
+    def _long_form(cls, data: Mapping[str, Any]) -> Mapping[str, Any]:
+        """`data` with everything written as `to_dict` writes it."""
+        return data
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready data that `from_dict` turns back into an equal configuration."""
+        return dict(unstructure(self))
+
+
+@attrs.frozen(kw_only=True)
+class CaptureConfig(Settings):
+    """What is kept of each step. A `FrameData` refuses what was not kept, naming the switch.
+
+    Files are written by runs (`emnist_diff.run.run`), which keep every step; here all is kept in memory.
+    """
+
+    archive_mode: str = setting(
+        "tier1", "tier1, or tier2: also pixels, L2 maps, states before and after", one_of("tier1", "tier2")
+    )
+    save_latents: bool = setting(True, "keep the states and what follows from them (delta_x)", flag)
+    save_pixels: bool = setting(True, "keep decoded images", flag)
+    save_deltas: bool = setting(True, "keep the differences of decoded images", flag)
+    save_l2_maps: bool = setting(False, "give maps of the L2 norm of changes over channels", flag)
+    save_x_before_after: bool = setting(False, "give the state before and after each step", flag)
+    save_every: int = setting(1, "keep every n-th step, and the last", whole(1))
+    delta_dtype: str = setting("float16", "dtype of delta_x: float16 or float32", one_of("float16", "float32"))
+    active_latent_threshold: float = setting(1e-4, "|delta_x| above which a value is active, ≥ 0", number(0))
+    active_pixel_threshold: float = setting(1, "|delta_pixel| above which a pixel is active, 0 … 255", number(0, 255))
+    top_n_coords: int = setting(1000, "how many of the most changed places are listed", whole(0))
+    save_frames: bool = setting(False, "write a PNG a step", flag, later="take frame_u8 from result.frames")
+    save_video: bool = setting(False, "write a video", flag, later="take frame_u8 from result.frames")
+    save_meta: bool = setting(
+        False, "write metadata beside a sample", flag, later="emnist_diff.run.run records them in trajectory.h5"
+    )
+    latent_format: str = setting(
+        "npy", "files of states: npy or pt", one_of("npy", "pt"), later="no such file is written"
+    )
+    frame_format: str = setting(
+        "png", "files of images: png or jpg", one_of("png", "jpg"), later="no such file is written"
+    )
+
+    @property
+    def keeps_pixels(self) -> bool:
+        """Whether decoded images are kept."""
+        return self.save_pixels or self.archive_mode == "tier2"
+
+    @property
+    def keeps_l2_maps(self) -> bool:
+        """Whether frames have L2 maps."""
+        return self.save_l2_maps or self.archive_mode == "tier2"
+
+    @property
+    def keeps_x_before_after(self) -> bool:
+        """Whether frames have the states before and after."""
+        return self.save_x_before_after or self.archive_mode == "tier2"
+
+    def saves(self, step_index: int, steps: int) -> bool:
+        """Whether this step, 0 … steps-1, is kept."""
+        return step_index % self.save_every == 0 or step_index == steps - 1
+
+
+_NO_VIDEO = "take frame_u8 from result.frames"
+
+
+@attrs.frozen(kw_only=True)
+class VideoConfig(Settings):
+    """How images are shown. Only `upscale` is used so far; videos are not written yet."""
+
+    upscale: int = setting(8, "frame_u8 shows each pixel as a square of this many", whole(1, 257))
+    write_video: bool = setting(False, "write a video", flag, later=_NO_VIDEO)
+    fps: int = setting(60, "frames a second of videos", whole(1), later=_NO_VIDEO)
+    codec: str = setting("libx264", "codec of videos", named, later=_NO_VIDEO)
+    pixel_format: str = setting("yuv420p", "pixel format of videos", named, later=_NO_VIDEO)
+
+
+def _stack(items: object) -> tuple[Component, ...]:
+    if isinstance(items, str | Mapping) or not isinstance(items, list | tuple):
+        raise ConfigError(f"ForceConfig.force_stack = {items!r}: must be a list of forces")
+    out = []
+    for i, item in enumerate(items):
+        what = f"ForceConfig.force_stack[{i}]"
+        data = plain(runs.component(item, what), what)
+        if wrong := number()(data.get("weight", 1.0)):
+            raise ConfigError(f"{what}: weight = {data['weight']!r} must be {wrong}")
+        out.append(Component(data["name"], float(data.get("weight", 1.0)), data.get("settings", {})))
+    return tuple(out)
+
+
+@attrs.frozen(kw_only=True)
+class ForceConfig(Settings):
+    """What is added to the prediction (score space).
+
+    force_stack: forces in order, each a name, a table with the settings beside the name (``{"name": "attract_class",
+    "target": "B", "weight": 2.0}``), or a `Component`.  global_cfg: settings laid under those of every force that
+    knows them.
+    """
+
+    guidance_scale: float | None = setting(
+        None,
+        "scale of classifier-free guidance: 0 ignores the class, 1 is the plain conditional model; "
+        "the checkpoint's recommendation when None",
+        number(),
+    )
+    base: str | None = setting(None, "what forces are added to: cfg, cond or uncond", one_of("cfg", "cond", "uncond"))
+    force_stack: tuple[Component, ...] = setting((), "forces, in order", anything, converter=_stack)
+    global_cfg: Mapping[str, Any] = setting(
+        {}, "settings of every force that knows them", anything, converter=table("ForceConfig.global_cfg")
+    )
+    clip_abs: float | None = setting(
+        None, "limit of the sum of forces, elementwise", number(0), later="lower the weights instead"
+    )
+    clip_norm: float | None = setting(
+        None, "limit of the norm of the sum of forces", number(0), later="lower the weights instead"
+    )
+    enable_cache: bool = setting(True, "has no effect: within a step no prediction is ever computed twice", flag)
+
+    @classmethod
+    def _long_form(cls, data: Mapping[str, Any]) -> Mapping[str, Any]:
+        if isinstance(data, Mapping) and "force_stack" in data:
+            return {**data, "force_stack": unstructure(_stack(data["force_stack"]))}
+        return data
+
+
+@attrs.frozen(kw_only=True)
+class DriftConfig(Settings):
+    """What happens to the state after each step (state space). Nothing unless `enabled`."""
+
+    enabled: bool = setting(False, "whether there is a drift", flag)
+    function_name: str = setting("default", "which drift; see emnist-diff plugins list --kind drift", named)
+    noise_scale: float = setting(
+        0.03, "standard deviation of the noise added a step, ≥ 0", number(0), aliases=("scale",)
+    )
+    decay: float = setting(0.0, "share of the state taken away a step, 0 … 1", number(0, 1))
+    custom_cfg: Mapping[str, Any] = setting(
+        {},
+        "more settings of the drift; they win over the above",
+        anything,
+        converter=table("DriftConfig.custom_cfg"),
+    )
+
+
+@attrs.frozen(kw_only=True)
+class EnvironmentConfig(Settings):
+    """Where and how the work is done. Nothing here changes a sample, but `micro_batch` its last bits."""
+
+    device: str = setting("auto", "auto, cpu, cuda, cuda:1, …", named)
+    batch_size: int = setting(16, "samples that generate_samples walks together; changes no result", whole(1))
+    micro_batch: int | None = setting(
+        None, "rows of one network call; as emnist-diff run chooses them for all samples when None", whole(1)
+    )
+    cache_root: str | None = setting(None, "directory of checkpoints, or of one a size_name", named, converter=path)
+    output_root: str = setting("", "directory that output_dir is relative to", text, converter=path)
+    slurm_rank: int = setting(0, "which worker this is, 0 … slurm_world-1", whole(0))
+    slurm_world: int = setting(1, "how many workers share the samples of generate_samples", whole(1))
+    variation: str | None = setting(
+        None, "kind of checkpoint within a directory", named, later="name the file: InferenceConfig.checkpoint_path"
+    )
+    log_dir: str = setting(
+        "", "directory of log files", text, converter=path, later="logging is the application's: configure structlog"
+    )
+
+    def __attrs_post_init__(self) -> None:
+        if self.slurm_rank >= self.slurm_world:
+            raise ConfigError(
+                f"EnvironmentConfig.slurm_rank = {self.slurm_rank}: must be less than slurm_world = {self.slurm_world}"
+            )
+
+
+@attrs.frozen(kw_only=True)
+class InferenceConfig(Settings):
+    """What to make. None means what the checkpoint recommends, where it recommends something."""
+
+    character: str = setting("A", "the class to generate", named)
+    total_videos: int = setting(10, "how many samples", whole(1))
+    steps: int | None = setting(None, "denoising steps", whole(1), aliases=("num_inference_steps",))
+    base_seed: int = setting(1000, "seed, 0 … 2**63-1", whole(0, 2**63), aliases=("seed",))
+    scheduler: str | None = setting(None, "what moves the state: ddim, ddpm, …", named)
+    eta: float | None = setting(None, "share of DDPM's noise in ddim, 0 … 1", number(0, 1))
+    checkpoint_path: str | None = setting(
+        None, "checkpoint file, or a directory whose newest epoch is taken", named, converter=path
+    )
+    checkpoint_epoch: int | None = setting(None, "which epoch of a checkpoint directory", whole(0))
+    size_name: str | None = setting(None, "directory of checkpoints within env.cache_root", named)
+    split: str | None = setting(None, "split of the training data", named, later="the checkpoint decides the classes")
+    experiment_name: str | None = setting(None, "directory of a run within output_dir", named)
+    output_dir: str = setting("output", "directory of runs; generate_sample writes nothing", named, converter=path)
+
+    capture: CaptureConfig = setting(attrs.Factory(CaptureConfig), "what is kept of each step", a(CaptureConfig))
+    video: VideoConfig = setting(attrs.Factory(VideoConfig), "how images are shown", a(VideoConfig))
+    force: ForceConfig = setting(attrs.Factory(ForceConfig), "what is added to the prediction", a(ForceConfig))
+    drift: DriftConfig = setting(attrs.Factory(DriftConfig), "what happens to the state", a(DriftConfig))
+    env: EnvironmentConfig = setting(attrs.Factory(EnvironmentConfig), "where and how", a(EnvironmentConfig))
+
+    @classmethod
+    def from_dict(cls: type[_C], data: Mapping[str, Any]) -> _C:
+        """As `Settings.from_dict`, with a table for each nested configuration."""
+        if not isinstance(data, Mapping):
+            raise ConfigError(f"InferenceConfig: expected a table of settings, got {data!r}")
+        own = {key: value for key, value in data.items() if key not in NESTED}
+        nested: dict[str, Any] = {key: kind.from_dict(data[key]) for key, kind in NESTED.items() if key in data}
+        return attrs.evolve(structure(own, cls, cls.__name__), **nested)
+
+    @property
+    def checkpoint(self) -> str | None:
+        """The checkpoint file or directory that this names, or None for the shipped one.
+
+        Raises `ConfigError` for settings that contradict each other.
+        """
+        if self.size_name is not None and (self.env.cache_root is None or self.checkpoint_path is not None):
+            raise ConfigError(
+                f"InferenceConfig.size_name = {self.size_name!r}: is a directory within EnvironmentConfig.cache_root — "
+                "set that, or checkpoint_path alone"
+            )
+        named = self.checkpoint_path
+        if named is None and self.env.cache_root is not None:
+            named = str(Path(self.env.cache_root, self.size_name or ""))
+        if named is None and self.checkpoint_epoch is not None:
+            raise ConfigError(
+                f"InferenceConfig.checkpoint_epoch = {self.checkpoint_epoch}: chooses from a directory — "
+                "name it in checkpoint_path"
+            )
+        return named
+
+    @property
+    def output(self) -> str:
+        """The directory that receives one folder a character from a run."""
+        return str(Path(self.env.output_root, self.output_dir, self.experiment_name or ""))
+
+    def to_run_config(self) -> RunConfig:
+        """The same work for `emnist_diff.run.run`, recommendations of the checkpoint filled in. A run keeps every step
+        of every sample in its file, whatever `capture` says.
+
+        Raises `ConfigError` for what a run cannot do yet, and the errors of `load_checkpoint`.
+        """
+        from emnist_diff.api.mapping import to_run_config  # needs torch, by way of the plugins
+
+        return to_run_config(self)
+
+
+NESTED: dict[str, type[Settings]] = {
+    "capture": CaptureConfig,
+    "video": VideoConfig,
+    "force": ForceConfig,
+    "drift": DriftConfig,
+    "env": EnvironmentConfig,
+}
+"""The fields of `InferenceConfig` that are configurations themselves."""
+
+
+def refuse_later(config: InferenceConfig) -> None:
+    """Raise `ConfigError` for a setting whose feature is not there yet: nothing that was asked for is passed over."""
+    for part in (config, *(getattr(config, name) for name in NESTED)):
+        for field in attrs.fields(type(part)):
+            value = getattr(part, field.name)
+            if "later" in field.metadata and value != field.default:
+                raise ConfigError(
+                    f"{type(part).__name__}.{field.name} = {value!r} is not supported yet — leave it at "
+                    f"{field.default!r}; {field.metadata['later']}"
+                )
