@@ -40,6 +40,9 @@ class CheckpointHeader:
     merged: names folded into another class by the dataset.  schedule: the forward process.
     prediction: what the network returns.  recommended: run settings to use unless the user says otherwise.
     provenance: data, training, licence, figures; free-form.  epoch: of training, or None.
+
+    Raises `ConfigError` for classes that are none, twice there, or cannot be printed, a negative null_index, and a
+    merge into what is no class.
     """
 
     format_version: int = FORMAT_VERSION
@@ -56,11 +59,13 @@ class CheckpointHeader:
 
     def __attrs_post_init__(self) -> None:
         if not self.classes or len(set(self.classes)) != len(self.classes):
-            raise ConfigError("checkpoint header: classes must be different and at least one")
+            raise ConfigError("classes must be different, and at least one")
+        if odd := [name for name in self.classes if not (name and name.isprintable())]:
+            raise ConfigError(f"class name {odd[0]!r} is empty or cannot be printed")
         if self.null_index is not None and self.null_index < 0:
-            raise ConfigError(f"checkpoint header: null_index {self.null_index} must be at least 0")
+            raise ConfigError(f"null_index {self.null_index} must be at least 0")
         if lost := sorted(set(self.merged.values()) - set(self.classes)):
-            raise ConfigError(f"checkpoint header: merged names {lost[0]!r}, which is no class")
+            raise ConfigError(f"merged names {lost[0]!r}, which is no class")
 
 
 @attrs.frozen
@@ -107,11 +112,11 @@ def load(path: Path) -> tuple[CheckpointHeader, dict[str, Tensor]]:
 def save(path: Path, header: CheckpointHeader, tensors: Mapping[str, Tensor]) -> None:
     """Write a checkpoint; `path` holds the old file or the whole new one, never a part.
 
-    Raises `OutputError` when the directory cannot be written.
+    Raises `OutputError` when it cannot be written.
     """
     from safetensors.torch import save as to_bytes
 
-    text = json.dumps(unstructure(header), ensure_ascii=False, allow_nan=False)
+    text = json.dumps(unstructure(header), allow_nan=False)
     data = to_bytes({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, {METADATA_KEY: text})
     write_bytes(path, data)
 

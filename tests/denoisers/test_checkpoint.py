@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import struct
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -93,6 +95,43 @@ def test_a_failed_save_leaves_the_old_file_and_no_litter(tmp_path: Path, monkeyp
     assert str(path) in one_line(error)
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["x.safetensors"]
+
+
+@pytest.mark.parametrize("place", ["file/x.safetensors", "directory.safetensors", "n" * 300 + ".safetensors"])
+def test_places_that_cannot_be_written(tmp_path: Path, place: str) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "directory.safetensors").mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(OutputError, match="cannot write") as error:
+        checkpoint.save(tmp_path / place, HEADER, TENSORS)
+    assert place in one_line(error)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_text_that_is_no_unicode_survives(tmp_path: Path) -> None:
+    """The command line hands over file names that are no UTF-8 in this form."""
+    header = attrs.evolve(HEADER, provenance={"data": "caf\udce9"})
+    checkpoint.save(tmp_path / "x.safetensors", header, TENSORS)
+    assert checkpoint.read_header(tmp_path / "x.safetensors") == header
+
+
+def test_changed_bytes_never_surprise(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    checkpoint.save(path, HEADER, TENSORS)
+    data = path.read_bytes()
+    draw, outcomes = random.Random(0), set()
+    for _ in range(300):
+        changed = bytearray(data)
+        changed[draw.randrange(len(data))] = draw.randrange(256)
+        path.write_bytes(changed)
+        said = ""
+        try:
+            checkpoint.load(path)
+        except CheckpointError as error:
+            said = str(error)
+        assert "\n" not in said
+        outcomes.add(str(path) in said)
+    assert outcomes == {True, False}
 
 
 def test_sha256(tmp_path: Path) -> None:
@@ -235,6 +274,11 @@ class TestRefusals:
             ('{"family": "unet2d"}', "classes"),
             ('{"family": "unet2d", "classes": []}', "at least one"),
             ('{"family": "unet2d", "classes": ["A", "A"]}', "different"),
+            ('{"family": "unet2d", "classes": ["A", ""]}', "class name '' is empty"),
+            (
+                '{"family": "unet2d", "classes": ["A", "\\u001b[2J"]}',
+                r"class name '\\x1b\[2J' is empty or",
+            ),
             ('{"family": "unet2d", "classes": ["A"], "null_index": -1}', "null_index -1"),
             ('{"family": "unet2d", "classes": ["A"], "merged": {"b": "B"}}', "'B', which is no class"),
             ('{"family": "unet2d", "classes": ["A"], "nul_index": 1}', "null_index"),

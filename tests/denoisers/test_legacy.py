@@ -6,7 +6,10 @@ import io
 import json
 import os
 import pickle
+import random
+import shlex
 import zipfile
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +19,9 @@ from diffusers import DDPMScheduler, UNet2DModel
 from typer.testing import CliRunner
 
 from emnist_diff import checkpoint
+from emnist_diff.checkpoint import CheckpointHeader
 from emnist_diff.conditions import RowConditions
-from emnist_diff.errors import CheckpointError, OutputError
+from emnist_diff.errors import CheckpointError, ConfigError, OutputError
 from emnist_diff_plugins.denoisers import command, legacy
 from emnist_diff_plugins.denoisers.unet2d import UNet2D
 
@@ -178,7 +182,7 @@ def test_missing_keys_are_named(tmp_path: Path, layout: dict[str, Any], key: str
         ({"unet": {"conv_in.bias": 3}}, "not a tensor"),
         ({"unet": {"conv_in.bias": torch.zeros(8, dtype=torch.int64)}}, "floating-point"),
         ({"unet": {"conv_in.bias": torch.zeros(1).expand(10**12)}}, "larger than what the file stores"),
-        ({"unet": {"conv_in.bias": torch.zeros(8)}}, "lacks tensor"),
+        ({"unet": {"conv_in.bias": torch.zeros(8)}}, "1 tensors cannot fill 2 levels of 1 layers"),
         ({"unet_config": UNET | {"act_fn": "gelu"}}, "act_fn = 'gelu'"),
         ({"unet_config": UNET | {"time_embedding_type": "fourier"}}, "time_embedding_type"),
         ({"unet_config": UNET | {"no_such": 1}}, "no_such"),
@@ -205,14 +209,21 @@ class Call:
         return self.made
 
 
-def zipped(pickled: bytes) -> bytes:
-    """The pickle as the ``data.pkl`` of torch's zip layout."""
+def zipped(pickled: bytes, *others: tuple[str, bytes], compression: int = zipfile.ZIP_STORED) -> bytes:
+    """The pickle as the ``data.pkl`` of torch's zip layout, and other files beside it."""
     out = io.BytesIO()
-    with zipfile.ZipFile(out, "w") as archive:
+    with zipfile.ZipFile(out, "w", compression) as archive:
         archive.writestr("archive/data.pkl", pickled)
         archive.writestr("archive/version", "3\n")
         archive.writestr("archive/byteorder", "little")
+        for name, content in others:
+            archive.writestr(name, content)
     return out.getvalue()
+
+
+HARMLESS = pickle.dumps({}, 2)
+MAGIC = pickle.dumps(0x1950A86A20F9469CFC6C, 2) + pickle.dumps(1001, 2) + HARMLESS
+"""How the older layout begins."""
 
 
 def hostile(victim: Path) -> dict[str, tuple[bytes, str]]:
@@ -227,6 +238,14 @@ def hostile(victim: Path) -> dict[str, tuple[bytes, str]]:
         + shell.encode()
         + b"\x85R."
     )
+    detour = (
+        b"\x80\x04\x8c\x05posix\x8c\x06system"
+        + b"\x8c\x0bcollections\x8c\x0bOrderedDict(K\x01100"  # harmless names on top, then all of it dropped again
+        + b"\x93\x8c"
+        + bytes([len(shell)])
+        + shell.encode()
+        + b"\x85R."
+    )
     text = f"cos\nsystem\n(S{shell!r}\ntR.".encode()
     inst = f"(S{shell!r}\nios\nsystem\n.".encode()
     return {
@@ -236,6 +255,16 @@ def hostile(victim: Path) -> dict[str, tuple[bytes, str]]:
         "os.system, by hand": (text, "os.system"),
         "INST": (inst, "os.system"),
         "memo": (memo, "posix.system"),
+        "detour": (detour, "posix.system"),
+        "OBJ": (b"(cos\nsystem\nS" + repr(shell).encode() + b"\no.", "os.system"),
+        "nested": (pickle.dumps(Call(pickle.loads, pickle.dumps(Call(os.system, shell))), 4), "_pickle.loads"),
+        "codecs": (pickle.dumps({"classes": b"x"}, 2), "_codecs.encode"),
+        "NEWOBJ": (b"\x80\x02csubprocess\nPopen\nX\x01\x00\x00\x00x\x85\x81.", "subprocess.Popen"),
+        "BUILD": (
+            b"\x80\x02cemnist_diff.checkpoint\nCheckpointHeader\n)\x81}b.",
+            "emnist_diff.checkpoint.CheckpointHeader",
+        ),
+        "memory": (b"\x80\x02ctorch\nUntypedStorage\n\x8a\x06\x00\x00\x00\x00\x00\x01\x85R.", "torch.UntypedStorage"),
         "builtins.eval": (pickle.dumps(Call(eval, python), 4), "builtins.eval"),
         "builtins.exec, python 2 name": (pickle.dumps(Call(exec, python), 2), "__builtin__.exec"),
         "within a value": (pickle.dumps({"classes": ["A", Call(eval, python)]}, 2), "__builtin__.eval"),
@@ -245,50 +274,149 @@ def hostile(victim: Path) -> dict[str, tuple[bytes, str]]:
     }
 
 
-@pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("frame", ["bare", "zip", "after torch's magic", "zip behind it"])
+FRAMES = {
+    "bare": lambda pickled: pickled,
+    "zip": lambda pickled: zipped(pickled),
+    "zip with two data.pkl": lambda pickled: zipped(
+        HARMLESS, ("archive/data.pkl ", pickled), ("archive/more.pkl", pickled)
+    ),
+    "after torch's magic": lambda pickled: MAGIC + pickled,
+    "as the keys of the older layout": lambda pickled: MAGIC + HARMLESS + pickled,
+    "zip behind it": lambda pickled: pickled + zipped(HARMLESS),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")  # zipfile's, when this test makes them
+@pytest.mark.parametrize("frame", FRAMES)
 @pytest.mark.parametrize("name", hostile(Path("x")))
 def test_hostile_pickles_are_refused_by_name(tmp_path: Path, name: str, frame: str) -> None:
-    victim = tmp_path / "v"
-    pickled, wanted = hostile(victim)[name]
+    pickled, wanted = hostile(tmp_path / "v")[name]
     path = tmp_path / "x.pt"
-    if frame == "zip":
-        pickled = zipped(pickled)
-    elif frame == "after torch's magic":
-        pickled = pickle.dumps(0x1950A86A20F9469CFC6C, 2) + pickle.dumps(1001, 2) + pickle.dumps({}, 2) + pickled
-    elif frame == "zip behind it":  # zip readers look at the end, torch at the start: the scan sees harmless things
-        pickled += zipped(pickle.dumps({}, 2))
-    path.write_bytes(pickled)
+    path.write_bytes(FRAMES[frame](pickled))
     with pytest.raises(CheckpointError) as error:
         legacy.convert(path)
     message = str(error.value)
     assert str(path) in message
     assert "\n" not in message
-    if frame != "zip behind it":
-        assert f"wants to call '{wanted}'" in message
-        assert "nothing in it was run" in message
+    assert f"wants to call '{wanted}'" in message
+    assert "nothing in it was run" in message
     assert os.listdir(tmp_path) == ["x.pt"]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="the pickles are made for a POSIX shell")
 def test_the_pickles_do_bite(tmp_path: Path) -> None:
     """The refusals above mean something: unguarded, these pickles act."""
-    for name in ("os.system, STACK_GLOBAL", "INST", "memo", "builtins.eval"):
+    for name in ("os.system, STACK_GLOBAL", "INST", "OBJ", "memo", "detour", "nested", "builtins.eval"):
         victim = tmp_path / "v"
         pickle.loads(hostile(victim)[name][0])
         assert victim.exists(), name
         victim.unlink()
 
 
-@pytest.mark.parametrize("name", [n for n in hostile(Path("x")) if n != "getattr"])
-def test_torch_guards_without_the_scan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """The scan only words the refusal; what it misses, torch's unpickler stops."""
-    monkeypatch.setattr(legacy._pickles, "unwelcome", lambda path: None)
+@pytest.mark.parametrize("name", ["os.system, by hand", "builtins.eval", "memo", "nested", "extension"])
+def test_torch_stands_guard_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """What the reading of the opcodes might miss, torch's unpickler would stop."""
+    monkeypatch.setattr(legacy._pickles, "_vet", lambda stream: None)
     path = tmp_path / "x.pt"
     path.write_bytes(zipped(hostile(tmp_path / "v")[name][0]))
     with pytest.raises(CheckpointError):
         legacy.convert(path)
     assert os.listdir(tmp_path) == ["x.pt"]
+
+
+def tensor(elements: int, claimed: int) -> bytes:
+    """A pickled tensor of so many elements, of a storage "0" that claims so many."""
+    claim, size = (b"\x8a\x08" + n.to_bytes(8, "little") for n in (claimed, elements))
+    storage = b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpu" + claim + b"tQ"
+    rebuild = b"ctorch._utils\n_rebuild_tensor_v2\n("
+    return b"\x80\x02" + rebuild + storage + b"K\x00" + size + b"\x85K\x01\x85\x89ccollections\nOrderedDict\n)RtR."
+
+
+def twice_over(times: int) -> bytes:
+    """A pickled dictionary whose key is a tuple of two tuples of two tuples of …: it would take ages to hash."""
+    return b"\x80\x02})" + b"q\x00h\x00\x86" * times + b"Ns."
+
+
+DATA = ("archive/data/0", bytes(16))
+BOMBS = {
+    "storage larger than its record": zipped(tensor(4, 2**40), DATA),
+    "tensor larger than its storage": zipped(tensor(2**40, 4), DATA),
+    "absurd storage": zipped(tensor(4, 2**62), DATA),
+    "absurd storage, older layout": MAGIC
+    + tensor(4, 2**40)
+    + pickle.dumps(["0"], 2)
+    + (4).to_bytes(8, "little")
+    + bytes(16),
+    "compressed": zipped(HARMLESS, ("archive/data/0", bytes(10**7)), compression=zipfile.ZIP_DEFLATED),
+    "unfolding tuple": zipped(twice_over(100)),
+    "memo far away": zipped(b"\x80\x02}r\xff\xff\xff\xff."),
+    "text that is not there": zipped(b"\x80\x02X\xff\xff\xff\x7fabc."),
+}
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("name", BOMBS)
+def test_bombs_are_refused_at_once(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "x.pt"
+    path.write_bytes(BOMBS[name])
+    with pytest.raises(CheckpointError) as error:
+        legacy.convert(path)
+    assert str(path) in str(error.value)
+    assert os.listdir(tmp_path) == ["x.pt"]
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("key", ["classes", "unet_config", "note"])
+def test_lists_that_unfold_beyond_memory(tmp_path: Path, layout: dict[str, Any], key: str) -> None:
+    folded: Any = "x" * 1000
+    for _ in range(4):
+        folded = [folded] * 1000
+    path = written(tmp_path / "x.pt", layout, **{key: folded})
+    if key == "note":  # nothing needs it: left out
+        assert "note" not in checkpoint.read_header(legacy.convert(path)).provenance
+        return
+    with pytest.raises(CheckpointError, match=f"'{key}' is no plain data"):
+        legacy.convert(path)
+
+
+def test_attributes_that_shadow_methods(tmp_path: Path, layout: dict[str, Any]) -> None:
+    """A pickle sets attributes on dictionaries; ones named like methods must not get in the way."""
+    shadow = {"get": "mine", "items": "mine", "keys": "mine"}
+    tables = {}
+    for key in ("scheduler", "unet"):
+        tables[key] = Call(OrderedDict)
+        tables[key].made = (OrderedDict, (), shadow, None, iter(layout[key].items()))
+    path = written(tmp_path / "x.pt", layout, **tables)
+    assert legacy.read(path)["scheduler"].get == "mine"
+    header = checkpoint.read_header(legacy.convert(path))
+    assert header.schedule.beta_schedule == "squaredcos_cap_v2"
+
+
+def test_old_torch_reads_nothing(monkeypatch: pytest.MonkeyPatch, source: Path) -> None:
+    monkeypatch.setattr(torch, "__version__", "2.9.1+cpu")
+    with pytest.raises(CheckpointError, match=r"before torch 2\.10, .* torch 2\.9\.1\+cpu"):
+        legacy.convert(source)
+
+
+@pytest.mark.timeout(60)
+def test_changed_bytes_never_surprise(tmp_path: Path, layout: dict[str, Any]) -> None:
+    """Whatever bytes change: a checkpoint, or one line that names the file."""
+    path = tmp_path / "x.pt"
+    torch.save(layout, path, _use_new_zipfile_serialization=False)  # the layout without checksums
+    data = path.read_bytes()
+    draw, outcomes = random.Random(0), set()
+    for _ in range(60):
+        changed = bytearray(data)
+        changed[draw.randrange(data.index(b"mid_block"))] = draw.randrange(256)
+        path.write_bytes(changed)
+        try:
+            said = str(legacy.convert(path, overwrite=True))
+        except CheckpointError as error:
+            said = str(error)
+        assert str(path.with_suffix("")) in said
+        assert "\n" not in said
+        outcomes.add(said.endswith(".safetensors"))
+    assert outcomes == {True, False}
 
 
 def test_nothing_stays_allowed(source: Path) -> None:
@@ -354,11 +482,49 @@ class TestCommand:
             assert shown in text
 
     def test_destination(self, source: Path, tmp_path: Path) -> None:
-        (tmp_path / "models").mkdir()
-        self.call("convert", source, tmp_path / "models")
-        assert (tmp_path / "models" / "emnist_test_epoch012.safetensors").is_file()
-        self.call("convert", source, tmp_path / "deep" / "other.safetensors")
-        assert (tmp_path / "deep" / "other.safetensors").is_file()
+        """A path that ends in .safetensors is the file; any other is the directory for it, made if need be."""
+        for asked, written in (
+            ("deep/other.safetensors", "deep/other.safetensors"),
+            ("models", "models/emnist_test_epoch012.safetensors"),
+        ):
+            assert str(tmp_path / written) in self.call("convert", source, tmp_path / asked)
+            assert checkpoint.read_header(tmp_path / written).epoch == 12
+        (tmp_path / "file").touch()
+        with pytest.raises(OutputError, match="file is no directory"):
+            self.call("convert", source, tmp_path / "file")
+
+    def test_convert_says_how_to_run_the_result(self, source: Path, tmp_path: Path, cli: Any) -> None:
+        line = self.call("convert", source, tmp_path / "a b").splitlines()[-1]
+        words = shlex.split(line.removeprefix("run it: "))
+        assert words[0] == "emnist-diff"
+        done = cli(*words[1:], "--total-videos", "2", "--steps", "3", "--output", tmp_path / "out")
+        assert done.code == 0, done.err
+        assert (tmp_path / "out" / "A" / "samples.png").is_file()
+
+    def test_inspect_keeps_the_terminal_safe(self, tmp_path: Path) -> None:
+        header = CheckpointHeader(family="\x1b[2J", classes=("A",), provenance={"\x9b1m": "\x9b2J\udcff"})
+        checkpoint.save(tmp_path / "x.safetensors", header, {"w": torch.zeros(1)})
+        text = self.call("inspect", tmp_path / "x.safetensors")
+        assert all(line.isprintable() for line in text.splitlines())
+        assert r"\x1b[2J" in text
+        assert json.loads(self.call("inspect", tmp_path / "x.safetensors", "--json"))["family"] == "\x1b[2J"
+
+    def test_inspect_epoch_of_nothing(self) -> None:
+        with pytest.raises(ConfigError, match="--epoch 3 of what"):
+            self.call("inspect", "--epoch", "3")
+
+    def test_exit_codes(self, source: Path, tmp_path: Path, cli: Any) -> None:
+        (tmp_path / "hostile.pt").write_bytes(pickle.dumps(Call(os.system, "true"), 4))
+        for code, *arguments in (
+            (0, "convert", source),
+            (7, "convert", source),
+            (4, "convert", tmp_path / "hostile.pt"),
+            (4, "inspect", tmp_path / "hostile.pt"),
+            (2, "inspect", "--epoch", "3"),
+        ):
+            done = cli("checkpoint", *arguments)
+            assert done.code == code
+            assert (done.error if code else done.out).startswith("emnist-diff: " if code else "wrote ")
 
     def test_inspect_without_a_path_shows_the_shipped_one(self) -> None:
         assert json.loads(self.call("inspect", "--json"))["family"] == "unet2d"

@@ -7,8 +7,8 @@ where the network is not the layout's default one, ``unet_config`` (the keyword 
 
 from __future__ import annotations
 
+import contextlib
 import inspect
-import math
 import re
 import warnings
 from collections import OrderedDict
@@ -19,15 +19,20 @@ from typing import Any
 import torch
 from diffusers import UNet2DModel
 from torch import Tensor
+from torch.torch_version import TorchVersion
 
 from emnist_diff import checkpoint
 from emnist_diff.checkpoint import CheckpointHeader
 from emnist_diff.errors import CheckpointError, ConfigError, OutputError
 from emnist_diff.structuring import structure, unstructure
 from emnist_diff_plugins.denoisers import _pickles
+from emnist_diff_plugins.denoisers._plain import PlainCopy
 from emnist_diff_plugins.denoisers.unet2d import UNet2D
 
 REQUIRED = ("classes", "size", "channels", "unet", "scheduler", "num_class_embeds", "null_class_index")
+
+_SAFE_TORCH = "2.10"
+"""Before it, ``torch.load(weights_only=True)`` could be made to run code (CVE-2025-32434, CVE-2026-24747)."""
 
 _SUBSTITUTES = [(OrderedDict, "diffusers.configuration_utils.FrozenDict")]
 """Beyond torch's own: a `FrozenDict` is read as the plain dictionary that it extends."""
@@ -44,43 +49,56 @@ def convert(source: Path, destination: Path | None = None, *, overwrite: bool = 
     Raises `CheckpointError` when the file is missing, damaged, not in the layout, or names anything beyond tensors
     and plain data, and `OutputError` when the destination exists and is not to be overwritten.
     """
-    destination = destination or source.with_suffix(".safetensors")
-    if destination.is_dir():
-        destination = destination / source.with_suffix(".safetensors").name
-    if source.suffix == ".safetensors" and source.is_file():
-        raise CheckpointError(f"{source} is a .safetensors file already — only legacy .pt files are converted")
     data = read(source)
+    target = _destination(source, destination)
+    if target.exists() and not overwrite:
+        raise OutputError(f"{target} exists — say --overwrite to replace it, or name another file")
     header, tensors = translate(source, data)
-    if destination.exists() and not overwrite:
-        raise OutputError(f"{destination} exists — say --overwrite to replace it, or name another file")
-    checkpoint.save(destination, header, tensors)
-    return destination
+    checkpoint.save(target, header, tensors)
+    return target
+
+
+def _destination(source: Path, destination: Path | None) -> Path:
+    """Where to write: a path that ends in .safetensors is the file, any other one the directory for it."""
+    name = source.with_suffix(".safetensors").name
+    if destination is None:
+        return source.with_name(name)
+    if destination.suffix == ".safetensors" and not destination.is_dir():
+        return destination
+    if destination.is_file():
+        raise OutputError(f"{destination} is no directory, and its name does not end in .safetensors — name another")
+    return destination / name
 
 
 def read(path: Path) -> dict[str, Any]:
     """The dictionary of a legacy file: tensors and plain data, nothing executed. Raises as `convert`."""
-    if path.is_dir():
-        raise CheckpointError(f"{str(path)!r} is a directory — name the .pt file in it")
     if not path.exists():
         raise checkpoint.missing(path)
+    if path.is_dir():
+        raise CheckpointError(f"{str(path)!r} is a directory — name the .pt file in it")
+    if not path.is_file():
+        raise CheckpointError(f"{str(path)!r} is no ordinary file")
+    if path.suffix == ".safetensors":
+        raise CheckpointError(f"{path} is a .safetensors file already — only legacy .pt files are converted")
+    if TorchVersion(torch.__version__) < _SAFE_TORCH:
+        raise CheckpointError(
+            f"{path} is not read: before torch {_SAFE_TORCH}, reading a .pt file can run what is in it, and this is "
+            f"torch {torch.__version__} — upgrade torch, or convert the file elsewhere"
+        )
     try:
-        name = _pickles.unwelcome(path)
-    except OSError as error:
-        raise CheckpointError(f"cannot read {str(path)!r}: {error.strerror or error}") from error
-    except Exception as error:  # a damaged zip, in one of the many ways that zipfile reports it
-        raise CheckpointError(f"{path} is damaged: {_line(error)}") from error
-    if name is not None:
-        raise _refused(path, name)
-    try:
+        vetted = _pickles.vetted(path)
         with warnings.catch_warnings(), torch.serialization.safe_globals(_SUBSTITUTES):
             warnings.simplefilter("ignore")  # torch's remarks on old layouts are for those who write them
-            data = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever hostile or damaged bytes provoke in torch, it is the file's fault
-        if named := re.search(r"GLOBAL ([\w.]+)", str(error)):
-            raise _refused(path, named[1]) from error
+            data = torch.load(vetted, map_location="cpu", weights_only=True)
+    except _pickles.Unwelcome as error:
         raise CheckpointError(
-            f"{path} is no legacy checkpoint, or is damaged: torch.load(weights_only=True) says {_line(error)!r}"
+            f"{path} is refused: its pickle wants to call {str(error)!r}, and a checkpoint needs only tensors and "
+            "plain data — nothing in it was run"
         ) from error
+    except OSError as error:
+        raise CheckpointError(f"cannot read {str(path)!r}: {error.strerror or error}") from error
+    except Exception as error:  # `Damaged`, or whatever damaged bytes provoke in torch: it is the file's fault
+        raise CheckpointError(f"{path} is no legacy checkpoint, or is damaged: {_line(error)}") from error
     if not isinstance(data, dict):
         raise CheckpointError(f"{path} is no legacy checkpoint: it holds a {type(data).__name__}, not a dictionary")
     return data
@@ -94,42 +112,57 @@ def translate(path: Path, data: Mapping[str, Any]) -> tuple[CheckpointHeader, di
     absent = [key for key in REQUIRED if key not in data]
     if absent:
         raise CheckpointError(f"{path} is no legacy checkpoint: it lacks {', '.join(absent)}")
-    for key in (*REQUIRED, "unet_config"):
-        if key != "unet" and not _is_plain(data.get(key)):
-            raise CheckpointError(f"{path} is damaged: {key!r} is no plain data")
-    scheduler = _table(path, data, "scheduler")
-    names = [str(name) for name in _sequence(path, "classes", data["classes"])]
     try:
-        family = structure(_network(path, data), UNet2D, "network")
+        told = _told(data)
+        scheduler = _table("scheduler", told["scheduler"])
+        names = [str(name) for name in _sequence("classes", told["classes"])]
+        family = structure(_network(told), UNet2D, "network")
         header = structure(
             {
                 "family": "unet2d",
                 "network": unstructure(family),
                 "classes": names,
-                "null_index": data["null_class_index"],
-                "merged": _merged(data.get("split"), names),
-                "schedule": _schedule(path, scheduler),
+                "null_index": told["null_class_index"],
+                "merged": _merged(told.get("split"), names),
+                "schedule": _schedule(scheduler),
                 "prediction": scheduler.get("prediction_type", "epsilon"),
                 "recommended": {"scheduler": {"name": "ddpm"}},  # what the layout's own sampler used
-                "provenance": _provenance(path, data),
-                "epoch": int(m[1]) if (m := _EPOCH.search(path.stem)) else data.get("epoch"),
+                "provenance": _provenance(path, told),
+                "epoch": int(m[1]) if (m := _EPOCH.search(path.stem)) else told.get("epoch"),
             },
             CheckpointHeader,
             "header",
         )
-        tensors = _tensors(path, _table(path, data, "unet"))
+        tensors = _tensors(_table("unet", data["unet"]), path.stat().st_size)
         family.denoiser(tensors, header, "cpu")  # names a tensor that does not fit, before anything is written
     except (ConfigError, CheckpointError) as error:
-        text = str(error)
-        raise CheckpointError(text if str(path) in text else f"{path}: {text}") from error
+        raise CheckpointError(f"{path} cannot be converted: {_line(error)}") from error
     return header, tensors
 
 
-def _network(path: Path, data: Mapping[str, Any]) -> dict[str, Any]:
+def _told(data: Mapping[Any, Any]) -> dict[str, Any]:
+    """All of the file but its weights, as plain data; of what the layout does not know, the single values."""
+    copy = PlainCopy()
+    told: dict[str, Any] = {}
+    for key in (*REQUIRED, "unet_config"):
+        if key == "unet" or key not in data:
+            continue
+        try:
+            told[key] = copy(data[key])
+        except ValueError as error:
+            raise CheckpointError(f"{key!r} is no plain data") from error
+    for key, value in dict.items(data):
+        if isinstance(key, str) and key != "unet" and key not in told:
+            with contextlib.suppress(ValueError):
+                told[copy(key)] = copy(value, depth=0)
+    return told
+
+
+def _network(data: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of `UNet2D` that make the network of the file."""
     common = {"num_class_embeds": data["num_class_embeds"], "resnet_time_scale_shift": "default"}
-    if "unet_config" not in data:
-        channels = _sequence(path, "channels", data["channels"])
+    if data.get("unet_config") is None:
+        channels = _sequence("channels", data["channels"])
         return common | {
             "sample_size": data["size"],
             "block_out_channels": channels,
@@ -138,7 +171,7 @@ def _network(path: Path, data: Mapping[str, Any]) -> dict[str, Any]:
             "norm_num_groups": 32,
             "attention_head_dim": 8,
         }
-    given = {str(k): v for k, v in _table(path, data, "unet_config").items() if not str(k).startswith("_")}
+    given = {key: value for key, value in _table("unet_config", data["unet_config"]).items() if not key.startswith("_")}
     defaults = {name: p.default for name, p in inspect.signature(UNet2DModel.__init__).parameters.items()}
     full = {"sample_size": data["size"], "in_channels": 1, "out_channels": 1} | given
     kept = ("sample_size", "layers_per_block", "norm_num_groups", "attention_head_dim", "dropout",
@@ -147,28 +180,28 @@ def _network(path: Path, data: Mapping[str, Any]) -> dict[str, Any]:
     if known["num_class_embeds"] is None:
         known["num_class_embeds"] = data["num_class_embeds"]
     if full["in_channels"] != full["out_channels"]:
-        raise _unsupported(path, "unet_config", "out_channels", full["out_channels"])
-    down, up = (_sequence(path, f"{way}_block_types", full.get(f"{way}_block_types", defaults[f"{way}_block_types"]))
+        raise _unsupported("unet_config", "out_channels", full["out_channels"])
+    down, up = (_sequence(f"{way}_block_types", full.get(f"{way}_block_types", defaults[f"{way}_block_types"]))
                 for way in ("down", "up"))  # fmt: skip
     attention = [block == "AttnDownBlock2D" for block in down]
     if down != ["AttnDownBlock2D" if a else "DownBlock2D" for a in attention]:
-        raise _unsupported(path, "unet_config", "down_block_types", down)
+        raise _unsupported("unet_config", "down_block_types", down)
     if up != ["AttnUpBlock2D" if a else "UpBlock2D" for a in reversed(attention)]:
-        raise _unsupported(path, "unet_config", "up_block_types", up)
+        raise _unsupported("unet_config", "up_block_types", up)
     expressed = {*kept, "in_channels", "out_channels", "block_out_channels", "down_block_types", "up_block_types"}
     for key, value in full.items():
         # an argument that this project does not know may only say what diffusers would do without it
         if key not in expressed and (key not in defaults or value != defaults[key]):
-            raise _unsupported(path, "unet_config", key, value)
-    widths = _sequence(path, "block_out_channels", full.get("block_out_channels", data["channels"]))
+            raise _unsupported("unet_config", key, value)
+    widths = _sequence("block_out_channels", full.get("block_out_channels", data["channels"]))
     return known | {"channels": full["in_channels"], "block_out_channels": widths, "attention": attention}
 
 
-def _schedule(path: Path, scheduler: Mapping[str, Any]) -> dict[str, Any]:
+def _schedule(scheduler: Mapping[str, Any]) -> dict[str, Any]:
     """The forward process; diffusers' own defaults (of `DDPMScheduler`) where the configuration is silent."""
     for key, plain in (("trained_betas", None), ("rescale_betas_zero_snr", False), ("thresholding", False)):
         if scheduler.get(key, plain) != plain:
-            raise _unsupported(path, "scheduler", key, scheduler[key])
+            raise _unsupported("scheduler", key, scheduler[key])
     clip = scheduler.get("clip_sample_range", 1.0) if scheduler.get("clip_sample", True) else None
     return {
         "train_timesteps": scheduler.get("num_train_timesteps", 1000),
@@ -186,68 +219,50 @@ def _merged(split: Any, names: list[str]) -> dict[str, str]:
     return {name.swapcase(): name for name in names if name.isalpha() and name.swapcase() not in names}
 
 
-def _provenance(path: Path, data: Mapping[str, Any]) -> dict[str, Any]:
-    """Everything else that the file says of itself in single values, its scheduler, and which file it was."""
-    told = {str(k): v for k, v in data.items() if k not in REQUIRED and k != "epoch" and _is_plain(v, depth=0)}
-    scheduler = {str(k): v for k, v in data["scheduler"].items() if not str(k).startswith("_")}
+def _provenance(path: Path, told: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything else that the file says of itself, its scheduler, and which file it was."""
+    own = {key: value for key, value in told.items() if key not in (*REQUIRED, "unet_config", "epoch")}
+    scheduler = {key: value for key, value in told["scheduler"].items() if not key.startswith("_")}
     source = {"format": "legacy .pt", "file": path.name, "sha256": checkpoint.sha256(path)}
-    return told | {"scheduler": scheduler, "source": source}
+    return own | {"scheduler": scheduler, "source": source}
 
 
-def _is_plain(value: Any, depth: int = 4) -> bool:
-    """Whether JSON can say it: text, finite numbers, and tables and lists of them, nested up to `depth`."""
-    if value is None or isinstance(value, bool | int | str):
-        return True
-    if isinstance(value, float):
-        return math.isfinite(value)
-    if depth == 0:
-        return False
-    if isinstance(value, Mapping):
-        return all(isinstance(k, str) and _is_plain(v, depth - 1) for k, v in value.items())
-    return isinstance(value, list | tuple) and all(_is_plain(v, depth - 1) for v in value)
-
-
-def _tensors(path: Path, state: Mapping[Any, Any]) -> dict[str, Tensor]:
-    """The network's weights as plain dense tensors that share no memory, in the type they were stored in."""
-    room = path.stat().st_size
+def _tensors(state: dict[Any, Any], room: int) -> dict[str, Tensor]:
+    """The network's weights as plain dense tensors that share no memory, in the type they were stored in; at most
+    `room` bytes, because a few stored bytes can be viewed as a tensor of any size."""
     out = {}
-    for name, value in state.items():
+    for name, value in dict.items(state):
         if not isinstance(name, str) or not isinstance(value, Tensor):
-            raise CheckpointError(f"{path} is damaged: unet[{name!r}] is a {type(value).__name__}, not a tensor")
+            raise CheckpointError(f"unet[{name!r}] is a {type(value).__name__}, not a tensor")
         if value.layout is not torch.strided or value.device.type != "cpu" or not value.is_floating_point():
-            raise CheckpointError(f"{path}: unet[{name!r}] is no dense tensor of floating-point numbers")
-        # a few stored bytes can be viewed as a tensor of any size; copying that would eat the memory
+            raise CheckpointError(f"unet[{name!r}] is no dense tensor of floating-point numbers")
         room -= value.numel() * value.element_size()
         if room < 0:
-            raise CheckpointError(f"{path} is damaged: unet[{name!r}] is larger than what the file stores")
+            raise CheckpointError(f"unet[{name!r}] is larger than what the file stores")
         out[name] = value.detach().clone(memory_format=torch.contiguous_format)
     return out
 
 
-def _table(path: Path, data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    if not isinstance(data[key], Mapping):
-        raise CheckpointError(f"{path} is damaged: {key!r} is a {type(data[key]).__name__}, not a dictionary")
-    return data[key]
+def _table(key: str, value: Any) -> dict[Any, Any]:
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{key!r} is a {type(value).__name__}, not a dictionary")
+    return value
 
 
-def _sequence(path: Path, key: str, value: Any) -> list[Any]:
+def _sequence(key: str, value: Any) -> list[Any]:
     if not isinstance(value, list | tuple):
-        raise CheckpointError(f"{path} is damaged: {key!r} is {value!r}, not a list")
+        raise CheckpointError(f"{key!r} is {value!r}, not a list")
     return list(value)
 
 
-def _unsupported(path: Path, table: str, key: str, value: Any) -> CheckpointError:
-    return CheckpointError(f"{path}: {table} says {key} = {value!r}, which denoiser 'unet2d' cannot represent")
-
-
-def _refused(path: Path, name: str) -> CheckpointError:
-    return CheckpointError(
-        f"{path} is refused: the pickle wants to call {name!r}, and a checkpoint needs only tensors and plain data — "
-        "nothing in it was run"
-    )
+def _unsupported(table: str, key: str, value: Any) -> CheckpointError:
+    return CheckpointError(f"{table} says {key} = {value!r}, which denoiser 'unet2d' cannot represent")
 
 
 def _line(error: BaseException) -> str:
-    """The first sentence of an error that others raised."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 120 else text[:117] + "…"
+    """What an error says, on one line of bounded length; of torch's advice to load unsafely, only the cause."""
+    text = " ".join(str(error).split()).rpartition("WeightsUnpickler error: ")[2]
+    text = text.partition(" Check the documentation of torch.load")[0]
+    if " " not in text:
+        text = f"{type(error).__name__} {text}".rstrip()
+    return text if len(text) <= 200 else text[:199] + "…"

@@ -54,21 +54,25 @@ class UNet2D:
                 raise ConfigError(f"unet2d: {width} channels do not divide into {self.norm_num_groups} groups")
 
     def network(self) -> UNet2DModel:
-        """The untrained network, with diffusers' initialisation."""
-        return UNet2DModel(
-            sample_size=self.sample_size,
-            in_channels=self.channels,
-            out_channels=self.channels,
-            layers_per_block=self.layers_per_block,
-            block_out_channels=self.block_out_channels,
-            down_block_types=tuple("AttnDownBlock2D" if a else "DownBlock2D" for a in self.attention),
-            up_block_types=tuple("AttnUpBlock2D" if a else "UpBlock2D" for a in reversed(self.attention)),
-            resnet_time_scale_shift=self.resnet_time_scale_shift,
-            norm_num_groups=self.norm_num_groups,
-            attention_head_dim=self.attention_head_dim,
-            num_class_embeds=self.num_class_embeds,
-            dropout=self.dropout,
-        )
+        """The untrained network, with diffusers' initialisation. Raises `ConfigError` when it refuses the settings."""
+        try:
+            return UNet2DModel(
+                sample_size=self.sample_size,
+                in_channels=self.channels,
+                out_channels=self.channels,
+                layers_per_block=self.layers_per_block,
+                block_out_channels=self.block_out_channels,
+                down_block_types=tuple("AttnDownBlock2D" if a else "DownBlock2D" for a in self.attention),
+                up_block_types=tuple("AttnUpBlock2D" if a else "UpBlock2D" for a in reversed(self.attention)),
+                resnet_time_scale_shift=self.resnet_time_scale_shift,
+                norm_num_groups=self.norm_num_groups,
+                attention_head_dim=self.attention_head_dim,
+                num_class_embeds=self.num_class_embeds,
+                dropout=self.dropout,
+            )
+        except Exception as error:  # diffusers and torch have no one way to refuse
+            reason = " ".join(str(error).split())[:200]
+            raise ConfigError(f"unet2d: no network can be built with these settings: {reason}") from error
 
     @staticmethod
     def fitted(shape: tuple[int, ...], classes: int) -> dict[str, Any]:
@@ -93,6 +97,11 @@ class UNet2D:
         if not 0 <= max(rows) < self.num_class_embeds:
             raise CheckpointError(
                 f"the checkpoint does not fit its header: class index {max(rows)} of {self.num_class_embeds} embeddings"
+            )
+        if self.layers_per_block * len(self.block_out_channels) > len(weights):
+            raise CheckpointError(
+                f"the checkpoint does not fit its header: {len(weights)} tensors cannot fill "
+                f"{len(self.block_out_channels)} levels of {self.layers_per_block} layers"
             )
         with torch.device("meta"):  # shapes only: what the header claims costs nothing until the tensors match it
             network = self.network()
