@@ -9,6 +9,7 @@ from typing import Any
 import typer
 
 from emnist_diff.cli.app import app
+from emnist_diff.cli.printable import printable
 
 
 @app.command(short_help="Show what a trajectory file holds")
@@ -36,18 +37,22 @@ def inspect(
             "environment": trajectory.environment,
         }
     if as_json:
-        typer.echo(json.dumps(data, indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(data, indent=2))  # ASCII: nothing in it can upset a terminal
         return
-    typer.echo(f"{file}  ({data['bytes'] / 1e6:.1f} MB)")
-    typer.echo(f"  samples    {data['committed']} committed of {data['samples']}, class {', '.join(data['classes'])}")
-    typer.echo(f"  steps      {data['steps']}, timestep {data['timesteps'][0]:g} → {data['timesteps'][1]:g}")
-    typer.echo("  fields")
+
+    def show(line: str) -> None:
+        typer.echo(printable(line))
+
+    show(f"{file}  ({data['bytes'] / 1e6:.1f} MB)")
+    show(f"  samples    {data['committed']} committed of {data['samples']}, class {', '.join(data['classes'])}")
+    show(f"  steps      {data['steps']}, timestep {data['timesteps'][0]:g} → {data['timesteps'][1]:g}")
+    show("  fields")
     width = max(map(len, data["fields"]))
     for name, f in data["fields"].items():
-        typer.echo(f"    {name:<{width}}  {f['dtype']:<8} {tuple(f['shape'])}  {f['bytes'] / 1e6:.2f} MB")
-    typer.echo("  configuration")
+        show(f"    {name:<{width}}  {f['dtype']:<8} {tuple(f['shape'])}  {f['bytes'] / 1e6:.2f} MB")
+    show("  configuration")
     for key, value in data["config"].items():
-        typer.echo(f"    {key} = {json.dumps(value, ensure_ascii=False)}")
-    typer.echo("  environment")
+        show(f"    {key} = {json.dumps(value, ensure_ascii=False)}")
+    show("  environment")
     for key, value in data["environment"].items():
-        typer.echo(f"    {key} = {json.dumps(value, ensure_ascii=False)}")
+        show(f"    {key} = {json.dumps(value, ensure_ascii=False)}")

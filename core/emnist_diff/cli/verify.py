@@ -8,6 +8,7 @@ from pathlib import Path
 import typer
 
 from emnist_diff.cli.app import app
+from emnist_diff.cli.printable import printable
 
 
 @app.command(short_help="Check a trajectory file for everything a reader relies on")
@@ -26,7 +27,7 @@ def verify(
         typer.echo(json.dumps({"file": str(file), "problems": [{"where": p.where, "what": p.what} for p in problems]}))
     elif problems:
         for p in problems:
-            typer.echo(f"{p.where}: {p.what}")
+            typer.echo(printable(f"{file}: {p.where}: {p.what}"))
     else:
         typer.echo(f"{file}: ok")
     if problems:

@@ -32,6 +32,9 @@ _REQUIRED = (
 )
 _ROOTS = ("config", "environment", "schedule", "samples", "trajectory", "forces", "drifts", "images")
 """What this version knows; anything else in the file is left alone, `plugins` included."""
+_GROUPS = ("trajectory", "forces", "drifts")
+_DEEPEST, _MOST_OBJECTS = 3, 100_000
+"""Levels of the tree, as in ``forces/00_name/weight``, and groups and datasets in it, beyond which nobody looks."""
 _MOST_ENTRIES = 1 << 24
 """A list longer than this is no list of samples or steps, but a file that wants memory."""
 
@@ -61,7 +64,7 @@ class Trajectory:
         mark = self._file.attrs.get("format")
         mark = mark.decode(errors="replace") if isinstance(mark, bytes) else mark
         if mark != FORMAT:
-            raise TrajectoryError(f"{self.path} is HDF5, but no emnist-diff trajectory (its format is {mark!r})")
+            raise TrajectoryError(f"{self.path} is HDF5, but no emnist-diff trajectory (its format is {mark!r:.60})")
         version = tuple(int(n) for n in np.atleast_1d(self._file.attrs["format_version"])[:2])
         if len(version) != 2 or version[0] < 1:
             raise TrajectoryError(f"{self.path} is damaged: its format_version is {version}")
@@ -73,21 +76,27 @@ class Trajectory:
         self.format_version = version
         self._groups: set[str] = set()
         self._datasets: dict[str, Any] = {}
-        self._walk(self._file, "", _ROOTS, set())
+        self.links: list[str] = []
+        """Paths where a link stands instead of a group or dataset; none is followed."""
+        self._walk(self._file, "", _ROOTS, ())
         for name in _REQUIRED:
             if name not in self._datasets:
                 raise TrajectoryError(f"{self.path} is damaged: {name} is missing")
+        for name in _GROUPS:
+            if name in self._datasets:
+                raise TrajectoryError(f"{self.path} is damaged: {name} is no group")
         self.config: dict[str, Any] = self._json("config")
         self.environment: dict[str, Any] = self._json("environment")
-        self.classes: tuple[str, ...] = tuple(self._datasets["samples/classes"].asstr()[...].tolist())
-        self.ids: npt.NDArray[np.int64] = self._vector("samples/id")
-        self.seeds: npt.NDArray[np.uint64] = self._vector("samples/seed")
-        self.labels: npt.NDArray[np.int64] = self._vector("samples/label")
+        self.classes: tuple[str, ...] = tuple(self._list("samples/classes", "OST").asstr()[...].tolist())
+        self.ids: npt.NDArray[np.int64] = self._vector("samples/id", "iu")
+        self.seeds: npt.NDArray[np.uint64] = self._vector("samples/seed", "iu")
+        self.labels: npt.NDArray[np.int64] = self._vector("samples/label", "iu")
+        self.step: npt.NDArray[np.int64] = self._vector("schedule/step", "iu")
         self.timestep: npt.NDArray[np.float64] = self._vector("schedule/timestep")
         self.alpha_bar: npt.NDArray[np.float64] = self._vector("schedule/alpha_bar")
         self.sigma: npt.NDArray[np.float64] = self._vector("schedule/sigma")
         self.steps = len(self.timestep)
-        for name, levels in (("alpha_bar", self.alpha_bar), ("sigma", self.sigma)):
+        for name, levels in (("step", self.step), ("alpha_bar", self.alpha_bar), ("sigma", self.sigma)):
             if len(levels) != self.steps:
                 raise TrajectoryError(
                     f"{self.path} is damaged: schedule/{name} has {len(levels)} of {self.steps} steps"
@@ -102,40 +111,57 @@ class Trajectory:
         if ((self.labels < 0) | (self.labels >= len(self.classes))).any():
             raise TrajectoryError(f"{self.path} is damaged: samples/label points outside samples/classes")
 
-    def _walk(self, group: Any, prefix: str, names: Iterable[str], seen: set[int]) -> None:
-        """Note every group and dataset by its path. Links that leave the file, and cycles, are not followed."""
+    def _walk(self, group: Any, prefix: str, names: Iterable[str], above: tuple[int, ...]) -> None:
+        """Note every group and dataset by its path.
+
+        above: addresses of the groups on the way here. Cycles, links that leave the file and groups deeper than the
+        format has any are not followed.
+        """
+        above = (*above, h5py.h5o.get_info(group.id).addr)
         for name in names:
+            if not isinstance(name, str) or not name.isprintable():
+                raise TrajectoryError(f"{self.path} is damaged: no name may be {name!r:.60}")
             path = prefix + name
-            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+            link = group.get(name, getlink=True)
+            if not isinstance(link, h5py.HardLink):
+                self.links += [] if link is None else [path]
                 continue
+            if len(self._datasets) + len(self._groups) > _MOST_OBJECTS:
+                raise TrajectoryError(f"{self.path} is damaged: it holds more than {_MOST_OBJECTS} objects")
             item = group[name]
             if isinstance(item, h5py.Dataset):
                 self._datasets[path] = self._checked(path, item)
-            elif isinstance(item, h5py.Group):
-                address = h5py.h5o.get_info(item.id).addr
-                if address not in seen:
-                    seen.add(address)
-                    self._groups.add(path)
-                    self._walk(item, path + "/", item, seen)
+            elif isinstance(item, h5py.Group) and h5py.h5o.get_info(item.id).addr not in above:
+                self._groups.add(path)
+                if len(above) < _DEEPEST:
+                    self._walk(item, path + "/", item, above)
 
     def _checked(self, name: str, dataset: Any) -> Any:
         """A dataset whose bytes are inside the file."""
         if dataset.is_virtual or dataset.external:
             raise TrajectoryError(f"{self.path}: {name} keeps its data in another file, which is not followed")
-        offset, size = dataset.id.get_offset(), (dataset.size or 0) * dataset.id.get_type().get_size()
+        if dataset.shape is None:
+            raise TrajectoryError(f"{self.path} is damaged: {name} is empty")
+        _ = dataset.dtype  # h5py refuses here a type that numpy has no like of
+        offset, size = dataset.id.get_offset(), dataset.size * dataset.id.get_type().get_size()
         if offset is not None and offset + size > self.path.stat().st_size:
             raise TrajectoryError(f"{self.path} is truncated: the data of {name} is not all there")
         return dataset
 
-    def _vector(self, name: str) -> npt.NDArray[Any]:
+    def _list(self, name: str, kinds: str) -> Any:
+        """A dataset of one axis and a sensible length, whose dtype is of one of the `kinds` of numpy."""
         dataset = self._datasets[name]
-        if dataset.ndim != 1 or dataset.size > _MOST_ENTRIES or dataset.dtype.kind not in "iuf":
-            raise TrajectoryError(f"{self.path} is damaged: {name} is no list of numbers")
-        return np.asarray(dataset[...])
+        if dataset.ndim != 1 or dataset.size > _MOST_ENTRIES or dataset.dtype.kind not in kinds:
+            what = {"iu": "whole numbers", "iuf": "numbers"}.get(kinds, "texts")
+            raise TrajectoryError(f"{self.path} is damaged: {name} is no list of {what}")
+        return dataset
+
+    def _vector(self, name: str, kinds: str = "iuf") -> npt.NDArray[Any]:
+        return np.asarray(self._list(name, kinds)[...])
 
     def _json(self, name: str) -> dict[str, Any]:
         text = self._datasets[name].asstr()[()]
-        data = json.loads(text)
+        data = json.loads(text) if isinstance(text, str) else None
         if not isinstance(data, dict):
             raise TrajectoryError(f"{self.path} is damaged: {name} is no JSON table")
         return data
@@ -143,7 +169,7 @@ class Trajectory:
     @property
     def steps_done(self) -> npt.NDArray[np.int64]:
         """(N,) steps recorded of each sample: 0, or all of them once the sample is committed."""
-        return self._vector("samples/steps_done")
+        return self._vector("samples/steps_done", "iu")
 
     @property
     def committed(self) -> list[int]:
@@ -253,21 +279,27 @@ class Trajectory:
 
 
 def _open(path: Path) -> Any:
-    if path.is_dir():
-        inside = path / "trajectory.h5"
-        hint = f" — did you mean {str(inside)!r}?" if inside.is_file() else " — name the file"
-        raise TrajectoryError(f"{str(path)!r} is a directory{hint}")
-    if not path.exists():
-        raise TrajectoryError(f"trajectory file {str(path)!r} does not exist")
-    if not path.is_file():
-        raise TrajectoryError(f"{str(path)!r} is no regular file")
+    """The HDF5 file, or one line on why there is none."""
+    try:
+        if path.is_dir():
+            inside = path / "trajectory.h5"
+            hint = f" — did you mean {str(inside)!r}?" if inside.is_file() else " — name the file"
+            raise TrajectoryError(f"{str(path)!r} is a directory{hint}")
+        if not path.exists():
+            raise TrajectoryError(f"trajectory file {str(path)!r} does not exist")
+        if not path.is_file():
+            raise TrajectoryError(f"{str(path)!r} is no regular file")
+        if path.stat().st_size == 0:
+            raise TrajectoryError(f"{str(path)!r} is no HDF5 file, or is truncated: it is empty")
+        with path.open("rb"):
+            pass  # the system's own words for what it refuses
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise TrajectoryError(f"{str(path)!r} cannot be read: {reason}") from error
     try:
         return _open_beside_writer(path)
-    except PermissionError as error:
-        raise TrajectoryError(f"{str(path)!r} cannot be read: permission denied") from error
     except Exception as error:
-        reason = "it is empty" if path.stat().st_size == 0 else _one_line(error)
-        raise TrajectoryError(f"{str(path)!r} is no HDF5 file, or is truncated: {reason}") from error
+        raise TrajectoryError(f"{str(path)!r} is no HDF5 file, or is truncated: {_one_line(error)}") from error
 
 
 def _open_beside_writer(path: Path) -> Any:
@@ -277,13 +309,13 @@ def _open_beside_writer(path: Path) -> Any:
     except OSError as error:
         if "locking flag" not in str(error):
             raise
-        return h5py.File(path, "r")  # this very process is the writer, and HDF5 wants one kind of locking in each
+        return h5py.File(path, "r")  # open in this process under that lock, and HDF5 wants one kind in each
 
 
 def _component_order(name: str) -> tuple[int, str]:
     """Groups in the order of their numbers, beyond 99 too."""
     number = name.partition("_")[0]
-    return (int(number) if number.isdecimal() else 1 << 30, name)
+    return (int(number) if number.isdecimal() and len(number) < 10 else 1 << 30, name)
 
 
 def _one_line(error: BaseException) -> str:

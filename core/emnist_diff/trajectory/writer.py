@@ -24,28 +24,23 @@ from emnist_diff import __version__
 from emnist_diff.config import canonical_json, fingerprint
 from emnist_diff.errors import OutputError, TrajectoryError
 from emnist_diff.protocols import Field, RunHeader
+from emnist_diff.trajectory.lock import WriterLock
 from emnist_diff.trajectory.reader import Trajectory
 from emnist_diff.trajectory.schema import FORMAT, FORMAT_VERSION, Array, arrays, component_path
-
-try:
-    import fcntl
-except ImportError:  # not on Windows, where an open file cannot be replaced anyway
-    fcntl = None  # type: ignore[assignment]
 
 SPARE = 1 << 20
 """Bytes asked for beside the arrays, for metadata and the file system's own."""
 
 _ALREADY_THERE = "{} already exists — use --resume to continue it or --overwrite to replace it"
-_IN_USE = "{} is being written by another run — wait for it, or stop it"
 _COMMITTED_SAFE = "committed samples are safe; make room and use --resume, or choose another --output"
 
 
 class TrajectoryWriter:
     """One open trajectory file of one run. Make it with `create` or `resume`."""
 
-    def __init__(self, path: Path, file: Any, layout: Sequence[Array], steps: int) -> None:
+    def __init__(self, path: Path, file: Any, lock: WriterLock, layout: Sequence[Array], steps: int) -> None:
         self.path, self.steps = path, steps
-        self._file = file
+        self._file, self._lock = file, lock
         self._arrays = {array.name: array for array in layout}
 
     @classmethod
@@ -57,11 +52,19 @@ class TrajectoryWriter:
         Raises `OutputError` when the file is there and `overwrite` is off, when another writer has it open, when the
         disk is too full, or when the directory cannot be written.
         """
-        if path.exists():
-            if not overwrite:
+        with _output_errors(path):
+            if path.exists() and not overwrite:
                 raise OutputError(_ALREADY_THERE.format(path))
-            _refuse_second_writer(path)
-        layout = arrays(header, fields, dtype)
+            replaced = WriterLock(path) if path.is_file() else None
+        try:
+            cls._create(path, header, arrays(header, fields, dtype), overwrite)
+        finally:
+            if replaced is not None:
+                replaced.release()
+        return cls._open(path, header, fields, dtype)
+
+    @staticmethod
+    def _create(path: Path, header: RunHeader, layout: Sequence[Array], overwrite: bool) -> None:
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         with _output_errors(path, "make room, or choose another --output"):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -73,6 +76,7 @@ class TrajectoryWriter:
                     "float16, or choose another --output"
                 )
             try:
+                _allocate(temporary, needed)  # HDF5 can crash on a disk that fills while it lays a file out
                 with h5py.File(temporary, "w") as file:
                     _lay_out(file, header, layout)
                 _allocate(temporary)
@@ -80,7 +84,6 @@ class TrajectoryWriter:
             except BaseException:
                 temporary.unlink(missing_ok=True)
                 raise
-        return cls._open(path, layout, len(header.timeline))
 
     @classmethod
     def resume(
@@ -91,25 +94,30 @@ class TrajectoryWriter:
         A file that is not there is created. Raises `TrajectoryError` when it is no trajectory or belongs to another
         run, naming what differs; `OutputError` when another writer has it open.
         """
-        if not path.exists():
+        with _output_errors(path):
+            there_is_one = path.exists()
+        if not there_is_one:
             return cls.create(path, header, fields, dtype), frozenset()
-        layout = arrays(header, fields, dtype)
         with Trajectory(path) as there:
-            _check_same_run(path, there, header, layout)
-        writer = cls._open(path, layout, len(header.timeline))
+            _check_same_run(path, there, header, arrays(header, fields, dtype))
+        with _output_errors(path):
+            _remove_leftovers(path)
+        writer = cls._open(path, header, fields, dtype)
         # Read under the lock: until it was taken, another writer may have committed more.
         done = writer._file["samples/steps_done"][...]
         return writer, frozenset(int(p) for p in np.flatnonzero(done == writer.steps))
 
     @classmethod
-    def _open(cls, path: Path, layout: Sequence[Array], steps: int) -> TrajectoryWriter:
-        _refuse_second_writer(path)
-        try:
-            return cls(path, h5py.File(path, "r+"), layout, steps)
-        except BlockingIOError as error:
-            raise OutputError(_IN_USE.format(path)) from error
-        except OSError as error:
-            raise OutputError(f"cannot open {path} for writing: {_reason(error)}") from error
+    def _open(cls, path: Path, header: RunHeader, fields: frozenset[Field], dtype: str) -> TrajectoryWriter:
+        with _output_errors(path):
+            lock = WriterLock(path)
+            try:
+                # Our lock stands in for HDF5's own, which would refuse this process's readers too.
+                file = h5py.File(path, "r+", locking=False)
+            except BaseException:
+                lock.release()
+                raise
+        return cls(path, file, lock, arrays(header, fields, dtype), len(header.timeline))
 
     def commit(self, positions: Sequence[int], data: Mapping[str, npt.NDArray[Any]]) -> None:
         """Make a batch durable.
@@ -145,9 +153,12 @@ class TrajectoryWriter:
 
     def close(self) -> None:
         """Close the file; safe to call twice."""
-        if self._file:
-            with _output_errors(self.path, _COMMITTED_SAFE):
-                self._file.close()
+        try:
+            if self._file:
+                with _output_errors(self.path, _COMMITTED_SAFE):
+                    self._file.close()
+        finally:
+            self._lock.release()
 
 
 def _write_rows(dataset: Any, rows: npt.NDArray[np.intp], values: npt.NDArray[Any]) -> None:
@@ -200,13 +211,12 @@ def _create_contiguous(group: Any, name: str, array: Array) -> None:
     h5py.h5d.create(group.id, name.encode(), kind, space, properties)
 
 
-def _allocate(path: Path) -> None:
-    """Take the file's blocks from the disk now, so that a full disk shows before any work is done."""
-    with path.open("r+b") as file:
+def _allocate(path: Path, size: int = 0) -> None:
+    """Take the blocks of a file of `size` bytes, or as many as it has, from the disk now, not amid a run."""
+    with path.open("ab") as file:
         if hasattr(os, "posix_fallocate"):
-            size = os.fstat(file.fileno()).st_size
             try:
-                os.posix_fallocate(file.fileno(), 0, size)
+                os.posix_fallocate(file.fileno(), 0, size or os.fstat(file.fileno()).st_size)
             except OSError as error:
                 if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
                     raise  # a file system that cannot reserve space still gets its file
@@ -226,22 +236,6 @@ def _publish(temporary: Path, path: Path, overwrite: bool) -> None:
             os.replace(temporary, path)
         temporary.unlink(missing_ok=True)
     _sync_directory(path.parent)
-
-
-def _refuse_second_writer(path: Path) -> None:
-    """Raise `OutputError` when HDF5's lock on the file is held, by this process or another.
-
-    HDF5 itself lets one process open a file for writing twice, and knows nothing of a file about to be replaced.
-    """
-    if fcntl is None:
-        return
-    with _output_errors(path), path.open("rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise OutputError(_IN_USE.format(path)) from None
-        except OSError:  # a file system without locks: HDF5 goes without as well
-            pass
 
 
 def _sync_directory(folder: Path) -> None:

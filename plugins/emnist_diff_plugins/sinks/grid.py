@@ -32,6 +32,9 @@ class GridSink:
     strips: int = attrs.field(default=4, validator=v.ge(0), metadata={"help": "how many samples get a strip"})
     moments: int = attrs.field(default=10, validator=v.ge(2), metadata={"help": "pictures in a strip"})
     scale: int = attrs.field(default=3, validator=v.ge(1), metadata={"help": "pixels become squares of this size"})
+    trajectory: str = attrs.field(
+        default="trajectory.h5", metadata={"help": "the file in the run's directory that a resumed run looks into"}
+    )
     _header: RunHeader | None = attrs.field(init=False, default=None)
     _images: dict[int, np.ndarray] = attrs.field(init=False, factory=dict)
     _strips: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = attrs.field(init=False, factory=dict)
@@ -47,13 +50,16 @@ class GridSink:
             self._recall(header)
 
     def _recall(self, header: RunHeader) -> None:
-        """Take what is committed from the trajectory file, if one is there."""
+        """Take what is committed from the trajectory file of this run, if one is there."""
+        from emnist_diff.config import fingerprint
         from emnist_diff.trajectory.reader import Trajectory
 
-        path = header.output / "trajectory.h5"
+        path = header.output / self.trajectory
         if not path.exists():
             return
         with Trajectory(path) as trajectory:
+            if fingerprint(trajectory.config) != fingerprint(header.config):
+                return  # another run's: its pictures are not ours, and a sink that continues it will say so
             held = trajectory.datasets()
             for position in trajectory.committed:
                 self._images[position] = trajectory.images[position]
@@ -86,7 +92,7 @@ class GridSink:
         _save(_table(images, columns), folder / "samples.png", self.scale)
         cells = []
         steps = sorted({step for _, step in self._strips})
-        for position in sorted({p for p, _ in self._strips}):
+        for position in sorted({p for p, _ in self._strips} & self._images.keys()):
             pairs = [self._strips[position, step] for step in steps]
             final = self._images[position]
             cells += [*(state for state, _ in pairs), final, *(estimate for _, estimate in pairs), final]
@@ -94,9 +100,14 @@ class GridSink:
             _save(_table(cells, len(steps) + 1), folder / "strips.png", self.scale)
 
     def _pictures(self) -> bool:
-        """Whether a state is a picture that decodes to an image of its own size."""
+        """Whether a state, (C, H, W) with C 1 or 3, is a picture that decodes to an image of its own size."""
         header = self._header
-        return header is not None and len(header.shape) == 3 and header.shape == header.image_shape
+        return (
+            header is not None
+            and len(header.shape) == 3
+            and header.shape[0] in (1, 3)
+            and header.shape == header.image_shape
+        )
 
     def _moments(self, steps: int) -> frozenset[int]:
         return frozenset(np.linspace(0, steps - 1, min(self.moments, steps)).round().astype(int).tolist())

@@ -35,7 +35,7 @@ class Hdf5Sink:
     )
     filename: str = attrs.field(
         default="trajectory.h5",
-        validator=v.matches_re(r"[^/\\]+"),
+        validator=v.matches_re(r"[^/\\.][^/\\]*"),
         metadata={"help": "name of the file in the run's directory"},
     )
     _wanted: frozenset[Field] = attrs.field(init=False)

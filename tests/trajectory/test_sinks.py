@@ -1,0 +1,88 @@
+"""What the built-in sinks leave behind, beside what the engine walked."""
+
+from __future__ import annotations
+
+import signal
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from emnist_diff.assembly import assemble, configure
+from emnist_diff.engine import Batch, walk
+from emnist_diff.errors import Interrupted
+from emnist_diff.plugins import installed
+from emnist_diff.protocols import BatchResult, Field
+from emnist_diff.run import execute
+from emnist_diff.trajectory.reader import Trajectory
+
+SETTINGS = {
+    "denoiser": {"name": "gaussian-mixture", "shape": [1, 5, 4], "classes": "AB"},
+    "total_videos": 5,
+    "steps": 6,
+    "batch_size": 2,
+    "forces": [{"name": "attract_class", "target": "B", "weight": 0.5}, {"name": "repel_class", "target": "A"}],
+    "drifts": [{"name": "default", "noise_scale": 0.1}],
+    "sinks": ["hdf5", {"name": "grid", "moments": 3}],
+}
+
+
+@pytest.fixture
+def assembled(tmp_path):
+    def make(name="run", **more):
+        settings, _ = configure(installed(), SETTINGS | {"output": str(tmp_path / name)} | more)
+        return assemble(installed(), settings)
+
+    return make
+
+
+def test_the_file_holds_what_the_engine_walked_bit_for_bit(assembled):
+    assembly = assembled()
+    execute(assembly)
+    header = assembly.header
+    ids = tuple(range(5))
+    batch = Batch(ids, ids, tuple(header.labels.tolist()), tuple(header.seeds.tolist()))
+    *frames, last = walk(assembly.engine, batch, lambda at: frozenset(Field))
+    assert isinstance(last, BatchResult)
+
+    def stacked(states):
+        return np.stack([state.numpy() for state in states], axis=1)
+
+    with Trajectory(header.output / "trajectory.h5") as t:
+        assert np.array_equal(t.x[...], stacked([*(f.x for f in frames), last.x]))
+        for name in ("x0", "prediction", "base"):
+            assert np.array_equal(t.field(name)[...], stacked(getattr(f, name) for f in frames)), name
+        for number in (0, 1):
+            assert np.array_equal(t.contribution(number)[...], stacked(f.forces[number] for f in frames))
+        assert np.array_equal(t.field("drifts/00_default/delta")[...], stacked(f.drifts[0] for f in frames))
+        pixels = np.rint(np.clip((t.x[:, -1, 0] + 1) / 2, 0, 1) * 255).astype(np.uint8)
+        assert np.abs(t.images[...].astype(int) - pixels).max() <= 1
+        assert t.images[...].std() > 10
+
+
+def test_a_resumed_run_draws_the_samples_of_both_sittings(assembled):
+    whole = assembled("whole")
+    execute(whole)
+    parts = assembled("parts")
+    with pytest.raises(Interrupted, match=r"2 of 5 samples are committed in .* — repeat the command with --resume"):
+        execute(parts, on_commit=lambda done, total: signal.raise_signal(signal.SIGINT))
+    names = ("samples.png", "strips.png", "trajectory.h5")
+    early = {name: (parts.header.output / name).read_bytes() for name in names}
+
+    execute(assembled("parts"), resume=True)
+
+    for name in names:
+        final = (parts.header.output / name).read_bytes()
+        assert final == (whole.header.output / name).read_bytes(), name
+        assert final != early[name], name
+    with Image.open(parts.header.output / "samples.png") as picture:
+        assert np.asarray(picture).std() > 10
+
+
+def test_pictures_of_another_run_are_not_drawn(assembled):
+    execute(assembled())
+    other = assembled(seed=5, sinks=["grid"])
+    execute(other, resume=True)
+    alone = assembled("alone", seed=5, sinks=["grid"])
+    execute(alone)
+    assert (other.header.output / "samples.png").read_bytes() == (alone.header.output / "samples.png").read_bytes()
