@@ -13,17 +13,10 @@ from torch import Tensor
 
 from emnist_diff.api.config import CaptureConfig
 from emnist_diff.errors import ConfigError
+from emnist_diff.pixels import Pixels
 
-Pixels = npt.NDArray[np.uint8]
 Coordinates = list[tuple[int, int, float]]
 """(row, column, value), largest value first."""
-
-
-def to_uint8(image: Tensor) -> Pixels:
-    """An image in [0, 1], (C, H, W), as uint8 (H, W), or (H, W, C) for several channels."""
-    planes = (image * 255.0).round().clamp(0, 255).to("cpu").numpy().astype(np.uint8)
-    pixels: Pixels = planes[0] if len(planes) == 1 else planes.transpose(1, 2, 0)
-    return pixels
 
 
 def stats(values: npt.ArrayLike) -> dict[str, float]:

@@ -15,11 +15,12 @@ from emnist_diff import checkpoint
 from emnist_diff.api import mapping
 from emnist_diff.api.checkpoints import BuiltScheduler, CheckpointInfo, LoadedDenoiser
 from emnist_diff.api.config import InferenceConfig, refuse_later
-from emnist_diff.api.frames import FrameData, GenerationResult, Pixels, picture, to_uint8
+from emnist_diff.api.frames import FrameData, GenerationResult, picture
 from emnist_diff.assembly import Layout, choose_device, lay_out
 from emnist_diff.components import make
 from emnist_diff.engine import Batch, Engine, walk
 from emnist_diff.errors import ConfigError
+from emnist_diff.pixels import Pixels, to_uint8
 from emnist_diff.plugins import installed
 from emnist_diff.protocols import Field, Frame, StepInfo
 from emnist_diff.records import DriftSpec, ForceSpec, SchedulerSpec

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import math
-import os
-from pathlib import Path
 
 import attrs
 import numpy as np
 from attrs import validators as v
-from PIL import Image
 
-from emnist_diff.errors import OutputError
+from emnist_diff.pixels import to_uint8
 from emnist_diff.protocols import BatchResult, Field, Frame, Outcome, RunHeader, StepInfo
-from emnist_diff_plugins.sinks.hdf5 import to_uint8
-
-_GAP = 2
-_FRAME_GREY = 40
+from emnist_diff_plugins.pictures import save_png, table
 
 
 @attrs.define(eq=False)
@@ -89,7 +83,7 @@ class GridSink:
         folder = self._header.output
         images = [self._images[p] for p in sorted(self._images)]
         columns = math.ceil(math.sqrt(len(images) * 1.6))
-        _save(_table(images, columns), folder / "samples.png", self.scale)
+        save_png(table(images, columns), folder / "samples.png", self.scale)
         cells = []
         steps = sorted({step for _, step in self._strips})
         for position in sorted({p for p, _ in self._strips} & self._images.keys()):
@@ -97,7 +91,7 @@ class GridSink:
             final = self._images[position]
             cells += [*(state for state, _ in pairs), final, *(estimate for _, estimate in pairs), final]
         if cells:
-            _save(_table(cells, len(steps) + 1), folder / "strips.png", self.scale)
+            save_png(table(cells, len(steps) + 1), folder / "strips.png", self.scale)
 
     def _pictures(self) -> bool:
         """Whether a state, (C, H, W) with C 1 or 3, is a picture that decodes to an image of its own size."""
@@ -117,28 +111,3 @@ def _state_pixels(states: np.ndarray) -> np.ndarray:
     """States (B, C, H, W), [-1, 1] shown as black to white."""
     pixels = (np.clip((states + 1.0) / 2.0, 0.0, 1.0) * 255.0).round().astype(np.uint8)
     return pixels[:, 0] if pixels.shape[1] == 1 else pixels.transpose(0, 2, 3, 1)
-
-
-def _table(images: list[np.ndarray], columns: int) -> np.ndarray:
-    """Images of one size laid out row by row, with thin grey lines between."""
-    height, width, *channels = images[0].shape
-    rows = math.ceil(len(images) / columns)
-    size = (rows * (height + _GAP) + _GAP, min(columns, len(images)) * (width + _GAP) + _GAP)
-    canvas = np.full((*size, *channels), _FRAME_GREY, np.uint8)
-    for number, image in enumerate(images):
-        top, left = _GAP + number // columns * (height + _GAP), _GAP + number % columns * (width + _GAP)
-        canvas[top : top + height, left : left + width] = image
-    return canvas
-
-
-def _save(pixels: np.ndarray, path: Path, scale: int) -> None:
-    """Write a PNG whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    image = Image.fromarray(pixels)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST).save(temporary, "PNG")
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error

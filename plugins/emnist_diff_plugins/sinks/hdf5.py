@@ -9,6 +9,7 @@ import numpy as np
 from attrs import validators as v
 from torch import Tensor
 
+from emnist_diff.pixels import to_uint8
 from emnist_diff.protocols import BatchResult, Field, Frame, Outcome, RunHeader, StepInfo
 from emnist_diff.trajectory.schema import STEP_FIELDS, component_path
 from emnist_diff.trajectory.writer import TrajectoryWriter
@@ -91,9 +92,3 @@ class Hdf5Sink:
         self._frames.clear()
         if self._writer is not None:
             self._writer.close()
-
-
-def to_uint8(images: Tensor) -> np.ndarray:
-    """Images in [0, 1], (B, C, H, W), as uint8 (B, H, W) or (B, H, W, C)."""
-    pixels = (images * 255.0).round().clamp(0, 255).to("cpu").numpy().astype(np.uint8)
-    return pixels[:, 0] if pixels.shape[1] == 1 else pixels.transpose(0, 2, 3, 1)

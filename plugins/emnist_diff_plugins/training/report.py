@@ -10,8 +10,8 @@ from typing import Any
 from torch import Tensor
 
 from emnist_diff.errors import ConfigError
+from emnist_diff.pixels import to_uint8
 from emnist_diff_plugins.pictures import save_png, table
-from emnist_diff_plugins.sinks.hdf5 import to_uint8
 from emnist_diff_plugins.training.config import TrainConfig
 
 
