@@ -138,6 +138,8 @@ def test_an_unknown_key_suggests_the_nearest(key):
         ({"seed": -1}, r"seed.*-1"),
         ({"seed": 2**63}, r"seed.*9223372036854775808"),
         ({"guidance_scale": True}, r"guidance_scale.*a number, got True"),
+        ({"guidance_scale": float("nan")}, r"guidance_scale.*a finite number, got nan"),
+        ({"guidance_scale": 10**400}, r"guidance_scale.*a finite number"),
         ({"guidance_scale": "3"}, r"guidance_scale.*a number, got '3'"),
         ({"character": 1.5}, r"character.*text, got 1\.5"),
         ({"character": True}, r"character.*text, got True"),

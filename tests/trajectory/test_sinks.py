@@ -10,7 +10,7 @@ from PIL import Image
 
 from emnist_diff.assembly import assemble, configure
 from emnist_diff.engine import Batch, walk
-from emnist_diff.errors import Interrupted
+from emnist_diff.errors import Interrupted, RunFailed
 from emnist_diff.plugins import installed
 from emnist_diff.protocols import BatchResult, Field
 from emnist_diff.run import execute
@@ -86,3 +86,23 @@ def test_pictures_of_another_run_are_not_drawn(assembled):
     alone = assembled("alone", seed=5, sinks=["grid"])
     execute(alone)
     assert (other.header.output / "samples.png").read_bytes() == (alone.header.output / "samples.png").read_bytes()
+
+
+def test_a_run_that_fails_before_its_first_commit_leaves_no_file_in_the_way(assembled):
+    assembly = assembled(guidance_scale=1e300)
+    with pytest.raises(RunFailed, match="non-finite"):
+        execute(assembly)
+    assert not (assembly.header.output / "trajectory.h5").exists()
+    execute(assembled())
+
+
+def test_a_run_that_fails_later_leaves_what_was_committed(assembled):
+    def fail(done, total):
+        raise RuntimeError("after the first commit")
+
+    assembly = assembled()
+    with pytest.raises(RuntimeError, match="after the first commit"):
+        execute(assembly, on_commit=fail)
+    with Trajectory(assembly.header.output / "trajectory.h5") as trajectory:
+        assert list(trajectory.committed) == [0, 1]
+    assert execute(assembled(), resume=True).resumed == 2

@@ -151,6 +151,13 @@ class TrajectoryWriter:
             raise OutputError(f"cannot write {self.path}: {name} holds values beyond float16 — record float32")
         return fitted
 
+    def discard(self) -> None:
+        """Close the file, and remove it if no sample was ever committed to it."""
+        with _output_errors(self.path):
+            if self._file and not self._file["samples/steps_done"][...].any():
+                self.path.unlink(missing_ok=True)  # under the lock, so that it is nobody else's by now
+        self.close()
+
     def close(self) -> None:
         """Close the file; safe to call twice."""
         try:

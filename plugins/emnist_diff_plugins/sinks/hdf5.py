@@ -90,5 +90,9 @@ class Hdf5Sink:
 
     def close(self, outcome: Outcome) -> None:
         self._frames.clear()
-        if self._writer is not None:
+        if self._writer is None:
+            return
+        if outcome is Outcome.FAILED:
+            self._writer.discard()  # an empty file would stand in the way of the corrected run
+        else:
             self._writer.close()
