@@ -12,7 +12,7 @@ from emnist_diff.errors import OutputError
 def write_bytes(path: Path, data: bytes) -> None:
     """Replace `path` by `data`, durably: at any moment it is the old file or the whole new one.
 
-    Raises `OutputError` when it cannot be written.
+    Raises `OutputError` when it cannot be written; the old file is then as it was.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -22,7 +22,20 @@ def write_bytes(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except OSError as error:
+        _sync_directory(path.parent)
+    except BaseException as error:  # an interrupt must not leave the temporary file behind either
         with suppress(OSError):
             temporary.unlink()
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+        if isinstance(error, OSError):
+            raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+        raise
+
+
+def _sync_directory(folder: Path) -> None:
+    """Make a new name survive a power cut, where directories can be synced."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

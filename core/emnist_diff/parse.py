@@ -51,7 +51,7 @@ def json_or_file(text: str, option: str) -> Any:
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"{option}: cannot read {text[1:]!r}: {error}") from error
     try:
-        return json.loads(source)
+        return json.loads(source, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{option}: not valid JSON: {error}") from error
 
@@ -74,6 +74,11 @@ def _split(text: str) -> list[str]:
 
 def _value(text: str) -> Any:
     try:
-        return json.loads(text)
-    except ValueError:
+        return json.loads(text, parse_constant=_refuse)
+    except (ValueError, RecursionError):
         return text
+
+
+def _refuse(constant: str) -> None:
+    """Python reads NaN and Infinity, which are no JSON and could not be written again."""
+    raise ValueError(f"{constant} is no JSON")
