@@ -12,15 +12,15 @@ import pytest
 import structlog
 
 from emnist_diff.errors import OutputError
+from emnist_diff.lock import WriterLock
 from emnist_diff.trajectory import lock as locking
-from emnist_diff.trajectory.lock import WriterLock
 
 pytestmark = pytest.mark.skipif(locking.fcntl is None, reason="Windows has no such locks")
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from emnist_diff.trajectory.lock import WriterLock
+from emnist_diff.lock import WriterLock
 lock = WriterLock(Path(sys.argv[1]))
 print(flush=True)
 time.sleep(60)

@@ -23,8 +23,8 @@ import numpy.typing as npt
 from emnist_diff import __version__
 from emnist_diff.config import canonical_json, fingerprint
 from emnist_diff.errors import OutputError, TrajectoryError
+from emnist_diff.lock import WriterLock
 from emnist_diff.protocols import Field, RunHeader
-from emnist_diff.trajectory.lock import WriterLock
 from emnist_diff.trajectory.reader import Trajectory
 from emnist_diff.trajectory.schema import FORMAT, FORMAT_VERSION, Array, arrays, component_path
 
