@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from emnist_diff_plugins.training import trainer
 from emnist_diff_plugins.training.config import TrainConfig, resolve
 
 
@@ -30,6 +31,11 @@ def bars(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return images, labels
 
 
+@pytest.fixture(autouse=True)
+def _look_at_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trainer, "_LOOK_EVERY", 1)
+
+
 @pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bars")
@@ -46,7 +52,7 @@ def config(data: Path, tmp_path: Path) -> Any:
     """Makes a small training configuration: 4 steps an epoch."""
 
     def make(output: str = "out", **more: Any) -> TrainConfig:
-        network = {"block_out_channels": [8, 8], "attention": [False, True], "norm_num_groups": 4,
+        network = {"block_out_channels": [8], "attention": [False], "norm_num_groups": 4,
                    "attention_head_dim": 8, **more.pop("network", {})}  # fmt: skip
         return resolve(
             {

@@ -6,13 +6,17 @@ import math
 
 import numpy as np
 import pytest
+import structlog
 import torch
 
 from emnist_diff.errors import ConfigError
 from emnist_diff.parameterization import to_epsilon, to_x0
-from emnist_diff_plugins.training import metrics, objective
-from emnist_diff_plugins.training.batches import Batches, to_state
+from emnist_diff.protocols import NoiseSchedule
+from emnist_diff_plugins.training import metrics, objective, progress, state
+from emnist_diff_plugins.training.batches import Batches, Draw, to_state
 from emnist_diff_plugins.training.ema import Ema, decay_at
+from emnist_diff_plugins.training.learner import Learner
+from emnist_diff_plugins.training.workers import Workers
 
 
 def batches(count: int = 20, **more: object) -> Batches:
@@ -164,3 +168,65 @@ def test_an_epoch_row_has_the_documented_columns():
     assert first["loss_std"] == pytest.approx(math.sqrt(2.5))
     assert (first["samples_per_sec"], first["batches_per_sec"]) == (20.0, 2.0)
     assert (second["cumulative_time_sec"], second["cumulative_samples"]) == (5.0, 80)
+
+
+def test_steps_that_the_loss_scale_skipped_have_no_gradient_norm():
+    common = {"epoch": 1, "losses": np.ones(3), "lr": 0.1, "seconds": 1.0, "images": 3, "ema_distance": 0.0,
+              "gpu_memory": (0.0, 0.0, 0.0), "wall_clock": 0.0, "before": None}  # fmt: skip
+    assert metrics.epoch_row(grad_norms=np.array([np.inf, 2.0, 4.0]), **common)["grad_norm"] == 3.0
+    assert metrics.epoch_row(grad_norms=np.array([np.inf, np.nan, np.inf]), **common)["grad_norm"] is None
+
+
+def test_progress_counts_this_sitting_alone(monkeypatch):
+    """500 of 1000 steps were done before, by a quicker machine perhaps."""
+    clock = [1000.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    with structlog.testing.capture_logs() as logs, progress.Progress(False, batch_size=10) as shown:
+        for step in (500, 510, 520):
+            shown.update(step, 1000, 0.25)
+            clock[0] += 20.0
+    assert logs == [{"event": "train.progress", "log_level": "info", "step": 520, "steps": 1000, "loss": 0.25,
+                     "images_per_second": 5.0, "minutes_left": 16.0}]  # fmt: skip
+
+
+class Tied(torch.nn.Module):
+    """One weight under two names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one = torch.nn.Linear(4, 4)
+        self.other = torch.nn.Linear(4, 4)
+        self.other.weight = self.one.weight
+
+    def forward(self, x):
+        return self.other(self.one(x))
+
+
+class TiedFamily:
+    def evaluate(self, network, x, t, index):
+        return network(x)
+
+
+def test_a_weight_with_two_names_is_averaged_and_restored_under_both(config, tmp_path):
+    def learner():
+        torch.manual_seed(0)
+        workers = Workers(0, 1, torch.device("cpu"))
+        return Learner.of(config(ema_decay=0.5), TiedFamily(), Tied(), NoiseSchedule(train_timesteps=50), workers)
+
+    first, zeros = learner(), torch.zeros(3, dtype=torch.int64)
+    draw = Draw(torch.ones(3, 4), zeros, zeros + 30, torch.full((3, 4), 0.5))
+    for step in range(3):
+        first.advance(draw, seed=step, rate=0.1, step=step)
+    averaged = first.averaged()
+    assert averaged.keys() == first.network.state_dict().keys()
+    assert torch.equal(averaged["one.weight"], averaged["other.weight"])
+    assert not torch.equal(averaged["one.weight"], first.network.one.weight)
+    facts = state.Facts(config={}, data={}, workers=1, step=3, rows=[], errors=[], epoch_seconds=0.0, scaler={})
+    state.save(tmp_path / "s", facts, first.tensors())
+    second = learner()
+    second.restore(state.load(tmp_path / "s")[1], {})
+    for each in (first, second):
+        each.advance(draw, seed=3, rate=0.1, step=3)
+    for name, tensor in first.averaged().items():
+        assert torch.equal(second.averaged()[name], tensor)
+        assert torch.equal(second.network.state_dict()[name], first.network.state_dict()[name])

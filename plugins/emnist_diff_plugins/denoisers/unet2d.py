@@ -52,6 +52,13 @@ class UNet2D:
         for width in self.block_out_channels:
             if width % self.norm_num_groups:
                 raise ConfigError(f"unet2d: {width} channels do not divide into {self.norm_num_groups} groups")
+        if not self.block_out_channels:
+            raise ConfigError("unet2d: block_out_channels names no level")
+        attending = zip(self.block_out_channels, (*self.attention[:-1], True), strict=True)  # the middle always does
+        if narrow := [width for width, attends in attending if attends and width < self.attention_head_dim]:
+            raise ConfigError(
+                f"unet2d: attention_head_dim = {self.attention_head_dim} is more than a level's {narrow[0]} channels"
+            )
 
     def network(self) -> UNet2DModel:
         """The untrained network, with diffusers' initialisation. Raises `ConfigError` when it refuses the settings."""

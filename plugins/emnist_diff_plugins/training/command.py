@@ -43,7 +43,7 @@ def train(
     lr_schedule: str | None = typer.Option(None, help="cosine (to zero at the end) or constant. [default: cosine]"),
     warmup_steps: int | None = typer.Option(None, help="Steps over which the rate rises. [default: 200]"),
     weight_decay: float | None = typer.Option(None, help="Decoupled weight decay. [default: 0.01]"),
-    clip_norm: float | None = typer.Option(None, help="Largest L2 norm of the gradient. [default: 1]"),
+    clip_norm: float | None = typer.Option(None, help="Largest L2 norm of the gradient; 0: any. [default: 1]"),
     label_dropout: float | None = typer.Option(None, help="Share of images shown as 'no class'. [default: 0.1]"),
     ema_decay: float | None = typer.Option(None, help="Decay of the averaged weights. [default: 0.9995]"),
     prediction: str | None = typer.Option(
@@ -119,7 +119,7 @@ def train(
     from emnist_diff_plugins.training.config import resolve, to_dict
 
     file_layer = {} if config is None else read_file(config)
-    folder = Path(layer.get("output", file_layer.get("output", "training")))
+    folder = Path(str(layer.get("output", file_layer.get("output", "training"))))
     before: dict[str, Any] = {}
     if resume:
         from emnist_diff_plugins.training.trainer import saved_config
@@ -140,6 +140,8 @@ def train(
 
     with Progress(progress and sys.stderr.isatty(), settings.batch_size) as shown:
         result = run_training(settings, resume=resume, on_progress=shown.update)
+    if result.rank:
+        return  # the first worker speaks for all
     if as_json:
         summary = {
             "output": str(result.output),
@@ -149,7 +151,8 @@ def train(
         }
         typer.echo(json.dumps(summary))
     elif result.finished:
-        typer.echo(f"trained {settings.epochs} epochs; the newest checkpoint is {result.checkpoint}")
+        where = "is no longer there" if result.checkpoint is None else f"is {result.checkpoint}"
+        typer.echo(f"trained {settings.epochs} epochs; the newest checkpoint {where}")
     else:
         typer.echo(f"stopped after step {result.steps}, state saved — repeat the command with --resume to go on")
 

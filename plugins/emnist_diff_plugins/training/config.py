@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
 import attrs
 from attrs import validators as v
 
+from emnist_diff import config as run_config
 from emnist_diff.config import Component, component
 from emnist_diff.errors import ConfigError
 from emnist_diff.protocols import PredictionType
@@ -19,6 +22,8 @@ def _setting(default: Any, help: str, validator: Any = None) -> Any:
 
 
 _FRACTION = v.and_(v.ge(0), v.lt(1))
+_POSITIVE = v.and_(v.gt(0), v.lt(math.inf))
+_AT_LEAST_0 = v.and_(v.ge(0), v.lt(math.inf))
 
 
 @attrs.frozen(kw_only=True)
@@ -31,19 +36,21 @@ class TrainConfig:
     init_from: str | None = _setting(None, "checkpoint whose weights to start from")
     epochs: int = _setting(10, "passes over the training images", v.ge(1))
     batch_size: int = _setting(128, "images of one step, over all workers together", v.ge(1))
-    lr: float = _setting(1e-3, "peak learning rate of AdamW", v.gt(0))
+    lr: float = _setting(1e-3, "peak learning rate of AdamW", _POSITIVE)
     lr_schedule: Literal["cosine", "constant"] = _setting("cosine", "cosine (to zero at the last step) or constant")
     warmup_steps: int = _setting(200, "steps over which the rate rises linearly from zero", v.ge(0))
-    weight_decay: float = _setting(0.01, "decoupled weight decay", v.ge(0))
+    weight_decay: float = _setting(0.01, "decoupled weight decay", _AT_LEAST_0)
     betas: tuple[float, float] = _setting((0.9, 0.99), "AdamW's averaging rates", v.deep_iterable(_FRACTION))
-    clip_norm: float | None = _setting(1.0, "largest L2 norm of the gradient; none when null", v.optional(v.gt(0)))
+    clip_norm: float | None = _setting(1.0, "largest L2 norm of the gradient; none when 0", v.optional(_AT_LEAST_0))
     label_dropout: float = _setting(0.1, "share of images that are shown as 'no class'", v.and_(v.ge(0), v.le(1)))
     ema_decay: float = _setting(0.9995, "decay of the averaged weights, reached after a warm-up", _FRACTION)
     prediction: PredictionType = _setting("v_prediction", "what the network learns: v_prediction, epsilon or sample")
     weighting: Literal["uniform", "min-snr"] = _setting("uniform", "loss weight by noise level: uniform or min-snr")
-    min_snr_gamma: float = _setting(5.0, "signal-to-noise ratio where min-snr cuts", v.gt(0))
+    min_snr_gamma: float = _setting(5.0, "signal-to-noise ratio where min-snr cuts", _POSITIVE)
     train_timesteps: int = _setting(1000, "noise levels", v.ge(2))
-    beta_schedule: str = _setting("squaredcos_cap_v2", "linear, scaled_linear or squaredcos_cap_v2")
+    beta_schedule: Literal["linear", "scaled_linear", "squaredcos_cap_v2"] = _setting(
+        "squaredcos_cap_v2", "linear, scaled_linear or squaredcos_cap_v2"
+    )
     precision: Literal["fp32", "bf16", "fp16"] = _setting("fp32", "arithmetic of the network")
     seed: int = _setting(0, "seed of weights, order, noise and dropout", v.and_(v.ge(0), v.lt(2**63)))
     recommended: Mapping[str, Any] = attrs.field(
@@ -55,16 +62,32 @@ class TrainConfig:
     )
     half: bool = _setting(False, "store checkpoints in float16: half the size")
     keep: int = _setting(0, "checkpoints to keep, newest first; 0 keeps all", v.ge(0))
-    save_minutes: float = _setting(5.0, "minutes between saves of the state to resume from", v.ge(0))
+    save_minutes: float = _setting(5.0, "minutes between saves of the state to resume from", _AT_LEAST_0)
     sample_every: int = _setting(1, "epochs between grids of samples; 0 draws none", v.ge(0))
     tensorboard: bool | None = _setting(None, "write TensorBoard files; when null, if tensorboard is installed")
-    max_minutes: float | None = _setting(None, "stop, ready to resume, after so many minutes", v.optional(v.gt(0)))
+    max_minutes: float | None = _setting(None, "stop, ready to resume, after so many minutes", v.optional(_POSITIVE))
     device: str = _setting("auto", "auto, cpu, cuda, …")
     threads: int | None = _setting(None, "CPU threads; torch's choice when null", v.optional(v.ge(1)))
 
+    def __attrs_post_init__(self) -> None:
+        try:
+            json.dumps([self.provenance, unstructure(self.family), unstructure(self.dataset)], allow_nan=False)
+            recommended = run_config.resolve(self.recommended)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"a setting cannot be written as JSON: {error}") from error
+        except ConfigError as error:
+            raise ConfigError(f"recommended does not suit a run: {error}") from error
+        if "steps" in self.recommended and recommended.steps > self.train_timesteps:
+            raise ConfigError(
+                f"recommended steps = {recommended.steps} are more than train_timesteps = {self.train_timesteps} — "
+                "say --recommend steps=…"
+            )
 
-FREE_ON_RESUME = ("output", "keep", "save_minutes", "sample_every", "tensorboard", "max_minutes", "device", "threads")
-"""Settings that a resumed run may change, because they decide nothing of the weights."""
+
+FREE_ON_RESUME = ("output", "recommended", "provenance", "half", "keep", "save_minutes", "sample_every", "tensorboard",
+                  "max_minutes", "device", "threads")  # fmt: skip
+"""Settings that a resumed run may change, because they decide nothing of the weights. So may the directory of the
+data: what is in it is compared when it has been read."""
 
 
 def resolve(*layers: Mapping[str, Any]) -> TrainConfig:
@@ -96,10 +119,17 @@ def to_dict(config: TrainConfig) -> dict[str, Any]:
 
 def check_resumable(before: TrainConfig, now: TrainConfig) -> None:
     """Raises `ConfigError` naming the first setting that decides the weights and differs from the run to resume."""
-    for field in attrs.fields(TrainConfig):
-        was, new = getattr(before, field.name), getattr(now, field.name)
-        if field.name not in FREE_ON_RESUME and was != new:
+    old, asked = _deciding(before), _deciding(now)
+    for name, was in old.items():
+        if was != asked[name]:
             raise ConfigError(
-                f"cannot resume: {field.name} was {unstructure(was)!r} and is now {unstructure(new)!r} — "
+                f"cannot resume: {name} was {was!r} and is now {asked[name]!r} — "
                 "leave it out to keep what was, or name another --output"
             )
+
+
+def _deciding(config: TrainConfig) -> dict[str, Any]:
+    """What decides the weights, as JSON would say it."""
+    data = json.loads(json.dumps({k: value for k, value in to_dict(config).items() if k not in FREE_ON_RESUME}))
+    data["dataset"]["settings"].pop("data", None)
+    return dict(data)

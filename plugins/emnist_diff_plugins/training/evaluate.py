@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
@@ -72,9 +72,15 @@ def x0_error(denoiser: Denoiser, header: CheckpointHeader, probe: Probe, device:
     return rows
 
 
-def samples(denoiser: Denoiser, header: CheckpointHeader, settings: Mapping[str, Any], device: torch.device) -> Tensor:
+def samples(
+    denoiser: Denoiser,
+    header: CheckpointHeader,
+    settings: Mapping[str, Any],
+    device: torch.device,
+    stopping: Callable[[], bool] = lambda: False,
+) -> Tensor | None:
     """One sample of each class (of the first hundred), DDIM with 20 steps at the recommended guidance, made by the
-    engine: images (N, C, H, W) in [0, 1]."""
+    engine: images (N, C, H, W) in [0, 1]. None when `stopping` says on the way that there is no time for it."""
     scheduler = Ddim().bind(header.schedule, header.prediction)
     timeline = scheduler.plan(min(_SAMPLE_STEPS, header.schedule.train_timesteps))
     base = Base("cfg", float(settings.get("guidance_scale", 2.5)))
@@ -82,6 +88,8 @@ def samples(denoiser: Denoiser, header: CheckpointHeader, settings: Mapping[str,
     count = min(len(header.classes), _MOST_SAMPLES)
     images = []
     for start in range(0, count, 16):
+        if stopping():
+            return None
         ids = tuple(range(start, min(start + 16, count)))
         batch = Batch(ids, ids, ids, (1000,) * len(ids))
         events = walk(engine, batch, lambda at: frozenset())

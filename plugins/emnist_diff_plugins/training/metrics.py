@@ -29,9 +29,13 @@ def epoch_row(
 ) -> dict[str, Any]:
     """One epoch's row.
 
-    losses, grad_norms: one a step.  lr: at the last step.  seconds: of this epoch, stops left out.
+    losses, grad_norms: one a step; a norm that is not finite, where a loss scale overflowed and the step was skipped,
+    does not count, and grad_norm is None when none counts.  lr: at the last step.  seconds: of this epoch, stops left
+    out.
     gpu_memory: allocated, reserved and peak, in MB.  wall_clock: Unix time.  before: the row of the epoch before.
     """
+    seconds = max(seconds, 1e-9)  # a coarse clock may say 0
+    norms = grad_norms[np.isfinite(grad_norms)]
     return {
         "epoch": epoch,
         "loss_mean": float(losses.mean()),
@@ -40,7 +44,7 @@ def epoch_row(
         "loss_max": float(losses.max()),
         "loss_median": float(np.median(losses)),
         "lr": lr,
-        "grad_norm": float(grad_norms.mean()),
+        "grad_norm": float(norms.mean()) if len(norms) else None,
         "epoch_time_sec": seconds,
         "samples_per_sec": images / seconds,
         "batches_per_sec": len(losses) / seconds,

@@ -37,9 +37,6 @@ class Progress:
             )
 
     def __enter__(self) -> Progress:
-        if self._bar is not None:
-            self._bar.start()
-            self._task = self._bar.add_task("training", total=None, loss=float("nan"), rate=0.0)
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -47,11 +44,15 @@ class Progress:
             self._bar.stop()
 
     def update(self, step: int, total: int, loss: float) -> None:
+        """`step` of `total` steps are done, the last with `loss`."""
         now = time.monotonic()
         if self._first is None:
-            self._first = (now, step)
-        began, start = self._first
-        rate = (step - start) / (now - began) if now > began else 0.0  # steps a second since this run began
+            self._first, self._logged = (now, step), now
+            if self._bar is not None:  # only now: of several workers, the first alone is told
+                self._bar.start()
+                self._task = self._bar.add_task("training", total=total, loss=loss, rate=0.0)
+        began, start = self._first  # of this sitting: a resumed training does not count what others have done
+        rate = (step - start) / (now - began) if now > began else 0.0
         images = rate * self._batch_size
         if self._bar is not None:
             self._bar.update(self._task, completed=step, total=total, loss=loss, rate=images)

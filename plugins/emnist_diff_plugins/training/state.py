@@ -7,16 +7,41 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import attrs
 import safetensors
 from safetensors import safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from emnist_diff.errors import CheckpointError
+from emnist_diff.errors import CheckpointError, ConfigError
 from emnist_diff.files import write_bytes
+from emnist_diff.structuring import structure, unstructure
 
 FORMAT_VERSION = 1
 _KEY = "emnist_diff_training"
+
+
+@attrs.frozen(kw_only=True)
+class Facts:
+    """What a state says beside its tensors; JSON-ready.
+
+    config: the training's, as `config.to_dict` gives it.  data: provenance of the images.  workers: how many.
+    step: steps done.  rows, errors: the figures of the epochs done.  epoch_seconds: spent in the epoch in hand.
+    scaler: state of the loss scaler.  network: the full settings of the family, None in states of the first days.
+    origin: file and hash of the checkpoint that the weights started from, if there was one.
+    """
+
+    format_version: int = FORMAT_VERSION
+    config: dict[str, Any]
+    data: dict[str, Any]
+    workers: int
+    step: int
+    rows: list[dict[str, Any]]
+    errors: list[dict[str, Any]]
+    epoch_seconds: float
+    scaler: dict[str, Any]
+    network: dict[str, Any] | None = None
+    origin: dict[str, Any] | None = None
 
 
 def path_in(output: Path) -> Path:
@@ -24,23 +49,49 @@ def path_in(output: Path) -> Path:
     return output / "resume" / "state.safetensors"
 
 
-def save(path: Path, facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-    """Replace the state durably; `facts` is JSON-ready. Raises `OutputError` when it cannot be written."""
-    text = json.dumps({"format_version": FORMAT_VERSION, **facts}, allow_nan=False)
-    write_bytes(path, to_bytes({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, {_KEY: text}))
+def save(path: Path, facts: Facts, tensors: Mapping[str, Tensor]) -> None:
+    """Replace the state durably. Raises `OutputError` when it cannot be written; the old one is then as it was."""
+    text = json.dumps(unstructure(facts), allow_nan=False)
+    # copies, because the format refuses tensors that share memory, as a network's own may
+    copies = {name: t.detach().to("cpu", copy=True).contiguous() for name, t in tensors.items()}
+    write_bytes(path, to_bytes(copies, {_KEY: text}))
 
 
-def load(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Facts and tensors of a state. Raises `CheckpointError` when it is foreign, damaged or newer."""
+def read_facts(path: Path) -> Facts:
+    """What a state says, read without its tensors. Raises `CheckpointError` when it is foreign, damaged or newer."""
     try:
         with safe_open(path, "pt") as file:
             text = (file.metadata() or {}).get(_KEY)
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
     except (safetensors.SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} is damaged: {error} — remove it to start afresh") from error
+        raise _damaged(path, error) from error
     if text is None:
-        raise CheckpointError(f"{path} is no training state of emnist-diff")
-    facts = json.loads(text)
-    if facts["format_version"] > FORMAT_VERSION:
-        raise CheckpointError(f"{path} has state format {facts['format_version']} — upgrade emnist-diff")
-    return facts, tensors
+        raise CheckpointError(f"{path} is no training state of emnist-diff — name another --output")
+    try:
+        raw = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path, error) from error
+    version = raw.get("format_version") if isinstance(raw, dict) else None
+    if isinstance(version, int) and version > FORMAT_VERSION:
+        raise CheckpointError(
+            f"{path} has state format {version}, this emnist-diff reads {FORMAT_VERSION} — upgrade emnist-diff"
+        )
+    try:
+        return structure(raw, Facts, "training state")
+    except ConfigError as error:
+        raise _damaged(path, error) from error
+
+
+def load(path: Path) -> tuple[Facts, dict[str, Tensor]]:
+    """Facts and tensors of a state. Raises as `read_facts`."""
+    facts = read_facts(path)
+    try:
+        with safe_open(path, "pt") as file:
+            return facts, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
+    except (safetensors.SafetensorError, OSError) as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(
+        f"{path} is damaged: {error} — name another --output; --init-from starts it from the last checkpoint's weights"
+    )

@@ -6,55 +6,54 @@ import math
 import signal
 import time
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import attrs
-import numpy as np
 import structlog
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from emnist_diff import __version__, checkpoint
-from emnist_diff.checkpoint import CheckpointHeader
-from emnist_diff.components import Made, make
-from emnist_diff.config import Component
-from emnist_diff.errors import ConfigError, EmnistDiffError, Interrupted, OutputError, RunFailed
+from emnist_diff.errors import CheckpointError, ConfigError, Interrupted, OutputError, RunFailed
 from emnist_diff.interrupts import STOP_SIGNALS, stop_requests
+from emnist_diff.lock import WriterLock
 from emnist_diff.plugins import Registry, installed
-from emnist_diff.protocols import NoiseSchedule, TrainableFamily
-from emnist_diff.records import DatasetSpec, DenoiserSpec
-from emnist_diff.structuring import unstructure
-from emnist_diff_plugins.datasets.images import Images
-from emnist_diff_plugins.schedulers._diffusion import alphas_cumprod
-from emnist_diff_plugins.training import evaluate, metrics, objective, state
-from emnist_diff_plugins.training.batches import Batches, key
+from emnist_diff_plugins.training import evaluate, objective, state
+from emnist_diff_plugins.training.batches import Batches
 from emnist_diff_plugins.training.config import TrainConfig, check_resumable, resolve, to_dict
-from emnist_diff_plugins.training.ema import Ema
+from emnist_diff_plugins.training.learner import Learner
+from emnist_diff_plugins.training.prepare import Prepared, prepare
+from emnist_diff_plugins.training.record import Record
 from emnist_diff_plugins.training.report import Report
+from emnist_diff_plugins.training.state import Facts
 from emnist_diff_plugins.training.workers import Workers
 
 log = structlog.get_logger()
 
-_LOOK_EVERY = 20
-"""Steps between looks at the loss, and at what the other workers want: each look waits for the device."""
+_LOOK_EVERY, _LOOK_SECONDS = 20, 1.0
+"""Most steps, and about the seconds, between looks at the loss and at what the other workers want: each look waits
+for the device."""
 
 _SIGNALS = (*STOP_SIGNALS, *([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else []))
 """SIGUSR1 is what SLURM can be asked to send before the time of a job is over."""
 
 OnProgress = Callable[[int, int, float], None]
-"""Called every few steps with the steps done, the steps in all, and the latest loss."""
+"""Called every few steps, in the first worker, with the steps done, the steps in all, and the latest loss."""
 
 
 @attrs.frozen
 class TrainResult:
-    """What a training run leaves: its directory, the newest checkpoint, and whether all epochs are done."""
+    """What a training run leaves: its directory, the newest checkpoint, and whether all epochs are done.
+
+    rank: of the worker that returns this; the first speaks for all.
+    """
 
     output: Path
     checkpoint: Path | None
     steps: int
     finished: bool
+    rank: int = 0
 
 
 def train(
@@ -68,395 +67,262 @@ def train(
 
     resume: continue the training that is there (start, when there is none).
 
-    Raises `DatasetError` and `ConfigError` before any work; `OutputError` when the directory holds a training and
-    `resume` is false, or cannot be written; `RunFailed` when the loss is no longer finite; `Interrupted` after
-    SIGINT, SIGTERM or SIGUSR1, with the state saved.
+    Raises `DatasetError`, `CheckpointError` and `ConfigError` before any work; `OutputError` when the directory holds
+    a training and `resume` is false, or cannot be written; `RunFailed` when the loss is no longer finite;
+    `Interrupted` after SIGINT, SIGTERM or SIGUSR1, with the state saved.
     """
+    began = time.monotonic()
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     workers = Workers.join(config.device)
     output = Path(config.output)
-    before = _earlier(output, config, resume)
-    with torch.random.fork_rng(devices=[workers.device] if workers.device.type == "cuda" else []):
-        training = Training.begin(config, workers, registry or installed())
+    with (
+        torch.random.fork_rng(devices=[workers.device] if workers.device.type == "cuda" else []),
+        ExitStack() as held,
+    ):
+        before = _earlier(output, config, resume, workers, held)
+        facts = None if before is None else before[0]
+        training = Training.of(config, prepare(config, registry or installed(), facts), workers)
         if before is not None:
             training.restore(*before)
         else:
+            workers.first_only(lambda: _lock(output, held))
             training.save()  # a directory that cannot be written is found out now, not in an hour
-        with Report(output, config, training.step) if workers.first else nullcontext() as report:
-            return training.run(report, on_progress)
+        report = held.enter_context(Report(output, config, training.step)) if workers.first else None
+        return training.run(began, report, on_progress)
 
 
 def saved_config(output: Path) -> dict[str, Any]:
     """The configuration of the training in a directory, as a layer; empty when there is none. Its time budget is
-    left out: that was for one sitting."""
+    left out: that was for one sitting. Raises `CheckpointError` when the state cannot be read."""
     path = state.path_in(output)
-    config = state.load(path)[0]["config"] if path.exists() else {}
+    config = state.read_facts(path).config if path.exists() else {}
     return {name: value for name, value in config.items() if name != "max_minutes"}
 
 
-def _earlier(output: Path, config: TrainConfig, resume: bool) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
+def _earlier(
+    output: Path, config: TrainConfig, resume: bool, workers: Workers, held: ExitStack
+) -> tuple[Facts, dict[str, Tensor]] | None:
+    """What is there to go on with, the directory locked; None for a fresh start, nothing touched."""
     path = state.path_in(output)
-    if not path.exists():
-        if any(output.glob(f"{config.family.name}_epoch*.safetensors")):
+    there = path.exists()
+    if 0 < workers.agree(there)[0] < 1:
+        raise OutputError(f"some workers see a training in {output}, others none — name a directory that they share")
+    if not there:
+        if any(output.glob("*_epoch*.safetensors")):
             raise OutputError(f"{output} holds checkpoints of another training — name another --output")
         return None
     if not resume:
         raise OutputError(f"{output} holds a training — say --resume to continue it, or name another --output")
+    workers.first_only(lambda: _lock(output, held))
     facts, tensors = state.load(path)
-    check_resumable(resolve(facts["config"]), config)
+    check_resumable(resolve(facts.config), config)
     return facts, tensors
+
+
+def _lock(output: Path, held: ExitStack) -> None:
+    """Keep other trainings out until `held` closes, and tidy up what a killed one was about to write."""
+    folder = state.path_in(output).parent
+    path = folder / "lock"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        held.callback(WriterLock(path).release)
+        for left in [*output.glob(".*.safetensors.*.tmp"), *folder.glob(".*.safetensors.*.tmp")]:
+            left.unlink()
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 @attrs.define(eq=False)
 class Training:
-    """A training under way."""
+    """A training under way.
+
+    step: steps done.  losses, grad_norms: (steps an epoch,), this worker's, on the device; of the epoch in hand, as
+    far as it is done.  epoch_seconds: spent in that epoch, stops left out.
+    """
 
     config: TrainConfig
     workers: Workers
-    family: TrainableFamily
-    header: CheckpointHeader
-    network: nn.Module
-    wrapped: nn.Module
-    ema: Ema
-    optimizer: torch.optim.AdamW
-    scaler: torch.amp.GradScaler
+    learner: Learner
     batches: Batches
-    alpha_bar: Tensor
-    probe: evaluate.Probe
+    record: Record
+    origin: dict[str, Any] | None
+    losses: Tensor
+    grad_norms: Tensor
     step: int = 0
-    rows: list[dict[str, Any]] = attrs.field(factory=list)
-    errors: list[dict[str, Any]] = attrs.field(factory=list)
     epoch_seconds: float = 0.0
-    losses: list[Tensor] = attrs.field(factory=list)
-    grad_norms: list[Tensor] = attrs.field(factory=list)
 
     # -------------------------------------------------------------- beginning, saving, restoring
 
     @classmethod
-    def begin(cls, config: TrainConfig, workers: Workers, registry: Registry) -> Training:
-        """Data decoded, network initialised, nothing learnt yet."""
-        start = None if config.init_from is None else checkpoint.load(checkpoint.discover(Path(config.init_from)))
-        asked = _over(config.family, start)
-        make(registry, DenoiserSpec, asked)  # a mistake in the settings is said before the data is decoded
-        images = _load(registry, config.dataset)
-        held_out = _held_out(registry, config.dataset) or images
-        shape = tuple(images.images.shape[1:])
-        made = _family(registry, asked, shape, len(images.classes))
-        header = CheckpointHeader(
-            family=made.name,
-            network=made.settings,
-            classes=images.classes,
-            null_index=len(images.classes),
-            merged=dict(images.merged),
-            schedule=NoiseSchedule(train_timesteps=config.train_timesteps, beta_schedule=config.beta_schedule),
-            prediction=config.prediction,
-            recommended=dict(config.recommended),
-            provenance={
-                **config.provenance,
-                "data": dict(images.provenance),
-                "trained_with": {"emnist_diff": __version__, "torch": torch.__version__, **_method(config)},
-            },
+    def of(cls, config: TrainConfig, prepared: Prepared, workers: Workers) -> Training:
+        """A training that has learnt nothing yet. Raises `ConfigError` when the batches do not fit the images."""
+        header, images, held_out, device = prepared.header, prepared.images, prepared.held_out, workers.device
+        batches = Batches(
+            torch.from_numpy(images.images).to(device),
+            torch.from_numpy(images.labels).to(device),
+            len(images.classes),
+            config.batch_size,
+            config.train_timesteps,
+            config.label_dropout,
+            config.seed,
+            workers.rank,
+            workers.count,
         )
-        torch.manual_seed(key(config.seed, 4))
-        network = made.object.network()
-        if start is not None:
-            _fit(start, header, network)
-        layout = torch.channels_last if workers.device.type == "cpu" and len(shape) == 3 else torch.contiguous_format
-        network = network.to(workers.device, memory_format=layout).train()
-        parameters = list(network.parameters())
+        probe = evaluate.Probe.of(held_out.images, held_out.labels, config.seed)
         return cls(
             config,
             workers,
-            made.object,
-            header,
-            network,
-            workers.wrapped(network),
-            Ema.of(parameters, config.ema_decay),
-            torch.optim.AdamW(
-                parameters, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay, foreach=True
-            ),
-            torch.amp.GradScaler(workers.device.type, enabled=config.precision == "fp16"),
-            Batches(
-                torch.from_numpy(images.images).to(workers.device),
-                torch.from_numpy(images.labels).to(workers.device),
-                len(images.classes),
-                config.batch_size,
-                config.train_timesteps,
-                config.label_dropout,
-                config.seed,
-                workers.rank,
-                workers.count,
-            ),
-            torch.from_numpy(alphas_cumprod(header.schedule)).to(workers.device, torch.float32),
-            evaluate.Probe.of(held_out.images, held_out.labels, config.seed),
+            Learner.of(config, prepared.family, prepared.network, header.schedule, workers),
+            batches,
+            Record(config, prepared.family, header, probe),
+            prepared.origin,
+            torch.zeros(batches.steps_per_epoch, device=device),
+            torch.zeros(batches.steps_per_epoch, device=device),
         )
 
     def save(self) -> None:
-        """Write the state; the first worker's is everybody's."""
-        if not self.workers.first:
-            return
-        names = [name for name, _ in self.network.named_parameters()]
-        tensors = {f"network/{name}": t for name, t in self.network.state_dict().items()}
-        tensors |= {f"ema/{name}": t for name, t in zip(names, self.ema.averages, strict=True)}
-        for index, kept in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer/{names[index]}/{what}": t for what, t in kept.items()}
-        tensors |= {"epoch/losses": _stacked(self.losses), "epoch/grad_norms": _stacked(self.grad_norms)}
-        facts = {
-            "config": to_dict(self.config),
-            "data": self.header.provenance["data"],
-            "workers": self.workers.count,
-            "step": self.step,
-            "rows": self.rows,
-            "errors": self.errors,
-            "epoch_seconds": self.epoch_seconds,
-            "scaler": self.scaler.state_dict(),
-        }
-        state.save(state.path_in(Path(self.config.output)), facts, tensors)
+        """Write the state, which is everybody's. All workers must ask. Raises `OutputError`."""
+        done = self.step % self.batches.steps_per_epoch
+        losses = self.workers.mean(self.losses)[:done]
+        self.workers.first_only(lambda: self._write(losses))
 
-    def restore(self, facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-        """Become the training that `save` saved. Raises `ConfigError` when the data is not what it was."""
-        if facts["data"] != self.header.provenance["data"]:
-            raise ConfigError("cannot resume: the dataset's files are not those that the training began with")
-        if facts["workers"] != self.workers.count:
-            raise ConfigError(f"cannot resume: the training began with {facts['workers']} workers")
-        parameters = dict(self.network.named_parameters())
-        self.network.load_state_dict({n: tensors[f"network/{n}"] for n in self.network.state_dict()})
-        for name, average in zip(parameters, self.ema.averages, strict=True):
-            average.copy_(tensors[f"ema/{name}"])
-        kept: dict[int, dict[str, Tensor]] = {}
-        for index, (name, parameter) in enumerate(parameters.items()):
-            prefix = f"optimizer/{name}/"
-            found = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
-            if found:  # in the parameter's own memory layout, without which every update is slower
-                kept[index] = {
-                    what: torch.empty_like(parameter).copy_(t) if t.shape == parameter.shape else t
-                    for what, t in found.items()
-                }
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": kept})
-        if self.scaler.is_enabled():
-            self.scaler.load_state_dict(facts["scaler"])
-        self.step, self.epoch_seconds = facts["step"], facts["epoch_seconds"]
-        self.rows, self.errors = list(facts["rows"]), list(facts["errors"])
-        self.losses, self.grad_norms = (list(tensors[f"epoch/{w}"].unbind()) for w in ("losses", "grad_norms"))
+    def _write(self, losses: Tensor) -> None:
+        header = self.record.header
+        facts = Facts(
+            config=to_dict(self.config),
+            data=header.provenance["data"],
+            workers=self.workers.count,
+            step=self.step,
+            rows=self.record.rows,
+            errors=self.record.errors,
+            epoch_seconds=self.epoch_seconds,
+            scaler=self.learner.scaler.state_dict(),
+            network=dict(header.network),
+            origin=self.origin,
+        )
+        figures = {"epoch/losses": losses, "epoch/grad_norms": self.grad_norms[: len(losses)]}
+        state.save(state.path_in(Path(self.config.output)), facts, self.learner.tensors() | figures)
+
+    def restore(self, facts: Facts, tensors: Mapping[str, Tensor]) -> None:
+        """Become the training that `save` saved. Raises `ConfigError` for another number of workers, and
+        `CheckpointError` for a state that cannot be this training's."""
+        if facts.workers != self.workers.count:
+            raise ConfigError(
+                f"cannot resume with {self.workers.count} workers: the training began with {facts.workers}"
+            )
+        done = facts.step % self.batches.steps_per_epoch
+        figures = [tensors.get(f"epoch/{name}") for name in ("losses", "grad_norms")]
+        if not 0 <= facts.step <= self.total or any(t is None or t.shape != (done,) for t in figures):
+            raise CheckpointError(f"the training state is damaged: its figures do not fit step {facts.step}")
+        self.learner.restore(tensors, facts.scaler)
+        for own, was in zip((self.losses, self.grad_norms), figures, strict=True):
+            own[:done] = was
+        self.step, self.epoch_seconds = facts.step, facts.epoch_seconds
+        self.record.rows, self.record.errors = list(facts.rows), list(facts.errors)
 
     # -------------------------------------------------------------- the loop
 
     @property
     def total(self) -> int:
+        """Steps of the whole training."""
         return self.config.epochs * self.batches.steps_per_epoch
 
-    def run(self, report: Report | None, on_progress: OnProgress | None) -> TrainResult:
-        """From where the training stands to its last epoch, or to the first reason to stop."""
+    def run(self, began: float, report: Report | None, on_progress: OnProgress | None) -> TrainResult:
+        """From where the training stands to its last epoch, or to the first reason to stop.
+
+        began: when the time budget began, as `time.monotonic` says.  report: of the first worker.
+        """
         config, output = self.config, Path(self.config.output)
         log.info("train.started", output=str(output), step=self.step, steps=self.total, epochs=config.epochs)
-        began = saved = looked = time.monotonic()
+        budget = math.inf if config.max_minutes is None else 60 * config.max_minutes
+        saved = looked = time.monotonic()
+        seen, look = self.step, self.step + 1
         with stop_requests(_SIGNALS) as stopping:
             while self.step < self.total:
-                self.losses.append(self.advance())
+                self.advance()
                 epoch, place = divmod(self.step, self.batches.steps_per_epoch)
-                if place and self.step % _LOOK_EVERY and not (self.workers.count == 1 and stopping.is_set()):
+                if place and self.step < look and not (self.workers.count == 1 and stopping.is_set()):
                     continue
-                loss = self._look()
+                loss, norm = self._look()
                 now = time.monotonic()
-                self.epoch_seconds, looked = self.epoch_seconds + now - looked, now
-                if on_progress is not None:
-                    on_progress(self.step, self.total, loss)
+                pace = (now - looked) / (self.step - seen)
+                self.epoch_seconds += now - looked
                 if report is not None:
-                    report.step(self.step, loss, float(self.grad_norms[-1]), self.rate(self.step - 1))
+                    report.step(self.step, loss, norm, self.rate(self.step - 1))
+                if self.workers.first and on_progress is not None:
+                    on_progress(self.step, self.total, loss)
                 if place == 0:
-                    self._end_epoch(epoch, report)
-                    looked = time.monotonic()
-                limit = config.max_minutes is not None and now - began >= 60 * config.max_minutes
-                stop = self.workers.any(stopping.is_set() or limit)
-                if stop or place == 0 or now - saved >= 60 * config.save_minutes:
+                    self._end_epoch(epoch, report, stopping.is_set)
+                    now = time.monotonic()
+                # together: a worker that alone went on, saved or stopped would wait for the others for ever
+                signalled, late, due, pace = self.workers.agree(
+                    stopping.is_set(), now - began >= budget, now - saved >= 60 * config.save_minutes, pace
+                )
+                if signalled or late or due or place == 0:
+                    if report is not None:
+                        report.flush()
                     self.save()
-                    saved = looked = time.monotonic()
-                if stop and self.step < self.total:
+                    saved = time.monotonic()
+                looked, seen = time.monotonic(), self.step
+                look = self.step + max(1, min(_LOOK_EVERY, int(_LOOK_SECONDS / max(pace, 1e-9))))
+                if self.step < self.total and signalled:
                     where = f"{self.step / self.batches.steps_per_epoch:.2f} of {config.epochs} epochs are in {output}"
-                    if stopping.is_set():
-                        raise Interrupted(f"interrupted: {where} — repeat the command with --resume to go on")
+                    raise Interrupted(f"interrupted: {where} — repeat the command with --resume to go on")
+                if self.step < self.total and late:
                     log.info("train.stopped", reason="max_minutes", step=self.step, steps=self.total)
                     break
-        newest = checkpoint.discover(output) if any(output.glob("*_epoch*.safetensors")) else None
-        return TrainResult(output, newest, self.step, self.step >= self.total)
+        return TrainResult(output, self.record.newest, self.step, self.step >= self.total, self.workers.rank)
 
-    def advance(self) -> Tensor:
-        """One step; returns its loss, still on the device."""
-        config, device = self.config, self.workers.device
-        draw = self.batches.draw(self.step)
-        alpha_bar = self.alpha_bar[draw.timestep]
-        x = objective.noised(draw.x0, draw.noise, alpha_bar)
-        if device.type == "cpu" and x.dim() == 4:
-            x = x.contiguous(memory_format=torch.channels_last)
-        wanted = objective.target(draw.x0, draw.noise, alpha_bar, config.prediction)
-        weight = None
-        if config.weighting == "min-snr":
-            weight = objective.min_snr_weight(alpha_bar, config.prediction, config.min_snr_gamma)
-        torch.manual_seed(self.batches.network_seed(self.step))
-        half = torch.bfloat16 if config.precision == "bf16" else torch.float16
-        with torch.autocast(device.type, half, enabled=config.precision != "fp32"):
-            answer = self.family.evaluate(self.wrapped, x, draw.timestep.float(), draw.index)
-        loss = objective.loss(answer, wanted, weight)
-        self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward()
-        self.scaler.unscale_(self.optimizer)
-        parameters = list(self.network.parameters())
-        norm = torch.nn.utils.clip_grad_norm_(parameters, config.clip_norm or math.inf, foreach=True)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.rate(self.step)
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
+    def advance(self) -> None:
+        """One step."""
+        place = self.step % self.batches.steps_per_epoch
+        draw, seed = self.batches.draw(self.step), self.batches.network_seed(self.step)
+        loss, norm = self.learner.advance(draw, seed, self.rate(self.step), self.step)
+        self.losses[place], self.grad_norms[place] = loss, norm
         self.step += 1
-        self.ema.update(parameters, self.step)
-        self.grad_norms.append(norm.detach())
-        return loss.detach()
 
     def rate(self, step: int) -> float:
+        """The learning rate of a step, counted from 0."""
         config = self.config
         return objective.learning_rate(step, self.total, config.lr, config.lr_schedule, config.warmup_steps)
 
-    def _look(self) -> float:
-        """The latest loss; raises `RunFailed` before anything that is not finite can be saved."""
-        loss = float(self.losses[-1])
-        if not math.isfinite(loss):
-            raise RunFailed(
-                f"the loss is {loss} at step {self.step} — lower --lr, or use --precision fp32; "
-                "--resume goes back to the last saved state"
-            )
-        return loss
+    def _look(self) -> tuple[float, float]:
+        """The latest loss and gradient norm, over all workers; raises `RunFailed` in all of them before anything that
+        is not finite can be saved."""
+        place = (self.step - 1) % self.batches.steps_per_epoch
+        losses = self.losses[: place + 1]
+        figures = torch.stack([losses[-1], losses.sum(), self.grad_norms[place]])
+        loss, all_losses, norm = self.workers.mean(figures).tolist()
+        # a loss scale is meant to overflow now and then: it skips such a step
+        wrong = [("loss", all_losses)] + ([] if self.learner.scaler.is_enabled() else [("gradient", norm)])
+        for what, value in wrong:
+            if not math.isfinite(value):
+                raise RunFailed(
+                    f"the {what} is {value} at step {self.step} — lower --lr, or use --precision fp32; "
+                    "--resume goes back to the last saved state"
+                )
+        return loss, norm
 
-    # -------------------------------------------------------------- the end of an epoch
+    def _end_epoch(self, epoch: int, report: Report | None, stopping: Callable[[], bool]) -> None:
+        losses = self.workers.mean(self.losses)
+        self.workers.first_only(lambda: self._record_epoch(epoch, losses, report, stopping))
+        self.epoch_seconds = 0.0
 
-    def _end_epoch(self, epoch: int, report: Report | None) -> None:
-        losses = self.workers.mean(_stacked(self.losses)).cpu().double().numpy()
-        if not np.isfinite(losses).all():
-            raise RunFailed(f"the loss was not finite in epoch {epoch} — lower --lr, or use --precision fp32")
-        self.workers.wait()
-        if report is not None:
-            self._record_epoch(epoch, losses, report)
-        self.workers.wait()
-        self.losses, self.grad_norms, self.epoch_seconds = [], [], 0.0
-
-    def _record_epoch(self, epoch: int, losses: np.ndarray, report: Report) -> None:
-        config = self.config
-        row = metrics.epoch_row(
-            epoch=epoch,
-            losses=losses,
-            grad_norms=_stacked(self.grad_norms).cpu().double().numpy(),
-            lr=self.rate(self.step - 1),
-            seconds=self.epoch_seconds,
-            images=len(losses) * config.batch_size,
-            ema_distance=self.ema.distance(self.network.parameters()),
-            gpu_memory=_gpu_memory(self.workers.device),
-            wall_clock=time.time(),
-            before=self.rows[-1] if self.rows else None,
+    def _record_epoch(self, epoch: int, losses: Tensor, report: Report | None, stopping: Callable[[], bool]) -> None:
+        config, record = self.config, self.record
+        denoiser = record.add(
+            epoch,
+            self.learner,
+            losses.cpu().double().numpy(),
+            self.grad_norms.cpu().double().numpy(),
+            self.rate(self.step - 1),
+            self.epoch_seconds,
         )
-        weights = self.averaged()
-        header = attrs.evolve(self.header, epoch=epoch)
-        denoiser = self.family.denoiser(weights, header, str(self.workers.device))
-        errors = [{"epoch": epoch, **e} for e in evaluate.x0_error(denoiser, header, self.probe, self.workers.device)]
-        self.rows.append(row)
-        self.errors += errors
-        facts = {"images_seen": row["cumulative_samples"], "seconds": round(row["cumulative_time_sec"], 1)}
-        header = attrs.evolve(
-            header,
-            provenance={
-                **header.provenance,
-                "trained_with": {**header.provenance["trained_with"], **facts},
-                "x0_error": [{k: v if k == "timestep" else round(v, 5) for k, v in e.items()} for e in errors],
-            },
-        )
-        if config.half:
-            weights = {name: _halved(name, t) for name, t in weights.items()}
-        output = Path(config.output)
-        path = output / f"{config.family.name}_epoch{epoch:03d}.safetensors"
-        checkpoint.save(path, header, weights)
-        metrics.write(output, config.family.name, self.rows, self.errors)
         images = None
         if config.sample_every and epoch % config.sample_every == 0:
-            images = evaluate.samples(denoiser, header, config.recommended, self.workers.device)
-        report.epoch(epoch, self.step, row, errors, images)
-        if config.keep:
-            for old in sorted(output.glob(f"{config.family.name}_epoch*.safetensors"))[: -config.keep]:
-                old.unlink()
-        log.info("train.epoch", epoch=epoch, checkpoint=str(path), loss=round(row["loss_mean"], 5))
-
-    def averaged(self) -> dict[str, Tensor]:
-        """The network's state with averaged weights, on the CPU."""
-        names = [name for name, _ in self.network.named_parameters()]
-        average = dict(zip(names, self.ema.averages, strict=True))
-        held = self.network.state_dict()
-        return {name: average.get(name, t).detach().cpu().contiguous().clone() for name, t in held.items()}
-
-
-def _load(registry: Registry, asked: Component) -> Images:
-    loaded: Images = make(registry, DatasetSpec, asked).object.load()
-    return loaded
-
-
-def _held_out(registry: Registry, asked: Component) -> Images | None:
-    """The reader's test part, where it has one."""
-    try:
-        return _load(registry, attrs.evolve(asked, settings={**asked.settings, "part": "test"}))
-    except EmnistDiffError as error:
-        log.info("train.no_test_part", reason=str(error), instead="the training images")
-        return None
-
-
-def _over(asked: Component, start: tuple[CheckpointHeader, Any] | None) -> Component:
-    """The family as asked for, over the settings of a checkpoint to start from."""
-    below = {} if start is None else start[0].network
-    return attrs.evolve(asked, settings={**below, **asked.settings})
-
-
-def _family(registry: Registry, asked: Component, shape: tuple[int, ...], classes: int) -> Made:
-    """The family with the settings that the data decides."""
-    factory = registry.load(DenoiserSpec, asked.name)
-    if not all(hasattr(factory, name) for name in ("fitted", "network", "evaluate")):
-        raise ConfigError(f"denoiser {asked.name!r} cannot be trained")
-    fitted = dict(factory.fitted(shape, classes))
-    for name in fitted.keys() & asked.settings.keys():
-        if fitted[name] != asked.settings[name]:
-            raise ConfigError(f"{name} = {asked.settings[name]!r} does not fit the data, which needs {fitted[name]!r}")
-    return make(registry, DenoiserSpec, attrs.evolve(asked, settings={**asked.settings, **fitted}))
-
-
-def _fit(start: tuple[CheckpointHeader, dict[str, Tensor]], header: CheckpointHeader, network: nn.Module) -> None:
-    """Load a checkpoint's weights to start from; it must be of the same network and classes."""
-    was, weights = start
-    for name in ("family", "network", "classes"):
-        if getattr(was, name) != getattr(header, name):
-            raise ConfigError(
-                f"init_from: the checkpoint has {name} = {unstructure(getattr(was, name))!r}, the training "
-                f"{unstructure(getattr(header, name))!r}"
-            )
-    network.load_state_dict(weights)
-
-
-def _method(config: TrainConfig) -> dict[str, Any]:
-    """How the weights came to be, as checkpoints record it; no paths."""
-    said = ("epochs", "batch_size", "lr", "lr_schedule", "warmup_steps", "weight_decay", "betas", "clip_norm",
-            "label_dropout", "ema_decay", "weighting", "precision", "seed")  # fmt: skip
-    everything = to_dict(config)
-    return {name: everything[name] for name in said}
-
-
-def _halved(name: str, tensor: Tensor) -> Tensor:
-    half = tensor.half() if tensor.is_floating_point() else tensor
-    if not bool(torch.isfinite(half).all()):
-        raise RunFailed(f"weight {name!r} does not fit float16 — train without half")
-    return half
-
-
-def _stacked(values: list[Tensor]) -> Tensor:
-    return torch.stack(values).float() if values else torch.zeros(0)
-
-
-def _gpu_memory(device: torch.device) -> tuple[float, float, float]:
-    """Allocated, reserved and peak, in MB; zeros on a CPU."""
-    if device.type != "cuda":
-        return (0.0, 0.0, 0.0)
-    read = (torch.cuda.memory_allocated, torch.cuda.memory_reserved, torch.cuda.max_memory_allocated)
-    allocated, reserved, peak = (f(device) / 1e6 for f in read)
-    return (allocated, reserved, peak)
+            images = evaluate.samples(denoiser, record.header, config.recommended, self.learner.device, stopping)
+        if report is not None:
+            errors = [e for e in record.errors if e["epoch"] == epoch]
+            report.epoch(epoch, self.step, record.rows[-1], errors, images)

@@ -6,6 +6,7 @@ Several workers are started by ``accelerate launch`` (or ``torchrun``) and need 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from emnist_diff.assembly import choose_device
-from emnist_diff.errors import ConfigError
+from emnist_diff.errors import ConfigError, RunFailed
 
 
 @attrs.frozen(eq=False)
@@ -39,12 +40,13 @@ class Workers:
             raise ConfigError(
                 "training with several workers needs accelerate — pip install 'emnist-diff[train]'"
             ) from error
-        accelerator = Accelerator(cpu=device == "cpu")
+        # the launcher's own choice of precision would wrap the network and belie what checkpoints say
+        accelerator = Accelerator(cpu=device == "cpu", mixed_precision="no")
         return cls(accelerator.process_index, accelerator.num_processes, accelerator.device, accelerator)
 
     @property
     def first(self) -> bool:
-        """Whether this worker writes the files."""
+        """Whether this worker writes the files and speaks for all."""
         return self.rank == 0
 
     def wrapped(self, network: nn.Module) -> nn.Module:
@@ -52,16 +54,23 @@ class Workers:
         return network if self.accelerator is None else self.accelerator.prepare_model(network)
 
     def mean(self, values: Tensor) -> Tensor:
-        """The mean of a tensor over the workers."""
+        """The mean of a tensor over the workers, the same for all of them; all must ask."""
         return values if self.accelerator is None else self.accelerator.reduce(values, "mean")
 
-    def any(self, flag: bool) -> bool:
-        """Whether any worker says so; all must ask."""
-        if self.accelerator is None:
-            return flag
-        return bool(self.accelerator.reduce(torch.tensor(float(flag), device=self.device), "sum") > 0)
+    def agree(self, *values: float) -> list[float]:
+        """Each value's mean over the workers: a flag is above 0 when any of them raised it. All must ask."""
+        return self.mean(torch.tensor(values, dtype=torch.float32, device=self.device)).tolist()
 
-    def wait(self) -> None:
-        """Until every worker is here."""
-        if self.accelerator is not None:
-            self.accelerator.wait_for_everyone()
+    def first_only(self, work: Callable[[], None]) -> None:
+        """The first worker does `work` while the others wait; when it fails, all fail. All must ask."""
+        failure: Exception | None = None
+        if self.first:
+            try:
+                work()
+            except Exception as error:  # to be raised once the others know
+                failure = error
+        (failed,) = self.agree(failure is not None)
+        if failure is not None:
+            raise failure
+        if failed:
+            raise RunFailed("the first worker failed — its message says why")

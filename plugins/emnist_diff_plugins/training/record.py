@@ -1,0 +1,110 @@
+"""What the epochs leave: a checkpoint each, rows of figures, and no more checkpoints than asked for."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+import structlog
+import torch
+from torch import Tensor
+
+from emnist_diff import checkpoint
+from emnist_diff.checkpoint import CheckpointHeader
+from emnist_diff.errors import RunFailed
+from emnist_diff.protocols import Denoiser, TrainableFamily
+from emnist_diff_plugins.training import evaluate, metrics
+from emnist_diff_plugins.training.config import TrainConfig
+from emnist_diff_plugins.training.learner import Learner
+
+log = structlog.get_logger()
+
+
+@attrs.define(eq=False)
+class Record:
+    """The epochs done. rows: one an epoch (`metrics.epoch_row`).  errors: one an epoch and noise level."""
+
+    config: TrainConfig
+    family: TrainableFamily
+    header: CheckpointHeader
+    probe: evaluate.Probe
+    rows: list[dict[str, Any]] = attrs.field(factory=list)
+    errors: list[dict[str, Any]] = attrs.field(factory=list)
+
+    @property
+    def newest(self) -> Path | None:
+        """The checkpoint of the last epoch done, unless somebody has taken it away."""
+        path = self._path(self.rows[-1]["epoch"]) if self.rows else None
+        return path if path is not None and path.exists() else None
+
+    def add(
+        self, epoch: int, learner: Learner, losses: np.ndarray, grad_norms: np.ndarray, lr: float, seconds: float
+    ) -> Denoiser:
+        """Measure epoch `epoch`, counted from 1, and write its files; done twice, they are the same. Returns the
+        network as its checkpoint holds it.
+
+        losses, grad_norms: one a step.  lr: at the last step.  seconds: of the epoch.
+
+        Raises `RunFailed` when the network answers what is not finite, and `OutputError`.
+        """
+        config, device = self.config, learner.device
+        stored = learner.averaged()
+        if config.half:
+            stored = {name: _halved(name, t) for name, t in stored.items()}
+        shown = {name: t.float() if t.dtype == torch.float16 else t for name, t in stored.items()}
+        denoiser = self.family.denoiser(shown, self.header, str(device))
+        errors = [{"epoch": epoch, **e} for e in evaluate.x0_error(denoiser, self.header, self.probe, device)]
+        if not all(math.isfinite(value) for e in errors for value in e.values()):
+            raise RunFailed(f"the network's answers are not finite after epoch {epoch} — lower --lr")
+        row = metrics.epoch_row(
+            epoch=epoch,
+            losses=losses,
+            grad_norms=grad_norms,
+            lr=lr,
+            seconds=seconds,
+            images=len(losses) * config.batch_size,
+            ema_distance=learner.ema_distance(),
+            gpu_memory=_gpu_memory(device),
+            wall_clock=time.time(),
+            before=self.rows[-1] if self.rows else None,
+        )
+        self.rows.append(row)
+        self.errors += errors
+        checkpoint.save(self._path(epoch), self._header(row, errors), stored)
+        metrics.write(Path(config.output), config.family.name, self.rows, self.errors)
+        if config.keep:
+            for old in self.rows[: -config.keep]:  # by their own names: what else is there is not this training's
+                self._path(old["epoch"]).unlink(missing_ok=True)
+        log.info("train.epoch", epoch=epoch, checkpoint=str(self._path(epoch)), loss=round(row["loss_mean"], 5))
+        return denoiser
+
+    def _path(self, epoch: int) -> Path:
+        return Path(self.config.output) / f"{self.config.family.name}_epoch{epoch:03d}.safetensors"
+
+    def _header(self, row: dict[str, Any], errors: list[dict[str, Any]]) -> CheckpointHeader:
+        """The header of an epoch's checkpoint, with its figures."""
+        said = self.header.provenance
+        facts = {"images_seen": row["cumulative_samples"], "seconds": round(row["cumulative_time_sec"], 1)}
+        figures = [{k: v if isinstance(v, int) else round(v, 5) for k, v in e.items()} for e in errors]
+        provenance = {**said, "trained_with": {**said["trained_with"], **facts}, "x0_error": figures}
+        return attrs.evolve(self.header, epoch=row["epoch"], provenance=provenance)
+
+
+def _halved(name: str, tensor: Tensor) -> Tensor:
+    half = tensor.half() if tensor.is_floating_point() else tensor
+    if not bool(torch.isfinite(half).all()):
+        raise RunFailed(f"weight {name!r} does not fit float16 — say --resume --full")
+    return half
+
+
+def _gpu_memory(device: torch.device) -> tuple[float, float, float]:
+    """Allocated, reserved and peak, in MB; zeros on a CPU."""
+    if device.type != "cuda":
+        return (0.0, 0.0, 0.0)
+    read = (torch.cuda.memory_allocated, torch.cuda.memory_reserved, torch.cuda.max_memory_allocated)
+    allocated, reserved, peak = (f(device) / 1e6 for f in read)
+    return (allocated, reserved, peak)

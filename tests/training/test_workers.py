@@ -1,0 +1,146 @@
+"""Several workers: the weights of one, and nobody left waiting when another stops or fails."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import attrs
+import pytest
+import torch
+
+from emnist_diff import checkpoint
+from emnist_diff_plugins.training import state
+from emnist_diff_plugins.training.config import to_dict
+from emnist_diff_plugins.training.trainer import train
+
+WORKER = """
+import json, os, signal, sys
+from pathlib import Path
+
+import torch
+
+from emnist_diff import checkpoint
+from emnist_diff.errors import EmnistDiffError, OutputError
+from emnist_diff_plugins.training import record, trainer
+from emnist_diff_plugins.training.config import resolve
+from emnist_diff_plugins.training.learner import Learner
+
+rank, folder = int(os.environ["RANK"]), Path(sys.argv[1])
+trainer._LOOK_EVERY = 1
+steps = []
+
+
+def go(name, resume=False):
+    try:
+        config = resolve(json.loads((folder / f"{name}.json").read_text()))
+        result = trainer.train(config, resume=resume, on_progress=lambda step, total, loss: steps.append(step))
+        return [result.finished, result.rank]
+    except EmnistDiffError as error:
+        return [type(error).__name__, str(error)]
+
+
+def patched(owner, name, value, call):
+    before = getattr(owner, name)
+    setattr(owner, name, value(before))
+    try:
+        return call()
+    finally:
+        setattr(owner, name, before)
+
+
+def one_is_told(advance):
+    def told(self, draw, seed, rate, step):
+        if rank == 1 and step == 4:
+            os.kill(os.getpid(), signal.SIGUSR1)
+        return advance(self, draw, seed, rate, step)
+    return told
+
+
+def one_is_nan(advance):
+    def spoilt(self, draw, seed, rate, step):
+        loss, norm = advance(self, draw, seed, rate, step)
+        return (loss * float("nan") if rank == 1 else loss), norm
+    return spoilt
+
+
+def disk_is_full(save):
+    def full(*arguments):
+        raise OutputError("cannot write it")
+    return full
+
+
+out = {
+    "told": patched(Learner, "advance", one_is_told, lambda: go("both")),
+    "resumed": go("both", resume=True),
+    "steps": steps[:],
+    "apart": go(f"apart{rank}", resume=True),
+    "nan": patched(Learner, "advance", one_is_nan, lambda: go("nan")),
+    "full": patched(checkpoint, "save", disk_is_full, lambda: go("full")),
+}
+print(json.dumps(out))
+"""
+
+
+@pytest.fixture
+def both(config, tmp_path: Path):
+    """What two workers report."""
+    pytest.importorskip("accelerate")
+    for name, output in (("both", "both"), ("nan", "nan"), ("full", "full"), ("apart0", "both"), ("apart1", "none")):
+        settings = attrs.evolve(config(output), max_minutes=60.0)
+        (tmp_path / f"{name}.json").write_text(json.dumps(to_dict(settings)))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    common = {**os.environ, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1",
+              "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}  # fmt: skip
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", WORKER, str(tmp_path)],
+            env={**common, "RANK": rank, "LOCAL_RANK": rank},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in ("0", "1")
+    ]
+    try:
+        outputs = [w.communicate(timeout=120) for w in workers]
+    finally:
+        for worker in workers:
+            worker.kill()
+    assert [w.returncode for w in workers] == [0, 0], [error for _, error in outputs]
+    return [json.loads(text.splitlines()[-1]) for text, _ in outputs]
+
+
+def test_two_workers_do_as_one(config, both, tmp_path):
+    """Gradients are averaged, so the weights agree up to the order of a sum."""
+    first, second = both
+    # a signal to one stops both, within the same step, and says so in both
+    assert first["told"] == second["told"]
+    assert first["told"][0] == "Interrupted"
+    assert first["told"][1].startswith("interrupted: 1.25 of 2 epochs are in ")
+    # both go on; the first alone speaks
+    assert (first["resumed"], second["resumed"]) == ([True, 0], [True, 1])
+    assert (first["steps"][-1], second["steps"]) == (8, [])
+    alone = train(config("alone"))
+    theirs = checkpoint.load(tmp_path / "both" / "unet2d_epoch002.safetensors")[1]
+    for name, tensor in checkpoint.load(alone.checkpoint)[1].items():
+        torch.testing.assert_close(theirs[name], tensor, rtol=1e-3, atol=1e-5)
+    ours, together = (state.read_facts(state.path_in(tmp_path / n)).rows for n in ("alone", "both"))
+    for one, other in zip(ours, together, strict=True):
+        for figure in ("loss_mean", "loss_std", "loss_max", "grad_norm"):
+            assert other[figure] == pytest.approx(one[figure], rel=1e-3)
+    # a directory that only one of them sees
+    assert [report["apart"][0] for report in both] == ["OutputError"] * 2
+    assert "some workers see a training in" in first["apart"][1]
+    # what goes wrong for one ends both
+    assert first["nan"] == second["nan"]
+    assert first["nan"][0] == "RunFailed"
+    assert first["nan"][1].startswith("the loss is nan at step 1 ")
+    assert first["full"] == ["OutputError", "cannot write it"]
+    assert second["full"] == ["RunFailed", "the first worker failed — its message says why"]
