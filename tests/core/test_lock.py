@@ -11,9 +11,9 @@ import sys
 import pytest
 import structlog
 
+from emnist_diff import lock as locking
 from emnist_diff.errors import OutputError
 from emnist_diff.lock import WriterLock
-from emnist_diff.trajectory import lock as locking
 
 pytestmark = pytest.mark.skipif(locking.fcntl is None, reason="Windows has no such locks")
 
