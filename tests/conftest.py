@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -21,6 +22,30 @@ from emnist_diff.plan import StateMap, Term, streams
 from emnist_diff.protocols import Field, Frame
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
 from emnist_diff_plugins.schedulers.ddim import Ddim
+
+
+class Exact:
+    """Exact answers in float64, by other ways than the code's."""
+
+    @staticmethod
+    def linear_alpha_bar(timesteps: int = 1000) -> np.ndarray:
+        return np.cumprod(1.0 - np.linspace(1e-4, 0.02, timesteps))
+
+    @staticmethod
+    def mixture_epsilon(x: np.ndarray, a: float, means: np.ndarray, spread: float) -> np.ndarray:
+        """E[eps | x_t] of the mixture with equal weights at `means` (K, D), by way of the score; x is (B, D)."""
+        variance = a * spread**2 + 1 - a
+        pull = math.sqrt(a) * means[None] - x[:, None]
+        log_density = -(pull**2).sum(2) / (2 * variance)
+        share = np.exp(log_density - log_density.max(1, keepdims=True))
+        share /= share.sum(1, keepdims=True)
+        score = (share[:, :, None] * pull).sum(1) / variance
+        return -math.sqrt(1 - a) * score
+
+
+@pytest.fixture(scope="session")
+def exact() -> type[Exact]:
+    return Exact
 
 
 @attrs.define(eq=False)

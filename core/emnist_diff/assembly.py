@@ -14,16 +14,19 @@ import numpy as np
 import structlog
 import torch
 
-from emnist_diff import __version__, checkpoint, config
+from emnist_diff import __version__, checkpoint, config, presets
 from emnist_diff.base import Base
+from emnist_diff.clip import Clip, ClipSum
 from emnist_diff.components import Made, make
+from emnist_diff.conditions import ConditionSpace
 from emnist_diff.config import Component, RunConfig
 from emnist_diff.engine import Engine
 from emnist_diff.errors import CheckpointError, ConfigError
 from emnist_diff.plan import Plan, StateMap, Term, make_plan, streams
 from emnist_diff.plugins import Registry
-from emnist_diff.protocols import Denoiser, RunHeader, Scheduler, Sink
+from emnist_diff.protocols import Denoiser, NoiseSchedule, PredictionType, RunHeader, Scheduler, Sink, Timeline
 from emnist_diff.records import DenoiserSpec, DriftSpec, ForceSpec, SchedulerSpec, SinkSpec
+from emnist_diff.schedules import Constant
 
 log = structlog.get_logger()
 
@@ -40,18 +43,37 @@ def shipped_checkpoint(registry: Registry) -> Path:
 
 
 def configure(registry: Registry, *layers: Mapping[str, Any]) -> tuple[RunConfig, checkpoint.CheckpointHeader | None]:
-    """The configuration from layers of plain data (file, then command line), with the checkpoint's recommended
-    settings under them, and the checkpoint's header. Nothing but the header is read of the checkpoint."""
+    """The configuration from layers of plain data (file, then command line), with presets expanded and the
+    checkpoint's recommended settings under them, and the checkpoint's header. Nothing but the header is read of the
+    checkpoint.
+
+    A configuration as a trajectory file records it is one too: its ``checkpoint_sha256`` says which checkpoint must be
+    there. Raises `CheckpointError` when it is another one.
+    """
     merged: dict[str, Any] = {}
     for layer in layers:
         merged.update(config.normalised(layer))
+    if merged.get("per_character") is not None and "total_videos" in merged:
+        raise ConfigError("total_videos and per_character exclude each other — one says it in all, the other of each")
+    recorded = merged.pop("checkpoint_sha256", None)
+    if recorded is not None:
+        merged.pop("denoiser", None)  # which the record copied from the checkpoint
+    guided = merged.get("guidance_scale")
+    merged = presets.expanded(registry, merged)
     named_only = config.resolve(merged)
+    if guided is not None and named_only.base != "cfg":
+        log.warning("guidance.unused", guidance_scale=guided, base=named_only.base, hint="only base cfg is guided")
     if named_only.denoiser is not None:
         if named_only.checkpoint is not None:
             raise ConfigError("checkpoint and denoiser exclude each other — name one of them")
         return named_only, None
     path = checkpoint_path(registry, named_only)
     header = checkpoint.read_header(path)
+    if recorded is not None and checkpoint.sha256(path) != recorded:
+        raise CheckpointError(
+            f"{path} is not the checkpoint that this configuration was recorded with, whose SHA-256 is {recorded} — "
+            "name that one with --checkpoint"
+        )
     try:
         return config.resolve(header.recommended, merged), header
     except ConfigError as error:
@@ -91,78 +113,138 @@ def assemble(registry: Registry, settings: RunConfig) -> Assembly:
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
 
-    made, denoiser, source = load_denoiser(registry, settings, str(device))
-    bound = scheduler.object.bind(denoiser.schedule, denoiser.prediction)
-    laid = lay_out(settings, denoiser, bound, forces, drifts, device)
-    engine, plan, space = laid.engine, laid.plan, denoiser.conditions
-    timeline = engine.timeline
+    source = Source.of(registry, settings)
+    bound = scheduler.object.bind(source.schedule, source.prediction)
+    laid = lay_out(settings, source.conditions, bound, forces, drifts)
+    made, denoiser = source.load(registry, str(device))
+    engine = laid.engine(denoiser, device)
+    plan, timeline = laid.plan, laid.timeline
     components = [made, scheduler, *forces, *drifts]
     header = RunHeader(
-        output=Path(settings.output) / quote(laid.character, safe=""),
-        config=_recorded(settings, laid.character, components, source, plan),
+        output=Path(settings.output) / laid.folder,
+        config=_recorded(settings, laid, components, source),
         environment=_environment(engine, [*components, *sinks], source),
         timeline=timeline,
         shape=tuple(denoiser.shape),
         image_shape=_image_shape(denoiser, device),
-        sample_ids=np.arange(settings.total_videos, dtype=np.int64),
-        labels=np.full(settings.total_videos, laid.label, dtype=np.int64),
-        seeds=np.full(settings.total_videos, settings.seed, dtype=np.uint64),
-        classes=space.classes,
-        forces=tuple(item.name for item in forces),
-        drifts=tuple(item.name for item in drifts),
+        sample_ids=np.arange(len(laid.labels), dtype=np.int64),
+        labels=np.array(laid.labels, dtype=np.int64),
+        seeds=np.full(len(laid.labels), settings.seed, dtype=np.uint64),
+        classes=denoiser.conditions.classes,
+        forces=tuple(term.name for term in laid.terms),
+        drifts=tuple(item.name for item in laid.drifts),
         force_weights=np.array(
-            [[t.weight(timeline.at(i)) for i in range(len(timeline))] for t in engine.terms], dtype=np.float64
-        ).reshape(len(forces), len(timeline)),
+            [[t.weight(timeline.at(i)) for i in range(len(timeline))] for t in laid.terms], dtype=np.float64
+        ).reshape(len(laid.terms), len(timeline)),
     )
     return Assembly(settings, engine, plan, tuple(s.object for s in sinks), header)
 
 
+def preview(registry: Registry, settings: RunConfig) -> Layout:
+    """The run that `settings` mean, laid out without reading the weights of a network. Raises as `assemble`."""
+    scheduler = make(registry, SchedulerSpec, settings.scheduler)
+    forces = [make(registry, ForceSpec, c) for c in settings.forces]
+    drifts = [make(registry, DriftSpec, c) for c in settings.drifts]
+    source = Source.of(registry, settings)
+    return lay_out(
+        settings, source.conditions, scheduler.object.bind(source.schedule, source.prediction), forces, drifts
+    )
+
+
 @attrs.frozen(eq=False)
 class Layout:
-    """An engine laid out for samples of one class: the plan of the whole run, the class and its index."""
+    """A run laid out before its network is loaded.
 
-    engine: Engine
+    characters: the classes to generate, in order.  labels: (N,) each sample's own class index.
+    plan: the work ahead.
+    """
+
+    characters: tuple[str, ...]
+    labels: tuple[int, ...]
+    scheduler: Scheduler
+    timeline: Timeline
+    base: Base
+    terms: tuple[Term, ...]
+    drifts: tuple[StateMap, ...]
     plan: Plan
-    character: str
-    label: int
+
+    @property
+    def folder(self) -> str:
+        """The characters as the name of a folder: ``A+B+k``, odd ones percent-encoded, or how many they are."""
+        joined = "+".join(quote(name, safe="") for name in self.characters)
+        if not joined.strip("."):  # the folder itself, or the one above
+            return joined.replace(".", "%2E")
+        return joined if len(joined) <= 40 else f"{len(self.characters)}-classes"
+
+    def engine(self, denoiser: Denoiser, device: torch.device) -> Engine:
+        """The engine that walks it."""
+        return Engine(
+            {"": denoiser},
+            self.scheduler,
+            self.timeline,
+            self.base,
+            self.terms,
+            self.drifts,
+            self.plan.micro_batch,
+            device,
+        )
 
 
 def lay_out(
     settings: RunConfig,
-    denoiser: Denoiser,
+    space: ConditionSpace,
     scheduler: Scheduler,
     forces: Sequence[Made],
     drifts: Sequence[Made],
-    device: torch.device,
 ) -> Layout:
-    """The engine that walks `settings` with components made already; `forces` and `drifts` are those of `settings`.
+    """The run that `settings` mean on a model with the classes of `space`, with components made already; `forces` and
+    `drifts` are those of `settings`.
 
     Raises `UnknownName` for a class, `ConfigError` for impossible settings.
     """
-    space = denoiser.conditions
-    character = space.resolve(settings.character)
-    if character != settings.character:
-        log.info("class.merged", asked=settings.character, used=character)
-    label = space.index(character)
+    characters = space.characters(settings.character)
     timeline = scheduler.plan(settings.steps)
     base = Base(settings.base, settings.guidance_scale)
     terms = [
-        Term(item.name, item.object, lambda at, weight=asked.weight: weight, stream)  # type: ignore[misc]  # a bound default
+        Term(item.name, _bound(item.object, space), asked.weight, stream, Clip(asked.clip_abs, asked.clip_norm))
         for item, asked, stream in zip(
             forces, settings.forces, streams("force", [item.name for item in forces]), strict=True
         )
     ]
+    if clip := Clip(settings.clip_abs, settings.clip_norm):
+        terms.append(Term("clip", ClipSum(clip), Constant(1.0)))
     maps = [
-        StateMap(item.name, item.object, stream)
-        for item, stream in zip(drifts, streams("drift", [item.name for item in drifts]), strict=True)
+        StateMap(item.name, item.object, stream, asked.weight)
+        for item, asked, stream in zip(
+            drifts, settings.drifts, streams("drift", [item.name for item in drifts]), strict=True
+        )
     ]
-    for conds in (base.conditions(), *(t.force.conditions(timeline.at(0)) for t in terms)):
-        for cond in conds:
-            space.row(cond, label)
-    labels = [label] * settings.total_videos
+    count = settings.total_videos if settings.per_character is None else settings.per_character * len(characters)
+    labels = dealt([space.index(name) for name in characters], count)
     plan = make_plan(timeline, base, terms, labels, {"": space}, settings.batch_size, settings.micro_batch)
-    engine = Engine({"": denoiser}, scheduler, timeline, base, terms, maps, plan.micro_batch, device)
-    return Layout(engine, plan, character, label)
+    _say_merged(settings, plan, space)
+    return Layout(characters, labels, scheduler, timeline, base, tuple(terms), tuple(maps), plan)
+
+
+def _say_merged(settings: RunConfig, plan: Plan, space: ConditionSpace) -> None:
+    """Log the classes asked for that the model's dataset has folded into others."""
+    asked = [settings.character, *(name.strip() for name in settings.character.split(","))]
+    for conds in dict.fromkeys(plan.conditions):
+        asked += [name for cond in conds for name in (cond.value, *cond.values)]
+    if merged := [name for name in dict.fromkeys(asked) if name in space.merged]:
+        log.info("class.merged", asked=",".join(merged), used=",".join(space.merged[name] for name in merged))
+
+
+def dealt(indices: Sequence[int], count: int) -> tuple[int, ...]:
+    """`count` samples dealt evenly among classes, in class order; the first classes get one more where it does not
+    divide."""
+    each, more = divmod(count, len(indices))
+    return tuple(index for k, index in enumerate(indices) for _ in range(each + (k < more)))
+
+
+def _bound(force: Any, space: ConditionSpace) -> Any:
+    """A force that wants to know the model's classes, told of them."""
+    return force.bound(space) if hasattr(force, "bound") else force
 
 
 def default_sinks(registry: Registry) -> list[Component]:
@@ -186,19 +268,44 @@ def choose_device(asked: str) -> str:
     return str(device)
 
 
-def load_denoiser(registry: Registry, settings: RunConfig, device: str) -> tuple[Made, Denoiser, dict[str, Any]]:
-    """The denoiser of a configuration, the component it is, and where its weights come from."""
-    if settings.denoiser is not None:
-        made = make(registry, DenoiserSpec, settings.denoiser)
-        spec = registry.resolve(DenoiserSpec, settings.denoiser.name).spec
-        if isinstance(spec, DenoiserSpec) and spec.needs_weights:
-            raise ConfigError(f"denoiser {made.name!r} needs weights — say --checkpoint FILE instead of --denoiser")
-        return made, made.object.denoiser(None, None, device), {}
-    path = checkpoint_path(registry, settings)
-    header, weights = checkpoint.load(path)
-    made = make(registry, DenoiserSpec, Component(header.family, settings=header.network))
-    source = {"file": path.name, "sha256": checkpoint.sha256(path), "epoch": header.epoch}
-    return made, made.object.denoiser(weights, header, device), source
+@attrs.frozen(eq=False)
+class Source:
+    """Where a run's denoiser comes from, and what is known of it before its weights are read."""
+
+    conditions: ConditionSpace
+    schedule: NoiseSchedule
+    prediction: PredictionType
+    settings: RunConfig
+    path: Path | None = None
+    facts: Mapping[str, Any] = attrs.field(factory=dict)
+
+    @classmethod
+    def of(cls, registry: Registry, settings: RunConfig) -> Source:
+        """The source that a configuration names.
+
+        Raises the errors of `checkpoint.read_header` and `components.make`.
+        """
+        if settings.denoiser is not None:
+            spec = registry.resolve(DenoiserSpec, settings.denoiser.name).spec
+            if isinstance(spec, DenoiserSpec) and spec.needs_weights:
+                raise ConfigError(f"denoiser {spec.name!r} needs weights — say --checkpoint FILE instead of --denoiser")
+            known = make(registry, DenoiserSpec, settings.denoiser).object.denoiser(None, None, "cpu")
+            return cls(known.conditions, known.schedule, known.prediction, settings)
+        path = checkpoint_path(registry, settings)
+        header = checkpoint.read_header(path)
+        space = ConditionSpace(header.classes, header.null_index, header.merged)  # type: ignore[arg-type]  # a converter
+        facts = {"file": path.name, "sha256": checkpoint.sha256(path), "epoch": header.epoch}
+        return cls(space, header.schedule, header.prediction, settings, path, facts)
+
+    def load(self, registry: Registry, device: str) -> tuple[Made, Denoiser]:
+        """The component and its denoiser, ready to be asked."""
+        if self.settings.denoiser is not None:
+            made = make(registry, DenoiserSpec, self.settings.denoiser)
+            return made, made.object.denoiser(None, None, device)
+        assert self.path is not None  # it is one or the other
+        header, weights = checkpoint.load(self.path)
+        made = make(registry, DenoiserSpec, Component(header.family, settings=header.network))
+        return made, made.object.denoiser(weights, header, device)
 
 
 def _image_shape(denoiser: Denoiser, device: torch.device) -> tuple[int, ...]:
@@ -206,26 +313,26 @@ def _image_shape(denoiser: Denoiser, device: torch.device) -> tuple[int, ...]:
         return tuple(denoiser.decode(torch.zeros(1, *denoiser.shape, device=device)).shape[1:])
 
 
-def _recorded(
-    settings: RunConfig, character: str, made: Sequence[Made], source: Mapping[str, Any], plan: Plan
-) -> dict[str, Any]:
+def _recorded(settings: RunConfig, laid: Layout, made: Sequence[Made], source: Source) -> dict[str, Any]:
     """What decides the samples, as the file records it; equal records mean equal samples."""
     data = config.to_dict(settings)
     for key in config.UNRELATED_TO_SAMPLES:
         del data[key]
     denoiser, scheduler, *rest = made
-    weights = [c.weight for c in settings.forces] + [c.weight for c in settings.drifts]
-    full = [{"name": m.name, "weight": w, "settings": m.settings} for m, w in zip(rest, weights, strict=True)]
-    data["character"] = character
+    full = [
+        {**asked, "name": m.name, "settings": m.settings}
+        for m, asked in zip(rest, [*data["forces"], *data["drifts"]], strict=True)
+    ]
+    data["character"], data["total_videos"], data["per_character"] = ",".join(laid.characters), len(laid.labels), None
     data["denoiser"] = {"name": denoiser.name, "settings": denoiser.settings}
     data["scheduler"] = {"name": scheduler.name, "settings": scheduler.settings}
     data["forces"], data["drifts"] = full[: len(settings.forces)], full[len(settings.forces) :]
-    data["checkpoint_sha256"] = source.get("sha256")
-    data["micro_batch"] = plan.micro_batch
+    data["checkpoint_sha256"] = source.facts.get("sha256")
+    data["micro_batch"] = laid.plan.micro_batch
     return data
 
 
-def _environment(engine: Engine, made: Sequence[Made], source: Mapping[str, Any]) -> dict[str, Any]:
+def _environment(engine: Engine, made: Sequence[Made], source: Source) -> dict[str, Any]:
     return {
         "emnist_diff": __version__,
         "python": platform.python_version(),
@@ -236,6 +343,6 @@ def _environment(engine: Engine, made: Sequence[Made], source: Mapping[str, Any]
         "device": str(engine.device),
         "dtype": "float32",
         "micro_batch": engine.micro_batch,
-        "checkpoint": dict(source),
+        "checkpoint": dict(source.facts),
         "plugins": {m.distribution: m.version for m in made},
     }

@@ -9,7 +9,8 @@ import attrs
 from emnist_diff.config import Component
 from emnist_diff.errors import ConfigError, PluginError
 from emnist_diff.plugins import Registry
-from emnist_diff.records import ForceSpec, Spec
+from emnist_diff.records import DriftSpec, ForceSpec, Spec
+from emnist_diff.schedules import Constant
 from emnist_diff.structuring import structure, unstructure
 
 
@@ -30,8 +31,10 @@ def make(registry: Registry, kind: type[Spec], asked: Component) -> Made:
     Raises `UnknownName`, `PluginError` or `ConfigError`, each naming the component.
     """
     entry = registry.resolve(kind, asked.name)
-    if asked.weight != 1 and kind is not ForceSpec:
-        raise ConfigError(f"{kind.kind} {entry.spec.name!r} has no weight — only forces are weighted")
+    if asked.weight != Constant(1) and kind not in (ForceSpec, DriftSpec):
+        raise ConfigError(f"{kind.kind} {entry.spec.name!r} has no weight — only forces and drifts are weighted")
+    if (asked.clip_abs is not None or asked.clip_norm is not None) and kind is not ForceSpec:
+        raise ConfigError(f"{kind.kind} {entry.spec.name!r} cannot be clipped — only forces can")
     factory = registry.load(kind, asked.name)
     if not attrs.has(factory):
         raise PluginError(

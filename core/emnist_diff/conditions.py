@@ -20,16 +20,19 @@ from emnist_diff.errors import ConfigError, unknown
 class Cond:
     """One condition, of one network.
 
-    kind: ``own`` (each sample's own class), ``null`` (no class) or ``class`` (the one named by `value`).
+    kind: ``own`` (each sample's own class), ``null`` (no class), ``class`` (the one named by `value`) or ``each``
+    (sample i has the i-th of `values`).
     value: the class name where `kind` is ``class``.
+    values: class names by sample id where `kind` is ``each``.
     denoiser: name of a second denoiser of the run, ``""`` for the main one.
     variant: name of a variant that the denoiser declares, ``""`` for the plain network.
     """
 
-    kind: Literal["own", "null", "class"]
+    kind: Literal["own", "null", "class", "each"]
     value: str = ""
     denoiser: str = ""
     variant: str = ""
+    values: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         name = self.value if self.kind == "class" else self.kind
@@ -47,6 +50,16 @@ def named(value: str) -> Cond:
     if value == "null":
         return NULL
     return Cond("class", value)
+
+
+def each(values: Sequence[str]) -> Cond:
+    """The condition that sample i is of the i-th of these classes, by sample id; ``own`` and ``null`` as in `named`."""
+    return Cond("each", values=tuple(values))
+
+
+def null_of(cond: Cond) -> Cond:
+    """The null condition of the same network and variant."""
+    return Cond("null", denoiser=cond.denoiser, variant=cond.variant)
 
 
 @attrs.frozen
@@ -73,18 +86,38 @@ class ConditionSpace:
             return self.merged[name]
         raise unknown("class", name, self.classes, "see emnist-diff checkpoint inspect")
 
+    def characters(self, said: str) -> tuple[str, ...]:
+        """The classes that ``A``, ``A,B,k`` or ``all`` mean, in the order said and without repetition.
+
+        Raises `UnknownName` with the nearest classes.
+        """
+        if said in self.classes or said in self.merged:
+            return (self.resolve(said),)
+        if said == "all":
+            return self.classes
+        names = said.split(",") if "," in said else [said]
+        return tuple(dict.fromkeys(self.resolve(name.strip()) for name in names))
+
     def index(self, name: str) -> int:
         """The row index of a class, by name."""
         return self.classes.index(self.resolve(name))
 
-    def row(self, cond: Cond, label: int) -> int:
-        """The class index that `cond` means for a sample whose own class has index `label`."""
+    def row(self, cond: Cond, label: int, sample_id: int = 0) -> int:
+        """The class index that `cond` means for a sample with this id whose own class has index `label`.
+
+        Raises `UnknownName` for a class that is not there, `ConfigError` where there is no null class or too few
+        classes for the samples.
+        """
         if cond.kind == "own":
             return label
         if cond.kind == "null":
             if self.null_index is None:
                 raise ConfigError("this denoiser has no null class — use base 'cond' and no class forces")
             return self.null_index
+        if cond.kind == "each":
+            if sample_id >= len(cond.values):
+                raise ConfigError(f"a target names {len(cond.values)} classes, too few for sample {sample_id}")
+            return self.row(named(cond.values[sample_id]), label, sample_id)
         return self.index(cond.value)
 
 
@@ -123,16 +156,23 @@ class Packing:
         return sum(len(g.sample) for g in self.groups)
 
 
-def pack(conds: Iterable[Cond], labels: Sequence[int], spaces: Mapping[str, ConditionSpace]) -> Packing:
+def pack(
+    conds: Iterable[Cond],
+    labels: Sequence[int],
+    spaces: Mapping[str, ConditionSpace],
+    sample_ids: Sequence[int] | None = None,
+) -> Packing:
     """Lay the wanted conditions of a batch out as network rows, no (class, sample) row twice.
 
     conds: the conditions wanted, repetitions allowed.
     labels: the samples' own class indices, B of them.
     spaces: the classes of each denoiser, by name (``""`` is the main one).
+    sample_ids: the samples' ids; 0 … B-1 when left out.
 
     Rows are sample-major within a group: a sample's rows stand together.
     """
     wanted = list(dict.fromkeys(conds))
+    ids = range(len(labels)) if sample_ids is None else sample_ids
     networks = list(dict.fromkeys((c.denoiser, c.variant) for c in wanted))
     groups: list[Group] = []
     gather: dict[Cond, tuple[int, Tensor]] = {}
@@ -143,9 +183,9 @@ def pack(conds: Iterable[Cond], labels: Sequence[int], spaces: Mapping[str, Cond
         mine = [c for c in wanted if (c.denoiser, c.variant) == (denoiser, variant)]
         where: dict[tuple[int, int], int] = {}
         positions: dict[Cond, list[int]] = {c: [] for c in mine}
-        for sample, label in enumerate(labels):
+        for sample, (label, sample_id) in enumerate(zip(labels, ids, strict=True)):
             for cond in mine:
-                key = (sample, space.row(cond, label))
+                key = (sample, space.row(cond, label, sample_id))
                 positions[cond].append(where.setdefault(key, len(where)))
         rows = torch.tensor(list(where), dtype=torch.int64).reshape(-1, 2)
         groups.append(Group(denoiser, variant, rows[:, 0].contiguous(), rows[:, 1].contiguous()))
@@ -182,5 +222,4 @@ class Predictions(Mapping[Cond, Tensor]):
 
     def direction(self, cond: Cond) -> Tensor:
         """F(c) = e_c - e_null, the direction toward a condition; (B, *shape). Both must have been declared."""
-        null = attrs.evolve(cond, kind="null", value="")
-        return self[cond] - self[null]
+        return self[cond] - self[null_of(cond)]

@@ -13,6 +13,7 @@ import attrs
 from attrs import validators as v
 
 from emnist_diff.errors import ConfigError
+from emnist_diff.schedules import Constant, Schedule, schedule
 from emnist_diff.structuring import structure, unstructure
 
 if sys.version_info >= (3, 11):
@@ -27,14 +28,19 @@ def _setting(default: Any, help: str, validator: Any = None, **more: Any) -> Any
 
 @attrs.frozen
 class Component:
-    """A plugin component asked for: its name, its weight (forces only), and its settings.
+    """A plugin component asked for: its name, its weight, bounds, and its settings.
+
+    weight: a number or a schedule of them; of forces it multiplies the contribution, of drifts the change of the state.
+    clip_abs, clip_norm: bounds on a force's weighted contribution, see `emnist_diff.clip.Clip`.
 
     In files a component is a table (``{name = "attract_class", target = "B"}``) or just its name.
     """
 
     name: str
-    weight: float = 1.0
+    weight: Schedule = attrs.field(default=Constant(1.0), converter=schedule)
     settings: Mapping[str, Any] = attrs.field(factory=dict)
+    clip_abs: float | None = attrs.field(default=None, validator=v.optional(v.gt(0)))
+    clip_norm: float | None = attrs.field(default=None, validator=v.optional(v.gt(0)))
 
 
 @attrs.frozen(kw_only=True)
@@ -48,8 +54,11 @@ class RunConfig:
     denoiser: Component | None = _setting(
         None, "a denoiser that needs no weights, e.g. gaussian-mixture, instead of a checkpoint"
     )
-    character: str = _setting("A", "the class to generate", v.min_len(1))
-    total_videos: int = _setting(10, "how many samples", v.ge(1))
+    character: str = _setting("A", "the class to generate, several as A,B,k, or all", v.min_len(1))
+    total_videos: int = _setting(10, "how many samples in all, dealt evenly among the classes", v.ge(1))
+    per_character: int | None = _setting(
+        None, "how many samples of each class, in place of the total", v.optional(v.ge(1))
+    )
     seed: int = _setting(1000, "seed of the run, 0 … 2**63-1", v.and_(v.ge(0), v.lt(2**63)), aliases=("base_seed",))
     steps: int = _setting(50, "denoising steps", v.ge(1), aliases=("num_inference_steps",))
     scheduler: Component = attrs.field(
@@ -60,6 +69,12 @@ class RunConfig:
         3.0, "scale of classifier-free guidance: 0 ignores the class, 1 is the plain conditional model"
     )
     forces: tuple[Component, ...] = _setting((), "forces, in order", aliases=("force_stack",))
+    clip_abs: float | None = _setting(
+        None, "largest absolute value of what all forces add together", v.optional(v.gt(0))
+    )
+    clip_norm: float | None = _setting(
+        None, "largest L2 norm, a sample, of what all forces add together", v.optional(v.gt(0))
+    )
     drifts: tuple[Component, ...] = _setting((), "drifts, in order")
     sinks: tuple[Component, ...] | None = _setting(None, "sinks; None for the default ones (hdf5 and grid)")
     output: str = _setting("output", "directory that receives one folder a character", aliases=("output_dir",))
@@ -87,16 +102,17 @@ def component(data: object, what: str) -> dict[str, Any]:
     """
     if isinstance(data, str):
         return {"name": data}
-    if isinstance(data, Component):
-        return dict(unstructure(data))
+    if isinstance(data, Component):  # as it is, for it may hold functions
+        return {field.name: getattr(data, field.name) for field in attrs.fields(Component)}
     if not isinstance(data, Mapping):
         raise ConfigError(f"{what}: expected a name or a table with a name, got {data!r}")
     rest = dict(data)
     if not isinstance(rest.get("name"), str):
         raise ConfigError(f"{what}: a component needs a name, got {data!r}")
     out: dict[str, Any] = {"name": rest.pop("name")}
-    if "weight" in rest:
-        out["weight"] = rest.pop("weight")
+    for key in ("weight", "clip_abs", "clip_norm"):
+        if key in rest:
+            out[key] = rest.pop(key)
     settings: dict[str, Any] = {}
     nested = [(key, rest.pop(key)) for key in ("settings", "cfg") if key in rest]
     for key, inner in [*nested, (what, rest)]:

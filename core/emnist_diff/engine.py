@@ -86,7 +86,7 @@ def walk(engine: Engine, batch: Batch, wants: Wants) -> Iterator[Frame | BatchRe
         at = engine.timeline.at(index)
         conds = wanted(engine.base, engine.terms, at)
         if conds not in packings:
-            packings[conds] = pack(conds, batch.labels, spaces)
+            packings[conds] = pack(conds, batch.labels, spaces, batch.sample_ids)
         step = Step(at, x, labels, batch.sample_ids)
         fields = wants(at)
         with torch.inference_mode():
@@ -112,20 +112,22 @@ def _advance(
     predictions = Predictions(packing, outputs)
     base = engine.base(predictions)
     _check(base, x, "the denoiser", step)
+    step.base = base
 
     score, contributions = base, []
     for term in engine.terms:
-        weight = term.weight(at)
+        what = f"force {term.name!r}"
+        weight = _guard(what, step, term.weight, at)
         if weight == 0:
             contributions.append(torch.zeros_like(x))
             continue
         step.score = score
         step.noise = scoped(term.stream)
-        what = f"force {term.name!r}"
         contribution = _guard(what, step, term.force, predictions, step)
         _check_tensor(contribution, what, step)
         contribution = weight * contribution
-        _check(contribution, x, what, step)
+        _check(contribution, x, what, step)  # before the bound, which would make an infinity finite
+        contribution = term.clip(contribution)
         score = score + contribution
         contributions.append(contribution)
     step.score = score
@@ -136,8 +138,13 @@ def _advance(
     for item in engine.drifts:
         step.noise = scoped(item.stream)
         what = f"drift {item.name!r}"
-        before, after = after, _guard(what, step, item.drift, after, step)
-        _check(after, x, what, step)
+        before, weight = after, _guard(what, step, item.weight, at)
+        if weight != 0:
+            after = _guard(what, step, item.drift, after, step)
+            _check(after, x, what, step)
+            if weight != 1:
+                after = before + weight * (after - before)
+                _check(after, x, what, step)
         if Field.DRIFT in fields:
             deltas.append(after - before)
 

@@ -71,6 +71,11 @@ def emnist_diff_commands() -> Iterable[records.CommandSpec]:  # type: ignore[emp
     """Subcommands of ``emnist-diff``."""
 
 
+@hookspec
+def emnist_diff_plots() -> Iterable[records.PlotSpec]:  # type: ignore[empty-body]  # a spec has no body
+    """Pictures; the core draws nothing itself."""
+
+
 HOOKS: dict[str, Any] = {
     "emnist_diff_forces": records.ForceSpec,
     "emnist_diff_drifts": records.DriftSpec,
@@ -80,5 +85,6 @@ HOOKS: dict[str, Any] = {
     "emnist_diff_presets": records.PresetSpec,
     "emnist_diff_datasets": records.DatasetSpec,
     "emnist_diff_commands": records.CommandSpec,
+    "emnist_diff_plots": records.PlotSpec,
 }
 """Which record each hook yields."""

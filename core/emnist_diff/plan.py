@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import attrs
 
 from emnist_diff.base import Base
+from emnist_diff.clip import Clip
 from emnist_diff.conditions import Cond, ConditionSpace, pack
 from emnist_diff.errors import EmnistDiffError, RunFailed
 from emnist_diff.protocols import Drift, Force, StepInfo, Timeline
+from emnist_diff.schedules import Constant
 
 ROWS_PER_CALL = 32
 """Rows of one network call at most, unless a configuration says otherwise: on a CPU, several middling calls are
@@ -23,21 +25,25 @@ NOMINAL_BATCH = 16
 
 @attrs.frozen
 class Term:
-    """One force of a run: its name, the force, its weight at a step, and the scope of its noise."""
+    """One force of a run: its name, the force, its weight at a step, the scope of its noise, and a bound on its
+    weighted contribution."""
 
     name: str
     force: Force
     weight: Callable[[StepInfo], float]
     stream: str = "force"
+    clip: Clip = Clip()
 
 
 @attrs.frozen
 class StateMap:
-    """One drift of a run: its name, the drift, and the scope of its noise."""
+    """One drift of a run: its name, the drift, the scope of its noise, and the share of its way that is taken at a
+    step; at 0 it is not asked."""
 
     name: str
     drift: Drift
     stream: str = "drift"
+    weight: Callable[[StepInfo], float] = Constant(1.0)
 
 
 def streams(kind: str, names: Sequence[str]) -> list[str]:
@@ -54,19 +60,17 @@ def streams(kind: str, names: Sequence[str]) -> list[str]:
 def wanted(base: Base, terms: Iterable[Term], at: StepInfo) -> tuple[Cond, ...]:
     """The conditions that this step reads, without repetition. A force of weight zero reads none.
 
-    Raises `RunFailed` naming a force whose `conditions` raises.
+    Raises `RunFailed` naming a force whose weight or `conditions` raises.
     """
     conds = list(base.conditions())
     for term in terms:
-        if term.weight(at) != 0:
-            try:
+        try:
+            if term.weight(at) != 0:
                 conds.extend(term.force.conditions(at))
-            except EmnistDiffError:
-                raise
-            except Exception as error:
-                raise RunFailed(
-                    f"force {term.name!r} raised {type(error).__name__}: {error} (step {at.index})"
-                ) from error
+        except EmnistDiffError:
+            raise
+        except Exception as error:
+            raise RunFailed(f"force {term.name!r} raised {type(error).__name__}: {error} (step {at.index})") from error
     return tuple(dict.fromkeys(conds))
 
 
@@ -95,25 +99,26 @@ def make_plan(
     spaces: Mapping[str, ConditionSpace],
     batch_size: int,
     micro_batch: int | None = None,
+    sample_ids: Sequence[int] | None = None,
 ) -> Plan:
-    """Plan a run over samples with these own class indices.
+    """Plan a run over samples with these own class indices, and ids (0 … N-1 when left out).
 
     batch_size: samples walked together, at least 1.  micro_batch: rows of a network call; None chooses it so that
     `NOMINAL_BATCH` samples split into equal calls of at most `ROWS_PER_CALL` rows.
     """
     conditions = tuple(wanted(base, terms, timeline.at(i)) for i in range(len(timeline)))
     positions = range(len(labels))
+    ids = positions if sample_ids is None else sample_ids
     batches = tuple(tuple(positions[i : i + batch_size]) for i in range(0, len(labels), batch_size))
     times = {conds: conditions.count(conds) for conds in dict.fromkeys(conditions)}
 
-    def group_sizes(conds: tuple[Cond, ...], samples: Sequence[int]) -> list[int]:
-        return [len(group.sample) for group in pack(conds, samples, spaces).groups]
+    def group_sizes(conds: tuple[Cond, ...], batch: Sequence[int]) -> list[int]:
+        packing = pack(conds, [labels[p] for p in batch], spaces, [ids[p] for p in batch])
+        return [len(group.sample) for group in packing.groups]
 
-    sizes = [
-        (count, group_sizes(conds, [labels[p] for p in batch])) for batch in batches for conds, count in times.items()
-    ]
+    sizes = [(count, group_sizes(conds, batch)) for batch in batches for conds, count in times.items()]
     if micro_batch is None:
-        nominal = labels[:NOMINAL_BATCH]
+        nominal = positions[:NOMINAL_BATCH]
         largest = max(size for conds in times for size in group_sizes(conds, nominal))
         micro_batch = math.ceil(largest / math.ceil(largest / ROWS_PER_CALL))
     return Plan(

@@ -7,11 +7,14 @@ A plugin that fails to import, or whose hook raises, becomes a `Broken` value an
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
+import sys
 import traceback
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any, TypeVar
 
 import attrs
@@ -151,11 +154,16 @@ def load_factory(entry: Entry) -> Any:
     return found
 
 
-def discover(points: Iterable[EntryPoint] | None = None, narrow: str | None = None) -> Registry:
+def discover(
+    points: Iterable[EntryPoint] | None = None, narrow: str | None = None, files: Iterable[Path] = ()
+) -> Registry:
     """Look at every plugin.
 
     points: entry points of the group ``emnist_diff``; None reads the installed ones.
     narrow: comma-separated plugins or distributions to keep (built-ins always stay); ``""`` keeps none; None all.
+    files: Python files that hold hook implementations; their distribution is the file's name.
+
+    Raises `PluginError` for a file that is not there or cannot be imported: it was asked for.
     """
     manager = pluggy.PluginManager(hookspecs.GROUP)
     manager.add_hookspecs(hookspecs)
@@ -172,23 +180,64 @@ def discover(points: Iterable[EntryPoint] | None = None, narrow: str | None = No
         if distribution != CORE_DISTRIBUTION and keep is not None and not {point.name, distribution} & keep:
             continue
         sources.append(Source(point.name, distribution, version, point.value))
-        key = f"{distribution}:{point.name}"
         try:
-            manager.register(point.load(), key)
+            module = point.load()
         except (Exception, SystemExit) as error:  # one bad plugin stops nothing
             broken.append(_broken(distribution, point.name, error))
             continue
-        for hook, record in hookspecs.HOOKS.items():
-            for implementation in getattr(manager.hook, hook).get_hookimpls():
-                if implementation.plugin_name != key:
-                    continue
-                try:
-                    found = [_checked(spec, record, hook) for spec in implementation.function()]
-                except (Exception, SystemExit) as error:
-                    broken.append(_broken(distribution, f"{point.name} ({hook})", error))
-                else:
-                    entries.extend(Entry(spec, distribution, version) for spec in found)
+        found, bad = _records(manager, module, distribution, version, point.name)
+        entries += found
+        broken += bad
+    for path in files:
+        found, bad = _records(manager, _load_file(path), path.name, "", path.stem)
+        sources.append(Source(path.stem, path.name, "", path.stem))
+        entries += found
+        broken += bad
     return Registry(tuple(entries), tuple(broken), tuple(sources))
+
+
+def _records(
+    manager: pluggy.PluginManager, module: object, distribution: str, version: str, name: str
+) -> tuple[list[Entry], list[Broken]]:
+    """What one plugin module's hooks hand over."""
+    key = f"{distribution}:{name}"
+    entries: list[Entry] = []
+    broken: list[Broken] = []
+    try:
+        manager.register(module, key)
+    except (Exception, SystemExit) as error:
+        return [], [_broken(distribution, name, error)]
+    for hook, record in hookspecs.HOOKS.items():
+        for implementation in getattr(manager.hook, hook).get_hookimpls():
+            if implementation.plugin_name != key:
+                continue
+            try:
+                found = [_checked(spec, record, hook) for spec in implementation.function()]
+            except (Exception, SystemExit) as error:
+                broken.append(_broken(distribution, f"{name} ({hook})", error))
+            else:
+                entries.extend(Entry(spec, distribution, version) for spec in found)
+    return entries, broken
+
+
+def _load_file(path: Path) -> object:
+    """The module in a file, importable by the file's own name from now on, as its records need."""
+    if not path.is_file():
+        raise PluginError(f"plugin file {str(path)!r} does not exist")
+    known = sys.modules.get(path.stem)
+    if known is not None and Path(getattr(known, "__file__", None) or "").resolve() != path.resolve():
+        raise PluginError(f"plugin file {str(path)!r} has the name of the module {path.stem!r} — rename it")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None or not path.stem.isidentifier():
+        raise PluginError(f"plugin file {str(path)!r} is no Python module — name it like one, as in my_forces.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[path.stem]
+        raise PluginError(f"plugin file {str(path)!r} cannot be loaded: {type(error).__name__}: {error}") from error
+    return module
 
 
 def _checked(spec: object, record: type[Spec], hook: str) -> Spec:
@@ -202,10 +251,11 @@ def _broken(distribution: str, plugin: str, error: BaseException) -> Broken:
     return Broken(distribution, plugin, text, "".join(traceback.format_exception(error)))
 
 
-@lru_cache(maxsize=1)
-def installed() -> Registry:
-    """The installed plugins, as narrowed by the environment variable ``EMNIST_DIFF_PLUGINS``; found once."""
-    return discover(narrow=os.environ.get(ENVIRONMENT))
+@cache
+def installed(files: tuple[Path, ...] = ()) -> Registry:
+    """The installed plugins, as narrowed by the environment variable ``EMNIST_DIFF_PLUGINS``, and those in `files`;
+    found once."""
+    return discover(narrow=os.environ.get(ENVIRONMENT), files=files)
 
 
 def require_healthy(registry: Registry) -> None:

@@ -114,6 +114,7 @@ class Step:
     """A step as it happens, for a batch.
 
     at: what was known before.  x: the state x_t, (B, *shape).
+    base: the prediction before forces, (B, *shape).
     score: the running sum base + forces so far, (B, *shape); a non-additive rule reads it and returns a difference.
     labels: (B,) the samples' own class indices.  sample_ids: (B,) ids within the run.
     noise: draws the acting component's keyed noise; the only source of randomness a plugin may use.
@@ -125,6 +126,7 @@ class Step:
     sample_ids: Sequence[int]
     noise: NoiseSource = no_noise
     score: Tensor | None = None
+    base: Tensor | None = None
 
 
 @attrs.frozen(eq=False)
@@ -352,3 +354,12 @@ class Dataset(Protocol):
         `emnist_diff_plugins.datasets.images.Images` is one, and checks all this. Raises `DatasetError` naming the
         file and what is wrong with it.
         """
+
+
+@runtime_checkable
+class Plot(Protocol):
+    """A picture. The core asks the plot called ``schedules`` for that of a run's weights over time, and hands it an
+    `assembly.Layout`."""
+
+    def png(self, subject: Any) -> bytes:
+        """The picture of `subject`, as a PNG. Raises `PluginError` where a drawing library is missing."""

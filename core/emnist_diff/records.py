@@ -100,3 +100,10 @@ class CommandSpec(Spec):
     """A subcommand of ``emnist-diff``. The factory is a Typer app, mounted under `name`."""
 
     kind: ClassVar[str] = "command"
+
+
+@attrs.frozen(kw_only=True)
+class PlotSpec(Spec):
+    """A picture of something. The factory makes a `protocols.Plot`; its name says what it is of."""
+
+    kind: ClassVar[str] = "plot"

@@ -7,17 +7,19 @@ a text field becomes text, because class names may be digits.
 
 from __future__ import annotations
 
+import functools
 import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, Union
 
 import attrs
 import cattrs
-from cattrs.errors import ClassValidationError, IterableValidationError
+from cattrs.errors import ClassValidationError, IterableValidationError, IterableValidationNote
 
 from emnist_diff.errors import ConfigError, EmnistDiffError, unknown
+from emnist_diff.schedules import Function, Schedule, schedule, to_data
 
 _T = TypeVar("_T")
 
@@ -34,7 +36,7 @@ def aliases(cls: type) -> dict[str, str]:
 def structure(data: object, cls: type[_T], what: str) -> _T:
     """An instance of `cls` from plain data; `what` names it in messages (``force 'attract_class'``).
 
-    Raises `ConfigError` naming key, value and the way out, and `UnknownName` for unknown keys.
+    Raises `ConfigError` naming key, value and the way out, or what is missing, and `UnknownName` for unknown keys.
     """
     try:
         return _converter().structure(_renamed(data, cls, what), cls)
@@ -59,6 +61,10 @@ def _renamed(data: object, cls: type, what: str) -> dict[str, Any]:
         if table[key] in out:
             raise ConfigError(f"{what}: {key!r} says again what another spelling of {table[key]!r} already said")
         out[table[key]] = value
+    required = [f for f in attrs.fields(cls) if f.init and f.default is attrs.NOTHING and f.name not in out]
+    if required:
+        wanted = ", ".join(f"{f.name} ({f.metadata['help']})" if "help" in f.metadata else f.name for f in required)
+        raise ConfigError(f"{what} needs {wanted}")
     return out
 
 
@@ -107,6 +113,36 @@ def _text(value: object, _: object) -> str:
     return value
 
 
+def _list(value: object, target: Any) -> Any:
+    """A tuple from a list: text is no list of its letters."""
+    if not isinstance(value, list | tuple):
+        raise TypeError(f"expected a list, got {value!r}")
+    member = typing.get_args(target)[0]
+    return tuple(made for _, made in _members(enumerate(value), member, target))
+
+
+def _table(value: object, target: Any) -> Any:
+    if not isinstance(value, Mapping):
+        raise TypeError(f"expected a table, got {value!r}")
+    key, member = typing.get_args(target)
+    return {_converter().structure(name, key): made for name, made in _members(value.items(), member, target)}
+
+
+def _members(items: Iterable[tuple[Any, Any]], member: Any, target: Any) -> list[tuple[Any, Any]]:
+    """Each member made, or all that is wrong with them."""
+    out, failures = [], []
+    for place, item in items:
+        try:
+            out.append((place, _converter().structure(item, member)))
+        except Exception as error:  # said with the others, by place
+            notes = [*getattr(error, "__notes__", []), IterableValidationNote("", place, member)]
+            error.__notes__ = notes  # type: ignore[attr-defined]  # what add_note does, from Python 3.11 on
+            failures.append(error)
+    if failures:
+        raise IterableValidationError("", failures, target)
+    return out
+
+
 def _union(value: object, target: Any) -> Any:
     """Strict unions: None for None, else the first member that takes the value."""
     members = typing.get_args(target)
@@ -127,6 +163,23 @@ def _is_union(target: Any) -> bool:
     return typing.get_origin(target) in (Union, types.UnionType)
 
 
+def _is_schedule(target: Any) -> bool:
+    return isinstance(target, type) and issubclass(target, Schedule)
+
+
+def _is_list(target: Any) -> bool:
+    return typing.get_origin(target) is tuple and typing.get_args(target)[1:] == (...,)
+
+
+def _is_table(target: Any) -> bool:
+    return typing.get_origin(target) in (dict, Mapping)
+
+
+def _is_function(target: Any) -> bool:
+    functions = (types.FunctionType, types.BuiltinFunctionType, types.MethodType, functools.partial)
+    return typing.get_origin(target) is Callable or (isinstance(target, type) and issubclass(target, functions))
+
+
 _CONVERTER: list[cattrs.Converter] = []
 
 
@@ -137,7 +190,12 @@ def _converter() -> cattrs.Converter:
         converter.register_structure_hook(int, _integer)
         converter.register_structure_hook(bool, _flag)
         converter.register_structure_hook(str, _text)
+        converter.register_structure_hook_func(_is_list, _list)
+        converter.register_structure_hook_func(_is_table, _table)
         converter.register_structure_hook_func(_is_union, _union)
         converter.register_structure_hook_func(lambda t: t is Any or t is object, lambda value, _: value)
+        converter.register_structure_hook_func(_is_schedule, lambda value, _: schedule(value))
+        converter.register_unstructure_hook_func(_is_schedule, to_data)
+        converter.register_unstructure_hook_func(_is_function, lambda f: to_data(Function(f)))
         _CONVERTER.append(converter)
     return _CONVERTER[0]

@@ -176,25 +176,37 @@ def test_errors_of_a_real_process_have_no_traceback(process):
     assert finished.stderr.startswith("emnist-diff: unknown force 'atract_class'")
 
 
-def test_a_dry_run_prints_the_resolved_configuration(cli, tmp_path, monkeypatch):
+def test_a_dry_run_prints_configuration_and_plan(cli, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "settings.toml").write_text("steps = 20\nseed = 3\nforces = ['repel_class']\n")
     finished = cli(
         *("run", *MIXTURE, "-c", "settings.toml", "--steps", "7", "--dry-run"),
-        *("--force", 'attract_class:target="1",strength=2', "--drift", "none"),
+        *("--force", 'attract_class:target="B",strength={"kind":"window","from":0.5}', "--drift", "none"),
     )
     # a dry run returns instead of raising, and typer exits with 0
+    assert finished.code == 0, finished.err
     data = json.loads(finished.out)
-    assert finished.code == 0
-    assert (data["steps"], data["seed"]) == (7, 3)
-    assert data["forces"] == [{"name": "attract_class", "weight": 1.0, "settings": {"target": "1", "strength": 2}}]
-    assert data["denoiser"]["settings"] == {"shape": [1, 4, 4], "classes": "ABC"}
+    config, plan = data["config"], data["plan"]
+    assert (config["steps"], config["seed"]) == (7, 3)
+    (force,) = config["forces"]
+    assert (force["name"], force["weight"]) == ("attract_class", 1.0)
+    assert force["settings"] == {"target": "B", "strength": {"kind": "window", "from": 0.5}}
+    assert config["denoiser"]["settings"] == {"shape": [1, 4, 4], "classes": "ABC"}
+    assert plan["steps"] == [
+        {"steps": [0, 2], "conditions": ["null", "own"]},
+        {"steps": [3, 6], "conditions": ["null", "own", "B"]},
+    ]
+    assert plan["network_rows"] == 10 * (3 * 2 + 4 * 3)
+    assert plan["estimated_seconds"] >= 0
     assert [p.name for p in tmp_path.iterdir()] == ["settings.toml"]
+    again = tmp_path / "again.json"
+    again.write_text(json.dumps(config))
+    assert json.loads(cli("run", "-c", again, "--dry-run").out)["config"] == config
 
 
 @pytest.mark.parametrize("name", ["attract_class", "force_attract_class", "emnist-diff:attract_class"])
 def test_show_describes_a_component(cli, name):
-    finished = cli("plugins", "show", name, "--json")
+    finished = cli("plugins", "show", name, "--kind", "force", "--json")
     assert finished.code == 0
     (item,) = json.loads(finished.out)
     assert (item["kind"], item["name"]) == ("force", "attract_class")
@@ -202,7 +214,7 @@ def test_show_describes_a_component(cli, name):
     assert target["name"] == "target"
     assert target["aliases"] == ["target_class"]
     assert strength["default"] == "1.0"
-    assert "target" in cli("plugins", "show", name).out
+    assert "target" in cli("plugins", "show", name, "--kind", "force").out
 
 
 def test_show_of_an_unknown_component_suggests(cli):

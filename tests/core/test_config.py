@@ -14,6 +14,7 @@ from emnist_diff.config import Component, RunConfig, canonical_json, fingerprint
 from emnist_diff.errors import CheckpointError, ConfigError, UnknownName
 from emnist_diff.plugins import installed
 from emnist_diff.records import DenoiserSpec, DriftSpec, ForceSpec, SchedulerSpec
+from emnist_diff.schedules import Constant
 
 
 def test_a_later_layer_replaces_a_key_as_a_whole():
@@ -151,7 +152,7 @@ def test_an_unknown_key_suggests_the_nearest(key):
         ({"forces": [{"name": "a", "cfg": 3}]}, r"cfg must be a table, got 3"),
         ({"forces": [{"name": "a", "k": 1, "cfg": {"k": 2}}]}, r"forces\[0\] 'a': 'k' is said twice"),
         ({"forces": [{"name": "a", "settings": {"k": 1}, "cfg": {"k": 1}}]}, r"'k' is said twice"),
-        ({"forces": [{"name": "a", "weight": "x"}]}, r"forces.*weight.*a number, got 'x'"),
+        ({"forces": [{"name": "a", "weight": "x"}]}, r"forces.*weight.*a number, or a schedule.*got 'x'"),
         ({"scheduler": None}, r"scheduler"),
     ],
 )
@@ -197,7 +198,7 @@ def test_force_stacks_as_documents_write_them():
     )
     attract, repel = (make(installed(), ForceSpec, force) for force in settings.forces)
     assert (attract.name, attract.settings) == ("attract_class", {"target": "A", "strength": 1.0})
-    assert settings.forces[0].weight == 3.0
+    assert settings.forces[0].weight == Constant(3.0)
     assert (repel.name, repel.settings) == ("repel_class", {"target": "1", "strength": 2.0})
 
 
@@ -205,8 +206,8 @@ def test_force_stacks_as_documents_write_them():
     ("kind", "asked", "message"),
     [
         (ForceSpec, {"targt": "A"}, r"force 'attract_class'.*'targt'.*did you mean 'target'"),
-        (ForceSpec, {"strength": "big"}, r"force 'attract_class'.*strength.*a number, got 'big'"),
-        (ForceSpec, {"strength": False}, r"strength.*a number, got False"),
+        (ForceSpec, {"strength": "big"}, r"force 'attract_class'.*strength.*a number, or a schedule.*got 'big'"),
+        (ForceSpec, {"strength": False}, r"strength.*a number, or a schedule.*got False"),
         (ForceSpec, {"target": "A", "target_class": "B"}, r"another spelling of 'target'"),
         (SchedulerSpec, {"eta": 2}, r"scheduler 'ddim'.*eta.*2"),
         (SchedulerSpec, {"clip": 1}, r"clip.*true or false, got 1"),

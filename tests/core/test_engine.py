@@ -28,22 +28,7 @@ from emnist_diff_plugins.schedulers.ddpm import Ddpm
 # ------------------------------------------------------------------ exact answers
 
 
-def linear_alpha_bar(timesteps: int = 1000) -> np.ndarray:
-    return np.cumprod(1.0 - np.linspace(1e-4, 0.02, timesteps))
-
-
-def mixture_epsilon(x: np.ndarray, a: float, means: np.ndarray, spread: float) -> np.ndarray:
-    """E[eps | x_t] of the mixture with equal weights at `means` (K, D), by way of the score; x is (B, D)."""
-    variance = a * spread**2 + 1 - a
-    pull = math.sqrt(a) * means[None] - x[:, None]
-    log_density = -(pull**2).sum(2) / (2 * variance)
-    share = np.exp(log_density - log_density.max(1, keepdims=True))
-    share /= share.sum(1, keepdims=True)
-    score = (share[:, :, None] * pull).sum(1) / variance
-    return -math.sqrt(1 - a) * score
-
-
-def test_guided_ddim_with_forces_matches_a_float64_integration(make_engine, walk_all):
+def test_guided_ddim_with_forces_matches_a_float64_integration(make_engine, walk_all, exact):
     mixture = GaussianMixture(shape=(1, 4, 4), classes="ABCD", components=2, spread=0.3, seed=5)
     steps, count = 25, 6
     engine = make_engine(
@@ -55,15 +40,15 @@ def test_guided_ddim_with_forces_matches_a_float64_integration(make_engine, walk
     walked = walk_all(engine, range(count), label=0, seed=11)
 
     means = np.random.default_rng(5).uniform(-1, 1, (4, 2, 16))
-    alpha_bar = linear_alpha_bar()
+    alpha_bar = exact.linear_alpha_bar()
     x = np.stack([standard_normal(11, i, INITIAL, "init", 16) for i in range(count)]).astype(np.float64)
     states, predictions = [], []
     for k in range(steps):
         t = 999 - k * (1000 // steps)
         a = alpha_bar[t]
         following = alpha_bar[t - 1000 // steps] if k < steps - 1 else 1.0
-        null = mixture_epsilon(x, a, means.reshape(-1, 16), 0.3)
-        own, b, c = (mixture_epsilon(x, a, means[i], 0.3) for i in range(3))
+        null = exact.mixture_epsilon(x, a, means.reshape(-1, 16), 0.3)
+        own, b, c = (exact.mixture_epsilon(x, a, means[i], 0.3) for i in range(3))
         epsilon = null + 3.0 * (own - null) + 0.5 * 0.8 * (b - null) - 0.4 * 1.5 * (c - null)
         states.append(x)
         predictions.append(epsilon)
@@ -81,7 +66,7 @@ def test_guided_ddim_with_forces_matches_a_float64_integration(make_engine, walk
 
 
 @pytest.mark.parametrize("scheduler", [Ddpm(), Ddim(eta=1.0), Ddim()], ids=["ddpm", "ddim-1", "ddim-0"])
-def test_conditional_samples_of_a_gaussian_have_the_exact_moments(make_engine, walk_all, scheduler):
+def test_conditional_samples_of_a_gaussian_have_the_exact_moments(make_engine, walk_all, exact, scheduler):
     """For one Gaussian every step is linear, so the sampler's own moments follow from a recursion."""
     mean, spread, steps, count = np.array([0.7, -0.4]), 0.5, 40, 2000
     mixture = GaussianMixture(
@@ -90,7 +75,7 @@ def test_conditional_samples_of_a_gaussian_have_the_exact_moments(make_engine, w
     engine = make_engine(mixture, scheduler=scheduler, steps=steps, base=Base("cond"), micro_batch=count)
     got = walk_all(engine, range(count), fields=frozenset()).x.numpy().astype(np.float64)
 
-    alpha_bar, eta = linear_alpha_bar(), getattr(scheduler, "eta", 1.0)
+    alpha_bar, eta = exact.linear_alpha_bar(), getattr(scheduler, "eta", 1.0)
     m, var = np.zeros(2), 1.0
     for k in range(steps):
         t = 999 - k * (1000 // steps)

@@ -10,7 +10,7 @@ import attrs
 import torch
 
 from emnist_diff import checkpoint
-from emnist_diff.assembly import checkpoint_path, choose_device, load_denoiser
+from emnist_diff.assembly import Source, checkpoint_path, choose_device
 from emnist_diff.checkpoint import CheckpointHeader
 from emnist_diff.components import make
 from emnist_diff.conditions import ConditionSpace
@@ -146,8 +146,9 @@ def load_unet(ckpt: CheckpointInfo, device: str = "cpu") -> LoadedDenoiser:
     has changed since `load_checkpoint`, and `PluginError` or `UnknownName` when nothing installed can run the family.
     """
     chosen = choose_device(device)
-    _, denoiser, source = load_denoiser(installed(), RunConfig(checkpoint=str(ckpt.path)), chosen)
-    if source["sha256"] != ckpt.sha256:
+    source = Source.of(installed(), RunConfig(checkpoint=str(ckpt.path)))
+    _, denoiser = source.load(installed(), chosen)
+    if source.facts["sha256"] != ckpt.sha256:
         raise CheckpointError(f"{ckpt.path} has changed since load_checkpoint read it — load it again")
     return LoadedDenoiser(denoiser, torch.device(chosen), ckpt.sha256)
 

@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 
 from emnist_diff.errors import ConfigError
+from emnist_diff.schedules import Schedule
 
 Check = Callable[[object], str | None]
 """Says what a value must be, or None when it is that."""
@@ -60,6 +61,11 @@ def number(low: float = -math.inf, high: float = math.inf) -> Check:
     return check
 
 
+def positive(value: object) -> str | None:
+    """A finite number more than 0."""
+    return "a finite number, more than 0" if number(math.ulp(0.0))(value) else None
+
+
 def flag(value: object) -> str | None:
     """True or False."""
     return None if isinstance(value, bool) else "True or False"
@@ -104,10 +110,13 @@ def path(value: Any) -> Any:
 
 
 def plain(data: object, what: str) -> Any:
-    """`data` as JSON would give it back: tables with text keys, lists, text, finite numbers, flags and None.
+    """`data` as JSON would give it back: tables with text keys, lists, text, finite numbers, flags and None; and
+    functions and schedules as they are.
 
-    A copy, so that nobody changes it later. Raises `ConfigError` for anything else, such as a function.
+    A copy, so that nobody changes it later. Raises `ConfigError` for anything else.
     """
+    if isinstance(data, Schedule) or (callable(data) and not isinstance(data, type)):
+        return data
     if isinstance(data, Mapping):
         if odd := [key for key in data if not isinstance(key, str)]:
             raise ConfigError(f"{what}: key {odd[0]!r} must be text")
@@ -117,8 +126,8 @@ def plain(data: object, what: str) -> Any:
     if data is None or isinstance(data, str | bool | int) or (isinstance(data, float) and math.isfinite(data)):
         return data
     raise ConfigError(
-        f"{what} = {data!r}: must be plain data (text, finite numbers, true, false, lists, tables) — "
-        "code becomes a component by way of a plugin, see docs/plugins.md"
+        f"{what} = {data!r}: must be plain data (text, finite numbers, true, false, lists, tables) or a function — "
+        "other code becomes a component by way of a plugin, see docs/plugins.md"
     )
 
 

@@ -13,7 +13,21 @@ from typing import Any, TypeVar
 import attrs
 
 from emnist_diff import config as runs
-from emnist_diff.api.checks import a, anything, flag, named, number, one_of, path, plain, setting, table, text, whole
+from emnist_diff.api.checks import (
+    a,
+    anything,
+    flag,
+    named,
+    number,
+    one_of,
+    path,
+    plain,
+    positive,
+    setting,
+    table,
+    text,
+    whole,
+)
 from emnist_diff.config import Component, RunConfig
 from emnist_diff.errors import ConfigError
 from emnist_diff.structuring import structure, unstructure
@@ -117,10 +131,7 @@ def _stack(items: object) -> tuple[Component, ...]:
     out = []
     for i, item in enumerate(items):
         what = f"ForceConfig.force_stack[{i}]"
-        data = plain(runs.component(item, what), what)
-        if wrong := number()(data.get("weight", 1.0)):
-            raise ConfigError(f"{what}: weight = {data['weight']!r} must be {wrong}")
-        out.append(Component(data["name"], float(data.get("weight", 1.0)), data.get("settings", {})))
+        out.append(structure(plain(runs.component(item, what), what), Component, what))
     return tuple(out)
 
 
@@ -128,9 +139,12 @@ def _stack(items: object) -> tuple[Component, ...]:
 class ForceConfig(Settings):
     """What is added to the prediction (score space).
 
+    preset: a named stack of forces, which stands before `force_stack` and says the base where `base` does not; its
+    settings are `preset_args`.
     force_stack: forces in order, each a name, a table with the settings beside the name (``{"name": "attract_class",
-    "target": "B", "weight": 2.0}``), or a `Component`.  global_cfg: settings laid under those of every force that
-    knows them.
+    "target": "B", "weight": 2.0}``), or a `Component`. A number that may change over the run is a schedule, as data
+    (``{"kind": "ramp"}``) or as a function; functions are recorded by name, see `emnist_diff.schedules`.
+    global_cfg: settings laid under those of every force of `force_stack` that knows them.
     """
 
     guidance_scale: float | None = setting(
@@ -140,17 +154,23 @@ class ForceConfig(Settings):
         number(),
     )
     base: str | None = setting(None, "what forces are added to: cfg, cond or uncond", one_of("cfg", "cond", "uncond"))
+    preset: str | None = setting(None, "a named stack of forces; see emnist-diff presets", named)
+    preset_args: Mapping[str, Any] = setting(
+        {}, "settings of the preset", anything, converter=table("ForceConfig.preset_args")
+    )
     force_stack: tuple[Component, ...] = setting((), "forces, in order", anything, converter=_stack)
     global_cfg: Mapping[str, Any] = setting(
         {}, "settings of every force that knows them", anything, converter=table("ForceConfig.global_cfg")
     )
-    clip_abs: float | None = setting(
-        None, "limit of the sum of forces, elementwise", number(0), later="lower the weights instead"
-    )
+    clip_abs: float | None = setting(None, "largest absolute value of what all forces add together, > 0", positive)
     clip_norm: float | None = setting(
-        None, "limit of the norm of the sum of forces", number(0), later="lower the weights instead"
+        None, "largest L2 norm, a sample, of what all forces add together, > 0; taken after clip_abs", positive
     )
     enable_cache: bool = setting(True, "has no effect: within a step no prediction is ever computed twice", flag)
+
+    def __attrs_post_init__(self) -> None:
+        if self.preset_args and self.preset is None:
+            raise ConfigError("ForceConfig.preset_args: needs a preset — say ForceConfig(preset=…) too")
 
     @classmethod
     def _long_form(cls, data: Mapping[str, Any]) -> Mapping[str, Any]:

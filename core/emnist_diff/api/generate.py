@@ -101,14 +101,16 @@ def _generate(
     settings = mapping.settings(config, ckpt.path, ckpt.header, registry)
     forces = [make(registry, ForceSpec, c) for c in settings.forces]
     drifts = [make(registry, DriftSpec, c) for c in settings.drifts]
-    laid = lay_out(settings, model.denoiser, scheduler.scheduler, forces, drifts, model.device)
+    laid = lay_out(settings, model.denoiser.conditions, scheduler.scheduler, forces, drifts)
+    engine = laid.engine(model.denoiser, model.device)
     out: list[GenerationResult] = []
     for start in range(0, len(indices), settings.batch_size):
-        out += _walk(laid, config, indices[start : start + settings.batch_size], watch, progress)
+        out += _walk(engine, laid, config, indices[start : start + settings.batch_size], watch, progress)
     return out
 
 
 def _walk(
+    engine: Engine,
     laid: Layout,
     config: InferenceConfig,
     indices: Sequence[int],
@@ -118,14 +120,16 @@ def _walk(
     """One walk of the engine. A step ends in the state that the next one begins in, so it is told of when that one
     has been computed."""
     size, seed, capture = len(indices), config.base_seed, config.capture
-    batch = Batch(tuple(range(size)), tuple(indices), (laid.label,) * size, (seed,) * size)
+    labels = tuple(laid.labels[index] if index < len(laid.labels) else laid.labels[-1] for index in indices)
+    batch = Batch(tuple(range(size)), tuple(indices), labels, (seed,) * size)
+    model_classes = engine.denoisers[""].conditions.classes
     started = time.perf_counter()
-    camera = _Camera(laid.engine, config, started, watch is not None)
+    camera = _Camera(engine, config, started, watch is not None)
     kept: list[list[FrameData]] = []
     states: list[Tensor] = []  # the first and, from the second step on, the last two
     step: StepInfo | None = None
     images = torch.empty(0)
-    for event in walk(laid.engine, batch, lambda at: _STATE):
+    for event in walk(engine, batch, lambda at: _STATE):
         assert event.x is not None  # it is all that was asked for
         states = [*states[:1], *states[-1:], event.x.to("cpu", copy=True)]
         if step is not None:
@@ -144,14 +148,14 @@ def _walk(
         GenerationResult(
             index=index,
             seed=seed,
-            character=laid.character,
-            label=laid.label,
+            character=model_classes[labels[i]],
+            label=labels[i],
             x_init=states[0][i].clone(),
             x_final=states[-1][i].clone(),
             frames=tuple(frames[i] for frames in kept),
             final_image=to_uint8(images[i]),
             total_time=seconds,
-            micro_batch=laid.engine.micro_batch,
+            micro_batch=engine.micro_batch,
         )
         for i, index in enumerate(indices)
     ]

@@ -16,6 +16,7 @@ from emnist_diff.checkpoint import CheckpointHeader
 from emnist_diff.config import Component, RunConfig, normalised, resolve
 from emnist_diff.errors import CheckpointError, ConfigError, unknown
 from emnist_diff.plugins import Registry, installed
+from emnist_diff.presets import expanded
 from emnist_diff.records import DriftSpec, ForceSpec, Spec
 from emnist_diff.structuring import aliases
 
@@ -56,8 +57,11 @@ def settings(config: InferenceConfig, path: Path, header: CheckpointHeader, regi
         "micro_batch": config.env.micro_batch,
         "device": config.env.device,
     }
-    if config.force.base is not None:
-        said["base"] = config.force.base
+    for key in ("base", "clip_abs", "clip_norm"):
+        if (value := getattr(config.force, key)) is not None:
+            said[key] = value
+    if config.force.preset is not None:
+        said["preset"] = {"name": config.force.preset, "settings": dict(config.force.preset_args)}
     if config.force.guidance_scale is not None:
         said["guidance_scale"] = config.force.guidance_scale
     if config.steps is not None:
@@ -67,7 +71,7 @@ def settings(config: InferenceConfig, path: Path, header: CheckpointHeader, regi
     if config.scheduler is not None or config.eta is not None:
         eta = {} if config.eta is None else {"eta": config.eta}
         said["scheduler"] = chosen_scheduler(header, config.scheduler, eta)
-    return resolve(recommended, said)
+    return resolve(recommended, expanded(registry, normalised(said)))
 
 
 def forces(config: ForceConfig, registry: Registry) -> list[Component]:

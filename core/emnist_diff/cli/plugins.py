@@ -148,3 +148,17 @@ def _default(value: Any) -> str:
     if isinstance(value, attrs.Factory):  # type: ignore[arg-type]  # attrs types Factory as a function
         return repr(value.factory()) if not value.takes_self else "(computed)"
     return repr(value)
+
+
+def _table(kind: str) -> None:
+    """A command of its own for a kind that people look up often."""
+
+    @app.command(f"{kind}s", short_help=f"List the {kind}s")
+    def table(as_json: bool = typer.Option(False, "--json", help="Print JSON.")) -> None:
+        list_(kind, as_json, traceback=False, strict_plugins=False)
+
+    table.__doc__ = f"List the {kind}s with one line each; emnist-diff plugins show NAME says more."
+
+
+for _kind in ("force", "drift", "preset"):
+    _table(_kind)

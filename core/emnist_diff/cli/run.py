@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import attrs
 import typer
 
 from emnist_diff import parse
 from emnist_diff.cli.app import app
 from emnist_diff.errors import ConfigError
+
+if TYPE_CHECKING:  # what these import is not needed for --help
+    from emnist_diff.config import Component
+    from emnist_diff.plugins import Registry
 
 _MODEL, _SAMPLES, _STEER, _OUTPUT, _MACHINE = "Model", "Samples", "Steering", "Output", "Machine"
 
@@ -28,8 +34,13 @@ def run(
     denoiser: str | None = typer.Option(
         None, help='A denoiser that needs no weights, e.g. "gaussian-mixture:shape=[2],classes=ABC".'
     ),
-    character: str | None = typer.Option(None, "--character", help="The class to generate. [default: A]"),
-    total_videos: int | None = typer.Option(None, help="How many samples. [default: 10]"),
+    character: str | None = typer.Option(
+        None, "--character", help="The class to generate, several as A,B,k, or all. [default: A]"
+    ),
+    total_videos: int | None = typer.Option(
+        None, help="How many samples in all, dealt evenly among the classes. [default: 10]"
+    ),
+    per_character: int | None = typer.Option(None, help="How many samples of each class, in place of the total."),
     seed: int | None = typer.Option(None, help="Seed of the run. [default: 1000]"),
     steps: int | None = typer.Option(
         None, "--steps", "--num-inference-steps", help="Denoising steps. [default: the checkpoint's, else 50]"
@@ -41,11 +52,26 @@ def run(
     guidance_scale: float | None = typer.Option(
         None, help="Scale of classifier-free guidance. [default: the checkpoint's, else 3]"
     ),
+    preset: list[str] = typer.Option(
+        [], "--preset", help="A named stack of forces, or a TOML or JSON file with one; may be repeated."
+    ),
+    preset_args: str | None = typer.Option(
+        None, help='Settings of the preset as JSON, or @FILE, e.g. \'{"positive": "E", "negative": "F"}\'.'
+    ),
     force: list[str] = typer.Option(
         [], "--force", help='A force, e.g. "repel_class:target=O,weight=0.5"; may be repeated.'
     ),
     force_stack: str | None = typer.Option(None, help="Forces as a JSON list, or @FILE that holds one."),
+    clip_abs: float | None = typer.Option(
+        None, help="Largest absolute value of what all forces add together. [default: no bound]"
+    ),
+    clip_norm: float | None = typer.Option(
+        None, help="Largest L2 norm, a sample, of what all forces add together. [default: no bound]"
+    ),
     drift: list[str] = typer.Option([], "--drift", help='A drift, e.g. "default:noise_scale=0.03"; may be repeated.'),
+    drift_scale: float | None = typer.Option(
+        None, help="noise_scale of every drift that has one and was given none; alone, of the drift default."
+    ),
     sink: list[str] = typer.Option(
         [], "--sink", help='A sink, e.g. "hdf5:dtype=float16"; may be repeated. [default: hdf5 and grid]'
     ),
@@ -58,9 +84,17 @@ def run(
     micro_batch: int | None = typer.Option(None, help="Rows of one network call. [default: chosen from the plan]"),
     device: str | None = typer.Option(None, help="auto, cpu, cuda, … [default: auto]"),
     threads: int | None = typer.Option(None, help="CPU threads. [default: torch's choice]"),
-    dry_run: bool = typer.Option(False, "--dry-run", help="Print the resolved configuration as JSON and stop."),
+    dry_run: bool = typer.Option(
+        False, "--dry-run", help="Print the resolved configuration and the plan as JSON and stop."
+    ),
+    plot_schedules: Path | None = typer.Option(
+        None, help="Draw the weights of forces and drifts over the run into this PNG, and stop."
+    ),
     as_json: bool = typer.Option(False, "--json", help="Print the result as JSON."),
     progress: bool = typer.Option(True, "--progress/--no-progress", help="Show a progress bar on a terminal."),
+    plugin_file: list[Path] = typer.Option(
+        [], "--plugin-file", help="A Python file with plugins of your own; may be repeated."
+    ),
     strict_plugins: bool = typer.Option(False, "--strict-plugins", help="Stop when any plugin is broken."),
     verbose: bool = typer.Option(False, "--verbose", "-v", help="Log debug events too."),
 ) -> None:
@@ -79,10 +113,13 @@ def run(
         "epoch": epoch,
         "character": character,
         "total_videos": total_videos,
+        "per_character": per_character,
         "seed": seed,
         "steps": steps,
         "base": base,
         "guidance_scale": guidance_scale,
+        "clip_abs": clip_abs,
+        "clip_norm": clip_norm,
         "output": output,
         "batch_size": batch_size,
         "micro_batch": micro_batch,
@@ -96,6 +133,7 @@ def run(
     }
     if force_stack is not None:
         layer["forces"] = parse.json_or_file(force_stack, "--force-stack")
+    layer["preset"] = _presets(preset, preset_args) or None
     layer = {key: value for key, value in layer.items() if value is not None}
 
     from emnist_diff import config as configuration
@@ -103,7 +141,7 @@ def run(
     from emnist_diff.plugins import installed, require_healthy
 
     configure_logging(verbose)
-    registry = installed()
+    registry = installed(tuple(plugin_file))
     if strict_plugins:
         require_healthy(registry)
     file_layer = {} if config is None else configuration.read_file(config)
@@ -112,11 +150,20 @@ def run(
     from emnist_diff.run import execute
 
     settings, _ = configure(registry, file_layer, layer)
-    if dry_run:
-        typer.echo(json.dumps(configuration.to_dict(settings), indent=2, ensure_ascii=False))
-        return
+    if drift_scale is not None:
+        settings = attrs.evolve(settings, drifts=_scaled(registry, settings.drifts, drift_scale))
+    if plot_schedules is not None:
+        _plot_schedules(registry, settings, plot_schedules)
+        if not dry_run:
+            return
     assembly = assemble(registry, settings)
-    with _progress(progress and sys.stderr.isatty(), settings.total_videos) as on_commit:
+    if dry_run:
+        from emnist_diff.forecast import forecast
+
+        data = {"config": configuration.to_dict(settings), "plan": forecast(assembly)}
+        typer.echo(json.dumps(data, indent=2, ensure_ascii=False))
+        return
+    with _progress(progress and sys.stderr.isatty(), len(assembly.header.labels)) as on_commit:
         result = execute(assembly, resume=resume, overwrite=overwrite, on_commit=on_commit)
     if as_json:
         summary = {
@@ -133,6 +180,47 @@ def run(
     typer.echo(f"{result.samples} samples of {assembly.config.character!r} in {result.seconds:.1f} s{again}")
     for path in sorted(p for p in result.output.iterdir() if p.is_file()):
         typer.echo(f"  {path}")
+
+
+def _plot_schedules(registry: Any, settings: Any, path: Path) -> None:
+    """Have the weights over time drawn; neither loads nor runs a network."""
+    from emnist_diff.assembly import preview
+    from emnist_diff.components import make
+    from emnist_diff.config import Component
+    from emnist_diff.files import write_bytes
+    from emnist_diff.records import PlotSpec
+
+    plot = make(registry, PlotSpec, Component("schedules")).object
+    write_bytes(path, plot.png(preview(registry, settings)))
+    typer.echo(f"  {path}", err=True)
+
+
+def _presets(names: list[str], arguments: str | None) -> list[dict[str, Any]]:
+    """The presets asked for; the arguments belong to the only one."""
+    if arguments is None:
+        return [{"name": name} for name in names]
+    if len(names) != 1:
+        raise ConfigError(f"--preset-args needs one --preset, got {len(names)}")
+    settings = parse.json_or_file(arguments, "--preset-args")
+    if not isinstance(settings, dict):
+        raise ConfigError(f"--preset-args: expected a table of settings, got {settings!r}")
+    return [{"name": names[0], "settings": settings}]
+
+
+def _scaled(registry: Registry, drifts: Sequence[Component], scale: float) -> tuple[Component, ...]:
+    """Drifts, the default one where there are none, with their noise set to `scale` where they have any and were not
+    told how much."""
+    from emnist_diff.config import Component
+    from emnist_diff.records import DriftSpec
+    from emnist_diff.structuring import aliases
+
+    out = []
+    for asked in drifts or (Component("default"),):
+        spellings = aliases(registry.load(DriftSpec, asked.name))
+        if "noise_scale" in spellings and "noise_scale" not in {spellings.get(key) for key in asked.settings}:
+            asked = attrs.evolve(asked, settings={**asked.settings, "noise_scale": scale})
+        out.append(asked)
+    return tuple(out)
 
 
 class _progress:
