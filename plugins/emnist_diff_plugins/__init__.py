@@ -11,6 +11,8 @@ from emnist_diff.records import (
     DenoiserSpec,
     DriftSpec,
     ForceSpec,
+    PlotSpec,
+    PresetSpec,
     SchedulerSpec,
     SinkSpec,
 )
@@ -18,28 +20,67 @@ from emnist_diff.records import (
 _HERE = "emnist_diff_plugins"
 
 
+_FORCES = {
+    "none": ("NoForce", "adds nothing", ("default",)),
+    "drift_noise": ("DriftNoise", "white noise in score space: sigma · N(0, 1)", ()),
+    "attract_class": ("AttractClass", "pulls toward a class: strength · F(target)", ("attract",)),
+    "repel_class": ("RepelClass", "pushes away from a class: −strength · F(target)", ("repel",)),
+    "blend_two": ("BlendTwo", "mixes two classes: w_a F(a) + w_b F(b)", ()),
+    "subtract_two": ("SubtractTwo", "one class minus another: w_pos F(a) − w_neg F(b)", ()),
+    "weighted_multi": ("WeightedMulti", "a weighted sum of many classes: Σ w_c F(c)", ()),
+    "switch_two": ("SwitchTwo", "one class first, then another", ()),
+    "cycle_classes": ("CycleClasses", "one class after another, round and round", ()),
+    "oscillate_two": ("OscillateTwo", "two classes take turns: sin φ F(a) + cos φ F(b)", ()),
+    "ramp_attract": ("RampAttract", "attraction that grows: strength · frac^power · F(target)", ()),
+    "user_schedule": ("UserSchedule", "class weights from a table over time", ()),
+    "user_custom": ("UserCustom", "a Python function of predictions and step", ()),
+}
+
+_DRIFTS = {
+    "none": ("NoDrift", "leaves the state as it is", ()),
+    "default": ("DefaultDrift", "decay toward zero, then white noise: x (1 − decay) + noise_scale · N", ("noise",)),
+    "time_scaled": ("TimeScaled", "late noise: noise_scale · step/steps · N", ("late_noise",)),
+    "inverse_time_scaled": ("InverseTimeScaled", "early noise: noise_scale · (1 − step/steps) · N", ("early_noise",)),
+    "oscillatory": ("Oscillatory", "noise that comes and goes: noise_scale · sin(2π cycles step/steps) · N", ()),
+    "decay_only": ("DecayOnly", "decay toward zero: x (1 − decay)", ("decay",)),
+    "clamp": ("Clamp", "bounds on every element of the state", ()),
+    "normalize": ("Normalize", "states of one standard deviation or norm, each sample by itself", ()),
+    "user_custom": ("UserCustom", "a Python function of state and step", ()),
+}
+
+
 @hookimpl
 def emnist_diff_forces() -> Iterable[ForceSpec]:
-    yield ForceSpec(
-        name="attract_class",
-        factory=f"{_HERE}.forces.attract_class:AttractClass",
-        summary="pulls toward a class: strength · (e_target − e_null)",
-    )
-    yield ForceSpec(
-        name="repel_class",
-        factory=f"{_HERE}.forces.repel_class:RepelClass",
-        summary="pushes away from a class: −strength · (e_target − e_null)",
-    )
+    for name, (cls, summary, aliases) in _FORCES.items():
+        yield ForceSpec(name=name, factory=f"{_HERE}.forces.{name}:{cls}", summary=summary, aliases=aliases)
 
 
 @hookimpl
 def emnist_diff_drifts() -> Iterable[DriftSpec]:
-    yield DriftSpec(name="none", factory=f"{_HERE}.drifts.none:NoDrift", summary="leaves the state as it is")
-    yield DriftSpec(
-        name="default",
-        factory=f"{_HERE}.drifts.default:DefaultDrift",
-        summary="decay toward zero, then white noise: x (1 − decay) + noise_scale · N",
-    )
+    for name, (cls, summary, aliases) in _DRIFTS.items():
+        yield DriftSpec(name=name, factory=f"{_HERE}.drifts.{name}:{cls}", summary=summary, aliases=aliases)
+
+
+_PRESETS = {
+    "null_wander": ("NullWander", "a walk without a class: noise on the unconditional prediction"),
+    "attract_class": ("AttractClassPreset", "attraction to a class"),
+    "repel_class": ("RepelClassPreset", "anything but a class"),
+    "blend": ("Blend", "a mixture of two classes"),
+    "subtract": ("Subtract", "one class minus another"),
+    "oscillate": ("Oscillate", "two classes that take turns, smoothly"),
+    "competitive": ("Competitive", "classes that pull at once"),
+    "rotating_all": ("RotatingAll", "every class in turn"),
+    "crystallize": ("Crystallize", "one class first, then another"),
+    "chaos": ("Chaos", "noise and every class in turn"),
+    "ramp_to_class": ("RampToClass", "attraction that grows"),
+    "weighted_multi": ("WeightedMultiPreset", "a weighted sum of many classes"),
+}
+
+
+@hookimpl
+def emnist_diff_presets() -> Iterable[PresetSpec]:
+    for name, (cls, summary) in _PRESETS.items():
+        yield PresetSpec(name=name, factory=f"{_HERE}.presets.{name}:{cls}", summary=summary)
 
 
 @hookimpl
@@ -109,4 +150,13 @@ def emnist_diff_commands() -> Iterable[CommandSpec]:
         name="checkpoint",
         factory=f"{_HERE}.denoisers.command:app",
         summary="Look into checkpoints, and convert legacy ones",
+    )
+
+
+@hookimpl
+def emnist_diff_plots() -> Iterable[PlotSpec]:
+    yield PlotSpec(
+        name="schedules",
+        factory=f"{_HERE}.analysis.schedules:SchedulesPlot",
+        summary="weights and scheduled settings of a run over time; needs matplotlib",
     )

@@ -1,0 +1,48 @@
+"""Decay toward zero."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+from torch import Tensor
+
+from emnist_diff.errors import ConfigError
+from emnist_diff.protocols import Step, StepInfo
+from emnist_diff.schedules import Constant, Schedule, schedule
+
+
+def _share(instance: Any, attribute: Any, value: Schedule) -> None:
+    if isinstance(value, Constant) and not 0.0 <= value.value <= 1.0:
+        raise ConfigError(f"decay = {value.value:g} is not within 0 … 1")
+
+
+def decay_field() -> Any:
+    """How much decay."""
+    return attrs.field(
+        default=0.0,
+        converter=schedule,
+        validator=_share,
+        metadata={"help": "share of the state taken away a step, 0 … 1"},
+    )
+
+
+def decayed(x: Tensor, decay: Schedule, at: StepInfo) -> Tensor:
+    """x (1 − decay). Raises `ConfigError` for a decay outside 0 … 1."""
+    share = decay(at)
+    if not 0.0 <= share <= 1.0:
+        raise ConfigError(f"decay = {share:g} at step {at.index} is not within 0 … 1")
+    return (1.0 - share) * x if share else x
+
+
+@attrs.frozen
+class DecayOnly:
+    """x' = x (1 − decay).
+
+    Example: ``--drift "decay_only:decay=0.01"``
+    """
+
+    decay: Schedule = decay_field()
+
+    def __call__(self, x: Tensor, step: Step) -> Tensor:
+        return decayed(x, self.decay, step.at)

@@ -1,0 +1,23 @@
+"""Noise that comes and goes."""
+
+from __future__ import annotations
+
+import math
+
+import attrs
+
+from emnist_diff.protocols import StepInfo
+from emnist_diff_plugins.drifts._noise import NoiseDrift, share_done
+
+
+@attrs.frozen
+class Oscillatory(NoiseDrift):
+    """x' = x + noise_scale · sin(2π · cycles · step / steps) · N(0, 1).
+
+    Example: ``--drift "oscillatory:noise_scale=0.05,cycles=3"``
+    """
+
+    cycles: float = attrs.field(default=1.0, converter=float, metadata={"help": "waves in a run"}, kw_only=True)
+
+    def shape(self, at: StepInfo) -> float:
+        return math.sin(2.0 * math.pi * self.cycles * share_done(at))

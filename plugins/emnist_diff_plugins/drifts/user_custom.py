@@ -1,0 +1,32 @@
+"""A drift that is a function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+from torch import Tensor
+
+from emnist_diff.protocols import Step
+from emnist_diff.schedules import as_function
+
+
+@attrs.frozen
+class UserCustom:
+    """What a function returns: ``function(x, step)`` → (B, *shape), or None to leave x as it is.
+
+    The function draws randomness from ``step.noise()`` and changes nothing that it is given.
+
+    Example: ``--drift "user_custom:function=my_package.drifts:shake"``
+    """
+
+    function: Callable[..., Any] = attrs.field(
+        converter=as_function,
+        metadata={"help": "package.module:function, or in Python a callable", "aliases": ("fn", "custom_fn")},
+    )
+
+    def __call__(self, x: Tensor, step: Step) -> Tensor:
+        returned = self.function(x, step)
+        out: Tensor = x if returned is None else returned
+        return out

@@ -1,0 +1,54 @@
+"""A force that is a function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import attrs
+from torch import Tensor
+
+from emnist_diff.conditions import NULL, Cond, ConditionSpace, Predictions
+from emnist_diff.errors import ConfigError
+from emnist_diff.protocols import Step, StepInfo
+from emnist_diff.schedules import as_function
+from emnist_diff_plugins.forces._class_force import Target, check, condition, target
+
+
+def _targets(value: object) -> tuple[Target, ...]:
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise ConfigError(f"reads: expected a list of class names, got {value!r}")
+    return tuple(target(item) for item in value)
+
+
+@attrs.frozen
+class UserCustom:
+    """What a function returns: ``function(predictions, step)`` → (B, *shape), or None for nothing.
+
+    The function finds the conditions that `reads` names, and null beside them, in ``predictions``;
+    ``predictions.direction(c)`` is F(c), with c from ``emnist_diff.conditions.named``. One that reads nothing costs no
+    network row. It draws randomness from ``step.noise()`` and changes nothing that it is given.
+
+    Example: ``--force 'user_custom:function=my_package.forces:swirl,reads=["A","B"]'``
+    """
+
+    function: Callable[..., Any] = attrs.field(
+        converter=as_function,
+        metadata={"help": "package.module:function, or in Python a callable", "aliases": ("fn", "custom_fn")},
+    )
+    reads: tuple[Target, ...] = attrs.field(
+        default=("own",), converter=_targets, metadata={"help": "classes whose predictions the function reads"}
+    )
+
+    def bound(self, space: ConditionSpace) -> UserCustom:
+        """Itself. Raises `UnknownName` for a class that the model does not have."""
+        check(self.reads, space)
+        return self
+
+    def conditions(self, at: StepInfo) -> Iterable[Cond]:
+        return (*(condition(item) for item in self.reads), NULL) if self.reads else ()
+
+    def __call__(self, predictions: Predictions, step: Step) -> Tensor:
+        returned = self.function(predictions, step)
+        out: Tensor = step.x.new_zeros(step.x.shape) if returned is None else returned
+        return out

@@ -1,0 +1,1 @@
+"""Presets: named pieces of configuration. All of these start from the unconditional prediction."""
