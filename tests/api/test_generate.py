@@ -189,7 +189,6 @@ def test_a_callback_of_another_form_is_refused(mixture: CheckpointInfo, model: L
         ({"eta": 0.5}, r"InferenceConfig\.eta = 0\.5, but the scheduler 'ddim' has eta = 0\.25"),
         ({"env": EnvironmentConfig(device="meta")}, r"device = 'meta', but the model is on cpu"),
         ({"capture": CaptureConfig(save_frames=True)}, r"CaptureConfig\.save_frames = True is not supported yet"),
-        ({"force": ForceConfig(clip_norm=1.0)}, r"ForceConfig\.clip_norm = 1\.0 is not supported yet"),
     ],
 )
 def test_what_cannot_be_met_is_refused(

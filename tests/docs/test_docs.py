@@ -13,16 +13,18 @@ import shlex
 import sys
 import types
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
 import structlog
 
 from emnist_diff import cli, hookspecs
-from emnist_diff.assembly import shipped_checkpoint
-from emnist_diff.config import resolve
+from emnist_diff.assembly import configure, preview, shipped_checkpoint
+from emnist_diff.config import normalised, resolve
 from emnist_diff.errors import CheckpointError
 from emnist_diff.plugins import installed
+from emnist_diff.presets import expanded
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -33,6 +35,7 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
 WITH_HELP = [page for page in PAGES if "<!-- help:" in page.read_text(encoding="utf-8")]
+GENERATED = [page for page in PAGES if "<!-- generated:" in page.read_text(encoding="utf-8")]
 FENCE = re.compile(r"^```(?P<info>(?:python|bash|toml)[^\n]*)\n(?P<code>.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
@@ -82,6 +85,15 @@ def run_command(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not code, f"{line!r} ended with exit code {code}"
 
 
+def check_configuration(data: dict[str, Any]) -> None:
+    """A configuration of a page is one that could be run, down to the settings of components and names of classes."""
+    registry = installed()
+    if has_checkpoint() or "denoiser" in data:
+        preview(registry, configure(registry, data)[0])
+    else:
+        resolve(expanded(registry, normalised(data)))
+
+
 @pytest.mark.parametrize("page", [p for p in PAGES if blocks(p)], ids=lambda p: p.name)
 def test_examples_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -97,7 +109,7 @@ def test_examples_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             for line in block.code.replace("\\\n", " ").splitlines():
                 run_command(line, monkeypatch)
         elif "project" not in (data := tomllib.loads(block.code)):
-            resolve(data)
+            check_configuration(data)
 
 
 @pytest.mark.parametrize("hook", hookspecs.HOOKS)
@@ -107,15 +119,26 @@ def test_every_hook_is_documented(hook: str) -> None:
     assert f"`{hookspecs.HOOKS[hook].__name__}`" in page
 
 
-@pytest.mark.parametrize("page", WITH_HELP, ids=lambda p: p.name)
-def test_help_texts_are_current(page: Path) -> None:
-    spec = importlib.util.spec_from_file_location("generate_cli", DOCS / "generate_cli.py")
+def script(name: str) -> types.ModuleType:
+    """One of the scripts that write the pages."""
+    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
-    generate = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(generate)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("page", WITH_HELP, ids=lambda p: p.name)
+def test_help_texts_are_current(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    assert generate.updated(text) == text, "run: python docs/generate_cli.py"
+    assert script("generate_cli").updated(text) == text, "run: python docs/generate_cli.py"
+
+
+@pytest.mark.parametrize("page", GENERATED, ids=lambda p: p.name)
+def test_what_components_know_of_themselves_is_current(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert script("generate_components").updated(text) == text, "run: python docs/generate_components.py"
 
 
 def test_readme_has_the_two_commands() -> None:
