@@ -5,6 +5,7 @@ Several workers are started by ``accelerate launch`` (or ``torchrun``) and need 
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Callable
 from typing import Any
@@ -42,6 +43,7 @@ class Workers:
             ) from error
         # the launcher's own choice of precision would wrap the network and belie what checkpoints say
         accelerator = Accelerator(cpu=device == "cpu", mixed_precision="no")
+        atexit.register(_leave)
         return cls(accelerator.process_index, accelerator.num_processes, accelerator.device, accelerator)
 
     @property
@@ -74,3 +76,9 @@ class Workers:
             raise failure
         if failed:
             raise RunFailed("the first worker failed — its message says why")
+
+
+def _leave() -> None:
+    """Leave the other workers, whose threads would abort the process if they outlived the interpreter."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
