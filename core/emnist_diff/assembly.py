@@ -24,7 +24,7 @@ from emnist_diff.engine import Engine
 from emnist_diff.errors import CheckpointError, ConfigError
 from emnist_diff.plan import Plan, StateMap, Term, make_plan, streams
 from emnist_diff.plugins import Registry
-from emnist_diff.protocols import Denoiser, NoiseSchedule, PredictionType, RunHeader, Scheduler, Sink, Timeline
+from emnist_diff.protocols import Denoiser, ForwardProcess, PredictionType, RunHeader, Scheduler, Sink, Timeline
 from emnist_diff.records import DenoiserSpec, DriftSpec, ForceSpec, SchedulerSpec, SinkSpec
 from emnist_diff.schedules import Constant
 
@@ -273,7 +273,7 @@ class Source:
     """Where a run's denoiser comes from, and what is known of it before its weights are read."""
 
     conditions: ConditionSpace
-    schedule: NoiseSchedule
+    schedule: ForwardProcess
     prediction: PredictionType
     settings: RunConfig
     path: Path | None = None

@@ -1,37 +1,50 @@
 """Exact conversions between what networks predict and what samplers need.
 
-For x_t = sqrt(a) x_0 + sqrt(1-a) eps with a = alpha_bar: ``epsilon`` is eps, ``sample`` is x_0 and
-``v_prediction`` is v = sqrt(a) eps - sqrt(1-a) x_0 (Salimans and Ho, 2022, arXiv:2202.00512, appendix D).
+For a state x_t = signal · x_0 + noise · eps (see `protocols.rates`):
+
+- ``epsilon`` is eps and ``sample`` is x_0, on either path;
+- ``v_prediction`` is v = signal · eps - noise · x_0, of diffusions (Salimans and Ho, 2022, arXiv:2202.00512, appendix
+  D);
+- ``flow`` is eps - x_0, the velocity dx/ds of flows (Liu, Gong and Liu, 2023, arXiv:2209.03003, equation 1, whose time
+  runs the other way).
 """
 
 from __future__ import annotations
-
-import math
 
 from torch import Tensor
 
 from emnist_diff.protocols import PredictionType
 
+Rates = tuple[float, float]
+"""(signal, noise) of the level, as `protocols.rates` gives them."""
 
-def to_x0(prediction: Tensor, x: Tensor, alpha_bar: float, kind: PredictionType) -> Tensor:
-    """The image estimate x_0 of a prediction made at `x`; all (B, *shape)."""
+
+def to_x0(prediction: Tensor, x: Tensor, rates: Rates, kind: PredictionType) -> Tensor:
+    """The image estimate x_0 of a prediction made at `x`; all (B, *shape). Of ``epsilon`` it is undefined where there
+    is no signal."""
+    signal, noise = rates
     if kind == "sample":
         return prediction
-    signal, noise = math.sqrt(alpha_bar), math.sqrt(1.0 - alpha_bar)
     if kind == "epsilon":
         return (x - noise * prediction) / signal
+    if kind == "flow":
+        return x - noise * prediction
     return signal * x - noise * prediction
 
 
-def to_epsilon(prediction: Tensor, x: Tensor, alpha_bar: float, kind: PredictionType) -> Tensor:
+def to_epsilon(prediction: Tensor, x: Tensor, rates: Rates, kind: PredictionType) -> Tensor:
     """The noise estimate of a prediction made at `x`; all (B, *shape)."""
+    signal, noise = rates
     if kind == "epsilon":
         return prediction
     if kind == "v_prediction":
-        return math.sqrt(alpha_bar) * prediction + math.sqrt(1.0 - alpha_bar) * x
-    return epsilon_from_x0(prediction, x, alpha_bar)
+        return signal * prediction + noise * x
+    if kind == "flow":
+        return x + signal * prediction
+    return epsilon_from_x0(prediction, x, rates)
 
 
-def epsilon_from_x0(x0: Tensor, x: Tensor, alpha_bar: float) -> Tensor:
-    """The noise that takes the image `x0` to `x` at this level; undefined at alpha_bar = 1."""
-    return (x - math.sqrt(alpha_bar) * x0) / math.sqrt(1.0 - alpha_bar)
+def epsilon_from_x0(x0: Tensor, x: Tensor, rates: Rates) -> Tensor:
+    """The noise that takes the image `x0` to `x` at this level; undefined where there is none."""
+    signal, noise = rates
+    return (x - signal * x0) / noise

@@ -78,7 +78,7 @@ def wanted(base: Base, terms: Iterable[Term], at: StepInfo) -> tuple[Cond, ...]:
 class Plan:
     """The work ahead.
 
-    timeline: the steps.  conditions: of each step.  batches: positions of the samples walked together.
+    timeline: the steps.  conditions: of each step, at its first look.  batches: positions of samples walked together.
     micro_batch: rows of every network call, constant in the run.  rows: network rows in all, padding not counted.
     calls: network calls in all.
     """
@@ -110,7 +110,8 @@ def make_plan(
     positions = range(len(labels))
     ids = positions if sample_ids is None else sample_ids
     batches = tuple(tuple(positions[i : i + batch_size]) for i in range(0, len(labels), batch_size))
-    times = {conds: conditions.count(conds) for conds in dict.fromkeys(conditions)}
+    looks = [at for i in range(len(timeline)) for at in timeline.looks(i)]
+    times = Counter(wanted(base, terms, at) for at in looks)
 
     def group_sizes(conds: tuple[Cond, ...], batch: Sequence[int]) -> list[int]:
         packing = pack(conds, [labels[p] for p in batch], spaces, [ids[p] for p in batch])

@@ -6,7 +6,8 @@ B is the number of samples in a batch, `*shape` the shape of one state (pixels, 
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import attrs
@@ -21,7 +22,18 @@ if TYPE_CHECKING:  # the contracts can be read without paying for torch
 
     from emnist_diff.conditions import Cond, ConditionSpace, Predictions, RowConditions
 
-PredictionType = Literal["epsilon", "v_prediction", "sample"]
+PredictionType = Literal["epsilon", "v_prediction", "sample", "flow"]
+"""What a network returns: the noise; v; the image; or, on a flow, the velocity. See `parameterization`."""
+
+ForwardPath = Literal["diffusion", "flow"]
+"""How signal and noise mix into a state; see `rates`."""
+
+
+def rates(alpha_bar: float, path: ForwardPath) -> tuple[float, float]:
+    """(signal, noise) such that x_t = signal · x_0 + noise · eps, where alpha_bar is the signal's share of the power:
+    signal² / (signal² + noise²). On a diffusion the squares add up to 1, on a flow the rates do."""
+    signal, noise = alpha_bar**0.5, (1.0 - alpha_bar) ** 0.5
+    return (signal, noise) if path == "diffusion" else (signal / (signal + noise), noise / (signal + noise))
 
 
 @attrs.frozen
@@ -31,6 +43,8 @@ class NoiseSchedule:
     train_timesteps: number of discrete levels.
     beta_schedule: ``linear``, ``scaled_linear`` or ``squaredcos_cap_v2``.
     beta_start, beta_end: ends of the linear ones; the squared cosine ignores them.
+    zero_terminal_snr: rescaled so that the last level holds no signal (Lin et al., 2024, arXiv:2305.08891,
+    algorithm 1).
     clip_sample: half-width of the range that x0 is clipped to while sampling, or None. Images live in [-1, 1].
     """
 
@@ -42,6 +56,35 @@ class NoiseSchedule:
     beta_start: float = 0.0001
     beta_end: float = 0.02
     clip_sample: float | None = 1.0
+    zero_terminal_snr: bool = False
+
+
+@attrs.frozen
+class FlowSchedule:
+    """The forward process x_s = (1 - s) x_0 + s eps, s in [0, 1], of rectified flow (Liu, Gong and Liu, 2023,
+    arXiv:2209.03003).
+
+    time_scale: the network is shown the timestep time_scale · s.
+    clip_sample: half-width of the range that x0 is clipped to while sampling, or None.
+    """
+
+    time_scale: float = attrs.field(default=1000.0, validator=attrs.validators.gt(0))
+    clip_sample: float | None = None
+
+
+ForwardProcess = NoiseSchedule | FlowSchedule
+
+
+@attrs.frozen
+class Level:
+    """A noise level inside a step, at which a scheduler looks a second time.
+
+    timestep, alpha_bar: as in `StepInfo`.  offset: where in the step it stands, 0 (its start) … 1 (its end).
+    """
+
+    timestep: float
+    alpha_bar: float
+    offset: float
 
 
 @attrs.frozen
@@ -50,6 +93,8 @@ class StepInfo:
 
     index: 0 … steps-1, from noise to image.  timestep: the training timestep shown to the network.
     alpha_bar, alpha_bar_next: signal power here and where the step ends (1 for the image).
+    path: of the forward process.  offset: 0, or where inside the step the scheduler looks again.
+    inner: the levels of those looks.
     """
 
     index: int
@@ -57,25 +102,58 @@ class StepInfo:
     timestep: float
     alpha_bar: float
     alpha_bar_next: float
+    path: ForwardPath = "diffusion"
+    offset: float = 0.0
+    inner: tuple[Level, ...] = ()
 
     @property
     def frac(self) -> float:
         """Progress 0 → 1 from noise to image; 0 for a run of one step."""
-        return self.index / max(1, self.steps - 1)
+        return min(1.0, (self.index + self.offset) / max(1, self.steps - 1))
 
     @property
     def sigma(self) -> float:
-        """Noise-to-signal ratio sqrt((1 - alpha_bar) / alpha_bar), as EDM counts it."""
-        return float(((1.0 - self.alpha_bar) / self.alpha_bar) ** 0.5)
+        """Noise-to-signal ratio sqrt((1 - alpha_bar) / alpha_bar), as EDM counts it; infinite without signal."""
+        return _sigma(self.alpha_bar)
+
+    @property
+    def sigma_next(self) -> float:
+        """Noise-to-signal ratio where the step ends; 0 for the image."""
+        return _sigma(self.alpha_bar_next)
+
+    @property
+    def rates(self) -> tuple[float, float]:
+        """(signal, noise) here: x_t = signal · x_0 + noise · eps."""
+        return rates(self.alpha_bar, self.path)
+
+    @property
+    def rates_next(self) -> tuple[float, float]:
+        """(signal, noise) where the step ends."""
+        return rates(self.alpha_bar_next, self.path)
+
+    def inside(self, look: int) -> StepInfo:
+        """The same step, as seen from its inner level `look`."""
+        level = self.inner[look]
+        return attrs.evolve(self, timestep=level.timestep, alpha_bar=level.alpha_bar, offset=level.offset, inner=())
+
+
+def _sigma(alpha_bar: float) -> float:
+    return float(((1.0 - alpha_bar) / alpha_bar) ** 0.5) if alpha_bar > 0 else math.inf
 
 
 @attrs.frozen(eq=False)
 class Timeline:
-    """The steps of a run, noise first; each array has one float64 entry a step. Stored verbatim in the file."""
+    """The steps of a run, noise first; each array has one float64 entry a step. Stored verbatim in the file.
+
+    path: of the forward process.  inner: for each step the levels at which its scheduler looks again; () where every
+    step takes one look.
+    """
 
     timestep: npt.NDArray[np.float64]
     alpha_bar: npt.NDArray[np.float64]
     alpha_bar_next: npt.NDArray[np.float64]
+    path: ForwardPath = "diffusion"
+    inner: tuple[tuple[Level, ...], ...] = ()
 
     def __len__(self) -> int:
         return len(self.timestep)
@@ -88,12 +166,28 @@ class Timeline:
             float(self.timestep[index]),
             float(self.alpha_bar[index]),
             float(self.alpha_bar_next[index]),
+            self.path,
+            inner=self.inner[index] if self.inner else (),
         )
+
+    def looks(self, index: int) -> tuple[StepInfo, ...]:
+        """Everything at which the network is asked in step `index`, in order."""
+        at = self.at(index)
+        return (at, *(at.inside(look) for look in range(len(at.inner))))
+
+    @property
+    def evaluations(self) -> npt.NDArray[np.int64]:
+        """How often each step asks the network."""
+        import numpy as np
+
+        return np.array([1 + (len(self.inner[i]) if self.inner else 0) for i in range(len(self))], dtype=np.int64)
 
     @property
     def sigma(self) -> npt.NDArray[np.float64]:
-        """Noise-to-signal ratio of each step."""
-        return ((1.0 - self.alpha_bar) / self.alpha_bar) ** 0.5
+        """Noise-to-signal ratio of each step; infinite where there is no signal."""
+        import numpy as np
+
+        return np.array([_sigma(a) for a in self.alpha_bar.tolist()], dtype=np.float64)
 
 
 class NoiseSource(Protocol):
@@ -109,6 +203,11 @@ def no_noise(stream: str = "") -> Tensor:
     raise RuntimeError("noise is drawn by components while they act on a step")
 
 
+def no_look(x: Tensor, look: int) -> Tensor:
+    """What a step without inner levels answers a scheduler that looks again."""
+    raise RuntimeError("the timeline has no inner level to look at")
+
+
 @attrs.define(eq=False)
 class Step:
     """A step as it happens, for a batch.
@@ -118,6 +217,10 @@ class Step:
     score: the running sum base + forces so far, (B, *shape); a non-additive rule reads it and returns a difference.
     labels: (B,) the samples' own class indices.  sample_ids: (B,) ids within the run.
     noise: draws the acting component's keyed noise; the only source of randomness a plugin may use.
+
+    For schedulers alone:
+    timeline: all steps of the run.  memory: what the scheduler left at the step before, {} at the first.
+    look: the prediction, base and forces, at another state (B, *shape) and the inner level of that number.
     """
 
     at: StepInfo
@@ -127,14 +230,22 @@ class Step:
     noise: NoiseSource = no_noise
     score: Tensor | None = None
     base: Tensor | None = None
+    timeline: Timeline | None = None
+    memory: Mapping[str, Tensor] = attrs.field(factory=dict)
+    look: Callable[[Tensor, int], Tensor] = no_look
 
 
 @attrs.frozen(eq=False)
 class Moved:
-    """Where a scheduler went: the next state and its estimate of the image, both (B, *shape)."""
+    """Where a scheduler went: the next state and its estimate of the image, both (B, *shape).
+
+    memory: tensors (B, …) that the next step of the same samples is given; nothing else may be remembered, so that
+    a walk can stop after any step and go on from what was written down.
+    """
 
     x_prev: Tensor
     x0: Tensor
+    memory: Mapping[str, Tensor] = attrs.field(factory=dict)
 
 
 @runtime_checkable
@@ -163,16 +274,23 @@ class Scheduler(Protocol):
     def plan(self, steps: int) -> Timeline:
         """The timeline of a run of `steps` steps. Raises `ConfigError` when that is impossible."""
 
-    def step(self, prediction: Tensor, x: Tensor, at: StepInfo, noise: NoiseSource) -> Moved:
-        """One step, all arguments (B, *shape); `noise` is called only when the rule is stochastic here."""
+    def step(self, prediction: Tensor, step: Step) -> Moved:
+        """One step: from the prediction (B, *shape) at ``step.x`` and ``step.at`` to where ``step.at`` ends.
+
+        ``step.noise`` is called only when the rule is stochastic here. A rule that looks more than once names the
+        levels in its timeline and asks ``step.look``; one that remembers reads ``step.memory``.
+        """
 
 
 @runtime_checkable
 class SchedulerFactory(Protocol):
     """What a `SchedulerSpec` names: an attrs class of settings that becomes a scheduler for a forward process."""
 
-    def bind(self, schedule: NoiseSchedule, prediction: PredictionType) -> Scheduler:
-        """The scheduler for networks trained on `schedule` with this prediction type."""
+    def bind(self, schedule: ForwardProcess, prediction: PredictionType) -> Scheduler:
+        """The scheduler for networks trained on `schedule` with this prediction type.
+
+        Raises `ConfigError` where it cannot walk that process, with the scheduler that can.
+        """
 
 
 @runtime_checkable
@@ -192,7 +310,7 @@ class Denoiser(Protocol):
         """The classes it knows."""
 
     @property
-    def schedule(self) -> NoiseSchedule:
+    def schedule(self) -> ForwardProcess:
         """The forward process it was trained on."""
 
     def predict(self, x: Tensor, t: Tensor, conds: RowConditions) -> Tensor:

@@ -54,9 +54,18 @@ class DriftSpec(Spec):
 
 @attrs.frozen(kw_only=True)
 class SchedulerSpec(Spec):
-    """A scheduler: moves the state. The factory makes a `protocols.Scheduler` once bound to a noise schedule."""
+    """A scheduler: moves the state. The factory makes a `protocols.Scheduler` once bound to a forward process.
+
+    For ``emnist-diff schedulers``: order of accuracy; when it draws noise (``no``, ``yes``, ``eta > 0``); looks at the
+    network a step; the process that it walks; the predictions that it takes there.
+    """
 
     kind: ClassVar[str] = "scheduler"
+    order: str = "?"
+    noise: str = "?"
+    evaluations: str = "1"
+    process: str = "diffusion"
+    predictions: tuple[str, ...] = attrs.field(default=("epsilon", "v_prediction", "sample"), converter=tuple)
 
 
 @attrs.frozen(kw_only=True)

@@ -17,9 +17,9 @@ from emnist_diff.conditions import ConditionSpace
 from emnist_diff.config import Component, RunConfig, component, normalised
 from emnist_diff.errors import CheckpointError
 from emnist_diff.plugins import installed
-from emnist_diff.protocols import Denoiser, NoiseSchedule, PredictionType, Scheduler
+from emnist_diff.protocols import Denoiser, ForwardProcess, PredictionType, Scheduler
 from emnist_diff.records import SchedulerSpec
-from emnist_diff.structuring import unstructure
+from emnist_diff.structuring import aliases, unstructure
 
 
 @attrs.frozen
@@ -163,7 +163,7 @@ class BuiltScheduler:
 
     name: str
     settings: Mapping[str, Any]
-    schedule: NoiseSchedule
+    schedule: ForwardProcess
     prediction: PredictionType
     scheduler: Scheduler
 
@@ -172,7 +172,8 @@ def build_scheduler(ckpt: CheckpointInfo, name: str | None = None, **settings: A
     """The scheduler for a checkpoint.
 
     name: ``ddim``, ``ddpm``, …; None for the one that the checkpoint recommends, with its recommended settings.
-    settings: of the scheduler, for example ``eta=0.5``; they win over the recommended ones.
+    settings: of the scheduler, for example ``eta=0.5``; they win over the recommended ones. With an eta, and a
+    recommended scheduler that has none, it is ``ddim``.
 
     Raises `UnknownName` for an unknown scheduler or setting, `ConfigError` for a bad value.
     """
@@ -183,11 +184,15 @@ def build_scheduler(ckpt: CheckpointInfo, name: str | None = None, **settings: A
 
 
 def chosen_scheduler(header: CheckpointHeader, name: str | None, settings: Mapping[str, Any]) -> Component:
-    """The scheduler called `name`, or the one recommended with its settings under `settings`."""
+    """The scheduler called `name`, or the one recommended with its settings under `settings`. One that knows no eta is
+    not asked for it: then it is the default one's."""
     if name is not None:
         return Component(name, settings=dict(settings))
     recommended = normalised(header.recommended).get("scheduler")
+    default = Component(RunConfig().scheduler.name, settings=dict(settings))
     if recommended is None:
-        return Component(RunConfig().scheduler.name, settings=dict(settings))
+        return default
     data = component(recommended, "scheduler")
+    if "eta" in settings and "eta" not in aliases(installed().load(SchedulerSpec, data["name"])):
+        return default
     return Component(data["name"], settings={**data.get("settings", {}), **settings})

@@ -11,6 +11,7 @@ from emnist_diff import plugins as registry_module
 from emnist_diff.cli.app import app
 from emnist_diff.errors import PluginError, unknown
 from emnist_diff.plugins import KINDS, Entry, installed
+from emnist_diff.records import SchedulerSpec
 
 _plugins = typer.Typer(
     help="What is installed, whose it is, and what is broken.", no_args_is_help=True, rich_markup_mode=None
@@ -162,3 +163,21 @@ def _table(kind: str) -> None:
 
 for _kind in ("force", "drift", "preset"):
     _table(_kind)
+
+
+@app.command(short_help="List the schedulers")
+def schedulers(as_json: bool = typer.Option(False, "--json", help="Print JSON.")) -> None:
+    """List the schedulers: order of accuracy, whether they draw noise, evaluations of the network a step, and the
+    process and predictions that they take; emnist-diff plugins show NAME says more."""
+    heads = ("scheduler", "order", "noise", "evaluations", "process", "predictions", "summary")
+    rows = []
+    for entry in installed().of(SchedulerSpec):
+        s = entry.spec
+        assert isinstance(s, SchedulerSpec)
+        rows.append((s.name, s.order, s.noise, s.evaluations, s.process, " ".join(s.predictions), s.summary))
+    if as_json:
+        typer.echo(json.dumps([dict(zip(heads, row, strict=True)) for row in rows], indent=2))
+        return
+    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
+    for row in (heads, *rows):
+        typer.echo("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())

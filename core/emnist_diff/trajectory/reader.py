@@ -23,6 +23,7 @@ _REQUIRED = (
     "schedule/timestep",
     "schedule/alpha_bar",
     "schedule/sigma",
+    "schedule/evaluations",
     "samples/id",
     "samples/seed",
     "samples/label",
@@ -95,8 +96,10 @@ class Trajectory:
         self.timestep: npt.NDArray[np.float64] = self._vector("schedule/timestep")
         self.alpha_bar: npt.NDArray[np.float64] = self._vector("schedule/alpha_bar")
         self.sigma: npt.NDArray[np.float64] = self._vector("schedule/sigma")
+        self.evaluations: npt.NDArray[np.int64] = self._vector("schedule/evaluations", "iu")
         self.steps = len(self.timestep)
-        for name, levels in (("step", self.step), ("alpha_bar", self.alpha_bar), ("sigma", self.sigma)):
+        for name in ("step", "alpha_bar", "sigma", "evaluations"):
+            levels = getattr(self, name)
             if len(levels) != self.steps:
                 raise TrajectoryError(
                     f"{self.path} is damaged: schedule/{name} has {len(levels)} of {self.steps} steps"

@@ -89,10 +89,15 @@ def _schedule(trajectory: Trajectory) -> Iterator[Problem]:
         yield Problem("schedule/step", f"must count 0 … {steps - 1}")
     if not np.isfinite(trajectory.timestep).all():
         yield Problem("schedule/timestep", "must be finite")
-    if not ((trajectory.alpha_bar > 0) & (trajectory.alpha_bar <= 1)).all():
-        yield Problem("schedule/alpha_bar", "must lie in (0, 1]")
-    elif not np.allclose(trajectory.sigma**2 * trajectory.alpha_bar, 1 - trajectory.alpha_bar):
-        yield Problem("schedule/sigma", "is not sqrt((1 - alpha_bar) / alpha_bar)")
+    if not ((trajectory.alpha_bar >= 0) & (trajectory.alpha_bar <= 1)).all():
+        yield Problem("schedule/alpha_bar", "must lie in [0, 1]")
+    else:
+        with np.errstate(divide="ignore"):
+            sigma = ((1 - trajectory.alpha_bar) / trajectory.alpha_bar) ** 0.5
+        if not np.allclose(trajectory.sigma, sigma):
+            yield Problem("schedule/sigma", "is not sqrt((1 - alpha_bar) / alpha_bar)")
+    if (trajectory.evaluations < 1).any():
+        yield Problem("schedule/evaluations", "must be at least 1")
     for force in trajectory.force_names:
         name = f"forces/{force}/weight"
         try:

@@ -191,6 +191,8 @@ def _lay_out(file: Any, header: RunHeader, layout: Sequence[Array]) -> None:
     schedule["step"] = np.arange(len(header.timeline), dtype=np.int64)
     for name in ("timestep", "alpha_bar", "alpha_bar_next", "sigma"):
         schedule[name] = np.asarray(getattr(header.timeline, name), dtype=np.float64)
+    schedule["evaluations"] = header.timeline.evaluations
+    schedule.attrs["path"] = header.timeline.path
     samples = file.create_group("samples")
     samples["id"], samples["seed"], samples["label"] = header.sample_ids, header.seeds, header.labels
     samples["steps_done"] = np.zeros(len(header.sample_ids), dtype=np.int64)
