@@ -22,7 +22,9 @@ from emnist_diff import (
     ForceConfig,
     InferenceConfig,
     VideoConfig,
+    build_scheduler,
     checkpoint,
+    load_checkpoint,
 )
 from emnist_diff.api.config import NESTED
 from emnist_diff.config import Component, RunConfig, read_file
@@ -293,6 +295,16 @@ def test_a_bad_recommendation_is_the_checkpoints_fault(mixture: CheckpointInfo, 
 def test_eta_keeps_the_recommended_scheduler(mixture_file: Path):
     run = InferenceConfig(checkpoint_path=mixture_file, eta=1).to_run_config()
     assert run.scheduler == Component("ddim", settings={"eta": 1})
+
+
+def test_eta_means_ddim_where_the_recommended_scheduler_has_none(mixture: CheckpointInfo, tmp_path: Path):
+    header = attrs.evolve(mixture.header, recommended={"scheduler": "unipc"})
+    path = tmp_path / "unipc.safetensors"
+    checkpoint.save(path, header, {"nothing": zeros(1)})
+    assert InferenceConfig(checkpoint_path=path).to_run_config().scheduler == Component("unipc")
+    assert InferenceConfig(checkpoint_path=path, eta=0.5).to_run_config().scheduler.settings == {"eta": 0.5}
+    built = build_scheduler(load_checkpoint(path), eta=0.5)
+    assert (built.name, built.settings["eta"]) == ("ddim", 0.5)
 
 
 @pytest.mark.parametrize(

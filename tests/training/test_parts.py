@@ -11,7 +11,7 @@ import torch
 
 from emnist_diff.errors import ConfigError
 from emnist_diff.parameterization import to_epsilon, to_x0
-from emnist_diff.protocols import NoiseSchedule
+from emnist_diff.protocols import NoiseSchedule, rates
 from emnist_diff_plugins.training import metrics, objective, progress, state
 from emnist_diff_plugins.training.batches import Batches, Draw, to_state
 from emnist_diff_plugins.training.ema import Ema, decay_at
@@ -91,11 +91,11 @@ def test_a_network_that_hits_its_target_knows_image_and_noise(kind):
     x0, noise = torch.randn(2, 5, 1, 3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     for a in (0.01, 0.4, 0.97):
         alpha_bar = torch.full((5,), a)
-        a = float(alpha_bar[0])
+        here = rates(float(alpha_bar[0]), "diffusion")
         x = objective.noised(x0, noise, alpha_bar)
         hit = objective.target(x0, noise, alpha_bar, kind)
-        torch.testing.assert_close(to_x0(hit, x, a, kind), x0, rtol=1e-5, atol=1e-5)
-        torch.testing.assert_close(to_epsilon(hit, x, a, kind), noise, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(to_x0(hit, x, here, kind), x0, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(to_epsilon(hit, x, here, kind), noise, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])

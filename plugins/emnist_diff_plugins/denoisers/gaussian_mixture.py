@@ -1,12 +1,14 @@
 """The exact denoiser of a class-conditional Gaussian mixture: the project's proving ground.
 
 Each class is a mixture of isotropic Gaussians N(mu_k, s_k² I) with weights pi_k; "no class" is the mixture of all
-classes in equal parts. Noised to x_t = sqrt(a) x_0 + sqrt(1-a) eps it stays a mixture, with means sqrt(a) mu_k and
-variances d_k = a s_k² + 1 - a, so that
+classes in equal parts. Noised to x_t = m x_0 + n eps it stays a mixture, with means m mu_k and variances
+d_k = m² s_k² + n², so that
 
-    E[eps | x_t] = sqrt(1-a) Σ_k r_k(x_t) (x_t - sqrt(a) mu_k) / d_k,
+    E[eps | x_t] = n Σ_k r_k(x_t) (x_t - m mu_k) / d_k,
+    E[x_0 | x_t] = Σ_k r_k(x_t) (mu_k + m s_k² (x_t - m mu_k) / d_k),
 
-r_k being the posterior probability of component k (Tweedie's formula; Efron, 2011, for each component).
+r_k being the posterior probability of component k (Tweedie's formula; Efron, 2011, for each component). On a
+diffusion m² = alpha_bar = 1 - n²; on a flow m = 1 - s and n = s, and the velocity is the difference of the two.
 """
 
 from __future__ import annotations
@@ -24,8 +26,8 @@ from torch import Tensor
 
 from emnist_diff.conditions import ConditionSpace, RowConditions
 from emnist_diff.errors import ConfigError
-from emnist_diff.protocols import NoiseSchedule, PredictionType
-from emnist_diff_plugins.schedulers._diffusion import alphas_cumprod
+from emnist_diff.protocols import FlowSchedule, ForwardProcess, NoiseSchedule, PredictionType
+from emnist_diff_plugins.schedulers._process import Process
 
 _SYMBOLS = string.digits + string.ascii_uppercase + string.ascii_lowercase
 
@@ -59,7 +61,13 @@ class GaussianMixture:
         validator=v.in_(("linear", "scaled_linear", "squaredcos_cap_v2")),
         metadata={"help": "linear, scaled_linear or squaredcos_cap_v2"},
     )
-    prediction: PredictionType = attrs.field(default="epsilon", metadata={"help": "epsilon, v_prediction or sample"})
+    zero_terminal_snr: bool = attrs.field(
+        default=False, metadata={"help": "rescaled so that the last level holds no signal"}
+    )
+    prediction: PredictionType = attrs.field(
+        default="epsilon",
+        metadata={"help": "epsilon, v_prediction or sample; flow makes it a flow, which has no beta schedule"},
+    )
 
     def __attrs_post_init__(self) -> None:
         if not self.shape or min(self.shape) < 1:
@@ -88,8 +96,13 @@ class GaussianMixture:
         self, weights: Mapping[str, Tensor] | None = None, header: Any = None, device: str = "cpu"
     ) -> MixtureDenoiser:
         """The denoiser; needs neither weights nor header."""
+        if self.prediction == "flow":
+            return MixtureDenoiser(self, FlowSchedule(clip_sample=None), torch.device(device))
         schedule = NoiseSchedule(
-            train_timesteps=self.train_timesteps, beta_schedule=self.beta_schedule, clip_sample=None
+            train_timesteps=self.train_timesteps,
+            beta_schedule=self.beta_schedule,
+            zero_terminal_snr=self.zero_terminal_snr,
+            clip_sample=None,
         )
         return MixtureDenoiser(self, schedule, torch.device(device))
 
@@ -100,14 +113,15 @@ class MixtureDenoiser:
     state alone, so that no row sees another."""
 
     family: GaussianMixture
-    schedule: NoiseSchedule
+    schedule: ForwardProcess
     device: torch.device
     _means: Tensor = attrs.field(init=False)
-    _alpha_bar: np.ndarray = attrs.field(init=False)
+    _process: Process | None = attrs.field(init=False, default=None)
 
     def __attrs_post_init__(self) -> None:
         self._means = torch.from_numpy(self.family.mean_array()).to(self.device)
-        self._alpha_bar = alphas_cumprod(self.schedule)
+        if isinstance(self.schedule, NoiseSchedule):
+            self._process = Process.of(self.schedule)
 
     @property
     def prediction(self) -> PredictionType:
@@ -125,25 +139,38 @@ class MixtureDenoiser:
         """The exact prediction in float64, rounded once: x (R, *shape), t (R,) timesteps → (R, *shape)."""
         rows = len(x)
         state = x.to(torch.float64).reshape(rows, 1, -1)
-        a = torch.from_numpy(self._alpha_bar[t.cpu().numpy().astype(np.int64)]).to(self.device).reshape(rows, 1)
+        signal, noise = (r.to(self.device).reshape(rows, 1) for r in self._rates(t))
         classes, components, size = self._means.shape
         means = self._means.reshape(1, classes * components, size)
-        variance = a * self.family.spread**2 + 1.0 - a
-        difference = state - a.sqrt()[..., None] * means
+        own = self.family.spread**2
+        variance = signal**2 * own + noise**2
+        difference = state - signal[..., None] * means
         # every Gaussian has the same spread, so that the normalisers cancel in the posterior
         log_weight = -0.5 * difference.square().sum(-1) / variance
         owner = torch.arange(classes, device=self.device).repeat_interleave(components)[None]
         index = conds.index.reshape(rows, 1)
         allowed = (owner == index) | (index == classes)
-        posterior = torch.softmax(log_weight.masked_fill(~allowed, -torch.inf), dim=-1)
-        epsilon = (1.0 - a).sqrt() / variance * (posterior[..., None] * difference).sum(1)
-        state = state[:, 0]
-        if self.family.prediction == "epsilon":
-            out = epsilon
-        else:
-            x0 = (state - (1.0 - a).sqrt() * epsilon) / a.sqrt()
-            out = x0 if self.family.prediction == "sample" else a.sqrt() * epsilon - (1.0 - a).sqrt() * x0
+        posterior = torch.softmax(log_weight.masked_fill(~allowed, -torch.inf), dim=-1)[..., None]
+        mean, away = (posterior * means).sum(1), (posterior * difference).sum(1)
+        epsilon = noise / variance * away
+        x0 = mean + signal * own / variance * away
+        out = {
+            "epsilon": lambda: epsilon,
+            "sample": lambda: x0,
+            "v_prediction": lambda: signal * epsilon - noise * x0,
+            "flow": lambda: epsilon - x0,
+        }[self.family.prediction]()
         return out.reshape(x.shape).to(x.dtype)
+
+    def _rates(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """(signal, noise) of timesteps (R,), each (R,) float64 on the CPU."""
+        times = t.cpu().to(torch.float64)
+        if self._process is None:
+            assert isinstance(self.schedule, FlowSchedule)
+            s = times / self.schedule.time_scale
+            return 1.0 - s, s
+        a = torch.from_numpy(self._process.at(times.numpy()))
+        return a.sqrt(), (1.0 - a).sqrt()
 
     def decode(self, x: Tensor) -> Tensor:
         """Images in [0, 1], (B, C, H, W): the state itself where it looks like one, else one row of pixels."""

@@ -1,90 +1,95 @@
-"""What the schedulers for discrete diffusion share: the forward process, spacing, and x0 rules.
-
-The forward process and the standard spacings are diffusers' own. Its `step` methods are not used: they take the
-step before last for the previous one when the steps are unevenly spaced, keep the index of the step as hidden
-state, and draw one noise for the whole batch, which would make a sample depend on its neighbours.
-"""
+"""What all schedulers of diffusions share: their settings, and the grid of noise levels."""
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
+from typing import Any, ClassVar
 
 import attrs
-import numpy as np
 from attrs import validators as v
-from diffusers import DDIMScheduler
-from torch import Tensor
 
 from emnist_diff.errors import ConfigError
-from emnist_diff.parameterization import epsilon_from_x0, to_epsilon, to_x0
-from emnist_diff.protocols import NoiseSchedule, PredictionType, StepInfo, Timeline
+from emnist_diff.protocols import FlowSchedule, ForwardProcess, Level, PredictionType, Timeline
+from emnist_diff_plugins.schedulers._process import SPACINGS, Floats, Process, laid, spaced
+from emnist_diff_plugins.schedulers._scheduler import Bound, Settings
 
 
-def spacing_field() -> Any:
+def spacing_field(default: str) -> Any:
     return attrs.field(
-        default="trailing",
-        validator=v.in_(("leading", "trailing", "linspace")),
-        metadata={"help": "which training timesteps are visited; trailing starts at the noisiest"},
-    )
-
-
-def clip_field() -> Any:
-    return attrs.field(
-        default=True,
+        default=default,
+        validator=v.in_(SPACINGS),
         metadata={
-            "help": "clip the x0 estimate to the range that the model's images have",
-            "aliases": ("clip_sample",),
+            "help": "noise levels visited: trailing (from the noisiest), leading, linspace; or over sigma karras, "
+            "exponential",
+            "aliases": ("timestep_spacing",),
         },
     )
 
 
-def alphas_cumprod(schedule: NoiseSchedule) -> np.ndarray:
-    """alpha_bar of every training timestep, (train_timesteps,) float64, as diffusers computes it."""
-    return _diffusers(schedule).alphas_cumprod.numpy().astype(np.float64)
+@attrs.frozen(kw_only=True)
+class Diffusion(Settings):
+    """The settings of a scheduler for diffusions; a subclass says how it moves."""
 
+    flow_counterpart: ClassVar[str] = "flow_euler"
+    """The scheduler to use on a flow instead."""
 
-def timeline(schedule: NoiseSchedule, steps: int, spacing: str) -> Timeline:
-    """`steps` training timesteps, noisiest first; the last step ends at the image (alpha_bar 1).
-
-    Raises `ConfigError` when the model was trained with fewer timesteps.
-    """
-    if steps > schedule.train_timesteps:
-        raise ConfigError(
-            f"steps = {steps} is more than the {schedule.train_timesteps} timesteps that this model was trained "
-            f"with — ask for 1 … {schedule.train_timesteps}"
-        )
-    if steps == 1:  # linspace of one point would start at the cleanest timestep
-        timesteps = np.array([schedule.train_timesteps - 1])
-    else:
-        scheduler = _diffusers(schedule, timestep_spacing=spacing)
-        scheduler.set_timesteps(steps)
-        timesteps = scheduler.timesteps.numpy()
-    if len(set(timesteps.tolist())) != steps or (np.diff(timesteps) >= 0).any():
-        raise ConfigError(
-            f"spacing {spacing!r} cannot lay {steps} different steps over {schedule.train_timesteps} timesteps — "
-            "use another spacing or another number of steps"
-        )
-    here = alphas_cumprod(schedule)[timesteps]
-    return Timeline(timesteps.astype(np.float64), here, np.append(here[1:], 1.0))
-
-
-def x0_and_epsilon(
-    prediction: Tensor, x: Tensor, at: StepInfo, kind: PredictionType, clip: float | None
-) -> tuple[Tensor, Tensor]:
-    """The image and noise estimates, (B, *shape) each; after clipping, the noise is the one that fits the clipped
-    image, so that the pair still adds up to x_t."""
-    x0 = to_x0(prediction, x, at.alpha_bar, kind)
-    if clip is None:
-        return x0, to_epsilon(prediction, x, at.alpha_bar, kind)
-    x0 = x0.clamp(-clip, clip)
-    return x0, epsilon_from_x0(x0, x, at.alpha_bar)
-
-
-def _diffusers(schedule: NoiseSchedule, **more: Any) -> DDIMScheduler:
-    return DDIMScheduler(
-        num_train_timesteps=schedule.train_timesteps,
-        beta_schedule=schedule.beta_schedule,
-        beta_start=schedule.beta_start,
-        beta_end=schedule.beta_end,
-        **more,
+    spacing: str = spacing_field("trailing")
+    steps_offset: int = attrs.field(
+        default=0, validator=v.ge(0), metadata={"help": "added to the timesteps of spacing leading"}
     )
+    sigma_min: float | None = attrs.field(
+        default=None,
+        validator=v.optional(v.gt(0)),
+        metadata={"help": "karras, exponential: last noise level; the process's smallest when left out"},
+    )
+    sigma_max: float | None = attrs.field(
+        default=None,
+        validator=v.optional(v.gt(0)),
+        metadata={"help": "karras, exponential: first noise level; the process's largest, at most 80, when left out"},
+    )
+    rho: float = attrs.field(default=7.0, validator=v.gt(0), metadata={"help": "karras: bend of the grid"})
+    zero_terminal_snr: bool = attrs.field(
+        default=False,
+        metadata={
+            "help": "rescale the noise levels so that the first holds no signal; for models that predict v or images",
+            "aliases": ("rescale_betas_zero_snr",),
+        },
+    )
+
+    def bind(self, schedule: ForwardProcess, prediction: PredictionType) -> Bound:
+        """See `protocols.SchedulerFactory`."""
+        if isinstance(schedule, FlowSchedule):
+            raise ConfigError(
+                f"scheduler {self.name!r} walks diffusions, and this model is a flow — use {self.flow_counterpart}"
+            )
+        if prediction == "flow":
+            raise ConfigError(
+                f"scheduler {self.name!r} walks diffusions, and this model predicts the velocity of a flow — "
+                "its forward process must be a flow too"
+            )
+        if self.zero_terminal_snr:
+            schedule = attrs.evolve(schedule, zero_terminal_snr=True)
+        return Bound(self, schedule, prediction, partial(self._plan, Process.of(schedule), prediction))
+
+    def _plan(self, process: Process, prediction: PredictionType, steps: int) -> Timeline:
+        timeline = self.timeline(process, steps)
+        if prediction == "epsilon" and timeline.alpha_bar[0] == 0:
+            raise ConfigError(
+                "zero_terminal_snr: where there is no signal, a prediction of noise says nothing of the image — "
+                "use a model that predicts v or images, or start below with sigma_max and spacing karras"
+            )
+        return timeline
+
+    def grid(self, process: Process, steps: int) -> Floats:
+        """The timesteps to visit, noisiest first."""
+        ends = (self.sigma_min, self.sigma_max)
+        return spaced(process, steps, self.spacing, self.steps_offset, ends, self.rho)
+
+    def timeline(self, process: Process, steps: int) -> Timeline:
+        """The steps to take, with their inner levels."""
+        timesteps = self.grid(process, steps)
+        return laid(process, timesteps, self.inner(process, timesteps))
+
+    def inner(self, process: Process, timesteps: Floats) -> tuple[tuple[Level, ...], ...]:
+        """The inner levels of each step; () where every step takes one look."""
+        return ()

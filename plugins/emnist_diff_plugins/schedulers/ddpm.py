@@ -6,8 +6,10 @@ import attrs
 from attrs import validators as v
 from torch import Tensor
 
-from emnist_diff.protocols import Moved, NoiseSchedule, NoiseSource, PredictionType, StepInfo, Timeline
-from emnist_diff_plugins.schedulers._diffusion import clip_field, spacing_field, timeline, x0_and_epsilon
+from emnist_diff.protocols import Moved, NoiseSource, Step, StepInfo
+from emnist_diff_plugins.schedulers._diffusion import Diffusion
+from emnist_diff_plugins.schedulers._estimates import Estimates
+from emnist_diff_plugins.schedulers._scheduler import LookAgain
 
 
 def ddpm_step(x0: Tensor, x: Tensor, at: StepInfo, variance_type: str, noise: NoiseSource) -> Tensor:
@@ -23,8 +25,8 @@ def ddpm_step(x0: Tensor, x: Tensor, at: StepInfo, variance_type: str, noise: No
     return mean + variance**0.5 * noise()
 
 
-@attrs.frozen
-class Ddpm:
+@attrs.frozen(kw_only=True)
+class Ddpm(Diffusion):
     """DDPM, at any number of steps.
 
     Example: ``--scheduler ddpm --steps 100``
@@ -35,23 +37,6 @@ class Ddpm:
         validator=v.in_(("fixed_small", "fixed_large")),
         metadata={"help": "fixed_small: the posterior's variance; fixed_large: beta", "aliases": ("variance_type",)},
     )
-    spacing: str = spacing_field()
-    clip: bool = clip_field()
 
-    def bind(self, schedule: NoiseSchedule, prediction: PredictionType) -> _BoundDdpm:
-        return _BoundDdpm(self, schedule, prediction)
-
-
-@attrs.frozen
-class _BoundDdpm:
-    settings: Ddpm
-    schedule: NoiseSchedule
-    prediction: PredictionType
-
-    def plan(self, steps: int) -> Timeline:
-        return timeline(self.schedule, steps, self.settings.spacing)
-
-    def step(self, prediction: Tensor, x: Tensor, at: StepInfo, noise: NoiseSource) -> Moved:
-        clip = self.schedule.clip_sample if self.settings.clip else None
-        x0, _ = x0_and_epsilon(prediction, x, at, self.prediction, clip)
-        return Moved(ddpm_step(x0, x, at, self.settings.variance, noise), x0)
+    def move(self, here: Estimates, step: Step, again: LookAgain) -> Moved:
+        return Moved(ddpm_step(here.x0, step.x, step.at, self.variance, step.noise), here.x0)

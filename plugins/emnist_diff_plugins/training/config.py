@@ -54,7 +54,7 @@ class TrainConfig:
     precision: Literal["fp32", "bf16", "fp16"] = _setting("fp32", "arithmetic of the network")
     seed: int = _setting(0, "seed of weights, order, noise and dropout", v.and_(v.ge(0), v.lt(2**63)))
     recommended: Mapping[str, Any] = attrs.field(
-        factory=lambda: {"scheduler": {"name": "ddim"}, "steps": 50, "guidance_scale": 2.5},
+        factory=lambda: {"scheduler": {"name": "unipc"}, "steps": 10, "guidance_scale": 2.5},
         metadata={"help": "run settings that the checkpoints recommend"},
     )
     provenance: Mapping[str, str] = attrs.field(

@@ -15,8 +15,8 @@ from emnist_diff.checkpoint import CheckpointHeader
 from emnist_diff.conditions import RowConditions
 from emnist_diff.engine import Batch, Engine, walk
 from emnist_diff.parameterization import to_x0
-from emnist_diff.protocols import BatchResult, Denoiser
-from emnist_diff_plugins.schedulers._diffusion import alphas_cumprod
+from emnist_diff.protocols import BatchResult, Denoiser, rates
+from emnist_diff_plugins.schedulers._process import alphas_cumprod
 from emnist_diff_plugins.schedulers.ddim import Ddim
 from emnist_diff_plugins.training.batches import key, to_state
 
@@ -58,15 +58,15 @@ def x0_error(denoiser: Denoiser, header: CheckpointHeader, probe: Probe, device:
     rows = []
     for level in LEVELS:
         t = int(level * header.schedule.train_timesteps)
-        a = float(alpha_bar[t])
-        x = a**0.5 * x0 + (1.0 - a) ** 0.5 * noise
+        here = rates(float(alpha_bar[t]), "diffusion")
+        x = here[0] * x0 + here[1] * noise
         row: dict[str, Any] = {"timestep": t}
         for name, index in shown.items():
             answers = [
                 denoiser.predict(part, torch.full((len(part),), float(t), device=device), RowConditions(rows_, ""))
                 for part, rows_ in zip(x.split(_ROWS), index.split(_ROWS), strict=True)
             ]
-            estimate = to_x0(torch.cat(answers), x, a, header.prediction)
+            estimate = to_x0(torch.cat(answers), x, here, header.prediction)
             row[name] = float((estimate - x0).square().mean())
         rows.append(row)
     return rows

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from emnist_diff.errors import CheckpointError
 from emnist_diff.protocols import NoiseSchedule, TrainableFamily
-from emnist_diff_plugins.schedulers._diffusion import alphas_cumprod
+from emnist_diff_plugins.schedulers._process import alphas_cumprod
 from emnist_diff_plugins.training import objective
 from emnist_diff_plugins.training.batches import Draw
 from emnist_diff_plugins.training.config import TrainConfig

@@ -1,0 +1,35 @@
+"""Euler's method with fresh noise at every step."""
+
+from __future__ import annotations
+
+import attrs
+from attrs import validators as v
+
+from emnist_diff.protocols import Moved, Step
+from emnist_diff_plugins.schedulers._diffusion import Diffusion, spacing_field
+from emnist_diff_plugins.schedulers._estimates import Estimates
+from emnist_diff_plugins.schedulers._moves import ancestral
+from emnist_diff_plugins.schedulers._scheduler import LookAgain
+
+
+@attrs.frozen(kw_only=True)
+class EulerAncestral(Diffusion):
+    """Ancestral sampling in sigma, as k-diffusion has it: an Euler step to below the next level, and noise up to it.
+    eta = 0 is Euler; on equal noise levels it has the law of DDIM with the same eta.
+
+    Example: ``--scheduler "euler_ancestral:eta=0.5"``
+    """
+
+    spacing: str = spacing_field("karras")
+    eta: float = attrs.field(
+        default=1.0, validator=v.and_(v.ge(0), v.le(1)), metadata={"help": "share of DDPM's noise, 0 … 1"}
+    )
+    s_noise: float = attrs.field(default=1.0, validator=v.ge(0), metadata={"help": "factor on the noise"})
+
+    def move(self, here: Estimates, step: Step, again: LookAgain) -> Moved:
+        down, up = ancestral(step.at.sigma, step.at.sigma_next, self.eta)
+        signal = step.at.rates_next[0]
+        x = signal * here.x0 + signal * down * here.epsilon
+        if up > 0:
+            x = x + signal * up * self.s_noise * step.noise()
+        return Moved(x, here.x0)

@@ -1,0 +1,34 @@
+"""The midpoint method for flows: second order, two looks a step."""
+
+from __future__ import annotations
+
+import attrs
+import numpy as np
+
+from emnist_diff.protocols import FlowSchedule, Level, Moved, Step
+from emnist_diff_plugins.schedulers._estimates import Estimates
+from emnist_diff_plugins.schedulers._flow import Flow, alpha_bar, velocity
+from emnist_diff_plugins.schedulers._moves import straight
+from emnist_diff_plugins.schedulers._process import Floats
+from emnist_diff_plugins.schedulers._scheduler import LookAgain
+
+
+@attrs.frozen(kw_only=True)
+class FlowMidpoint(Flow):
+    """The velocity in the middle of a step, in s, serves for the whole of it, the last one included.
+
+    Example: ``--scheduler flow_midpoint --steps 20``
+    """
+
+    diffusion_counterpart = "dpm2"
+
+    def inner(self, schedule: FlowSchedule, s: Floats) -> tuple[tuple[Level, ...], ...]:
+        middle = (s + np.append(s[1:], 0.0)) / 2.0
+        levels = zip((schedule.time_scale * middle).tolist(), alpha_bar(middle).tolist(), strict=True)
+        return tuple((Level(timestep, power, 0.5),) for timestep, power in levels)
+
+    def move(self, here: Estimates, step: Step, again: LookAgain) -> Moved:
+        at = step.at
+        there = again(straight(here, at.inside(0).rates), 0)
+        x = straight(here, at.rates_next)
+        return Moved(x + (at.rates_next[1] - at.rates[1]) * (velocity(there) - velocity(here)), here.x0)

@@ -1,0 +1,220 @@
+"""Where steps begin and end."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from emnist_diff.errors import ConfigError
+from emnist_diff.protocols import FlowSchedule, NoiseSchedule
+from emnist_diff_plugins.schedulers._flow import resolution_shift, shifted, stretched
+from emnist_diff_plugins.schedulers._process import SPACINGS, Process
+from emnist_diff_plugins.schedulers.ddim import Ddim
+from emnist_diff_plugins.schedulers.edm import Edm
+from emnist_diff_plugins.schedulers.euler import Euler
+from emnist_diff_plugins.schedulers.flow_euler import FlowEuler
+from emnist_diff_plugins.schedulers.flow_heun import FlowHeun
+
+LINEAR = NoiseSchedule(beta_schedule="linear")
+
+
+@pytest.mark.parametrize("steps", [1, 2, 7, 50, 300, 1000])
+@pytest.mark.parametrize("spacing", SPACINGS)
+@pytest.mark.parametrize("beta_schedule", ["linear", "squaredcos_cap_v2"])
+def test_a_run_has_as_many_steps_as_were_asked_for(spacing, steps, beta_schedule):
+    timeline = Euler(spacing=spacing).bind(NoiseSchedule(beta_schedule=beta_schedule), "epsilon").plan(steps)
+    assert len(timeline) == len(timeline.timestep) == steps
+    assert (np.diff(timeline.timestep) < 0).all()
+    assert timeline.timestep.min() >= 0
+    assert timeline.timestep.max() <= 999
+    assert (timeline.alpha_bar_next > timeline.alpha_bar).all()
+    assert np.array_equal(timeline.alpha_bar_next[:-1], timeline.alpha_bar[1:])
+    assert timeline.alpha_bar_next[-1] == 1.0
+    assert timeline.at(0).frac == 0.0
+    assert steps == 1 or timeline.at(steps - 1).frac == 1.0
+    if spacing in ("trailing", "linspace") or (steps == 1 and spacing == "leading"):
+        assert timeline.timestep[0] == 999
+
+
+def test_every_scheduler_runs_the_steps_that_were_asked_for(built_in):
+    schedule = FlowSchedule() if built_in.is_flow else LINEAR
+    bound = built_in().bind(schedule, "flow" if built_in.is_flow else "v_prediction")
+    for steps in (1, 2, 3, 300):
+        timeline = bound.plan(steps)
+        assert len(timeline) == steps
+        assert timeline.alpha_bar_next[-1] == 1.0
+        assert np.isfinite(timeline.timestep).all()
+        assert (timeline.evaluations >= 1).all()
+
+
+def test_leading_counts_in_whole_strides_from_its_offset():
+    plan = Ddim(spacing="leading", steps_offset=1).bind(LINEAR, "epsilon").plan
+    assert plan(300).timestep.tolist() == [3 * i + 1 for i in reversed(range(300))]
+    assert plan(50).timestep[[0, -1]].tolist() == [981, 1]
+    with pytest.raises(ConfigError, match="cannot lay 1000 different steps over 1000"):
+        plan(1000)
+
+
+@pytest.mark.parametrize("spacing", SPACINGS)
+def test_more_steps_than_trained_are_refused(spacing):
+    bound = Ddim(spacing=spacing).bind(NoiseSchedule(train_timesteps=200), "epsilon")
+    assert len(bound.plan(200)) == 200
+    with pytest.raises(ConfigError, match=r"steps = 201 is more than the 200 timesteps.*1 … 200"):
+        bound.plan(201)
+
+
+def test_grids_over_sigma_are_what_they_say():
+    ends = {"sigma_min": 0.03, "sigma_max": 14.0}
+    karras, exponential = (
+        Euler(spacing=spacing, **ends).bind(LINEAR, "epsilon").plan(9).sigma for spacing in ("karras", "exponential")
+    )
+    u = np.linspace(0, 1, 9)
+    np.testing.assert_allclose(karras, (14.0 ** (1 / 7) + u * (0.03 ** (1 / 7) - 14.0 ** (1 / 7))) ** 7, rtol=1e-5)
+    np.testing.assert_allclose(exponential, 14.0 * (0.03 / 14.0) ** u, rtol=1e-5)
+
+
+def test_grids_over_sigma_stay_within_the_process():
+    smallest, largest = Process.of(LINEAR).sigma_range
+    sigma = Euler(sigma_max=largest).bind(LINEAR, "epsilon").plan(5).sigma
+    np.testing.assert_allclose(sigma[[0, -1]], [largest, smallest], rtol=1e-4)
+    assert math.isclose(Euler().bind(LINEAR, "epsilon").plan(5).sigma[0], 80.0, rel_tol=1e-4)
+    for wrong in ({"sigma_max": 1.01 * largest}, {"sigma_min": 0.99 * smallest}, {"sigma_min": 3.0, "sigma_max": 2.0}):
+        with pytest.raises(ConfigError, match="must rise and lie within"):
+            Euler(**wrong).bind(LINEAR, "epsilon").plan(5)
+
+
+def test_the_network_is_told_the_level_that_the_state_has():
+    """Also between the timesteps it was trained at, and after they were rounded to float32."""
+    process = Process.of(LINEAR)
+    timeline = Euler().bind(LINEAR, "epsilon").plan(37)
+    assert (timeline.timestep == timeline.timestep.astype(np.float32)).all()
+    assert (timeline.timestep % 1 != 0).sum() > 30
+    assert np.array_equal(timeline.alpha_bar, process.at(timeline.timestep))
+
+
+def test_churn_raises_the_levels_of_its_range_alone():
+    plain = Edm().bind(LINEAR, "epsilon").plan(18).sigma
+    raised = Edm(s_churn=9.0, s_tmin=0.1, s_tmax=10.0).bind(LINEAR, "epsilon").plan(18).sigma
+    inside = (plain >= 0.1) & (plain <= 10.0)
+    assert 0 < inside.sum() < 18
+    np.testing.assert_allclose(raised[inside] / plain[inside], 1.5 - 0.5 * (9 / 18 > 2**0.5 - 1) * (3 - 2 * 2**0.5),
+                               rtol=1e-5)  # fmt: skip
+    assert np.array_equal(raised[~inside], plain[~inside])
+
+
+# ------------------------------------------------------------------ zero terminal signal-to-noise ratio
+
+
+@pytest.mark.parametrize(
+    ("kind", "beta_schedule"),
+    [("v_prediction", "linear"), ("sample", "scaled_linear"), ("v_prediction", "squaredcos_cap_v2")],
+)
+def test_every_scheduler_starts_from_no_signal_at_all(of_diffusions, make_world, drawn, kind, beta_schedule):
+    world = make_world(prediction=kind, zero_terminal_snr=True, beta_schedule=beta_schedule)
+    noise = lambda index, stream="": drawn(6, 2, seed=index)  # noqa: E731
+    path = world.walk(of_diffusions(spacing="trailing", clip=False), 12, drawn(6, 2, seed=99), noise)
+    assert path.timeline.alpha_bar[0] == 0.0
+    assert math.isinf(path.timeline.sigma[0])
+    assert all(torch.isfinite(state).all() for state in path.states)
+    assert np.abs(path.end).max() < 5.0  # means are within 1, the spread is 0.7
+    if not of_diffusions.noisy:
+        fine = world.walk(of_diffusions(spacing="trailing", clip=False), 120, drawn(6, 2, seed=99))
+        assert np.abs(path.end - fine.end).max() < 0.35
+
+
+def test_the_setting_rescales_a_process_that_is_not_yet(make_world):
+    world = make_world(prediction="v_prediction")
+    plain, rescaled = (
+        Ddim(zero_terminal_snr=on).bind(world.denoiser.schedule, "v_prediction").plan(10) for on in (False, True)
+    )
+    assert plain.alpha_bar[0] > 0 == rescaled.alpha_bar[0]
+    assert abs(plain.alpha_bar[-1] - rescaled.alpha_bar[-1]) < 1e-3
+
+
+def test_a_prediction_of_noise_is_refused_where_there_is_nothing_else(of_diffusions):
+    bound = of_diffusions(zero_terminal_snr=True, spacing="trailing").bind(LINEAR, "epsilon")
+    with pytest.raises(ConfigError, match=r"zero_terminal_snr: .* use a model that predicts v or images"):
+        bound.plan(10)
+    below = of_diffusions(zero_terminal_snr=True, spacing="karras").bind(LINEAR, "epsilon").plan(10)
+    assert below.alpha_bar[0] > 0
+
+
+# ------------------------------------------------------------------ flows
+
+
+@pytest.mark.parametrize("shift", [0.3, 1.0, 3.0, 12.0])
+def test_shifts_keep_the_ends_and_the_order(shift):
+    s = np.linspace(1.0, 0.0, 21)
+    out = shifted(s, shift)
+    assert out[0] == 1.0
+    assert out[-1] == 0.0
+    assert (np.diff(out) < 0).all()
+    assert ((out > s) == (shift > 1))[1:-1].all()
+    if shift == 1.0:
+        np.testing.assert_allclose(out, s, rtol=1e-15)
+
+
+def test_an_exponential_shift_is_a_static_one():
+    for mu in (-0.5, 0.0, 1.15, 2.02):
+        np.testing.assert_allclose(FlowEuler(mu=mu).grid(9), FlowEuler(shift=math.exp(mu)).grid(9), rtol=1e-15)
+        s = 1.0 - np.arange(9) / 9  # as Flux writes it
+        np.testing.assert_allclose(FlowEuler(mu=mu).grid(9), math.exp(mu) / (math.exp(mu) + 1 / s - 1), rtol=1e-12)
+
+
+def test_the_shift_of_a_resolution_is_fluxs():
+    assert math.isclose(resolution_shift(256), math.exp(0.5))
+    assert math.isclose(resolution_shift(4096), math.exp(1.15))
+    assert math.isclose(resolution_shift((256 + 4096) // 2), math.exp((0.5 + 1.15) / 2))
+    np.testing.assert_allclose(FlowEuler(tokens=4096).grid(5), FlowEuler(mu=1.15).grid(5))
+
+
+def test_a_stretched_grid_ends_where_it_is_told():
+    out = FlowEuler(mu=2.02, terminal=0.1).grid(10)
+    assert out[0] == 1.0
+    assert math.isclose(out[-1], 0.1)
+    assert (np.diff(out) < 0).all()
+    assert stretched(np.array([1.0]), 0.1).tolist() == [1.0]
+    assert len(FlowEuler(terminal=0.1).bind(FlowSchedule(), "flow").plan(1)) == 1
+
+
+def test_a_grid_may_be_written_out():
+    distilled = (1.0, 0.99375, 0.9875, 0.98125, 0.975, 0.909375, 0.725, 0.421875, 0.0)
+    for sigmas in (distilled, distilled[:-1]):
+        timeline = FlowEuler(sigmas=sigmas).bind(FlowSchedule(), "flow").plan(8)
+        np.testing.assert_allclose(timeline.timestep, 1000 * np.array(distilled[:-1]))
+        assert timeline.alpha_bar_next[-1] == 1.0
+    with pytest.raises(ConfigError, match=r"sigmas lays 8 steps, and steps = 7 — say --steps 8"):
+        FlowEuler(sigmas=distilled).bind(FlowSchedule(), "flow").plan(7)
+
+
+@pytest.mark.parametrize(
+    ("sigmas", "reason"),
+    [
+        ((1.0, 0.5, 0.5), "must fall"),
+        ((1.2, 0.5), "at most 1"),
+        ((), "must fall"),
+        ((0.0,), "must fall"),
+        ((1.0, float("nan")), "must fall"),
+        ((1.0, 0.2, -0.1), "stay above 0"),
+    ],
+)
+def test_impossible_grids_are_refused(sigmas, reason):
+    with pytest.raises(ConfigError, match=reason):
+        FlowEuler(sigmas=sigmas)
+
+
+def test_one_shift_at_a_time():
+    with pytest.raises(ConfigError, match="name one of them"):
+        FlowEuler(shift=3.0, mu=1.0)
+
+
+def test_flow_states_mix_as_flows_do():
+    timeline = FlowHeun(shift=2.0).bind(FlowSchedule(), "flow").plan(4)
+    for at in (timeline.at(i) for i in range(4)):
+        s = at.timestep / 1000
+        np.testing.assert_allclose(at.rates, (1 - s, s), atol=1e-12)
+    assert timeline.at(0).rates == (0.0, 1.0)
+    assert timeline.at(3).rates_next == (1.0, 0.0)
