@@ -253,7 +253,7 @@ def main() -> None:
 
     network, classes = network_for(asked)
     alike = merged(classes)
-    common = {"total_videos": asked.samples, "steps": asked.steps}
+    common: dict[str, Any] = {"total_videos": asked.samples, "steps": asked.steps, "scheduler": {"name": "ddim"}}
     if asked.checkpoint is not None:
         common["checkpoint"] = asked.checkpoint
     unsteered: dict[str, Taken] = {}

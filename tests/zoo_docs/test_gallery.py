@@ -43,9 +43,10 @@ def test_pictures_and_entries_belong_together(entries):
 
 
 def test_the_upper_row_is_the_same_command_without_steering(entries):
-    assert entries["force-attract_class"].plain == ("--total-videos", "8", "--base", "uncond")
-    assert entries["preset-blend"].plain == ("--total-videos", "8", "--base", "uncond")
-    assert entries["drift-clamp"].plain == ("--total-videos", "8", "--character", "A")
+    same = ("--total-videos", "8", "--scheduler", "ddim", "--steps", "50")
+    assert entries["force-attract_class"].plain == (*same, "--base", "uncond")
+    assert entries["preset-blend"].plain == (*same, "--base", "uncond")
+    assert entries["drift-clamp"].plain == (*same, "--character", "A")
 
 
 def test_every_command_holds(entries, cli, monkeypatch):
