@@ -41,8 +41,8 @@ class CheckpointHeader:
     prediction: what the network returns.  recommended: run settings to use unless the user says otherwise.
     provenance: data, training, licence, figures; free-form.  epoch: of training, or None.
 
-    Raises `ConfigError` for classes that are none, twice there, or cannot be printed, a negative null_index, and a
-    merge into what is no class.
+    Raises `ConfigError` for classes that are none, twice there, or cannot be printed, a negative null_index, a merge
+    into what is no class, and the prediction of a flow, which is no diffusion's.
     """
 
     format_version: int = FORMAT_VERSION
@@ -62,6 +62,8 @@ class CheckpointHeader:
             raise ConfigError("classes must be different, and at least one")
         if odd := [name for name in self.classes if not (name and name.isprintable())]:
             raise ConfigError(f"class name {odd[0]!r} is empty or cannot be printed")
+        if self.prediction == "flow":
+            raise ConfigError("prediction 'flow' belongs to a flow, and the schedule of a checkpoint is a diffusion's")
         if self.null_index is not None and self.null_index < 0:
             raise ConfigError(f"null_index {self.null_index} must be at least 0")
         if lost := sorted(set(self.merged.values()) - set(self.classes)):
