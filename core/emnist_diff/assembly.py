@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.resources
-import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,19 +13,22 @@ import numpy as np
 import structlog
 import torch
 
-from emnist_diff import __version__, checkpoint, config, presets
+from emnist_diff import checkpoint, config, presets
 from emnist_diff.base import Base
 from emnist_diff.clip import Clip, ClipSum
 from emnist_diff.components import Made, make
 from emnist_diff.conditions import ConditionSpace
 from emnist_diff.config import Component, RunConfig
+from emnist_diff.decoding import Decoder
 from emnist_diff.engine import Engine
 from emnist_diff.errors import CheckpointError, ConfigError
 from emnist_diff.plan import Plan, StateMap, Term, make_plan, streams
 from emnist_diff.plugins import Registry
 from emnist_diff.protocols import Denoiser, ForwardProcess, PredictionType, RunHeader, Scheduler, Sink, Timeline
+from emnist_diff.provenance import environment
 from emnist_diff.records import DenoiserSpec, DriftSpec, ForceSpec, SchedulerSpec, SinkSpec
 from emnist_diff.schedules import Constant
+from emnist_diff.structuring import unstructure
 
 log = structlog.get_logger()
 
@@ -118,24 +120,28 @@ def assemble(registry: Registry, settings: RunConfig) -> Assembly:
     laid = lay_out(settings, source.conditions, bound, forces, drifts)
     made, denoiser = source.load(registry, str(device))
     engine = laid.engine(denoiser, device)
-    plan, timeline = laid.plan, laid.timeline
+    plan, timeline = laid.share(settings, source.conditions), laid.timeline
+    mine = slice(settings.rank, None, settings.world_size)
     components = [made, scheduler, *forces, *drifts]
     header = RunHeader(
         output=Path(settings.output) / laid.folder,
         config=_recorded(settings, laid, components, source),
-        environment=_environment(engine, [*components, *sinks], source),
+        environment=environment([*components, *sinks], device, engine.micro_batch, source.facts) | _worker(settings),
         timeline=timeline,
         shape=tuple(denoiser.shape),
         image_shape=_image_shape(denoiser, device),
-        sample_ids=np.arange(len(laid.labels), dtype=np.int64),
-        labels=np.array(laid.labels, dtype=np.int64),
-        seeds=np.full(len(laid.labels), settings.seed, dtype=np.uint64),
+        sample_ids=np.arange(len(laid.labels), dtype=np.int64)[mine],
+        labels=np.array(laid.labels, dtype=np.int64)[mine],
+        seeds=np.full(len(laid.labels), settings.seed, dtype=np.uint64)[mine],
         classes=denoiser.conditions.classes,
         forces=tuple(term.name for term in laid.terms),
         drifts=tuple(item.name for item in laid.drifts),
         force_weights=np.array(
             [[t.weight(timeline.at(i)) for i in range(len(timeline))] for t in laid.terms], dtype=np.float64
         ).reshape(len(laid.terms), len(timeline)),
+        rank=settings.rank,
+        world_size=settings.world_size,
+        decode=Decoder(denoiser, device),
     )
     return Assembly(settings, engine, plan, tuple(s.object for s in sinks), header)
 
@@ -175,6 +181,16 @@ class Layout:
         if not joined.strip("."):  # the folder itself, or the one above
             return joined.replace(".", "%2E")
         return joined if len(joined) <= 40 else f"{len(self.characters)}-classes"
+
+    def share(self, settings: RunConfig, space: ConditionSpace) -> Plan:
+        """The work of the worker that `settings` name. Rows of a call stay those of the whole run, which every worker
+        must agree on."""
+        if settings.world_size == 1:
+            return self.plan
+        ids = range(settings.rank, len(self.labels), settings.world_size)
+        labels = [self.labels[i] for i in ids]
+        rows = self.plan.micro_batch
+        return make_plan(self.timeline, self.base, self.terms, labels, {"": space}, settings.batch_size, rows, ids)
 
     def engine(self, denoiser: Denoiser, device: torch.device) -> Engine:
         """The engine that walks it."""
@@ -294,7 +310,12 @@ class Source:
         path = checkpoint_path(registry, settings)
         header = checkpoint.read_header(path)
         space = ConditionSpace(header.classes, header.null_index, header.merged)  # type: ignore[arg-type]  # a converter
-        facts = {"file": path.name, "sha256": checkpoint.sha256(path), "epoch": header.epoch}
+        facts = {
+            "file": path.name,
+            "sha256": checkpoint.sha256(path),
+            "epoch": header.epoch,
+            "schedule": unstructure(header.schedule),
+        }
         return cls(space, header.schedule, header.prediction, settings, path, facts)
 
     def load(self, registry: Registry, device: str) -> tuple[Made, Denoiser]:
@@ -332,17 +353,7 @@ def _recorded(settings: RunConfig, laid: Layout, made: Sequence[Made], source: S
     return data
 
 
-def _environment(engine: Engine, made: Sequence[Made], source: Source) -> dict[str, Any]:
-    return {
-        "emnist_diff": __version__,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "threads": torch.get_num_threads(),
-        "device": str(engine.device),
-        "dtype": "float32",
-        "micro_batch": engine.micro_batch,
-        "checkpoint": dict(source.facts),
-        "plugins": {m.distribution: m.version for m in made},
-    }
+def _worker(settings: RunConfig) -> dict[str, Any]:
+    """Which of several workers a file is of."""
+    alone = settings.world_size == 1
+    return {} if alone else {"worker": {"rank": settings.rank, "world_size": settings.world_size}}

@@ -84,12 +84,20 @@ class RunConfig:
     )
     device: str = _setting("auto", "auto, cpu, cuda, cuda:1, …")
     threads: int | None = _setting(None, "CPU threads; torch's choice when left out", v.optional(v.ge(1)))
+    rank: int = _setting(0, "which worker this is, 0 … world_size-1; it makes every world_size-th sample", v.ge(0))
+    world_size: int = _setting(1, "how many workers share the samples; changes none of them", v.ge(1))
+
+    def __attrs_post_init__(self) -> None:
+        if self.rank >= self.world_size:
+            raise ConfigError(f"rank {self.rank} of {self.world_size} workers: ranks are 0 … {self.world_size - 1}")
 
 
 _COMPONENT_FIELDS = ("denoiser", "scheduler")
 _COMPONENT_LISTS = ("forces", "drifts", "sinks")
 _ALIASES = {"force_stack": "forces", "base_seed": "seed", "num_inference_steps": "steps", "output_dir": "output"}
-UNRELATED_TO_SAMPLES = ("output", "batch_size", "device", "threads", "sinks", "checkpoint", "epoch", "micro_batch")
+UNRELATED_TO_SAMPLES = (
+    "output", "batch_size", "device", "threads", "rank", "world_size", "sinks", "checkpoint", "epoch", "micro_batch",
+)  # fmt: skip
 """Settings that do not decide what the samples are; what does of the checkpoint is its hash, and the resolved
 micro-batch is recorded beside them."""
 

@@ -9,8 +9,10 @@ from pathlib import Path
 from emnist_diff.errors import OutputError
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Replace `path` by `data`, durably: at any moment it is the old file or the whole new one.
+def write_bytes(path: Path, data: bytes, *, sync: bool = True) -> None:
+    """Replace `path` by `data`: whatever kills this process, it is the old file or the whole new one.
+
+    sync: wait until it is on the disk, so that a power cut cannot take it back; dear where files are many.
 
     Raises `OutputError` when it cannot be written; the old file is then as it was.
     """
@@ -19,10 +21,12 @@ def write_bytes(path: Path, data: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(temporary, path)
-        _sync_directory(path.parent)
+        if sync:
+            _sync_directory(path.parent)
     except BaseException as error:  # an interrupt must not leave the temporary file behind either
         with suppress(OSError):
             temporary.unlink()

@@ -208,6 +208,11 @@ def no_look(x: Tensor, look: int) -> Tensor:
     raise RuntimeError("the timeline has no inner level to look at")
 
 
+def no_decoder(x: Tensor) -> Tensor:
+    """The decoder of a header that was made without a denoiser."""
+    raise RuntimeError("there is no denoiser here that shows states as images")
+
+
 @attrs.define(eq=False)
 class Step:
     """A step as it happens, for a batch.
@@ -369,6 +374,9 @@ class RunHeader:
     classes: class names in index order.  forces, drifts: names in order of use.
     force_weights: (forces, steps) weights.
     resume: continue what is there; overwrite: replace what is there; neither: what is there is an error.
+    rank, world_size: this is the share of one worker of several, which write into one directory.
+    decode: images in [0, 1], (B, C, H, W), from states (B, *shape), as the denoiser shows them; cheap to ask twice in
+    a row for the same states, as several sinks do.
     """
 
     output: Path
@@ -386,6 +394,17 @@ class RunHeader:
     force_weights: npt.NDArray[np.float64]
     resume: bool = False
     overwrite: bool = False
+    rank: int = 0
+    world_size: int = 1
+    decode: Callable[[Tensor], Tensor] = no_decoder
+
+    def own_name(self, name: str) -> str:
+        """The name of this worker's file where all workers of a run need one: ``trajectory.h5`` of a lone one, else
+        ``trajectory-0003-of-0010.h5``."""
+        stem, dot, suffix = name.rpartition(".")
+        if self.world_size == 1:
+            return name
+        return f"{stem or name}-{self.rank:04d}-of-{self.world_size:04d}{dot}{suffix if stem else ''}"
 
 
 @attrs.frozen(eq=False)

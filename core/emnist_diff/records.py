@@ -70,10 +70,14 @@ class SchedulerSpec(Spec):
 
 @attrs.frozen(kw_only=True)
 class SinkSpec(Spec):
-    """A sink: records frames. `default` sinks run when a configuration names none."""
+    """A sink: records frames. `default` sinks run when a configuration names none.
+
+    flag: ``video`` lets ``emnist-diff run --save-video`` add the sink and ``--no-video`` leave it out.
+    """
 
     kind: ClassVar[str] = "sink"
     default: bool = False
+    flag: str = attrs.field(default="", validator=v.matches_re(r"([a-z0-9][a-z0-9-]*)?"))
 
 
 @attrs.frozen(kw_only=True)

@@ -61,6 +61,9 @@ def execute(
     """Run what was assembled; see `run`."""
     header = attrs.evolve(assembly.header, resume=resume, overwrite=overwrite)
     total = len(header.sample_ids)
+    if not total:
+        log.info("run.nothing_to_do", rank=header.rank, world_size=header.world_size)
+        return RunResult(header.output, 0, 0, 0.0, 0, assembly.plan.micro_batch)
     opened: list[Sink] = []
     outcome = Outcome.FAILED
     try:

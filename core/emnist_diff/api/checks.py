@@ -21,7 +21,7 @@ def setting(default: Any, help: str, check: Check, **more: Any) -> Any:
 
     None is allowed where it is the default. Among `more`: ``converter``; ``aliases``, other spellings in files;
     ``later``, the way out for a feature that is not there yet, for which any value but the default is refused when
-    samples are to be made.
+    samples are to be made; ``written``, the flag of the sink that makes a run write what is asked for.
     """
     converter = more.pop("converter", None)
     validator = _validator(check, default is None)

@@ -63,7 +63,8 @@ class Settings:
 class CaptureConfig(Settings):
     """What is kept of each step. A `FrameData` refuses what was not kept, naming the switch.
 
-    Files are written by runs (`emnist_diff.run.run`), which keep every step; here all is kept in memory.
+    `generate_sample` keeps all in memory and writes nothing. Files are written by a run of the same configuration
+    (``emnist_diff.run.run(config.to_run_config())``): trajectory.h5 with every step, and those asked for here.
     """
 
     archive_mode: str = setting(
@@ -79,17 +80,13 @@ class CaptureConfig(Settings):
     active_latent_threshold: float = setting(1e-4, "|delta_x| above which a value is active, ≥ 0", number(0))
     active_pixel_threshold: float = setting(1, "|delta_pixel| above which a pixel is active, 0 … 255", number(0, 255))
     top_n_coords: int = setting(1000, "how many of the most changed places are listed", whole(0))
-    save_frames: bool = setting(False, "write a PNG a step", flag, later="take frame_u8 from result.frames")
-    save_video: bool = setting(False, "write a video", flag, later="take frame_u8 from result.frames")
-    save_meta: bool = setting(
-        False, "write metadata beside a sample", flag, later="emnist_diff.run.run records them in trajectory.h5"
+    save_frames: bool = setting(False, "a run writes a picture of every kept step", flag, written="frames")
+    save_video: bool = setting(False, "a run writes a video of every sample", flag, written="video")
+    save_meta: bool = setting(False, "a run writes metadata.json and index.json", flag, written="meta")
+    latent_format: str | None = setting(
+        None, "a run writes the state of every kept step to a file: npy or pt", one_of("npy", "pt"), written="latents"
     )
-    latent_format: str = setting(
-        "npy", "files of states: npy or pt", one_of("npy", "pt"), later="no such file is written"
-    )
-    frame_format: str = setting(
-        "png", "files of images: png or jpg", one_of("png", "jpg"), later="no such file is written"
-    )
+    frame_format: str = setting("png", "format of save_frames: png or jpg", one_of("png", "jpg"))
 
     @property
     def keeps_pixels(self) -> bool:
@@ -111,18 +108,15 @@ class CaptureConfig(Settings):
         return step_index % self.save_every == 0 or step_index == steps - 1
 
 
-_NO_VIDEO = "take frame_u8 from result.frames"
-
-
 @attrs.frozen(kw_only=True)
 class VideoConfig(Settings):
-    """How images are shown. Only `upscale` is used so far; videos are not written yet."""
+    """How images are shown, in memory (`upscale`) and in the files of a run."""
 
-    upscale: int = setting(8, "frame_u8 shows each pixel as a square of this many", whole(1, 257))
-    write_video: bool = setting(False, "write a video", flag, later=_NO_VIDEO)
-    fps: int = setting(60, "frames a second of videos", whole(1), later=_NO_VIDEO)
-    codec: str = setting("libx264", "codec of videos", named, later=_NO_VIDEO)
-    pixel_format: str = setting("yuv420p", "pixel format of videos", named, later=_NO_VIDEO)
+    upscale: int = setting(8, "each pixel is a square of this many", whole(1, 257))
+    write_video: bool = setting(False, "a run writes a video of every sample", flag, written="video")
+    fps: int = setting(60, "frames a second of videos", whole(1, 1001))
+    codec: str = setting("libx264", "encoder of videos, as FFmpeg calls it", named)
+    pixel_format: str = setting("yuv420p", "pixel format of videos, as FFmpeg calls it", named)
 
 
 def _stack(items: object) -> tuple[Component, ...]:
@@ -209,7 +203,7 @@ class EnvironmentConfig(Settings):
     cache_root: str | None = setting(None, "directory of checkpoints, or of one a size_name", named, converter=path)
     output_root: str = setting("", "directory that output_dir is relative to", text, converter=path)
     slurm_rank: int = setting(0, "which worker this is, 0 … slurm_world-1", whole(0))
-    slurm_world: int = setting(1, "how many workers share the samples of generate_samples", whole(1))
+    slurm_world: int = setting(1, "how many workers share the samples", whole(1))
     variation: str | None = setting(
         None, "kind of checkpoint within a directory", named, later="name the file: InferenceConfig.checkpoint_path"
     )
@@ -286,7 +280,7 @@ class InferenceConfig(Settings):
 
     def to_run_config(self) -> RunConfig:
         """The same work for `emnist_diff.run.run`, recommendations of the checkpoint filled in. A run keeps every step
-        of every sample in its file, whatever `capture` says.
+        of every sample in trajectory.h5; `capture` and `video` say which files it writes beside that.
 
         Raises `ConfigError` for what a run cannot do yet, and the errors of `load_checkpoint`.
         """
@@ -315,3 +309,22 @@ def refuse_later(config: InferenceConfig) -> None:
                     f"{type(part).__name__}.{field.name} = {value!r} is not supported yet — leave it at "
                     f"{field.default!r}; {field.metadata['later']}"
                 )
+
+
+def written(config: InferenceConfig) -> dict[str, str]:
+    """What a run writes beside the default files: the flag of each sink, and the setting that asked for it."""
+    out: dict[str, str] = {}
+    for part in (config.capture, config.video):
+        for field in attrs.fields(type(part)):
+            if "written" in field.metadata and getattr(part, field.name):
+                out[field.metadata["written"]] = f"{type(part).__name__}.{field.name}"
+    return out
+
+
+def refuse_files(config: InferenceConfig) -> None:
+    """Raise `ConfigError` for settings that only a run can meet."""
+    for asked in written(config).values():
+        raise ConfigError(
+            f"{asked} asks for files, and generate_sample writes none — take frames from its result, or run "
+            "emnist_diff.run.run(config.to_run_config())"
+        )

@@ -14,7 +14,7 @@ from torch import Tensor
 from emnist_diff import checkpoint
 from emnist_diff.api import mapping
 from emnist_diff.api.checkpoints import BuiltScheduler, CheckpointInfo, LoadedDenoiser
-from emnist_diff.api.config import InferenceConfig, refuse_later
+from emnist_diff.api.config import InferenceConfig, refuse_files, refuse_later
 from emnist_diff.api.frames import FrameData, GenerationResult, picture
 from emnist_diff.assembly import Layout, choose_device, lay_out
 from emnist_diff.components import make
@@ -96,6 +96,7 @@ def _generate(
         if index < 0:
             raise ConfigError(f"sample index {index}: must be at least 0")
     refuse_later(config)
+    refuse_files(config)
     _check_fit(model, scheduler, config, ckpt)
     registry = installed()
     settings = mapping.settings(config, ckpt.path, ckpt.header, registry)

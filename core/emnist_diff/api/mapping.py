@@ -10,7 +10,7 @@ import attrs
 
 from emnist_diff import checkpoint
 from emnist_diff.api.checkpoints import chosen_scheduler
-from emnist_diff.api.config import DriftConfig, ForceConfig, InferenceConfig, refuse_later
+from emnist_diff.api.config import DriftConfig, ForceConfig, InferenceConfig, refuse_later, written
 from emnist_diff.assembly import checkpoint_path
 from emnist_diff.checkpoint import CheckpointHeader
 from emnist_diff.config import Component, RunConfig, normalised, resolve
@@ -18,21 +18,18 @@ from emnist_diff.errors import CheckpointError, ConfigError, unknown
 from emnist_diff.plugins import Registry, installed
 from emnist_diff.presets import expanded
 from emnist_diff.records import DriftSpec, ForceSpec, Spec
+from emnist_diff.shorthands import switched
 from emnist_diff.structuring import aliases
 
 
 def to_run_config(config: InferenceConfig) -> RunConfig:
     """See `InferenceConfig.to_run_config`."""
     refuse_later(config)
-    if config.env.slurm_world != 1:
-        raise ConfigError(
-            f"EnvironmentConfig.slurm_world = {config.env.slurm_world}: a run makes all samples — "
-            "leave it at 1, or use generate_samples"
-        )
     registry = installed()
     named = RunConfig(checkpoint=config.checkpoint, epoch=config.checkpoint_epoch)
     path = checkpoint_path(registry, named)
-    return settings(config, path, checkpoint.read_header(path), registry)
+    whole = settings(config, path, checkpoint.read_header(path), registry)
+    return attrs.evolve(whole, rank=config.env.slurm_rank, world_size=config.env.slurm_world)
 
 
 def settings(config: InferenceConfig, path: Path, header: CheckpointHeader, registry: Registry) -> RunConfig:
@@ -57,6 +54,8 @@ def settings(config: InferenceConfig, path: Path, header: CheckpointHeader, regi
         "micro_batch": config.env.micro_batch,
         "device": config.env.device,
     }
+    if (files := sinks(config, registry)) is not None:
+        said["sinks"] = files
     for key in ("base", "clip_abs", "clip_norm"):
         if (value := getattr(config.force, key)) is not None:
             said[key] = value
@@ -72,6 +71,25 @@ def settings(config: InferenceConfig, path: Path, header: CheckpointHeader, regi
         eta = {} if config.eta is None else {"eta": config.eta}
         said["scheduler"] = chosen_scheduler(header, config.scheduler, eta)
     return resolve(recommended, expanded(registry, normalised(said)))
+
+
+def sinks(config: InferenceConfig, registry: Registry) -> list[Component] | None:
+    """The sinks of a run, or None for the default ones.
+
+    Raises `UnknownName` when no installed sink writes what is asked for.
+    """
+    asked = written(config)
+    if not asked:
+        return None
+    capture, video = config.capture, config.video
+    shown = {"every": capture.save_every, "upscale": video.upscale}
+    settings: dict[str, dict[str, Any]] = {
+        "frames": {"format": capture.frame_format, **shown},
+        "video": {"fps": video.fps, "codec": video.codec, "pixel_format": video.pixel_format, **shown},
+        "latents": {"format": capture.latent_format, "every": capture.save_every},
+    }
+    chosen = switched(registry, None, dict.fromkeys(asked, True), settings)
+    return [Component(item["name"], settings=item.get("settings", {})) for item in chosen]
 
 
 def forces(config: ForceConfig, registry: Registry) -> list[Component]:

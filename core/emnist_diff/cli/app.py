@@ -80,4 +80,15 @@ def _root(
 
 
 # Each of these registers itself on `app`, which must exist first.
-from emnist_diff.cli import doctor, inspect, plugins, run, verify  # noqa: E402, F401
+from emnist_diff.cli import (  # noqa: E402
+    diff,  # noqa: F401
+    doctor,  # noqa: F401
+    inspect,  # noqa: F401
+    merge,  # noqa: F401
+    pack,  # noqa: F401
+    plugins,  # noqa: F401
+    replay,  # noqa: F401
+    run,  # noqa: F401
+    select,  # noqa: F401
+    verify,  # noqa: F401
+)

@@ -25,7 +25,7 @@ _REQUIRED = (
     "numpy",
     "pillow",
 )
-_OPTIONAL = {"accelerate": "train on several GPUs", "tensorboard": "training curves"}
+_OPTIONAL = {"accelerate": "train on several GPUs", "tensorboard": "training curves", "av": "MP4 videos"}
 
 
 @app.command(short_help="Check the installation: libraries, device, plugins, shipped checkpoint")

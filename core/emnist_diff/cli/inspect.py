@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,44 +18,133 @@ from emnist_diff.cli.printable import printable
 @app.command(short_help="Show what a trajectory file holds")
 def inspect(
     file: Path = typer.Argument(help="A trajectory file."),
+    sample: int | None = typer.Option(None, help="Show the sample with this id, from noise to image, as a strip."),
+    moments: int = typer.Option(8, min=2, help="Pictures in the strip."),
+    png: Path | None = typer.Option(None, help="Write the strip into this PNG file too."),
+    decode: bool = typer.Option(
+        False,
+        "--decode",
+        help="Show states through the codec of the model that the file names, which is run: for files that you trust.",
+    ),
+    checkpoint: str | None = typer.Option(None, help="The checkpoint of that model; implies --decode."),
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
-    """Show what a trajectory file holds: samples, commit state, schedule, configuration, and the size of each field."""
-    from emnist_diff.trajectory.reader import Trajectory
+    """Show what a trajectory file holds: samples, commit state, schedule, size and figures of each field,
+    configuration and environment.
 
+    Figures (mean, standard deviation, range) are taken from a few samples and steps, however large the file is.
+    """
+    from emnist_diff.errors import ConfigError
+    from emnist_diff.trajectory.reader import Trajectory
+    from emnist_diff.trajectory.summary import summary
+
+    if png is not None and sample is None:
+        raise ConfigError("--png needs --sample ID, the sample to be drawn")
     with Trajectory(file) as trajectory:
-        data: dict[str, Any] = {
-            "file": str(file),
-            "bytes": file.stat().st_size,
-            "samples": len(trajectory),
-            "committed": len(trajectory.committed),
-            "steps": trajectory.steps,
-            "classes": sorted({trajectory.classes[int(label)] for label in trajectory.labels}),
-            "timesteps": [float(trajectory.timestep[0]), float(trajectory.timestep[-1])],
-            "fields": {
-                name: {"shape": list(d.shape), "dtype": str(d.dtype), "bytes": int(d.size * d.dtype.itemsize)}
-                for name, d in trajectory.datasets().items()
-            },
-            "config": trajectory.config,
-            "environment": trajectory.environment,
-        }
+        if sample is not None:
+            decoded = decode or checkpoint is not None
+            _show_sample(trajectory, sample, moments, png, decoded, checkpoint, as_json)
+            return
+        data = summary(trajectory)
     if as_json:
         typer.echo(json.dumps(data, indent=2))  # ASCII: nothing in it can upset a terminal
         return
-
-    def show(line: str) -> None:
+    for line in _lines(data):
         typer.echo(printable(line))
 
-    show(f"{file}  ({data['bytes'] / 1e6:.1f} MB)")
-    show(f"  samples    {data['committed']} committed of {data['samples']}, class {', '.join(data['classes'])}")
-    show(f"  steps      {data['steps']}, timestep {data['timesteps'][0]:g} → {data['timesteps'][1]:g}")
-    show("  fields")
+
+def _lines(data: dict[str, Any]) -> list[str]:
+    classes = ", ".join(f"{name} × {count}" for name, count in data["class_counts"].items())
+    out = [
+        f"{data['file']}  ({_size(data['bytes'])})",
+        f"  samples    {data['committed']} committed of {data['samples']}, class {classes}",
+        f"  ids        {data['ids'][0]} … {data['ids'][1]}",
+        f"  steps      {data['steps']}, timestep {data['timesteps'][0]:g} → {data['timesteps'][1]:g}",
+    ]
+    if data["kept_steps"] < data["steps"] or data["kept_samples"] < data["samples"]:
+        kept = f"{data['kept_steps']} of {data['steps']} steps, {data['kept_samples']} of {data['samples']} samples"
+        out.append(f"  kept       states of {kept}")
+    if data["sources"]:
+        out.append(f"  index of   {', '.join(data['sources'][:4])}{', …' if len(data['sources']) > 4 else ''}")
+    out.append(f"  schedule   {data['schedule']['path']}")
+    out.append("    step  timestep  alpha_bar       sigma  evaluations")
+    for row in data["schedule"]["table"]:
+        sigma = "∞" if row["sigma"] is None else f"{row['sigma']:.4g}"
+        level = f"{row['timestep']:8g}  {row['alpha_bar']:9.6f}  {sigma:>10}"
+        out.append(f"    {row['step']:4d}  {level}  {row['evaluations']:11d}")
+    out.append("  fields")
     width = max(map(len, data["fields"]))
     for name, f in data["fields"].items():
-        show(f"    {name:<{width}}  {f['dtype']:<8} {tuple(f['shape'])}  {f['bytes'] / 1e6:.2f} MB")
-    show("  configuration")
-    for key, value in data["config"].items():
-        show(f"    {key} = {json.dumps(value, ensure_ascii=False)}")
-    show("  environment")
-    for key, value in data["environment"].items():
-        show(f"    {key} = {json.dumps(value, ensure_ascii=False)}")
+        figures = ""
+        if "mean" in f:
+            figures = f"  {f['mean']:.3g} ± {f['std']:.3g}, {f['min']:.3g} … {f['max']:.3g}"
+        if "unreadable" in f:
+            figures = f"  {f['unreadable']}"
+        if "not_finite" in f:
+            figures += f", {f['not_finite']} of {f['seen']} not finite"
+        packed = f" packed to {_size(f['stored_bytes'])}" if "stored_bytes" in f else ""
+        shape = "×".join(map(str, f["shape"]))
+        out.append(f"    {name:<{width}}  {f['dtype']:<8} {shape:<18} {_size(f['bytes']):>9}{packed}{figures}")
+    for part, title in (("config", "configuration"), ("environment", "environment")):
+        out.append(f"  {title}")
+        out += [f"    {key} = {json.dumps(value, ensure_ascii=False)}" for key, value in data[part].items()]
+    return out
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.2f} MB"
+
+
+def _show_sample(
+    trajectory: Any,
+    number: int,
+    moments: int,
+    png: Path | None,
+    decoded: bool,
+    checkpoint: str | None,
+    as_json: bool,
+) -> None:
+    """One sample: who it is, and its pictures."""
+    import numpy as np
+
+    from emnist_diff import png as encoder
+    from emnist_diff.cli.strip import strip
+    from emnist_diff.errors import UnknownName
+    from emnist_diff.files import write_bytes
+
+    places = np.flatnonzero(trajectory.ids == number)
+    if not len(places):
+        span = f"{int(trajectory.ids.min())} … {int(trajectory.ids.max())}"
+        raise UnknownName(f"sample {number} is not in {trajectory.path}, which has ids {span}")
+    position = int(places[0])
+    decode = None
+    if decoded:
+        from emnist_diff.plugins import installed
+        from emnist_diff.replay import decoder
+
+        decode = decoder(trajectory, installed(), checkpoint)
+    kept = [*trajectory.kept_steps.tolist(), trajectory.steps]
+    steps = [kept[i] for i in sorted(set(np.linspace(0, len(kept) - 1, min(moments, len(kept))).round().astype(int)))]
+    images = trajectory.pictures(position, steps, decode)
+    data = {
+        "file": str(trajectory.path),
+        "id": number,
+        "position": position,
+        "class": trajectory.classes[int(trajectory.labels[position])],
+        "seed": int(trajectory.seeds[position]),
+        "steps": steps,
+    }
+    if png is not None:
+        gap = np.full((images.shape[1], 2, *images.shape[3:]), 40, np.uint8)
+        cells = [part for image in images for part in (gap, image)][1:]
+        write_bytes(png, encoder.encode(np.concatenate(cells, axis=1), scale=4))
+        data["png"] = str(png)
+    if as_json:
+        typer.echo(json.dumps(data, indent=2))
+        return
+    typer.echo(printable(f"sample {number}, class {data['class']}, steps {', '.join(map(str, steps))}"))
+    colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    for line in strip(images, shutil.get_terminal_size((100, 24)).columns, colour):
+        typer.echo(line)
+    if png is not None:
+        typer.echo(printable(f"  {png}"))

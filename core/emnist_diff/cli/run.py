@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ import typer
 
 from emnist_diff import parse
 from emnist_diff.cli.app import app
+from emnist_diff.cli.sink_switches import SinkSwitches, switches
 from emnist_diff.errors import ConfigError
 
 if TYPE_CHECKING:  # what these import is not needed for --help
@@ -22,8 +24,9 @@ if TYPE_CHECKING:  # what these import is not needed for --help
 _MODEL, _SAMPLES, _STEER, _OUTPUT, _MACHINE = "Model", "Samples", "Steering", "Output", "Machine"
 
 
-@app.command(short_help="Generate samples and record their trajectories")
+@app.command(cls=SinkSwitches, short_help="Generate samples and record their trajectories")
 def run(
+    ctx: typer.Context,
     config: Path | None = typer.Option(
         None, "--config", "-c", help="TOML or JSON file of settings; options on the command line win over it."
     ),
@@ -78,12 +81,23 @@ def run(
     output: str | None = typer.Option(
         None, "--output", "--output-dir", help="Directory that receives a folder per character. [default: output]"
     ),
+    fps: int | None = typer.Option(None, help="Frames a second of videos. [default: 30]"),
+    upscale: int | None = typer.Option(
+        None, help="Pixels of frames and videos become squares of this size. [default: each sink's]"
+    ),
     resume: bool = typer.Option(False, "--resume", help="Continue what the same command left unfinished."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace what is there."),
     batch_size: int | None = typer.Option(None, help="Samples walked together; changes no result. [default: 16]"),
     micro_batch: int | None = typer.Option(None, help="Rows of one network call. [default: chosen from the plan]"),
     device: str | None = typer.Option(None, help="auto, cpu, cuda, … [default: auto]"),
     threads: int | None = typer.Option(None, help="CPU threads. [default: torch's choice]"),
+    distributed: bool = typer.Option(
+        False, "--distributed", help="Make this SLURM task's share of the samples (sbatch --array, or srun)."
+    ),
+    rank: int | None = typer.Option(
+        None, help="Which worker this is, 0 … world size - 1; it makes every world-size-th sample, into its own file."
+    ),
+    world_size: int | None = typer.Option(None, help="How many workers share the samples. [default: 1]"),
     dry_run: bool = typer.Option(
         False, "--dry-run", help="Print the resolved configuration and the plan as JSON and stop."
     ),
@@ -108,6 +122,11 @@ def run(
         raise ConfigError("--resume and --overwrite exclude each other — resume keeps what overwrite would replace")
     if force and force_stack is not None:
         raise ConfigError("--force and --force-stack exclude each other — put every force in one of them")
+    if distributed:
+        from emnist_diff.workers import from_slurm
+
+        place, workers = from_slurm(os.environ)
+        rank, world_size = place if rank is None else rank, workers if world_size is None else world_size
     layer: dict[str, Any] = {
         "checkpoint": checkpoint,
         "epoch": epoch,
@@ -125,6 +144,8 @@ def run(
         "micro_batch": micro_batch,
         "device": device,
         "threads": threads,
+        "rank": rank,
+        "world_size": world_size,
         "denoiser": None if denoiser is None else parse.component(denoiser, "--denoiser"),
         "scheduler": None if scheduler is None else parse.component(scheduler, "--scheduler"),
         "forces": [parse.component(f, "--force") for f in force] or None,
@@ -148,7 +169,12 @@ def run(
 
     from emnist_diff.assembly import assemble, configure
     from emnist_diff.run import execute
+    from emnist_diff.shorthands import switched, with_settings
 
+    said = {key: value for key, value in (("fps", fps), ("upscale", upscale)) if value is not None}
+    if said or switches(ctx):
+        asked = layer.get("sinks", configuration.normalised(file_layer).get("sinks"))
+        layer["sinks"] = with_settings(registry, switched(registry, asked, switches(ctx)), said)
     settings, _ = configure(registry, file_layer, layer)
     if drift_scale is not None:
         settings = attrs.evolve(settings, drifts=_scaled(registry, settings.drifts, drift_scale))
@@ -176,10 +202,17 @@ def run(
         }
         typer.echo(json.dumps(summary))
         return
+    if not result.samples and not result.resumed:
+        typer.echo(f"no samples for worker {assembly.config.rank} of {assembly.config.world_size}")
+        return
     again = f" ({result.resumed} were already there)" if result.resumed else ""
     typer.echo(f"{result.samples} samples of {assembly.config.character!r} in {result.seconds:.1f} s{again}")
-    for path in sorted(p for p in result.output.iterdir() if p.is_file()):
-        typer.echo(f"  {path}")
+    for path in sorted(p for p in result.output.iterdir() if not p.name.startswith(".")):
+        typer.echo(f"  {path}" if path.is_file() else f"  {path}{os.sep}  ({_count(path)} files)")
+
+
+def _count(folder: Path) -> int:
+    return sum(1 for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
 
 
 def _plot_schedules(registry: Any, settings: Any, path: Path) -> None:

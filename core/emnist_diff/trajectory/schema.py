@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 
 import attrs
+import numpy as np
+import numpy.typing as npt
 
 from emnist_diff.errors import OutputError
 from emnist_diff.protocols import Field, RunHeader
@@ -36,27 +38,53 @@ def component_path(kind: str, index: int, name: str) -> str:
     return f"{kind}/{index:02d}_{name}"
 
 
-def arrays(header: RunHeader, fields: frozenset[Field], dtype: str) -> list[Array]:
-    """The sample-major datasets of a run that records `fields`. Raises `OutputError` for images of odd channels."""
-    samples, steps, shape = len(header.sample_ids), len(header.timeline), header.shape
+@attrs.frozen
+class Capture:
+    """What a file keeps of a run.
+
+    fields: of each step.  dtype: of states, float32 or float16.
+    every: the steps whose index this divides are kept, and the final state always.
+    samples: ids of the samples whose states are kept: these, or those below a number; None for all. Of the others
+    there is no more than id, class, marker and image.
+    """
+
+    fields: frozenset[Field] = frozenset(Field)
+    dtype: str = "float32"
+    every: int = 1
+    samples: int | frozenset[int] | None = None
+
+    def steps(self, header: RunHeader) -> npt.NDArray[np.int64]:
+        """Indices of the kept steps."""
+        return np.arange(0, len(header.timeline), self.every, dtype=np.int64)
+
+    def positions(self, header: RunHeader) -> npt.NDArray[np.int64]:
+        """Positions of the samples whose states are kept."""
+        ids = header.sample_ids
+        if self.samples is None:
+            chosen = np.ones(len(ids), dtype=bool)
+        elif isinstance(self.samples, int):
+            chosen = ids < self.samples
+        else:
+            chosen = np.isin(ids, np.fromiter(self.samples, np.int64))
+        return np.flatnonzero(chosen).astype(np.int64)
+
+
+def arrays(header: RunHeader, capture: Capture) -> list[Array]:
+    """The datasets of states of a run that keeps `capture`, and its images. Where no sample's states are kept, there
+    are only images. Raises `OutputError` for images of odd channels."""
+    rows, steps = len(capture.positions(header)), len(capture.steps(header))
+    fields = capture.fields if rows else frozenset()
     out = []
     if Field.X in fields:
-        out.append(Array("trajectory/x", (samples, steps + 1, *shape), dtype))
-    out += [
-        Array(f"trajectory/{field.value}", (samples, steps, *shape), dtype) for field in STEP_FIELDS if field in fields
-    ]
+        out.append(Array("trajectory/x", (rows, steps + 1, *header.shape), capture.dtype))
+    names = [f"trajectory/{field.value}" for field in STEP_FIELDS if field in fields]
     if Field.FORCES in fields:
-        out += [
-            Array(f"{component_path('forces', i, name)}/contribution", (samples, steps, *shape), dtype)
-            for i, name in enumerate(header.forces)
-        ]
+        names += [f"{component_path('forces', i, name)}/contribution" for i, name in enumerate(header.forces)]
     if Field.DRIFT in fields:
-        out += [
-            Array(f"{component_path('drifts', i, name)}/delta", (samples, steps, *shape), dtype)
-            for i, name in enumerate(header.drifts)
-        ]
+        names += [f"{component_path('drifts', i, name)}/delta" for i, name in enumerate(header.drifts)]
+    out += [Array(name, (rows, steps, *header.shape), capture.dtype) for name in names]
     channels, height, width = header.image_shape
     if channels not in (1, 3):
         raise OutputError(f"the denoiser decodes to images of {channels} channels; only 1 or 3 can be recorded")
-    out.append(Array("images", (samples, height, width) + ((channels,) if channels > 1 else ()), "uint8"))
-    return out
+    images = (len(header.sample_ids), height, width) + ((channels,) if channels > 1 else ())
+    return [*out, Array("images", images, "uint8")]

@@ -1,0 +1,75 @@
+"""Sinks by their short names: ``--save-video``, ``--no-video``, ``--fps 20``, and what the Python API means by them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from emnist_diff.config import component
+from emnist_diff.errors import ConfigError, unknown
+from emnist_diff.plugins import Registry
+from emnist_diff.records import SinkSpec
+from emnist_diff.structuring import aliases
+
+
+def flags(registry: Registry) -> dict[str, SinkSpec]:
+    """The sinks that a flag switches on and off, by that flag; of several sinks that claim one, the first."""
+    out: dict[str, SinkSpec] = {}
+    for entry in registry.of(SinkSpec):
+        if isinstance(entry.spec, SinkSpec) and entry.spec.flag:
+            out.setdefault(entry.spec.flag, entry.spec)
+    return out
+
+
+def switched(
+    registry: Registry,
+    sinks: Sequence[Mapping[str, Any]] | None,
+    switches: Mapping[str, bool],
+    settings: Mapping[str, Mapping[str, Any]] | None = None,
+) -> list[dict[str, Any]]:
+    """The sinks of a run, with some switched on and others off.
+
+    sinks: those asked for, as `config.component` takes them; None for the default ones.
+    switches: flag → on or off.  settings: of those that are added, by flag.
+    Raises `UnknownName` for a flag that no sink has.
+    """
+    known = flags(registry)
+    if sinks is None:
+        sinks = [
+            {"name": e.spec.name} for e in registry.of(SinkSpec) if isinstance(e.spec, SinkSpec) and e.spec.default
+        ]
+    out = [component(sink, "sink") for sink in sinks]
+    for flag, on in switches.items():
+        if flag not in known:
+            raise unknown("sink flag", flag, known)
+        name = known[flag].name
+        there = [registry.resolve(SinkSpec, item["name"]).spec.name == name for item in out]
+        if on and not any(there):
+            out.append({"name": name, "settings": dict((settings or {}).get(flag, {}))})
+        elif not on:
+            out = [item for item, it in zip(out, there, strict=True) if not it]
+    return out
+
+
+def with_settings(
+    registry: Registry, sinks: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """The sinks, each with those of the settings that it knows and was not told.
+
+    Raises `ConfigError` for a setting that no sink knows.
+    """
+    out = []
+    used = set()
+    for sink in sinks:
+        item = component(sink, "sink")
+        table = aliases(registry.load(SinkSpec, item["name"]))
+        told = {table.get(key) for key in item.get("settings", {})}
+        used |= settings.keys() & table.keys()
+        more = {key: value for key, value in settings.items() if key in table and key not in told}
+        out.append({**item, "settings": {**item.get("settings", {}), **more}})
+    if lost := sorted(settings.keys() - used):
+        names = ", ".join(item["name"] for item in out) or "none"
+        raise ConfigError(
+            f"--{lost[0]} {settings[lost[0]]}: no sink of this run has the setting {lost[0]!r} (sinks: {names})"
+        )
+    return out

@@ -1,0 +1,154 @@
+"""Files that get their name only once they are whole, and whose every byte is allocated by then."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from emnist_diff.errors import OutputError
+from emnist_diff.lock import WriterLock
+from emnist_diff.trajectory.schema import Array
+
+SPARE = 1 << 20
+"""Bytes asked for beside the arrays, for metadata and the file system's own."""
+
+ALREADY_THERE = "{} already exists — use --resume to continue it or --overwrite to replace it"
+
+
+@contextmanager
+def new_file(path: Path, layout: Sequence[Array], overwrite: bool, there: str = ALREADY_THERE) -> Iterator[Path]:
+    """A temporary name in the directory of `path`, for a file that holds these arrays; what stands under it when the
+    block ends becomes `path`, at once and durably.
+
+    there: the message for a file that is there already and not to be replaced.
+    Raises `OutputError` for that, when another writer has it open, when the disk is too full, or when the directory
+    cannot be written. Then, and when the block raises, nothing has changed.
+    """
+    with output_errors(path):
+        if path.exists() and not overwrite:
+            raise OutputError(there.format(path))
+        replaced = WriterLock(path) if path.is_file() else None
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with output_errors(path, "make room, or choose another --output"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            remove_leftovers(path)
+            needed = need_room(path, layout)
+            try:
+                allocate(temporary, needed)  # HDF5 can crash on a disk that fills while it lays a file out
+                yield temporary
+                allocate(temporary)
+                publish(temporary, path, overwrite, there)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
+    finally:
+        if replaced is not None:
+            replaced.release()
+
+
+def need_room(path: Path, layout: Sequence[Array]) -> int:
+    """Bytes that a file of these arrays needs. Raises `OutputError` when its disk has fewer."""
+    needed, free = sum(a.size for a in layout) + SPARE, shutil.disk_usage(path.parent).free
+    if needed > free:
+        raise OutputError(
+            f"{path} needs {needed / 1e6:.0f} MB, {free / 1e6:.0f} MB are free — make room, choose "
+            "another --output, or record less (fewer fields, float16)"
+        )
+    return needed
+
+
+def create_contiguous(group: Any, name: str, array: Array) -> None:
+    """A contiguous dataset whose space is taken now, so that nothing but its bytes changes later."""
+    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    properties.set_layout(h5py.h5d.CONTIGUOUS)
+    properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    space = h5py.h5s.create_simple(array.shape)
+    kind = h5py.h5t.py_create(np.dtype(array.dtype), logical=True)
+    properties.set_obj_track_times(False)  # a time stamp would make two equal runs differ
+    h5py.h5d.create(group.id, name.encode(), kind, space, properties)
+
+
+def allocate(path: Path, size: int = 0) -> None:
+    """Take the blocks of a file of `size` bytes, or as many as it has, from the disk now, not amid a run."""
+    with path.open("ab") as file:
+        if hasattr(os, "posix_fallocate"):
+            try:
+                os.posix_fallocate(file.fileno(), 0, size or os.fstat(file.fileno()).st_size)
+            except OSError as error:
+                if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+                    raise  # a file system that cannot reserve space still gets its file
+        os.fsync(file.fileno())
+
+
+def publish(temporary: Path, path: Path, overwrite: bool, there: str = ALREADY_THERE) -> None:
+    """Give a complete file its name; without `overwrite` it takes nobody's place, not even one made just now."""
+    if overwrite:
+        os.replace(temporary, path)
+    else:
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            raise OutputError(there.format(path)) from None
+        except OSError:  # a file system without hard links
+            os.replace(temporary, path)
+        temporary.unlink(missing_ok=True)
+    _sync_directory(path.parent)
+
+
+def _sync_directory(folder: Path) -> None:
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove the temporary files of runs that died while creating."""
+    for leftover in path.parent.glob(f".{path.name}.*.tmp"):
+        owner = leftover.name.removesuffix(".tmp").rpartition(".")[2]
+        if not (owner.isdigit() and _alive(int(owner))):
+            leftover.unlink(missing_ok=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return process != os.getpid()
+
+
+@contextmanager
+def output_errors(path: Path, way_out: str = "") -> Iterator[None]:
+    """The operating system's refusals as `OutputError`s that name the file.
+
+    HDF5 reports a write that fails while it flushes or closes as a RuntimeError.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        raise OutputError(f"cannot write {path}: {_reason(error)}" + (f" — {way_out}" if way_out else "")) from error
+
+
+def _reason(error: OSError | RuntimeError) -> str:
+    """One line: the system's own words where HDF5 passes the error number on, HDF5's where it does not."""
+    if match := re.search(r"errno = (\d+)", str(error)):
+        return os.strerror(int(match[1]))
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.splitlines()[0]
+    return (str(error) or type(error).__name__).splitlines()[0]

@@ -1,0 +1,118 @@
+"""Opening HDF5 files of unknown origin, and the limits within which their datasets are read."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from emnist_diff.errors import EmnistDiffError, TrajectoryError
+
+MOST_CHUNK = 1 << 26
+"""Bytes of a chunk; HDF5 takes them whole into memory for a single value."""
+MOST_TEXT = 1 << 24
+"""Bytes of a value, or of a text."""
+MOST_ATTRIBUTE = 1 << 12
+"""Bytes of an attribute that is read."""
+
+
+def open_file(path: Path) -> Any:
+    """The HDF5 file, or one line on why there is none."""
+    try:
+        if path.is_dir():
+            inside = path / "trajectory.h5"
+            hint = f" — did you mean {str(inside)!r}?" if inside.is_file() else " — name the file"
+            raise TrajectoryError(f"{str(path)!r} is a directory{hint}")
+        if not path.exists():
+            raise TrajectoryError(f"trajectory file {str(path)!r} does not exist")
+        if not path.is_file():
+            raise TrajectoryError(f"{str(path)!r} is no regular file")
+        if path.stat().st_size == 0:
+            raise TrajectoryError(f"{str(path)!r} is no HDF5 file, or is truncated: it is empty")
+        with path.open("rb"):
+            pass  # the system's own words for what it refuses
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise TrajectoryError(f"{str(path)!r} cannot be read: {reason}") from error
+    try:
+        return _open_beside_writer(path)
+    except Exception as error:
+        raise TrajectoryError(f"{str(path)!r} is no HDF5 file, or is truncated: {one_line(error)}") from error
+
+
+def _open_beside_writer(path: Path) -> Any:
+    """A reader beside a writer sees committed samples; the file's own lock would keep it out."""
+    try:
+        return _open_fresh(path, locking=False)
+    except OSError as error:
+        if "locking flag" not in str(error):
+            raise
+        return _open_fresh(path, locking=True)  # open in this process under that lock, and HDF5 wants one kind in each
+
+
+def _open_fresh(path: Path, locking: bool) -> Any:
+    """The file, without the buffer in which HDF5 would keep bytes that a writer has changed since."""
+    access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
+    access.set_sieve_buf_size(0)
+    if not locking:
+        access.set_file_locking(False, True)
+    return h5py.File(h5py.h5f.open(os.fsencode(path), h5py.h5f.ACC_RDONLY, access))
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """What HDF5 raises for the values of a damaged file, which may be anything, as a `TrajectoryError`."""
+    try:
+        yield
+    except EmnistDiffError:
+        raise
+    except Exception as error:
+        raise TrajectoryError(f"{path} is damaged: {one_line(error)}") from error
+
+
+def one_line(error: BaseException) -> str:
+    """An error of HDF5 or Python in a line of bounded length."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+
+
+def checked(path: Path, name: str, dataset: Any) -> Any:
+    """A dataset that can be read without harm: its bytes are inside the file, its chunks fit into memory.
+
+    Raises `TrajectoryError`.
+    """
+    if dataset.external:
+        raise TrajectoryError(f"{path}: {name} keeps its data in another file, which is not followed")
+    if dataset.shape is None:
+        raise TrajectoryError(f"{path} is damaged: {name} is empty")
+    _ = dataset.dtype  # h5py refuses here a type that numpy has no like of
+    width = dataset.id.get_type().get_size()
+    if width > MOST_TEXT:
+        raise TrajectoryError(f"{path} is damaged: the values of {name} claim {width} bytes each")
+    offset, size = dataset.id.get_offset(), dataset.size * width
+    if offset is not None and offset + size > path.stat().st_size:
+        raise TrajectoryError(f"{path} is truncated: the data of {name} is not all there")
+    if dataset.chunks is not None:
+        if math.prod(dataset.chunks) * width > MOST_CHUNK:
+            raise TrajectoryError(f"{path} is damaged: the chunks of {name} claim {dataset.chunks} values each")
+        _check_filters(path, name, dataset.id.get_create_plist())
+    return dataset
+
+
+def _check_filters(path: Path, name: str, properties: Any) -> None:
+    """Raise `TrajectoryError` when the data was packed with a filter that is not there."""
+    for number in range(properties.get_nfilters()):
+        code = properties.get_filter(number)[0]
+        if not h5py.h5z.filter_avail(code):
+            with suppress(ImportError):
+                importlib.import_module("hdf5plugin")  # registers its filters
+        if not h5py.h5z.filter_avail(code):
+            raise TrajectoryError(
+                f"{path}: {name} is packed with HDF5 filter {code}, which is not there — "
+                "pip install 'emnist-diff[pack]'"
+            )

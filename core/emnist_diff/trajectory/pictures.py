@@ -1,0 +1,82 @@
+"""States as pictures: as they are where a state is one, through the model's codec where it is not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from emnist_diff.errors import TrajectoryError
+from emnist_diff.trajectory.opening import reading
+from emnist_diff.trajectory.reader import Trajectory
+from emnist_diff.trajectory.verify import require_sound
+
+Decode = Callable[[npt.NDArray[np.float32]], npt.NDArray[Any]]
+"""States (n, *shape) to images (n, C, H, W) in [0, 1]."""
+
+
+def are_pictures(trajectory: Trajectory) -> bool:
+    """Whether states of this file show images as they are, [-1, 1] from black to white: they have an image's shape, and
+    the final states of the first samples look like the recorded images."""
+    if "trajectory/x" not in trajectory.datasets():
+        return False
+    require_sound(trajectory)
+    shape = _plane_shape(trajectory)
+    if trajectory.x.shape[2:] != shape:
+        return False
+    done = set(trajectory.committed)
+    for position in [p for p in trajectory.kept_samples.tolist() if p in done][:3]:
+        with reading(trajectory.path):
+            final, image = trajectory.x[trajectory.row(position), -1:], trajectory.images[position]
+        if np.abs(_as_pixels(final.astype(np.float32))[0].astype(int) - image.astype(int)).max() > 1:
+            return False
+    return True
+
+
+def pictures(
+    trajectory: Trajectory, position: int, steps: Sequence[int] | None = None, decode: Decode | None = None
+) -> npt.NDArray[np.uint8]:
+    """What the sample at this position looked like where these steps began; uint8 (n, H, W) or (n, H, W, 3).
+
+    steps: indices of kept steps, and T for the final state; all of them when left out.
+    decode: the model's codec (`emnist_diff.replay.decoder`), for states that are no pictures themselves.
+
+    Raises `TrajectoryError` when the sample is not committed, a state is not kept, or a codec is needed and not given.
+    """
+    if "trajectory/x" not in trajectory.datasets():
+        raise TrajectoryError(f"{trajectory.path} keeps no x, which pictures are made of")
+    require_sound(trajectory)
+    if trajectory.steps_done[position] != trajectory.steps:
+        raise TrajectoryError(f"{trajectory.path}: the sample at position {position} is not committed")
+    wanted = [*trajectory.kept_steps.tolist(), trajectory.steps] if steps is None else list(steps)
+    row = trajectory.row(position)
+    with reading(trajectory.path):
+        states = np.stack([trajectory.x[row, trajectory.column(step)] for step in wanted]).astype(np.float32)
+    if decode is not None:
+        planes: npt.NDArray[np.uint8] = np.rint(np.clip(decode(states), 0.0, 1.0) * 255.0).astype(np.uint8)
+        return _channels_last(planes)
+    if not are_pictures(trajectory):
+        raise TrajectoryError(
+            f"{trajectory.path}: states of shape {trajectory.x.shape[2:]} are no pictures — decode them with the model "
+            "that made them (emnist_diff.replay.decoder, or inspect --decode)"
+        )
+    return _as_pixels(states)
+
+
+def _plane_shape(trajectory: Trajectory) -> tuple[int, ...]:
+    """(C, H, W) of the recorded images."""
+    height, width, *channels = trajectory.images.shape[1:]
+    return (channels[0] if channels else 1, height, width)
+
+
+def _as_pixels(states: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+    shown = np.nan_to_num(np.clip((states + 1.0) / 2.0, 0.0, 1.0))  # of a damaged file, what is no number is black
+    pixels = np.rint(shown * 255.0).astype(np.uint8)
+    return _channels_last(pixels)
+
+
+def _channels_last(planes: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """(n, C, H, W) as (n, H, W) or (n, H, W, 3)."""
+    return planes[:, 0] if planes.shape[1] == 1 else planes.transpose(0, 2, 3, 1)
