@@ -131,20 +131,24 @@ def emnist_diff_schedulers() -> Iterable[SchedulerSpec]:
         )
 
 
+_SINKS = {
+    # class, summary, flag, whether a run that names none has it
+    "hdf5": ("Hdf5Sink", "the full trajectory in one HDF5 file", "", True),
+    "grid": ("GridSink", "two PNGs: the final samples, and a few denoising strips", "", True),
+    "frames": ("FramesSink", "a picture of every state: frames/v000_f0000.png", "frames", False),
+    "deltas": ("DeltasSink", "differences of consecutive frames: deltas/v000_d0001.npy", "deltas", False),
+    "latents": ("LatentsSink", "every state: latents/v000_t0999.npy", "latents", False),
+    "video": ("VideoSink", "each sample as an MP4, GIF or WebP: videos/v000.mp4", "video", False),
+    "strip": ("StripSink", "each sample from noise to image in one picture: strips/v000.png", "", False),
+    "npz": ("NpzSink", "each sample's arrays in one file: npz/v000.npz", "", False),
+    "metadata": ("MetadataSink", "metadata.json and index.json", "meta", False),
+}
+
+
 @hookimpl
 def emnist_diff_sinks() -> Iterable[SinkSpec]:
-    yield SinkSpec(
-        name="hdf5",
-        factory=f"{_HERE}.sinks.hdf5:Hdf5Sink",
-        summary="the full trajectory in one HDF5 file",
-        default=True,
-    )
-    yield SinkSpec(
-        name="grid",
-        factory=f"{_HERE}.sinks.grid:GridSink",
-        summary="two PNGs: the final samples, and a few denoising strips",
-        default=True,
-    )
+    for name, (cls, summary, flag, default) in _SINKS.items():
+        yield SinkSpec(name=name, factory=f"{_HERE}.sinks.{name}:{cls}", summary=summary, flag=flag, default=default)
 
 
 @hookimpl
@@ -184,6 +188,11 @@ def emnist_diff_commands() -> Iterable[CommandSpec]:
         name="checkpoint",
         factory=f"{_HERE}.denoisers.command:app",
         summary="Look into checkpoints, and convert legacy ones",
+    )
+    yield CommandSpec(
+        name="export",
+        factory=f"{_HERE}.sinks.export:app",
+        summary="Make pictures, videos and arrays from a trajectory file",
     )
 
 

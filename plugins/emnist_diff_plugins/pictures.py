@@ -28,9 +28,14 @@ def table(images: Sequence[np.ndarray], columns: int) -> np.ndarray:
     return canvas
 
 
-def save_png(pixels: np.ndarray, path: Path, scale: int = 1) -> None:
-    """Write uint8 (H, W) or (H, W, 3) as a PNG, each pixel a square of `scale`. Raises `OutputError`."""
+def png(pixels: np.ndarray, scale: int = 1) -> bytes:
+    """A PNG of uint8 (H, W) or (H, W, 3), each pixel a square of `scale`."""
     image = Image.fromarray(pixels)
     encoded = io.BytesIO()
     image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST).save(encoded, "PNG")
-    write_bytes(path, encoded.getvalue())
+    return encoded.getvalue()
+
+
+def save_png(pixels: np.ndarray, path: Path, scale: int = 1) -> None:
+    """Write `png` to a file. Raises `OutputError`."""
+    write_bytes(path, png(pixels, scale))

@@ -8,6 +8,7 @@ import attrs
 import numpy as np
 from attrs import validators as v
 
+from emnist_diff.errors import OutputError
 from emnist_diff.pixels import to_uint8
 from emnist_diff.protocols import BatchResult, Field, Frame, Outcome, RunHeader, StepInfo
 from emnist_diff_plugins.pictures import save_png, table
@@ -18,7 +19,8 @@ class GridSink:
     """Writes ``samples.png``, the final samples in order, and ``strips.png``: for a few samples the state (upper
     row) and the image estimate (lower row) at evenly spaced steps, from noise to image.
 
-    A resumed run takes the pictures of samples that are already there from the trajectory file beside it.
+    A resumed run takes the pictures of samples that are already there from the trajectory file beside it. Each of
+    several workers has its own two files.
 
     Example: ``--sink "grid:strips=8"``
     """
@@ -39,6 +41,10 @@ class GridSink:
         return frozenset()
 
     def open(self, header: RunHeader) -> None:
+        for name in ("samples.png", "strips.png"):
+            path = header.output / header.own_name(name)
+            if path.exists() and not (header.resume or header.overwrite):
+                raise OutputError(f"{path} already exists — use --resume to add to it or --overwrite to replace it")
         self._header = header
         if header.resume:
             self._recall(header)
@@ -48,19 +54,22 @@ class GridSink:
         from emnist_diff.config import fingerprint
         from emnist_diff.trajectory.reader import Trajectory
 
-        path = header.output / self.trajectory
+        path = header.output / header.own_name(self.trajectory)
         if not path.exists():
             return
         with Trajectory(path) as trajectory:
             if fingerprint(trajectory.config) != fingerprint(header.config):
                 return  # another run's: its pictures are not ours, and a sink that continues it will say so
             held = trajectory.datasets()
+            kept = set(trajectory.kept_samples.tolist())
+            moments = self._moments(len(header.timeline)) & set(trajectory.kept_steps.tolist())
             for position in trajectory.committed:
                 self._images[position] = trajectory.images[position]
                 if position >= self.strips or not {"trajectory/x", "trajectory/x0"} <= held.keys():
                     continue
-                for step in self._moments(len(header.timeline)) if self._pictures() else ():
-                    pair = np.stack([trajectory.x[position, step], trajectory.x0[position, step]])
+                for step in moments if self._pictures() and position in kept else ():
+                    row, column = trajectory.row(position), trajectory.column(step)
+                    pair = np.stack([trajectory.x[row, column], trajectory.x0[row, column]])
                     self._strips[position, step] = tuple(_state_pixels(pair.astype(np.float32)))
 
     def write(self, frame: Frame) -> None:
@@ -80,18 +89,21 @@ class GridSink:
     def close(self, outcome: Outcome) -> None:
         if self._header is None or not self._images or outcome is Outcome.FAILED:
             return
-        folder = self._header.output
+        folder, own_name = self._header.output, self._header.own_name
         images = [self._images[p] for p in sorted(self._images)]
         columns = math.ceil(math.sqrt(len(images) * 1.6))
-        save_png(table(images, columns), folder / "samples.png", self.scale)
+        save_png(table(images, columns), folder / own_name("samples.png"), self.scale)
         cells = []
-        steps = sorted({step for _, step in self._strips})
-        for position in sorted({p for p, _ in self._strips} & self._images.keys()):
+        shown = sorted({p for p, _ in self._strips} & self._images.keys())
+        steps = sorted(  # a file that keeps few steps has few for the samples that a resumed run found in it
+            step for step in {s for _, s in self._strips} if all((p, step) in self._strips for p in shown)
+        )
+        for position in shown:
             pairs = [self._strips[position, step] for step in steps]
             final = self._images[position]
             cells += [*(state for state, _ in pairs), final, *(estimate for _, estimate in pairs), final]
-        if cells:
-            save_png(table(cells, len(steps) + 1), folder / "strips.png", self.scale)
+        if steps and cells:
+            save_png(table(cells, len(steps) + 1), folder / own_name("strips.png"), self.scale)
 
     def _pictures(self) -> bool:
         """Whether a state, (C, H, W) with C 1 or 3, is a picture that decodes to an image of its own size."""

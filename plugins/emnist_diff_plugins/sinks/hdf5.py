@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from emnist_diff.pixels import to_uint8
 from emnist_diff.protocols import BatchResult, Field, Frame, Outcome, RunHeader, StepInfo
-from emnist_diff.trajectory.schema import STEP_FIELDS, component_path
+from emnist_diff.trajectory.schema import STEP_FIELDS, Capture, component_path
 from emnist_diff.trajectory.writer import TrajectoryWriter
 
 _ALL = tuple(field.value for field in Field)
@@ -21,7 +22,10 @@ _ALL = tuple(field.value for field in Field)
 class Hdf5Sink:
     """Records into ``trajectory.h5``; docs/trajectory-format.md says how.
 
-    Example: ``--sink 'hdf5:fields=["x","x0"],dtype=float16'``
+    Of what is not kept nothing is computed or copied. float16 keeps 11 bits: values are off by up to 2⁻¹¹ of
+    themselves (1/2048), and the ledger adds up to that accuracy only; replay and diff know.
+
+    Examples: ``--sink 'hdf5:fields=["x","x0"],dtype=float16'``, ``--sink hdf5:every=5,samples=100``
     """
 
     fields: tuple[str, ...] = attrs.field(
@@ -34,56 +38,77 @@ class Hdf5Sink:
         validator=v.in_(("float32", "float16")),
         metadata={"help": "float32 (exact) or float16 (half the size; rounds to 11 bits)"},
     )
+    every: int = attrs.field(
+        default=1,
+        validator=v.ge(1),
+        metadata={"help": "keep every k-th step, from the first; the final state is kept always"},
+    )
+    samples: int | tuple[int, ...] | None = attrs.field(
+        default=None,
+        metadata={"help": "samples whose states are kept: a list of ids, or a number for the first so many"},
+    )
     filename: str = attrs.field(
         default="trajectory.h5",
         validator=v.matches_re(r"[^/\\.][^/\\]*"),
         metadata={"help": "name of the file in the run's directory"},
     )
-    _wanted: frozenset[Field] = attrs.field(init=False)
+    _capture: Capture = attrs.field(init=False)
     _header: RunHeader | None = attrs.field(init=False, default=None)
     _writer: TrajectoryWriter | None = attrs.field(init=False, default=None)
     _frames: dict[str, list[Tensor]] = attrs.field(init=False, factory=dict)
 
+    @samples.validator
+    def _check_samples(self, attribute: object, value: object) -> None:
+        numbers = value if isinstance(value, tuple) else () if value is None else (value,)
+        if any(number < 0 for number in numbers) or value == ():
+            raise ValueError(f"samples must be ids, 0 or more, got {value!r}")
+
     def __attrs_post_init__(self) -> None:
-        self._wanted = frozenset(Field(name) for name in self.fields)
+        fields = frozenset(Field(name) for name in self.fields)
+        ids = frozenset(self.samples) if isinstance(self.samples, tuple) else self.samples
+        self._capture = Capture(fields, self.dtype, self.every, ids)
 
     def wants(self, at: StepInfo) -> frozenset[Field]:
-        return self._wanted
+        return frozenset() if at.index % self.every else self._capture.fields
 
     def open(self, header: RunHeader) -> frozenset[int]:
         self._header = header
-        path = header.output / self.filename
+        path = header.output / header.own_name(self.filename)
         if header.resume:
-            self._writer, committed = TrajectoryWriter.resume(path, header, self._wanted, self.dtype)
+            self._writer, committed = TrajectoryWriter.resume(path, header, self._capture)
             return committed
-        self._writer = TrajectoryWriter.create(path, header, self._wanted, self.dtype, header.overwrite)
+        self._writer = TrajectoryWriter.create(path, header, self._capture, header.overwrite)
         return frozenset()
 
     def write(self, frame: Frame) -> None:
         assert self._header is not None
-        if frame.x is not None and Field.X in self._wanted:
-            self._keep("trajectory/x", frame.x)
-        for field in STEP_FIELDS:
-            value = getattr(frame, field.value)
-            if value is not None and field in self._wanted:
-                self._keep(f"trajectory/{field.value}", value)
-        if Field.FORCES in self._wanted:
+        assert self._writer is not None
+        rows = self._writer.kept(frame.positions)
+        if not rows or frame.at.index % self.every:  # what other sinks wanted of this step
+            return
+        states: dict[str, Tensor | None] = {}
+        for field in (Field.X, *STEP_FIELDS):
+            states[f"trajectory/{field.value}"] = getattr(frame, field.value) if field in self._capture.fields else None
+        if Field.FORCES in self._capture.fields:
             for i, (name, value) in enumerate(zip(self._header.forces, frame.forces, strict=True)):
-                self._keep(f"{component_path('forces', i, name)}/contribution", value)
-        if Field.DRIFT in self._wanted:
+                states[f"{component_path('forces', i, name)}/contribution"] = value
+        if Field.DRIFT in self._capture.fields:
             for i, (name, value) in enumerate(zip(self._header.drifts, frame.drifts, strict=True)):
-                self._keep(f"{component_path('drifts', i, name)}/delta", value)
-
-    def _keep(self, name: str, value: Tensor) -> None:
-        self._frames.setdefault(name, []).append(value)
+                states[f"{component_path('drifts', i, name)}/delta"] = value
+        for name, state in states.items():
+            if state is not None:
+                self._frames.setdefault(name, []).append(_chosen(state, rows))
 
     def commit(self, batch: BatchResult) -> None:
         assert self._writer is not None
-        if Field.X in self._wanted:
-            self._keep("trajectory/x", batch.x)
+        rows = self._writer.kept(batch.positions)
+        if rows and Field.X in self._capture.fields:
+            self._frames.setdefault("trajectory/x", []).append(_chosen(batch.x, rows))
         data: dict[str, Any] = {
             name: np.stack([state.cpu().numpy() for state in states], axis=1) for name, states in self._frames.items()
         }
+        if not rows:
+            data = self._writer.nothing()
         self._frames.clear()
         data["images"] = to_uint8(batch.images)
         self._writer.commit(batch.positions, data)
@@ -96,3 +121,8 @@ class Hdf5Sink:
             self._writer.discard()  # an empty file would stand in the way of the corrected run
         else:
             self._writer.close()
+
+
+def _chosen(states: Tensor, rows: Sequence[int]) -> Tensor:
+    """The rows of a batch that are kept."""
+    return states if len(rows) == len(states) else states[list(rows)]

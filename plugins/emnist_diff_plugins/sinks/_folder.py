@@ -1,0 +1,137 @@
+"""A folder that receives one or more files a sample: who may write it, and which samples are there already."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+
+from emnist_diff.config import fingerprint
+from emnist_diff.errors import OutputError
+from emnist_diff.files import write_bytes
+from emnist_diff.lock import WriterLock
+from emnist_diff.protocols import RunHeader
+
+_OF_A_SAMPLE = re.compile(r"\.?v(\d{3,})[_.].*")
+_ALREADY_THERE = "{} already has files of samples — use --resume to continue it or --overwrite to replace them"
+
+
+def sample_name(number: int) -> str:
+    """``v007``: how the files of the sample with this id begin."""
+    return f"v{number:03d}"
+
+
+def sample_number(name: str) -> int | None:
+    """The id of the sample that a file of this name belongs to; None for other files."""
+    match = _OF_A_SAMPLE.fullmatch(name)
+    return int(match[1]) if match else None
+
+
+@attrs.frozen(eq=False)
+class Folder:
+    """A folder in a run's directory, held by one run; `release` it at the end.
+
+    A hidden file in it says which run's samples these are, and with which settings they were written. That file is
+    locked while the run goes on: several workers share a folder, and each has one of its own.
+    """
+
+    path: Path
+    complete: frozenset[int]
+    """Ids of the samples whose files were all there when the folder was opened."""
+    _lock: WriterLock
+
+    @classmethod
+    def open(
+        cls,
+        header: RunHeader,
+        name: str,
+        settings: Mapping[str, Any],
+        files: Callable[[int], Iterable[str]],
+    ) -> Folder:
+        """The folder `name` of the run.
+
+        settings: of the sink, which a resumed run must repeat.  files: the names that a sample's id stands for.
+        Raises `OutputError` when samples are there and the run neither resumes nor overwrites, when they are another
+        run's, when another writer is at work, or when the directory cannot be written.
+        """
+        path = header.output / name
+        mark = path / header.own_name(".run.json")
+        said = json.dumps({"config_sha256": fingerprint(header.config), "settings": settings}, sort_keys=True).encode()
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            there = _listed(path, header)
+            if there and not (header.resume or header.overwrite):
+                raise OutputError(_ALREADY_THERE.format(path))
+            known = mark.read_bytes() if mark.exists() else None
+            if header.resume and there and known != said:
+                raise OutputError(f"{path} {_why_other(known, said)} — repeat that run's settings, or use --overwrite")
+            if known is None:
+                mark.touch()
+            lock = WriterLock(mark)
+        except OSError as error:
+            raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+        try:
+            for file in there:
+                if header.overwrite or file.startswith("."):
+                    (path / file).unlink(missing_ok=True)
+            if known != said:
+                _rewrite(mark, said)
+        except OSError as error:
+            lock.release()
+            raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+        whole = {file for file, size in there.items() if size} if header.resume else set()
+        ids = {number for file in whole if (number := sample_number(file)) is not None}
+        return cls(path, frozenset(n for n in ids if whole.issuperset(files(n))), lock)
+
+    def write(self, name: str, data: bytes) -> None:
+        """One file, whole or not at all. Raises `OutputError`.
+
+        It is not waited for until it is on the disk: that costs more than all the rest of a sink, and a file that a
+        power cut took or emptied is written again by a resumed run.
+        """
+        write_bytes(self.path / name, data, sync=False)
+
+    def release(self) -> None:
+        """Let others write here."""
+        self._lock.release()
+
+
+def _rewrite(mark: Path, said: bytes) -> None:
+    """In place: the lock is on this very file."""
+    with mark.open("r+b") as file:
+        file.write(said)
+        file.truncate()
+
+
+def _listed(path: Path, header: RunHeader) -> dict[str, int]:
+    """The files of this worker's samples in a folder, leftovers of a kill among them, and their sizes.
+
+    A lone worker has all samples, those that an earlier and larger run left included.
+    """
+    mine = set(np.asarray(header.sample_ids).tolist())
+    out = {}
+    for entry in os.scandir(path):
+        number = sample_number(entry.name)
+        if number is not None and (header.world_size == 1 or number in mine) and entry.is_file(follow_symlinks=False):
+            out[entry.name] = entry.stat(follow_symlinks=False).st_size
+    return out
+
+
+def _why_other(known: bytes | None, said: bytes) -> str:
+    """What sets the samples that are there apart from those that are asked for."""
+    here = json.loads(said)
+    try:
+        there = json.loads(known or b"")
+        if there["config_sha256"] == here["config_sha256"]:
+            odd = sorted(k for k in here["settings"] if there["settings"].get(k) != here["settings"][k])
+            shown = "; ".join(f"{k}: {there['settings'].get(k)!r} there, {here['settings'][k]!r} here" for k in odd)
+            return f"was written with other settings ({shown})"
+    except (ValueError, KeyError, TypeError, AttributeError):
+        pass  # damaged, or made by hand: not known to be this run's
+    return "belongs to another run"

@@ -1,0 +1,176 @@
+"""What the sinks that write files of their own for each sample have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, ClassVar
+
+import attrs
+import numpy as np
+import torch
+from attrs import validators as v
+
+from emnist_diff.errors import ConfigError
+from emnist_diff.pixels import Pixels, to_uint8
+from emnist_diff.plugins import installed
+from emnist_diff.protocols import BatchResult, Field, Frame, Outcome, RunHeader, StepInfo
+from emnist_diff.structuring import unstructure
+from emnist_diff.trajectory.reader import Trajectory
+from emnist_diff_plugins.sinks._folder import Folder
+from emnist_diff_plugins.sinks._recorded import Recorded
+
+
+def samples_setting() -> Any:
+    """The setting that says of which samples a sink writes files."""
+    return attrs.field(
+        default=None,
+        validator=_check_samples,
+        metadata={"help": "which samples: a list of ids, or a number for the first so many; all when left out"},
+    )
+
+
+def every_setting() -> Any:
+    """The setting that says of which steps a sink writes something."""
+    return attrs.field(
+        default=1,
+        validator=v.ge(1),
+        metadata={"help": "every k-th step, from the first; the final state always"},
+    )
+
+
+def _check_samples(instance: object, attribute: object, value: int | tuple[int, ...] | None) -> None:
+    numbers = value if isinstance(value, tuple) else () if value is None else (value,)
+    if any(number < 0 for number in numbers) or value == ():
+        raise ValueError(f"samples must be ids, 0 or more, got {value!r}")
+
+
+@attrs.define(eq=False, kw_only=True)
+class PerSampleSink:
+    """Collects what a batch's steps give, and writes the files of each of its samples once it is finished.
+
+    What is on the disk is therefore whole samples. A resumed run leaves them alone; those of which a file is missing
+    it makes from the trajectory file beside, if that has them, or else by walking them again.
+
+    folder: the name of the folder in the run's directory.
+    """
+
+    folder: ClassVar[str]
+
+    samples: int | tuple[int, ...] | None = samples_setting()
+    _header: RunHeader | None = attrs.field(init=False, default=None)
+    _folder: Folder | None = attrs.field(init=False, default=None)
+    _taken: list[tuple[int, Any]] = attrs.field(init=False, factory=list)
+
+    def wants(self, at: StepInfo) -> frozenset[Field]:
+        raise NotImplementedError
+
+    def check(self, header: RunHeader) -> None:
+        """Raise `ConfigError` for settings that cannot be met, before any work is done."""
+
+    def names(self, header: RunHeader, number: int) -> Iterable[str]:
+        """The names of the files of the sample with this id."""
+        raise NotImplementedError
+
+    def take(self, frame: Frame) -> Any:
+        """What is kept of a step until the batch is finished."""
+        raise NotImplementedError
+
+    def last(self, batch: BatchResult) -> Any:
+        """The same of the final state."""
+        raise NotImplementedError
+
+    def files(self, number: int, row: int, taken: Sequence[tuple[int, Any]]) -> Iterator[tuple[str, bytes]]:
+        """Name and content of each file of a sample.
+
+        row: of the sample in the batch.  taken: what `take` and `last` kept, with the index of each state: i is the
+        state that step i started from, and the number of steps the final one.
+        """
+        raise NotImplementedError
+
+    @property
+    def header(self) -> RunHeader:
+        """What the run said of itself."""
+        assert self._header is not None
+        return self._header
+
+    def open(self, header: RunHeader) -> frozenset[int]:
+        self._header = header
+        self.check(header)
+        settings = {key: value for key, value in unstructure(self).items() if key != "samples"}
+        self._folder = Folder.open(header, self.folder, settings, lambda number: self.names(header, number))
+        if not header.resume:
+            return frozenset()
+        ids = header.sample_ids.tolist()
+        missing = [p for p, number in enumerate(ids) if number not in self._folder.complete and self._chosen(number)]
+        return frozenset(range(len(ids))) - set(missing) | set(self._recall(missing))
+
+    def _recall(self, positions: Sequence[int]) -> list[int]:
+        """Make the files of those of these samples that the trajectory file beside has; which they were."""
+        path = self.header.output / self.header.own_name("trajectory.h5")
+        if not positions or not path.is_file():
+            return []
+        with Trajectory(path) as trajectory:
+            return Recorded(trajectory, installed()).recall(self.header, self, positions)
+
+    def write(self, frame: Frame) -> None:
+        if self.wants(frame.at):  # not what only other sinks wanted
+            self._taken.append((frame.at.index, self.take(frame)))
+
+    def commit(self, batch: BatchResult) -> None:
+        assert self._folder is not None
+        taken = [*self._taken, (len(self.header.timeline), self.last(batch))]
+        self._taken = []
+        for row, position in enumerate(batch.positions):
+            number = int(self.header.sample_ids[position])
+            if self._chosen(number) and number not in self._folder.complete:
+                for name, data in self.files(number, row, taken):
+                    self._folder.write(name, data)
+
+    def close(self, outcome: Outcome) -> None:
+        self._taken = []
+        if self._folder is not None:
+            self._folder.release()
+
+    def _chosen(self, number: int) -> bool:
+        if self.samples is None:
+            return True
+        return number < self.samples if isinstance(self.samples, int) else number in self.samples
+
+
+@attrs.define(eq=False, kw_only=True)
+class PictureSink(PerSampleSink):
+    """A per-sample sink of what the states look like, as the denoiser decodes them: uint8 (B, H, W) or (B, H, W, 3)."""
+
+    every: int = every_setting()
+
+    def wants(self, at: StepInfo) -> frozenset[Field]:
+        return frozenset() if at.index % self.every else frozenset({Field.X})
+
+    def check(self, header: RunHeader) -> None:
+        if header.image_shape[0] not in (1, 3):
+            raise ConfigError(f"sink {self.folder!r}: images of {header.image_shape[0]} channels cannot be shown")
+
+    def take(self, frame: Frame) -> Pixels:
+        assert frame.x is not None
+        return self.shown(frame.x)
+
+    def last(self, batch: BatchResult) -> Pixels:
+        return to_uint8(batch.images)
+
+    def shown(self, states: torch.Tensor) -> Pixels:
+        """What states (B, *shape) look like."""
+        return to_uint8(self.header.decode(states))
+
+    def steps(self, header: RunHeader) -> list[int]:
+        """The states that are shown, the final one last."""
+        return [*range(0, len(header.timeline), self.every), len(header.timeline)]
+
+
+def enlarged(pixels: np.ndarray, factor: int) -> np.ndarray:
+    """Pixels (H, W) or (H, W, C), each a square of `factor`."""
+    return pixels.repeat(factor, axis=0).repeat(factor, axis=1)
+
+
+def upscale_setting(default: int, what: str = "pixels become squares of this size") -> Any:
+    """The setting of nearest-neighbour enlargement."""
+    return attrs.field(default=default, validator=v.and_(v.ge(1), v.le(256)), metadata={"help": what})

@@ -1,0 +1,349 @@
+"""A trajectory file as the events of the run that wrote it, so that any sink can be fed from it afterwards."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+import structlog
+import torch
+from torch import Tensor
+
+from emnist_diff import replay
+from emnist_diff.config import fingerprint
+from emnist_diff.errors import ConfigError, EmnistDiffError, OutputError, RunFailed, TrajectoryError
+from emnist_diff.plugins import Registry
+from emnist_diff.protocols import BatchResult, Field, ForwardPath, Frame, Outcome, RunHeader, Sink, StepInfo, Timeline
+from emnist_diff.trajectory.pictures import are_pictures
+from emnist_diff.trajectory.reader import Trajectory
+
+log = structlog.get_logger()
+
+_BATCH, _BYTES, _LARGEST = 16, 64_000_000, 512_000_000
+"""Samples in a batch, what they should take of memory together, and what one of them may."""
+
+
+@attrs.frozen(eq=False)
+class Recorded:
+    """A trajectory file, and what shows its states as images.
+
+    registry, checkpoint: where `feed` finds the codec of a latent model, if one is needed; see `replay.decoder`.
+    """
+
+    trajectory: Trajectory
+    registry: Registry
+    checkpoint: str | None = None
+
+    def recall(self, header: RunHeader, sink: Sink, positions: Sequence[int]) -> list[int]:
+        """Hand a sink of a resumed run those of these samples of which the file holds all that the sink asks for, to
+        the bit; which they were. A file of another run has none.
+        """
+        file = self.trajectory
+        if fingerprint(file.config) != fingerprint(header.config) or not np.array_equal(file.ids, header.sample_ids):
+            return []
+        self.header(header.output)  # for its checks
+        fields = {step: wanted for step in range(file.steps) if (wanted := sink.wants(header.timeline.at(step)))}
+        asked: frozenset[Field] = frozenset().union(*fields.values())
+        names = [name for names in self._names(asked).values() for name in names]
+        held = file.datasets()
+        if not fields.keys() <= set(file.kept_steps.tolist()) or any(
+            name not in held or held[name].dtype != np.float32 for name in names
+        ):
+            return []
+        there = set(file.committed) & set(file.kept_samples.tolist())
+        found = [position for position in positions if position in there]
+        for event in self.events(header, found, fields):
+            if isinstance(event, Frame):
+                sink.write(event)
+            else:
+                sink.commit(event)
+        return found
+
+    def feed(self, sinks: Mapping[str, Sink], output: Path, *, resume: bool = False, overwrite: bool = False) -> int:
+        """Hand every committed sample to the sinks, as a run would have, and close them; returns how many there were.
+
+        sinks: by the names that messages call them.  output: the directory of the run.
+        resume: leave what is there, and make the rest; overwrite: replace what is there.
+
+        Raises `ConfigError` when a sink asks for what the file does not hold, `OutputError` when a sink cannot write
+        or there is nothing to export, and `RunFailed`, with the sink's name, for whatever else one raises.
+        """
+        header = self.header(output, resume, overwrite)
+        opened: dict[str, Sink] = {}
+        outcome = Outcome.FAILED
+        try:
+            output.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"cannot write {output}: {error.strerror or error}") from error
+        try:
+            accounts = []
+            for name, sink in sinks.items():
+                opened[name] = sink
+                accounts.append(_asked(name, sink.open, header))
+            kept = [account for account in accounts if account is not None]
+            done = frozenset.intersection(*kept) if kept else frozenset()
+            fields = self._fields(sinks, header.timeline)
+            positions = self._positions(bool(frozenset().union(*fields.values())))
+            for event in self.events(header, [p for p in positions if p not in done], fields):
+                for name, sink in sinks.items():
+                    _asked(name, sink.write if isinstance(event, Frame) else sink.commit, event)
+            outcome = Outcome.COMPLETED
+        finally:
+            failure = _closed(opened, outcome)
+        if failure is not None:
+            raise failure
+        return len(positions)
+
+    def header(self, output: Path, resume: bool = False, overwrite: bool = False) -> RunHeader:
+        """What the run said of itself to its sinks. Raises `TrajectoryError` where the file is not what it must be."""
+        file = self.trajectory
+        with self._reading():
+            states = self._check_shapes()
+            height, width, *channels = file.images.shape[1:]
+            weights = [np.asarray(file.field(f"forces/{n}/weight"), np.float64) for n in file.force_names]
+            return RunHeader(
+                output=output,
+                config=file.config,
+                environment=file.environment,
+                timeline=self._timeline(),
+                shape=states,
+                image_shape=(channels[0] if channels else 1, height, width),
+                sample_ids=file.ids,
+                labels=file.labels,
+                seeds=file.seeds,
+                classes=file.classes,
+                forces=tuple(name.partition("_")[2] for name in file.force_names),
+                drifts=tuple(name.partition("_")[2] for name in file.drift_names),
+                force_weights=np.stack(weights) if weights else np.empty((0, file.steps)),
+                resume=resume,
+                overwrite=overwrite,
+                decode=_Decoder(self),
+            )
+
+    def _check_shapes(self) -> tuple[int, ...]:
+        """The shape of a state, () where there is none; raises `TrajectoryError` for what cannot be read as the format
+        says."""
+        file = self.trajectory
+        shape: tuple[int, ...] | None = None
+        if len(set(file.ids.tolist())) < len(file) or file.ids.min() < 0:
+            raise TrajectoryError(f"{file.path} is damaged: its samples have no ids of their own")
+        for name in file.force_names:
+            weight = file.field(f"forces/{name}/weight")
+            if weight.shape != (file.steps,) or weight.dtype.kind not in "iuf":
+                raise TrajectoryError(f"{file.path} is damaged: forces/{name}/weight is {weight.dtype} {weight.shape}")
+        for name, dataset in file.datasets().items():
+            if name == "images":
+                fits = dataset.dtype == np.uint8 and dataset.ndim in (3, 4) and dataset.shape[0] == len(file)
+                fits = fits and dataset.shape[3:] in ((), (3,))
+            else:
+                rows = (len(file.kept_samples), len(file.kept_steps) + (name == "trajectory/x"))
+                shape = dataset.shape[2:] if shape is None else shape
+                fits = dataset.dtype.kind == "f" and dataset.shape == (*rows, *shape)
+            if not fits:
+                raise TrajectoryError(f"{file.path} is damaged: {name} is {dataset.dtype} {dataset.shape}")
+        return shape or ()
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """What a damaged file makes HDF5 raise, as a `TrajectoryError`."""
+        try:
+            yield
+        except EmnistDiffError:
+            raise
+        except Exception as error:
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            raise TrajectoryError(f"{self.trajectory.path} is damaged: {reason}") from error
+
+    def _read(self, name: str, *where: Any) -> np.ndarray:
+        with self._reading():
+            return np.asarray(self.trajectory.field(name)[where or ...], dtype=np.float32)
+
+    def _timeline(self) -> Timeline:
+        file = self.trajectory
+        levels = {name: values.astype(np.float64) for name, values in file.schedule().items()}
+        after = levels.get("alpha_bar_next", np.append(file.alpha_bar[1:], 1.0))
+        path: ForwardPath = "flow" if file.schedule_path == "flow" else "diffusion"
+        return Timeline(levels["timestep"], levels["alpha_bar"], after, path)
+
+    def _fields(self, sinks: Mapping[str, Sink], timeline: Timeline) -> dict[int, frozenset[Field]]:
+        """What is asked for of each kept step. Raises `ConfigError` for what the file does not hold."""
+        file = self.trajectory
+        held = {Field(name) for name in file.fields}
+        if not file.force_names:  # of a run without forces, this is all of them
+            held.add(Field.FORCES)
+        if not file.drift_names:
+            held.add(Field.DRIFT)
+        out: dict[int, frozenset[Field]] = {}
+        missed = 0
+        kept = set(file.kept_steps.tolist())
+        for name, sink in sinks.items():
+            for step in range(len(timeline)):
+                wanted = sink.wants(timeline.at(step))
+                if lacking := sorted(field.value for field in wanted - held):
+                    raise ConfigError(
+                        f"sink {name!r} asks for {' and '.join(lacking)}, which {file.path} does not hold; it has "
+                        f"{', '.join(file.fields) or 'no states'} — change the sink's settings"
+                    )
+                if wanted and step not in kept:
+                    missed += 1
+                elif wanted:
+                    out[step] = out.get(step, frozenset()) | wanted
+        if missed:
+            log.warning("export.steps_not_kept", file=str(file.path), kept=len(kept), of=len(timeline))
+        return out
+
+    def _positions(self, states: bool) -> list[int]:
+        """The samples that can be shown: committed, and with states where those are asked for."""
+        file = self.trajectory
+        committed = file.committed
+        kept = set(file.kept_samples.tolist())
+        out = [position for position in committed if position in kept or not states]
+        if len(out) < len(file):
+            log.warning("export.samples_left_out", file=str(file.path), committed=len(committed), exported=len(out))
+        if not out:
+            raise OutputError(f"{file.path} holds no committed sample to export — finish the run with --resume")
+        return out
+
+    def events(
+        self, header: RunHeader, positions: Sequence[int], fields: Mapping[int, frozenset[Field]]
+    ) -> Iterator[Frame | BatchResult]:
+        """What a run with this header would hand to its sinks of these samples, batch by batch.
+
+        fields: what is asked for of each step; of steps that the file does not keep there is nothing.
+        """
+        file = self.trajectory
+        asked: frozenset[Field] = frozenset().union(*fields.values())
+        names = self._names(asked)
+        count = self._batch(header, sum(map(len, names.values())), len(fields))
+        for first in range(0, len(positions), count):
+            some = positions[first : first + count]
+            states = _States(self, some, whole=2 * len(fields) > len(file.kept_steps))
+            for step in file.kept_steps.tolist():
+                if step in fields:
+                    yield self._frame(header.timeline.at(step), some, fields[step], names, states)
+            final = states.at("trajectory/x", file.steps) if Field.X in asked else torch.empty(len(some), 0)
+            with self._reading():
+                images = torch.from_numpy(np.stack([file.images[position] for position in some])).float() / 255.0
+            yield BatchResult(tuple(some), final, images.unsqueeze(1) if images.dim() == 3 else images.movedim(-1, 1))
+
+    def _batch(self, header: RunHeader, datasets: int, steps: int) -> int:
+        """How many samples fit into memory at once. Raises `TrajectoryError` when not even one does."""
+        one = (steps + 1) * (4 * datasets * math.prod(header.shape) + math.prod(header.image_shape))
+        if one > _LARGEST:
+            raise TrajectoryError(
+                f"{self.trajectory.path}: a sample takes {one / 1e6:.0f} MB of memory — export fewer steps (every=…)"
+            )
+        return max(1, min(_BATCH, _BYTES // max(1, one)))
+
+    def _names(self, fields: frozenset[Field]) -> dict[Field, list[str]]:
+        """The datasets of each field."""
+        file = self.trajectory
+        many = {
+            Field.FORCES: [f"forces/{name}/contribution" for name in file.force_names],
+            Field.DRIFT: [f"drifts/{name}/delta" for name in file.drift_names],
+        }
+        return {field: many.get(field, [f"trajectory/{field.value}"]) for field in Field if field in fields}
+
+    def _frame(
+        self,
+        at: StepInfo,
+        positions: Sequence[int],
+        fields: frozenset[Field],
+        names: Mapping[Field, Sequence[str]],
+        states: _States,
+    ) -> Frame:
+        def of(field: Field) -> tuple[Tensor, ...]:
+            return tuple(states.at(name, at.index) for name in names[field]) if field in fields else ()
+
+        single = {f.value: next(iter(of(f)), None) for f in (Field.X, Field.X0, Field.PREDICTION, Field.BASE)}
+        return Frame(at, tuple(positions), **single, forces=of(Field.FORCES), drifts=of(Field.DRIFT))
+
+
+@attrs.define(eq=False)
+class _States:
+    """The states of a batch, float32 (B, *shape) a step.
+
+    whole: read all steps of a dataset at once, which contiguous data makes cheap, and not step by step.
+    """
+
+    recorded: Recorded
+    positions: Sequence[int]
+    whole: bool
+    _blocks: dict[str, np.ndarray] = attrs.field(init=False, factory=dict)
+
+    def at(self, name: str, step: int) -> Tensor:
+        """Those at a step, or the final ones."""
+        file = self.recorded.trajectory
+        rows = [file.row(position) for position in self.positions]
+        chosen: Any = slice(rows[0], rows[-1] + 1) if rows[-1] - rows[0] == len(rows) - 1 else rows
+        column = file.column(step)
+        if not self.whole:
+            states = self.recorded._read(name, chosen, column)
+        else:
+            if name not in self._blocks:
+                self._blocks[name] = self.recorded._read(name, chosen)
+            states = np.ascontiguousarray(self._blocks[name][:, column])
+        if not np.isfinite(states).all():
+            raise TrajectoryError(f"{file.path}: {name} is not finite at step {step} — see emnist-diff verify")
+        return torch.from_numpy(states)
+
+
+@attrs.define(eq=False)
+class _Decoder:
+    """Shows the states of a file as images; the codec of a latent model is looked for when it is first asked.
+
+    The last answer is kept, because several sinks ask for pictures of the same step.
+    """
+
+    _recorded: Recorded
+    _decode: Any = None
+    _states: Tensor | None = attrs.field(init=False, default=None)
+    _images: Tensor | None = attrs.field(init=False, default=None)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if self._images is None or x is not self._states:
+            self._images, self._states = self._shown(x), x
+        return self._images
+
+    def _shown(self, x: Tensor) -> Tensor:
+        if self._decode is None:
+            of = self._recorded
+            with np.errstate(invalid="ignore"):  # what is not finite is refused where it is read
+                pictures = are_pictures(of.trajectory)
+            if pictures:
+                self._decode = _as_they_are
+            else:
+                numpy_to_numpy = replay.decoder(of.trajectory, of.registry, of.checkpoint)
+                self._decode = lambda x: torch.from_numpy(numpy_to_numpy(np.ascontiguousarray(x.numpy())))
+        images: Tensor = self._decode(x)
+        return images
+
+
+def _as_they_are(x: Tensor) -> Tensor:
+    return ((x + 1.0) / 2.0).clamp(0.0, 1.0)
+
+
+def _asked(name: str, call: Any, *args: Any) -> Any:
+    try:
+        return call(*args)
+    except EmnistDiffError:
+        raise
+    except Exception as error:
+        raise RunFailed(f"sink {name!r} failed: {type(error).__name__}: {error}") from error
+
+
+def _closed(sinks: Mapping[str, Sink], outcome: Outcome) -> EmnistDiffError | None:
+    """Close every sink, whatever the others do; the first failure of an export that went well so far."""
+    failure: EmnistDiffError | None = None
+    for name, sink in sinks.items():
+        try:
+            _asked(name, sink.close, outcome)
+        except EmnistDiffError as error:
+            log.error("sink.close_failed", sink=name, error=str(error))
+            failure = failure or error
+    return failure if outcome is Outcome.COMPLETED else None

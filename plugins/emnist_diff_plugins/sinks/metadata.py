@@ -1,0 +1,196 @@
+"""The metadata sink: what was run, and which files belong to which sample, in JSON that needs no library."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from emnist_diff.config import canonical_json, fingerprint
+from emnist_diff.errors import OutputError
+from emnist_diff.files import write_bytes
+from emnist_diff.protocols import BatchResult, Field, Frame, Outcome, RunHeader, StepInfo
+from emnist_diff_plugins.sinks._folder import sample_name, sample_number
+
+_SHARE = 20
+"""The index is written anew when this many times as long has passed as writing it took."""
+
+
+@attrs.define(eq=False)
+class MetadataSink:
+    """Writes ``metadata.json`` (run id, times, configuration, checkpoint, environment, scheduler) and ``index.json``
+    (each finished sample, its class and seed, and where its files are).
+
+    Nothing of the machine but what the trajectory file says as well. Times are UTC, in ISO 8601. A resumed run keeps
+    the id and the start; several workers write one pair of files each.
+
+    Example: ``--sink hdf5 --sink video --sink metadata``
+    """
+
+    _header: RunHeader | None = attrs.field(init=False, default=None)
+    _run: dict[str, str] = attrs.field(init=False, factory=dict)
+    _done: set[int] = attrs.field(init=False, factory=set)
+    _next: float = attrs.field(init=False, default=0.0)
+
+    def wants(self, at: StepInfo) -> frozenset[Field]:
+        return frozenset()
+
+    def open(self, header: RunHeader) -> None:
+        path = header.output / header.own_name("metadata.json")
+        known = _read(path)
+        if path.exists() and not (header.resume or header.overwrite):
+            raise OutputError(f"{path} already exists — use --resume to continue it or --overwrite to replace it")
+        same = header.resume and known.get("config_sha256") == fingerprint(header.config)
+        if header.resume and path.exists() and not same:
+            raise OutputError(f"{path} belongs to another run — repeat that run's settings, or use --overwrite")
+        self._header = header
+        self._run = {
+            "run_id": str(known.get("run_id") if same else uuid.uuid4()),
+            "timestamp_start": str(known.get("timestamp_start") if same else _now()),
+        }
+        if same:
+            index = _read(header.output / header.own_name("index.json"))
+            ids = {video.get("id") for video in index.get("videos", ()) if isinstance(video, dict)}
+            self._done = {p for p, number in enumerate(header.sample_ids.tolist()) if number in ids}
+        self._write_metadata(None)
+
+    def write(self, frame: Frame) -> None:
+        """Steps are not the business of this sink."""
+
+    def commit(self, batch: BatchResult) -> None:
+        self._done.update(batch.positions)
+        if time.monotonic() >= self._next:
+            self._write_index()
+
+    def close(self, outcome: Outcome) -> None:
+        if self._header is not None:
+            self._write_index()
+            self._write_metadata(outcome)
+
+    def _write_metadata(self, outcome: Outcome | None) -> None:
+        assert self._header is not None
+        header = self._header
+        environment = dict(header.environment)
+        checkpoint = _table(environment.pop("checkpoint", None))
+        schedule = _table(checkpoint.pop("schedule", None))
+        slurm = _table(environment.pop("slurm", None))
+        channels, height, width = header.image_shape
+        data = {
+            **self._run,
+            "timestamp_end": None if outcome is None else _now(),
+            "outcome": "running" if outcome is None else outcome.value,
+            "config": _sorted(header.config),
+            "config_sha256": fingerprint(header.config),
+            "checkpoint": {
+                "path": checkpoint.get("file"),
+                "sha256": checkpoint.get("sha256"),
+                "epoch": checkpoint.get("epoch"),
+                "classes": list(header.classes),
+                "size": height if height == width else [height, width],
+                "channels": channels,
+            },
+            "environment": {
+                "hostname": environment.pop("hostname", None),
+                "gpu": environment.pop("gpu", None),
+                "cuda_version": environment.pop("cuda", None),
+                "torch_version": environment.pop("torch", None),
+                "slurm_job_id": slurm.get("SLURM_ARRAY_JOB_ID", slurm.get("SLURM_JOB_ID")),
+                "slurm_array_task_id": slurm.get("SLURM_ARRAY_TASK_ID"),
+                **_sorted(environment),
+            },
+            "scheduler": {
+                **_sorted(_table(header.config.get("scheduler"))),
+                "num_train_timesteps": schedule.get("train_timesteps"),
+                "beta_schedule": schedule.get("beta_schedule"),
+                "beta_start": schedule.get("beta_start"),
+                "beta_end": schedule.get("beta_end"),
+                "timesteps": header.timeline.timestep.tolist(),
+                "alpha_bar": header.timeline.alpha_bar.tolist(),
+            },
+            "geometry": {
+                "latent_resolution": list(header.shape),
+                "pixel_resolution": [height, width],
+            },
+        }
+        write_bytes(header.output / header.own_name("metadata.json"), _json(data))
+
+    def _write_index(self) -> None:
+        assert self._header is not None
+        header, started = self._header, time.monotonic()
+        files = _files(header.output)
+        videos = []
+        for position in sorted(self._done):
+            number, label = int(header.sample_ids[position]), int(header.labels[position])
+            videos.append(
+                {
+                    "id": number,
+                    "vid": sample_name(number),
+                    "character": header.classes[label],
+                    "label": label,
+                    "seed": int(header.seeds[position]),
+                    "files": files.get(number, {}),
+                }
+            )
+        data = {
+            "run_id": self._run["run_id"],
+            "total_videos": len(header.sample_ids),
+            "steps": len(header.timeline),
+            "videos": videos,
+        }
+        write_bytes(header.output / header.own_name("index.json"), _json(data))
+        ended = time.monotonic()
+        self._next = ended + _SHARE * (ended - started)
+
+
+def _files(output: Path) -> dict[int, dict[str, Any]]:
+    """Of each sample and folder the file, or a pattern and how many files fit it; paths from the run's directory."""
+    found: dict[int, dict[str, list[str]]] = {}
+    for folder in sorted(path for path in output.iterdir() if path.is_dir()):
+        for name in sorted(path.name for path in folder.iterdir() if not path.name.startswith(".")):
+            number = sample_number(name)
+            if number is not None:
+                found.setdefault(number, {}).setdefault(folder.name, []).append(name)
+    return {
+        number: {folder: _described(folder, names) for folder, names in folders.items()}
+        for number, folders in found.items()
+    }
+
+
+def _described(folder: str, names: list[str]) -> Any:
+    if len(names) == 1 and "_" not in names[0]:
+        return f"{folder}/{names[0]}"
+    stem, suffix = names[0].partition("_")[0], names[0].rpartition(".")[2]
+    return {"pattern": f"{folder}/{stem}_*.{suffix}", "count": len(names)}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The table in a JSON file; an empty one where there is none that can be read."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+def _table(value: object) -> dict[str, Any]:
+    return dict(value) if isinstance(value, Mapping) else {}
+
+
+def _sorted(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The same with keys in order at every level, as the trajectory file has them."""
+    out: dict[str, Any] = json.loads(canonical_json(data))
+    return out
+
+
+def _json(data: Mapping[str, Any]) -> bytes:
+    return (json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")

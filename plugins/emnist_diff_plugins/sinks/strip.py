@@ -1,0 +1,50 @@
+"""The strip sink: one picture a sample, from noise to image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, ClassVar
+
+import attrs
+import numpy as np
+from attrs import validators as v
+
+from emnist_diff.pixels import to_uint8
+from emnist_diff.protocols import BatchResult, Field, Frame, RunHeader, StepInfo
+from emnist_diff_plugins.pictures import png, table
+from emnist_diff_plugins.sinks._folder import sample_name
+from emnist_diff_plugins.sinks._per_sample import PerSampleSink, upscale_setting
+
+
+@attrs.define(eq=False, kw_only=True)
+class StripSink(PerSampleSink):
+    """Writes ``strips/v000.png``: evenly spaced steps from left to right, the state in the upper row, in the lower row
+    what the model takes the finished image to be, and at the right end the sample.
+
+    Example: ``--sink "strip:moments=16,samples=5"``
+    """
+
+    folder: ClassVar[str] = "strips"
+
+    moments: int = attrs.field(default=10, validator=v.ge(1), metadata={"help": "how many steps are shown"})
+    estimates: bool = attrs.field(default=True, metadata={"help": "whether there is a lower row"})
+    upscale: int = upscale_setting(3)
+
+    def wants(self, at: StepInfo) -> frozenset[Field]:
+        if at.index not in np.linspace(0, at.steps - 1, min(self.moments, at.steps)).round().astype(int):
+            return frozenset()
+        return frozenset({Field.X, Field.X0} if self.estimates else {Field.X})
+
+    def names(self, header: RunHeader, number: int) -> Iterable[str]:
+        return (f"{sample_name(number)}.png",)
+
+    def take(self, frame: Frame) -> list[np.ndarray]:
+        states = [frame.x, frame.x0] if self.estimates else [frame.x]
+        return [to_uint8(self.header.decode(state)) for state in states if state is not None]
+
+    def last(self, batch: BatchResult) -> list[np.ndarray]:
+        return [to_uint8(batch.images)] * (1 + self.estimates)
+
+    def files(self, number: int, row: int, taken: Sequence[tuple[int, Any]]) -> Iterator[tuple[str, bytes]]:
+        cells = [shown[line][row] for line in range(1 + self.estimates) for _, shown in taken]
+        yield f"{sample_name(number)}.png", png(table(cells, len(taken)), self.upscale)
