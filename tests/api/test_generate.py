@@ -188,7 +188,8 @@ def test_a_callback_of_another_form_is_refused(mixture: CheckpointInfo, model: L
         ({"scheduler": "ddpm"}, r"InferenceConfig\.scheduler = 'ddpm', but the scheduler is 'ddim'"),
         ({"eta": 0.5}, r"InferenceConfig\.eta = 0\.5, but the scheduler 'ddim' has eta = 0\.25"),
         ({"env": EnvironmentConfig(device="meta")}, r"device = 'meta', but the model is on cpu"),
-        ({"capture": CaptureConfig(save_frames=True)}, r"CaptureConfig\.save_frames = True is not supported yet"),
+        ({"capture": CaptureConfig(save_frames=True)}, r"CaptureConfig\.save_frames asks for files, .*to_run_config"),
+        ({"video": VideoConfig(write_video=True)}, r"VideoConfig\.write_video asks for files"),
     ],
 )
 def test_what_cannot_be_met_is_refused(

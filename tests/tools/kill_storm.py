@@ -1,12 +1,17 @@
-"""Kill a recording run at random moments, again and again, and check what is left.
+"""Kill runs, merges and packs at random moments, again and again, and check what is left.
 
-    python tests/tools/kill_storm.py --kills 300
+    python tests/tools/kill_storm.py --kills 1000
 
-A round starts ``emnist-diff run --resume`` on the analytic mixture and kills it with SIGKILL: anywhere in its life,
-just after its file begins to be laid out, or just after bytes of a commit reach the file. Then, if there is a file
-under its own name, it must reopen for reading and writing, hold at least what was committed before, verify, and
-equal the uninterrupted run's bits in every committed sample. The next round resumes what the last one left. Whenever
-a run gets to its end, all bytes of the file must be the uninterrupted run's, and the storm starts over on a new one.
+A run starts as ``emnist-diff run --resume`` on the analytic mixture and is killed with SIGKILL: anywhere in its life,
+just after its file begins to be laid out, just after bytes of a commit reach the file, just after a marker does, or
+in its last commits. Then, if there is a file under its own name, it must reopen for reading and writing, hold at least
+what was committed before, verify, and equal the uninterrupted run's bits in every committed sample. The next one
+resumes what the last one left, and is killed like it, often several in a row. Whenever a run gets to its end, all
+bytes of the file must be the uninterrupted run's, with nothing beside it, and the storm starts over on a new one.
+
+``merge``, ``merge --copy`` and ``pack --replace`` are killed anywhere in their lives. What they read must be there as
+it was, and what they write must be there whole, as an undisturbed one writes it, or not at all; the next one that gets
+to its end must leave nothing else.
 """
 
 from __future__ import annotations
@@ -22,7 +27,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import h5py
@@ -81,7 +86,11 @@ class Runs:
 
     def start(self, output: Path) -> int:
         """Start a run that resumes what is in `output`; returns its process id, which stays its own until `end`."""
-        return int(self._ask(json.dumps([[*COMMAND, "--output", str(output), "--resume"], str(self._errors)])))
+        return self.command([*COMMAND, "--output", str(output), "--resume"])
+
+    def command(self, arguments: Sequence[str | Path]) -> int:
+        """Start ``emnist-diff`` with these arguments; returns its process id."""
+        return int(self._ask(json.dumps([[str(word) for word in arguments], str(self._errors)])))
 
     def end(self) -> int:
         """Wait for the run's end; returns its exit code, or minus the signal that ended it."""
@@ -107,6 +116,7 @@ class Checker:
         self.bytes = reference.read_bytes()
         with Trajectory(reference) as trajectory:
             assert trajectory.committed == list(range(24))
+            self.markers = trajectory.field("samples/steps_done").id.get_offset()
             self.data = {name: dataset[...] for name, dataset in trajectory.datasets().items()}
         assert len(self.data) == 7
         assert all(len(np.unique(values)) > 100 for values in self.data.values()), "a field with nothing in it"
@@ -127,6 +137,14 @@ class Checker:
                 assert found[done].tobytes() == expected[done].tobytes(), f"{name} differs in a committed sample"
             return set(done), bool(trajectory.x[...][rest].any())
 
+    def marked(self, path: Path) -> bytes:
+        """The commit markers as they are now; they stand where they stand in every file of this run."""
+        if not path.exists():
+            return b""
+        with path.open("rb") as file:
+            file.seek(self.markers)
+            return file.read(8 * 24)
+
     def complete(self, path: Path) -> None:
         """Raises AssertionError unless the file is the uninterrupted run's and alone."""
         assert path.read_bytes() == self.bytes, "the bytes of a finished file are not the uninterrupted run's"
@@ -134,10 +152,15 @@ class Checker:
 
 
 def storm(kills: int, seed: int, folder: Path) -> Counter[str]:
-    """`kills` SIGKILLs; returns what was seen. Raises AssertionError on the first wrong file."""
+    """`kills` SIGKILLs, three of four at runs; returns what was seen. Raises AssertionError on the first wrong file."""
     runs = Runs(folder)
+    rng = random.Random(seed)
+    rewrites = [kills // 12] * 3
     try:
-        return _storm(runs, kills, random.Random(seed), folder)
+        seen = _storm(runs, kills - sum(rewrites), rng, folder)
+        for share, what in zip(rewrites, ("merge", "merge --copy", "pack --replace"), strict=True):
+            seen += _rewrites(runs, share, rng, folder, what)
+        return seen
     finally:
         runs.close()
 
@@ -151,19 +174,26 @@ def _storm(runs: Runs, kills: int, rng: random.Random, folder: Path) -> Counter[
     seen: Counter[str] = Counter()
     path = folder / "storm" / "A" / "trajectory.h5"
     before: set[int] = set()
+    in_a_row = 0
 
     while True:
         was_there = path.exists()
         process = runs.start(folder / "storm")
         if seen["kills"] < kills and (len(before) < 24 or rng.random() < 0.5):
-            if rng.random() < 0.3:
+            way = rng.random()
+            if way < 0.3:
                 time.sleep(rng.uniform(0, longest))
-            elif was_there:
-                _wait_for_changes(rng.randint(1, 30), lambda: path.stat().st_mtime_ns, longest)
-                time.sleep(rng.uniform(0, 0.0005))
-            else:
+            elif not was_there and way < 0.6:
                 _wait_for_changes(1, lambda: path.parent.exists() and any(path.parent.iterdir()), longest)
                 time.sleep(rng.uniform(0, 0.010))
+            elif way < 0.7:
+                _wait_for_changes(rng.randint(1, 30), lambda: path.exists() and path.stat().st_mtime_ns, longest)
+                time.sleep(rng.uniform(0, 0.0005))
+            elif way < 0.85:
+                _wait_for_changes(rng.randint(1, 3), lambda: checker.marked(path), longest)
+            else:
+                _wait_for_changes(max(1, 12 - len(before) // 2), lambda: checker.marked(path), longest)
+                time.sleep(rng.uniform(0, 0.002))
             os.kill(process, signal.SIGKILL)
         if runs.end() == 0:
             checker.complete(path)
@@ -171,9 +201,12 @@ def _storm(runs: Runs, kills: int, rng: random.Random, folder: Path) -> Counter[
             if seen["kills"] >= kills:
                 return seen
             shutil.rmtree(folder / "storm")
-            before = set()
+            before, in_a_row = set(), 0
             continue
         seen["kills"] += 1
+        in_a_row += 1
+        seen["  at resumed runs of which the one before was killed, too"] += in_a_row == 2
+        seen["  at the third or a later run of those killed in a row"] += in_a_row > 2
         if not path.exists():
             assert not was_there, "a file has vanished"
             begun = path.parent.exists() and any(path.parent.iterdir())
@@ -184,8 +217,74 @@ def _storm(runs: Runs, kills: int, rng: random.Random, folder: Path) -> Counter[
         seen["files reopened, every committed sample right"] += 1
         seen["  of them holding bytes of samples not committed"] += more
         seen["  of them with some samples committed"] += 0 < len(done) < 24
+        seen["  of them with all samples committed"] += len(done) == 24
         seen["samples found committed after a kill"] += len(done - before)
         before = done
+
+
+def _rewrites(runs: Runs, kills: int, rng: random.Random, folder: Path, what: str) -> Counter[str]:
+    """Kill a command that makes a file of others."""
+    home = folder / what.replace(" ", "")
+    for rank in range(2):
+        runs.command([*COMMAND, "--output", home, "--rank", str(rank), "--world-size", "2"])
+        assert runs.end() == 0
+    inside = home / "A"
+    workers = sorted(inside.iterdir())
+    made = inside / "trajectory.h5"
+    command: list[str | Path] = ["merge", *workers, "-o", made, "--overwrite"]
+    if what == "pack --replace":
+        runs.command(["merge", *workers, "-o", made, "--copy"])
+        assert runs.end() == 0
+        workers = [*workers, made]
+        command = ["pack", made, "--replace", "--codec", "gzip", "--level", "1"]
+    elif what == "merge --copy":
+        command.append("--copy")
+    originals = {file: file.read_bytes() for file in workers}
+    with Trajectory(made if made in originals else workers[0]) as trajectory:
+        fields = list(trajectory.datasets())
+    with Trajectory(folder / "reference" / "A" / "trajectory.h5") as trajectory:
+        expected = {name: trajectory.field(name)[...] for name in fields}
+
+    def start_over() -> None:
+        made.unlink(missing_ok=True)
+        if made in originals:
+            made.write_bytes(originals[made])
+
+    start_over()
+    began = time.perf_counter()
+    runs.command(command)
+    assert runs.end() == 0
+    longest = time.perf_counter() - began
+    seen: Counter[str] = Counter()
+    while True:
+        start_over()
+        process = runs.command(command)
+        kill = seen["kills"] < kills
+        if kill:
+            if rng.random() < 0.5:
+                _wait_for_changes(1, lambda: any(file.suffix == ".tmp" for file in inside.iterdir()), longest)
+            time.sleep(rng.uniform(0, longest))
+            os.kill(process, signal.SIGKILL)
+        ended = runs.end() == 0
+        for file, content in originals.items():
+            assert file == made or file.read_bytes() == content, f"{what} has changed {file}"
+        left = [file for file in inside.iterdir() if file.suffix == ".tmp"]
+        if not ended:
+            seen["kills"] += 1
+            seen[f"kills at {what}"] += 1
+            seen[f"  of them with a part of the file under a temporary name ({what})"] += bool(left)
+        else:
+            assert not left, f"{what} has left {left}"
+        whole = made.exists() and made.read_bytes() != originals.get(made)
+        assert whole or not ended, f"{what} has ended, and made nothing"
+        if whole:
+            assert verify(made) == []
+            with Trajectory(made) as trajectory:
+                for name, values in expected.items():
+                    assert trajectory.field(name)[...].tobytes() == values.tobytes(), f"{name} is not as it was"
+            seen["files made by merge and pack, whole and right"] += 1
+        if not kill:
+            return seen
 
 
 def _wait_for_changes(count: int, what: Callable[[], object], at_most: float) -> None:
@@ -200,7 +299,7 @@ def _wait_for_changes(count: int, what: Callable[[], object], at_most: float) ->
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=300)
+    parser.add_argument("--kills", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

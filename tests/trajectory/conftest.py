@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from emnist_diff.protocols import Field, RunHeader, Timeline
-from emnist_diff.trajectory.schema import arrays
+from emnist_diff.trajectory.schema import Capture, arrays
 from emnist_diff.trajectory.writer import TrajectoryWriter
 
 EVERYTHING = frozenset(Field)
@@ -44,7 +44,7 @@ class Run:
             noise = np.random.default_rng(position)
             rows = {
                 array.name: noise.normal(size=array.shape[1:]).astype(np.float32)
-                for array in arrays(self.header, EVERYTHING, "float32")
+                for array in arrays(self.header, Capture())
             }
             total = rows["trajectory/base"]
             for name in (n for n in rows if n.endswith("/contribution")):
@@ -54,13 +54,13 @@ class Run:
             if self.header.shape == self.header.image_shape:
                 pixels = np.rint(np.clip((rows["trajectory/x"][-1] + 1) / 2, 0, 1) * 255).astype(np.uint8)
                 rows["images"] = pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)
-            for array in arrays(self.header, fields, "float32"):
+            for array in arrays(self.header, Capture(fields)):
                 out.setdefault(array.name, []).append(rows[array.name])
         return {name: np.stack(rows) for name, rows in out.items()}
 
     def record(self, path: Path, batches: Sequence[Sequence[int]] | None = None) -> Path:
         """A file of this run with these batches committed, all of them by default."""
-        writer = TrajectoryWriter.create(path, self.header, EVERYTHING)
+        writer = TrajectoryWriter.create(path, self.header)
         for batch in [range(len(self.header.sample_ids))] if batches is None else batches:
             writer.commit(batch, self.data(batch))
         writer.close()

@@ -56,3 +56,6 @@ def test_nothing_in_a_file_reaches_the_terminal_as_a_command(cli, path, how):
     assert done.code == 0
     assert "\x1b" not in done.out
     assert "\\ud800" in done.out
+    refused = cli("select", path, path.with_name("some.h5"), "--sample", "9")
+    assert refused.code == 2
+    assert "\x1b" not in refused.error

@@ -13,6 +13,7 @@ import pytest
 from emnist_diff.errors import TrajectoryError, UnknownName
 from emnist_diff.protocols import Field
 from emnist_diff.trajectory.reader import Trajectory
+from emnist_diff.trajectory.schema import Capture
 from emnist_diff.trajectory.verify import verify
 from emnist_diff.trajectory.writer import TrajectoryWriter
 
@@ -42,7 +43,7 @@ def test_fields_are_found_by_short_name_path_and_index(path, a_run):
 
 
 def test_fields_are_only_those_recorded(tmp_path, a_run):
-    TrajectoryWriter.create(tmp_path / "t.h5", a_run.header, frozenset({Field.X0})).close()
+    TrajectoryWriter.create(tmp_path / "t.h5", a_run.header, Capture(frozenset({Field.X0}))).close()
     with Trajectory(tmp_path / "t.h5") as t:
         assert t.fields == ("x0",)
         assert t.force_names == ("00_push0", "01_push1")  # their weights are always there
@@ -80,12 +81,12 @@ def test_a_packed_dataset_is_read_but_not_mapped(path, a_run):
         with pytest.raises(TrajectoryError, match="not contiguous"):
             t.mmap("x")
     with pytest.raises(TrajectoryError, match="is packed"):
-        TrajectoryWriter.resume(path, a_run.header, frozenset(Field))
+        TrajectoryWriter.resume(path, a_run.header)
 
 
 def test_a_file_can_be_read_while_it_is_written(tmp_path, a_run):
     path = tmp_path / "t.h5"
-    writer = TrajectoryWriter.create(path, a_run.header, frozenset(Field))
+    writer = TrajectoryWriter.create(path, a_run.header)
     writer.commit([2], a_run.data([2]))
     code = f"from emnist_diff.trajectory.reader import Trajectory; print(Trajectory({str(path)!r}).committed)"
     other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -211,3 +212,41 @@ def test_a_directory_with_a_trajectory_in_it_leads_there(a_run, tmp_path):
     a_run.record(tmp_path / "trajectory.h5")
     with pytest.raises(TrajectoryError, match=r"is a directory — did you mean .*trajectory\.h5"):
         Trajectory(tmp_path)
+
+
+def test_an_open_reader_sees_what_is_committed_after_it_was_opened(tmp_path, make_run):
+    """Samples are smaller than the buffers in which HDF5 would keep the bytes around what it has read."""
+    run = make_run(samples=8, steps=2, shape=(2,), image_shape=(1, 2, 2), forces=0)
+    path = tmp_path / "t.h5"
+    data = run.data(range(8))
+    code = (
+        "import sys; from emnist_diff.trajectory.reader import Trajectory\n"
+        f"with Trajectory({str(path)!r}) as t:\n"
+        "    for line in sys.stdin:\n"
+        "        print(t.committed, [t.x[p].tobytes().hex() for p in t.committed], flush=True)\n"
+    )
+    writer = TrajectoryWriter.create(path, run.header)
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        for batch in ([0], [1, 2], [5], [3, 4, 6, 7]):
+            writer.commit(batch, {name: values[batch] for name, values in data.items()})
+            print(file=other.stdin, flush=True)
+            done = [p for p in range(8) if writer._file["samples/steps_done"][p]]
+            assert other.stdout.readline() == f"{done} {[data['trajectory/x'][p].tobytes().hex() for p in done]}\n"
+        other.stdin.close()
+    writer.close()
+
+
+def test_samples_come_one_after_the_other(path, a_run):
+    data = a_run.data(range(5))
+    with Trajectory(path) as t:
+        seen = list(t)
+        assert [sample.position for sample in seen] == [0, 1, 4]
+        assert [(s.id, s.character, s.seed) for s in seen] == [
+            (100, "A", 2**64 - 1),
+            (101, "é", 2**64 - 1),
+            (104, "A", 2**64 - 1),
+        ]
+        assert np.array_equal(seen[2]["x0"], data["trajectory/x0"][4])
+        assert np.array_equal(seen[1]["forces/01_push1/contribution"], data["forces/01_push1/contribution"][1])
+        assert np.array_equal(seen[0].image, data["images"][0])

@@ -17,12 +17,12 @@ import pytest
 
 from emnist_diff.errors import OutputError, TrajectoryError
 from emnist_diff.protocols import Field
+from emnist_diff.trajectory import creation
 from emnist_diff.trajectory import writer as writing
 from emnist_diff.trajectory.reader import Trajectory
+from emnist_diff.trajectory.schema import Capture
 from emnist_diff.trajectory.verify import verify
 from emnist_diff.trajectory.writer import TrajectoryWriter
-
-EVERYTHING = frozenset(Field)
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_what_is_committed_is_read_back_to_the_bit(tmp_path, make_run, shape, im
 def test_equal_runs_make_equal_bytes_however_they_were_cut(tmp_path, a_run):
     whole = a_run.record(tmp_path / "whole.h5").read_bytes()
     part = a_run.record(tmp_path / "part.h5", [[1, 2]])
-    writer, committed = TrajectoryWriter.resume(part, a_run.header, EVERYTHING)
+    writer, committed = TrajectoryWriter.resume(part, a_run.header)
     assert committed == {1, 2}
     writer.commit([0, 3, 4], a_run.data([0, 3, 4]))
     writer.close()
@@ -70,7 +70,7 @@ def test_a_new_file_has_all_its_bytes_and_nothing_committed(tmp_path, a_run):
 def test_commits_change_nothing_but_the_bytes_of_datasets(tmp_path, a_run):
     path = a_run.record(tmp_path / "t.h5", [])
     before = np.frombuffer(path.read_bytes(), np.uint8).copy()
-    writer, _ = TrajectoryWriter.resume(path, a_run.header, EVERYTHING)
+    writer, _ = TrajectoryWriter.resume(path, a_run.header)
     writer.commit(range(5), a_run.data(range(5)))
     after = np.frombuffer(path.read_bytes(), np.uint8).copy()  # while still open: a kill leaves just this
     writer.close()
@@ -87,7 +87,7 @@ def test_commits_change_nothing_but_the_bytes_of_datasets(tmp_path, a_run):
 
 def test_a_disk_that_refuses_leaves_the_marker_unset_and_earlier_commits_whole(tmp_path, a_run, monkeypatch):
     path = tmp_path / "t.h5"
-    writer = TrajectoryWriter.create(path, a_run.header, EVERYTHING)
+    writer = TrajectoryWriter.create(path, a_run.header)
     writer.commit([0, 1], a_run.data([0, 1]))
     written = []
 
@@ -107,7 +107,7 @@ def test_a_disk_that_refuses_leaves_the_marker_unset_and_earlier_commits_whole(t
 
 
 def test_data_reaches_the_file_before_its_marker(tmp_path, a_run, monkeypatch):
-    writer = TrajectoryWriter.create(tmp_path / "t.h5", a_run.header, EVERYTHING)
+    writer = TrajectoryWriter.create(tmp_path / "t.h5", a_run.header)
     log = []
     write, flush = writing._write_rows, h5py.File.flush
     monkeypatch.setattr(writing, "_write_rows", lambda d, *rest: (log.append(d.name), write(d, *rest)))
@@ -120,7 +120,7 @@ def test_data_reaches_the_file_before_its_marker(tmp_path, a_run, monkeypatch):
 
 def test_a_commit_that_is_not_exactly_the_layout_marks_nothing(tmp_path, a_run):
     path = tmp_path / "t.h5"
-    writer = TrajectoryWriter.create(path, a_run.header, EVERYTHING)
+    writer = TrajectoryWriter.create(path, a_run.header)
     good = a_run.data([0, 1])
     for bad, complaint in (
         ({k: v for k, v in good.items() if k != "trajectory/x0"}, "lacks trajectory/x0"),
@@ -135,7 +135,7 @@ def test_a_commit_that_is_not_exactly_the_layout_marks_nothing(tmp_path, a_run):
 
 
 def test_values_beyond_float16_are_refused(tmp_path, a_run):
-    writer = TrajectoryWriter.create(tmp_path / "t.h5", a_run.header, frozenset({Field.X}), "float16")
+    writer = TrajectoryWriter.create(tmp_path / "t.h5", a_run.header, Capture(frozenset({Field.X}), "float16"))
     data = a_run.data([0], frozenset({Field.X}))
     data["trajectory/x"][0, 0] = 1e6
     with pytest.raises(OutputError, match="beyond float16 — record float32"):
@@ -159,11 +159,11 @@ def test_a_second_writer_is_refused_while_the_first_is_at_work(tmp_path, a_run, 
         other = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         other.stdout.readline()
     else:
-        first = TrajectoryWriter.create(path, a_run.header, EVERYTHING)
+        first = TrajectoryWriter.create(path, a_run.header)
     before = path.stat().st_ino
     again = {
-        "resume": lambda: TrajectoryWriter.resume(path, a_run.header, EVERYTHING),
-        "overwrite": lambda: TrajectoryWriter.create(path, a_run.header, EVERYTHING, overwrite=True),
+        "resume": lambda: TrajectoryWriter.resume(path, a_run.header),
+        "overwrite": lambda: TrajectoryWriter.create(path, a_run.header, overwrite=True),
     }
     with pytest.raises(OutputError, match=r"t\.h5 is in use by another run"):
         again[how]()
@@ -173,14 +173,14 @@ def test_a_second_writer_is_refused_while_the_first_is_at_work(tmp_path, a_run, 
     else:
         first.commit([0], a_run.data([0]))
         first.close()
-    TrajectoryWriter.resume(path, a_run.header, EVERYTHING)[0].close()
+    TrajectoryWriter.resume(path, a_run.header)[0].close()
 
 
 def test_a_file_that_appears_during_creation_is_not_replaced(tmp_path, a_run, monkeypatch):
     path = tmp_path / "t.h5"
-    monkeypatch.setattr(writing, "_allocate", lambda temporary, size=0: path.write_text("theirs"))
+    monkeypatch.setattr(creation, "allocate", lambda temporary, size=0: path.write_text("theirs"))
     with pytest.raises(OutputError, match="already exists"):
-        TrajectoryWriter.create(path, a_run.header, EVERYTHING)
+        TrajectoryWriter.create(path, a_run.header)
     assert path.read_text() == "theirs"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -202,7 +202,7 @@ def test_resuming_is_refused_by_what_differs_and_changes_nothing(tmp_path, a_run
     path = a_run.record(tmp_path / "t.h5", [[0]])
     before = path.read_bytes()
     with pytest.raises(TrajectoryError, match=complaint):
-        TrajectoryWriter.resume(path, attrs.evolve(a_run.header, **change), EVERYTHING)
+        TrajectoryWriter.resume(path, attrs.evolve(a_run.header, **change))
     assert path.read_bytes() == before
 
 
@@ -210,11 +210,11 @@ def test_resuming_with_fewer_fields_is_refused(tmp_path, a_run):
     """Its commits would mark samples whose other fields nobody wrote."""
     path = a_run.record(tmp_path / "t.h5", [[0]])
     with pytest.raises(TrajectoryError, match="other fields"):
-        TrajectoryWriter.resume(path, a_run.header, frozenset({Field.X}))
+        TrajectoryWriter.resume(path, a_run.header, Capture(frozenset({Field.X})))
 
 
 def test_resuming_where_nothing_is_starts_anew(tmp_path, a_run):
-    writer, committed = TrajectoryWriter.resume(tmp_path / "new" / "t.h5", a_run.header, EVERYTHING)
+    writer, committed = TrajectoryWriter.resume(tmp_path / "new" / "t.h5", a_run.header)
     writer.close()
     assert committed == frozenset()
     assert verify(tmp_path / "new" / "t.h5") == []
@@ -240,7 +240,7 @@ header = RunHeader(Path(), {}, {}, Timeline(a, a, a), (1, 64, 64), (1, 64, 64), 
                    np.zeros(9, np.uint64), ("A",), (), (), np.zeros((0, 4)))
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
 try:
-    TrajectoryWriter.create(Path(sys.argv[1]), header, frozenset(Field))
+    TrajectoryWriter.create(Path(sys.argv[1]), header)
 except OutputError as error:
     print(error)
 """
@@ -287,7 +287,7 @@ def test_a_directory_without_permission_is_an_error(a_run, mode):
         if root:
             os.seteuid(65534)
         try:
-            for attempt in (a_run.record, lambda p: TrajectoryWriter.resume(p, a_run.header, EVERYTHING)):
+            for attempt in (a_run.record, lambda p: TrajectoryWriter.resume(p, a_run.header)):
                 with pytest.raises(OutputError, match=r"cannot write .*t\.h5: Permission denied"):
                     attempt(inside / "t.h5")
         finally:

@@ -1,0 +1,293 @@
+"""Workers' shares, and their union: the single run, bit for bit, whatever their number."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from emnist_diff.assembly import assemble, configure
+from emnist_diff.errors import ConfigError, OutputError, TrajectoryError
+from emnist_diff.plugins import installed
+from emnist_diff.run import run
+from emnist_diff.trajectory.compare import compare
+from emnist_diff.trajectory.merge import merge, worker_files
+from emnist_diff.trajectory.reader import Trajectory
+from emnist_diff.trajectory.verify import verify
+from emnist_diff.workers import from_slurm
+
+SETTINGS = {
+    "denoiser": {"name": "gaussian-mixture", "shape": [1, 4, 4], "classes": "ABC"},
+    "character": "A,B,C",
+    "total_videos": 8,
+    "steps": 5,
+    "batch_size": 3,
+    "forces": [{"name": "attract_class", "target": "B", "weight": 0.5}],
+    "drifts": [{"name": "default", "noise_scale": 0.1}],
+    "sinks": ["hdf5"],
+}
+
+
+def recorded(folder, **more):
+    settings, _ = configure(installed(), SETTINGS | {"output": str(folder)} | more)
+    result = run(settings)
+    return result.output
+
+
+@pytest.fixture(scope="module")
+def single(tmp_path_factory):
+    return recorded(tmp_path_factory.mktemp("single")) / "trajectory.h5"
+
+
+@pytest.fixture(scope="module")
+def shares(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shares")
+    for rank in range(3):
+        inside = recorded(folder, rank=rank, world_size=3)
+    return inside
+
+
+@pytest.fixture
+def files(tmp_path, shares):
+    """A copy of the workers' files."""
+    return [Path(shutil.copy(file, tmp_path / file.name)) for file in worker_files(shares)]
+
+
+@pytest.mark.parametrize("world", [2, 5, 9])
+@pytest.mark.parametrize("copy", [False, True], ids=["index", "copy"])
+def test_the_union_of_the_workers_is_the_single_run(tmp_path, single, world, copy):
+    for rank in range(world):
+        inside = recorded(tmp_path, rank=rank, world_size=world)
+    found = worker_files(inside)
+    assert [f.name for f in found][:2] == [f"trajectory-0000-of-{world:04d}.h5", f"trajectory-0001-of-{world:04d}.h5"]
+    assert len(found) == min(world, 8)  # a ninth worker of eight samples has nothing to do, and leaves nothing
+    joined = inside / "trajectory.h5"
+    assert merge(found, joined, copy=copy) == 8
+    assert verify(joined) == []
+    with Trajectory(joined) as union, Trajectory(single) as alone:
+        assert compare(union, alone).same
+        assert union.datasets().keys() == alone.datasets().keys()
+        for name, dataset in alone.datasets().items():
+            assert union.field(name)[...].tobytes() == dataset[...].tobytes(), name
+        assert union.ids.tolist() == list(range(8))
+        assert bool(union.sources) is not copy
+        assert union.environment["workers"][1]["worker"] == {"rank": 1, "world_size": world}
+    if copy:
+        shutil.move(joined, tmp_path / "alone.h5")
+        assert verify(tmp_path / "alone.h5") == []
+    else:
+        moved = tmp_path / "elsewhere"
+        shutil.move(inside, moved)
+        assert verify(moved / "trajectory.h5") == []
+
+
+def test_every_worker_agrees_on_the_rows_of_a_call():
+    """The last worker has fewer samples than a call has rows; alone it would choose fewer."""
+    rows = set()
+    for rank, world in ((0, 1), (0, 3), (7, 8)):
+        settings, _ = configure(installed(), SETTINGS | {"rank": rank, "world_size": world})
+        assembly = assemble(installed(), settings)
+        rows.add((assembly.engine.micro_batch, assembly.header.config["micro_batch"]))
+        assert assembly.header.sample_ids.tolist() == list(range(rank, 8, world))
+    assert len(rows) == 1
+
+
+def test_kept_samples_are_joined_like_the_others(tmp_path):
+    sink = {"name": "hdf5", "samples": [1, 2, 4], "every": 2}
+    alone = recorded(tmp_path / "alone", sinks=[sink]) / "trajectory.h5"
+    for rank in range(3):
+        inside = recorded(tmp_path / "shares", sinks=[sink], rank=rank, world_size=3)
+    for copy in (False, True):
+        joined = inside / f"joined{copy}.h5"
+        merge(worker_files(inside), joined, copy=copy)
+        assert verify(joined) == []
+        with Trajectory(joined) as union, Trajectory(alone) as single:
+            assert union.kept_samples.tolist() == [1, 2, 4]
+            assert compare(union, single).same
+            assert union.x[...].tobytes() == single.x[...].tobytes()
+
+
+def test_files_that_do_not_belong_together_are_refused(tmp_path, files, single):
+    out = tmp_path / "out.h5"
+    with pytest.raises(TrajectoryError, match="both hold sample 0"):
+        merge([files[0], *files], out)
+    with pytest.raises(TrajectoryError, match=r"3 of 8 samples are in none of these files \(1, 4, 7\).*--allow-holes"):
+        merge([files[0], files[2]], out)
+    other = recorded(tmp_path / "seed", seed=7, rank=1, world_size=3) / "trajectory-0001-of-0003.h5"
+    shutil.copy(other, tmp_path / "other.h5")
+    with pytest.raises(TrajectoryError, match=r"is of another run than .*: seed differ"):
+        merge([files[0], tmp_path / "other.h5", files[2]], out)
+    (tmp_path / "far").mkdir()
+    far = Path(shutil.copy(files[2], tmp_path / "far" / "c.h5"))
+    with pytest.raises(OutputError, match=r"is not beside .* use --copy"):
+        merge([*files[:2], far], out)
+    sink = {"name": "hdf5", "fields": ["x"]}
+    fewer = recorded(tmp_path / "fewer", sinks=[sink], rank=1, world_size=3) / "trajectory-0001-of-0003.h5"
+    with pytest.raises(TrajectoryError, match="was recorded otherwise than"):
+        merge([files[0], fewer, files[2]], out, copy=True)
+    with pytest.raises(TrajectoryError, match="two files or more"):
+        merge(files[:1], out)
+    assert not out.exists()
+
+
+def test_holes_are_left_open_when_asked_to(tmp_path, files):
+    with h5py.File(files[1], "r+") as file:
+        file["samples/steps_done"][1] = 0  # sample 4
+    with pytest.raises(TrajectoryError, match="1 of 8 samples are in none"):
+        merge(files, tmp_path / "out.h5")
+    for copy in (False, True):
+        merge(files, tmp_path / "out.h5", copy=copy, allow_holes=True, overwrite=True)
+        assert verify(tmp_path / "out.h5") == []
+        with Trajectory(tmp_path / "out.h5") as t:
+            assert t.committed == [0, 1, 2, 3, 5, 6, 7]
+    merge([files[0], files[2]], tmp_path / "two.h5", allow_holes=True)
+    with Trajectory(tmp_path / "two.h5") as t:
+        assert t.ids.tolist() == [0, 2, 3, 5, 6]
+
+
+def test_what_is_there_is_not_replaced_unless_asked(tmp_path, files):
+    out = tmp_path / "out.h5"
+    out.write_text("mine")
+    with pytest.raises(OutputError, match="already exists — use --overwrite"):
+        merge(files, out)
+    assert out.read_text() == "mine"
+    with pytest.raises(OutputError, match=r"what is read|already exists"):
+        merge(files, files[0], copy=True)
+    assert verify(files[0]) == []
+
+
+@pytest.fixture
+def index(tmp_path, files):
+    merge(files, tmp_path / "index.h5")
+    return tmp_path / "index.h5"
+
+
+def rewritten(index, **change):
+    with h5py.File(index, "r+") as file:
+        said = [json.loads(text) for text in file["sources"].asstr()[...]]
+        said[0] |= change
+        file["sources"][0] = json.dumps(said[0])
+
+
+@pytest.mark.parametrize("name", ["../secret.h5", "/etc/passwd", "..", "", "sub/a.h5", "index.h5", "nothing.h5"])
+def test_an_index_leads_nowhere_but_to_its_neighbours(tmp_path, index, name):
+    rewritten(index, file=name)
+    with pytest.raises(TrajectoryError):
+        Trajectory(index)
+
+
+def test_a_neighbour_that_is_a_link_to_elsewhere_is_not_followed(tmp_path, index, files):
+    (tmp_path / "far").mkdir()
+    shutil.move(files[0], tmp_path / "far" / "a.h5")
+    files[0].symlink_to(tmp_path / "far" / "a.h5")
+    with pytest.raises(TrajectoryError, match="only files beside it are followed"):
+        Trajectory(index)
+
+
+def test_an_index_that_points_to_an_index_is_refused(tmp_path, index, files):
+    shutil.copy(index, tmp_path / "again.h5")
+    shutil.copy(tmp_path / "again.h5", files[0])
+    with pytest.raises(TrajectoryError, match="is an index of merged files itself"):
+        Trajectory(index)
+
+
+def test_an_index_notices_what_has_happened_to_its_files(tmp_path, index, files, shares):
+    files[1].unlink()
+    with pytest.raises(TrajectoryError, match="does not exist"):
+        Trajectory(index)
+    shutil.copy(files[0], files[1])
+    with pytest.raises(TrajectoryError, match="sample 0 is in two of its files"):
+        Trajectory(index)
+    shutil.copy(shares / files[1].name, files[1])
+    with h5py.File(files[1], "r+") as file:
+        file["samples/steps_done"][1] = 0
+    with pytest.raises(TrajectoryError, match="sample 4 is not committed any more"):
+        Trajectory(index)
+
+
+def test_verify_notices_an_index_whose_rows_are_crossed(index, files):
+    with h5py.File(index, "r+") as file:
+        shape = file["trajectory/base"].shape
+        layout = h5py.VirtualLayout(shape, "f4")
+        for rank, source in enumerate(files):
+            with h5py.File(source) as there:
+                count = there["trajectory/base"].shape
+            layout[rank::3] = h5py.VirtualSource(source.name, "trajectory/base", count)
+        layout[0] = h5py.VirtualSource(files[0].name, "trajectory/base", (3, *shape[1:]))[1]
+        del file["trajectory/base"]
+        file.create_virtual_dataset("trajectory/base", layout)
+    assert any("is not the one in" in p.what or "differs" in p.what for p in verify(index))
+
+
+def test_an_index_cannot_be_mapped_or_continued(index):
+    with Trajectory(index) as t, pytest.raises(TrajectoryError, match="is spread over merged files"):
+        t.mmap("x")
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"SLURM_ARRAY_TASK_ID": "3", "SLURM_ARRAY_TASK_COUNT": "10", "SLURM_ARRAY_TASK_MAX": "9"}, (3, 10)),
+        (
+            {
+                "SLURM_ARRAY_TASK_ID": "30", "SLURM_ARRAY_TASK_MIN": "10", "SLURM_ARRAY_TASK_MAX": "40",
+                "SLURM_ARRAY_TASK_STEP": "10", "SLURM_ARRAY_TASK_COUNT": "4",
+            },
+            (2, 4),
+        ),
+        ({"SLURM_PROCID": "5", "SLURM_NTASKS": "8"}, (5, 8)),
+        (
+            {
+                "SLURM_PROCID": "1", "SLURM_NTASKS": "4", "SLURM_ARRAY_TASK_ID": "2", "SLURM_ARRAY_TASK_COUNT": "3",
+                "SLURM_ARRAY_TASK_MAX": "2",
+            },
+            (9, 12),
+        ),
+        ({"SLURM_ARRAY_TASK_ID": "0", "SLURM_ARRAY_TASK_COUNT": "1", "SLURM_ARRAY_TASK_MAX": "0",
+          "SLURM_NTASKS": "4"}, (0, 1)),
+    ],
+)  # fmt: skip
+def test_slurm_says_which_worker_this_is(variables, expected):
+    assert from_slurm(variables) == expected
+
+
+@pytest.mark.parametrize(
+    ("variables", "complaint"),
+    [
+        ({}, "no SLURM_ARRAY_TASK_ID and no SLURM_PROCID"),
+        ({"SLURM_PROCID": "x"}, "'x', no number"),
+        ({"SLURM_PROCID": "3", "SLURM_NTASKS": "3"}, "is none of 3"),
+        ({"SLURM_ARRAY_TASK_ID": "3", "SLURM_ARRAY_TASK_MAX": "7", "SLURM_ARRAY_TASK_COUNT": "3"}, "not spaced by 1"),
+        ({"SLURM_ARRAY_TASK_ID": "3"}, "SLURM_ARRAY_TASK_MAX is None"),
+    ],
+)
+def test_a_job_that_says_too_little_is_refused(variables, complaint):
+    with pytest.raises(ConfigError, match=f"{complaint}.*--rank and --world-size"):
+        from_slurm(variables)
+
+
+def test_the_command_line_shares_merges_and_says_what_it_did(cli, tmp_path, monkeypatch):
+    command = [
+        "run", "--denoiser", "gaussian-mixture:shape=[1,4,4],classes=AB", "--total-videos", "4", "--steps", "3",
+        "--output", tmp_path, "--sink", "hdf5",
+    ]  # fmt: skip
+    assert cli(*command, "--rank", "2", "--world-size", "2").code == 2
+    for task in range(2):
+        monkeypatch.setenv("SLURM_PROCID", str(task))
+        monkeypatch.setenv("SLURM_NTASKS", "2")
+        assert cli(*command, "--distributed").code == 0
+    done = cli("merge", tmp_path / "A")
+    assert done.code == 0
+    assert done.out == f"{tmp_path / 'A' / 'trajectory.h5'}: 4 samples of 2 files\n"
+    with Trajectory(tmp_path / "A" / "trajectory.h5") as t:
+        assert t.environment["workers"][1]["slurm"] == {"SLURM_PROCID": "1", "SLURM_NTASKS": "2"}
+        assert np.array_equal(t.ids, range(4))
+    again = cli("merge", tmp_path / "A")
+    assert again.code == 7
+    assert "--overwrite" in again.error
+    assert "no samples for worker 9 of 10" in cli(*command, "--rank", "9", "--world-size", "10").out
+    assert cli("merge", tmp_path / "empty").code == 5
