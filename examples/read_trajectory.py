@@ -21,11 +21,14 @@ def main(path: str) -> None:
         print(f"character {config['character']!r}, {steps} steps, {len(complete)} complete samples")
         if not len(complete):
             return
-        x = f["trajectory/x"][complete[0]]  # (steps + 1, *shape), read without the rest of the file
+        rows = np.flatnonzero(np.isin(f["trajectory/sample"][:], complete))  # whose states were kept
+        if not len(rows):
+            return
+        x = f["trajectory/x"][rows[0]]  # (kept steps + 1, *shape), read without the rest of the file
         print(f"{'step':>4}  {'timestep':>8}  {'alpha_bar':>9}  {'std of x':>8}")
-        rows = zip(f["schedule/timestep"][:], f["schedule/alpha_bar"][:], x, strict=False)
-        for step, (timestep, alpha_bar, state) in enumerate(rows):
-            print(f"{step:4}  {timestep:8.0f}  {alpha_bar:9.5f}  {state.std():8.4f}")
+        timesteps, alpha_bars = f["schedule/timestep"][:], f["schedule/alpha_bar"][:]
+        for step, state in zip(f["trajectory/step"][:], x, strict=False):
+            print(f"{step:4}  {timesteps[step]:8.0f}  {alpha_bars[step]:9.5f}  {state.std():8.4f}")
         print(f"final state: {x[-1].min():.3f} … {x[-1].max():.3f}")
 
 
