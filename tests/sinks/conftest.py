@@ -38,6 +38,7 @@ class Work:
     """Runs, exports, and what they leave."""
 
     all = ALL
+    settings = RUN
 
     @staticmethod
     def run(output: Path, sinks: Sequence[Any], resume: bool = False, overwrite: bool = False, **more: Any) -> Path:

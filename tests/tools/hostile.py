@@ -393,16 +393,23 @@ def siege(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--files", type=int, default=500)
+    parser.add_argument("--files", type=int, default=500, help="0: one for each kind of damage")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--commands", choices=("readers", "export", "all"), default="all")
+    parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
+    os.environ["OMP_NUM_THREADS"] = "1"  # read when torch is imported, below; a fork leaves threads behind
+    commands = {"readers": COMMANDS, "export": EXPORT, "all": COMMANDS | EXPORT}[arguments.commands]
     with tempfile.TemporaryDirectory() as folder:
-        seen, wrong = siege(arguments.files, arguments.seed, Path(folder), COMMANDS | EXPORT)
-    for what, count in seen.items():
-        print(f"{count:6d}  {what}")
-    print(f"{len(wrong):6d}  things wrong")
-    for line in wrong:
-        print(line)
+        seen, wrong = siege(arguments.files or len(MUTATIONS), arguments.seed, Path(folder), commands)
+    if arguments.json:
+        print(json.dumps({"damages": len(MUTATIONS), "per_file": len(commands), "seen": seen, "wrong": wrong}))
+    else:
+        for what, count in seen.items():
+            print(f"{count:6d}  {what}")
+        print(f"{len(wrong):6d}  things wrong")
+        for line in wrong:
+            print(line)
     sys.exit(bool(wrong))
 
 
