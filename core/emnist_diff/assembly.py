@@ -29,6 +29,7 @@ from emnist_diff.provenance import environment
 from emnist_diff.records import DenoiserSpec, DriftSpec, ForceSpec, SchedulerSpec, SinkSpec
 from emnist_diff.schedules import Constant
 from emnist_diff.structuring import unstructure
+from emnist_diff.trajectory.schema import MOST_SAMPLES
 
 log = structlog.get_logger()
 
@@ -106,23 +107,20 @@ def assemble(registry: Registry, settings: RunConfig) -> Assembly:
     Raises the errors of `components.make`, `UnknownName` for a class, `ConfigError` for impossible settings,
     `CheckpointError` for a bad checkpoint.
     """
-    scheduler = make(registry, SchedulerSpec, settings.scheduler)
-    forces = [make(registry, ForceSpec, c) for c in settings.forces]
-    drifts = [make(registry, DriftSpec, c) for c in settings.drifts]
     asked = settings.sinks if settings.sinks is not None else default_sinks(registry)
     sinks = [make(registry, SinkSpec, c) for c in asked]
+    _refuse_twins(sinks)
     device = torch.device(choose_device(settings.device))
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
 
-    source = Source.of(registry, settings)
-    bound = scheduler.object.bind(source.schedule, source.prediction)
-    laid = lay_out(settings, source.conditions, bound, forces, drifts)
+    parts = _Parts.of(registry, settings)
+    source, laid = parts.source, parts.layout
     made, denoiser = source.load(registry, str(device))
     engine = laid.engine(denoiser, device)
     plan, timeline = laid.share(settings, source.conditions), laid.timeline
     mine = slice(settings.rank, None, settings.world_size)
-    components = [made, scheduler, *forces, *drifts]
+    components = [made, parts.scheduler, *parts.forces, *parts.drifts]
     header = RunHeader(
         output=Path(settings.output) / laid.folder,
         config=_recorded(settings, laid, components, source),
@@ -148,13 +146,7 @@ def assemble(registry: Registry, settings: RunConfig) -> Assembly:
 
 def preview(registry: Registry, settings: RunConfig) -> Layout:
     """The run that `settings` mean, laid out without reading the weights of a network. Raises as `assemble`."""
-    scheduler = make(registry, SchedulerSpec, settings.scheduler)
-    forces = [make(registry, ForceSpec, c) for c in settings.forces]
-    drifts = [make(registry, DriftSpec, c) for c in settings.drifts]
-    source = Source.of(registry, settings)
-    return lay_out(
-        settings, source.conditions, scheduler.object.bind(source.schedule, source.prediction), forces, drifts
-    )
+    return _Parts.of(registry, settings).layout
 
 
 @attrs.frozen(eq=False)
@@ -236,10 +228,38 @@ def lay_out(
         )
     ]
     count = settings.total_videos if settings.per_character is None else settings.per_character * len(characters)
+    if count > MOST_SAMPLES:
+        raise ConfigError(
+            f"per_character = {settings.per_character} of {len(characters)} classes are {count} samples — a run has at "
+            f"most {MOST_SAMPLES}"
+        )
+    if count < len(characters):
+        log.warning("classes.without_samples", classes=",".join(characters[count:]), samples=count)
     labels = dealt([space.index(name) for name in characters], count)
     plan = make_plan(timeline, base, terms, labels, {"": space}, settings.batch_size, settings.micro_batch)
     _say_merged(settings, plan, space)
     return Layout(characters, labels, scheduler, timeline, base, tuple(terms), tuple(maps), plan)
+
+
+@attrs.frozen(eq=False)
+class _Parts:
+    """What is made of a configuration before the weights of its network are read."""
+
+    scheduler: Made
+    forces: Sequence[Made]
+    drifts: Sequence[Made]
+    source: Source
+    layout: Layout
+
+    @classmethod
+    def of(cls, registry: Registry, settings: RunConfig) -> _Parts:
+        """Raises as `assemble`."""
+        scheduler = make(registry, SchedulerSpec, settings.scheduler)
+        forces = [make(registry, ForceSpec, c) for c in settings.forces]
+        drifts = [make(registry, DriftSpec, c) for c in settings.drifts]
+        source = Source.of(registry, settings)
+        bound = scheduler.object.bind(source.schedule, source.prediction)
+        return cls(scheduler, forces, drifts, source, lay_out(settings, source.conditions, bound, forces, drifts))
 
 
 def _say_merged(settings: RunConfig, plan: Plan, space: ConditionSpace) -> None:
@@ -266,6 +286,18 @@ def _bound(force: Any, space: ConditionSpace) -> Any:
 def default_sinks(registry: Registry) -> list[Component]:
     """The sinks of a configuration that names none."""
     return [Component(e.qualified) for e in registry.of(SinkSpec) if isinstance(e.spec, SinkSpec) and e.spec.default]
+
+
+def _refuse_twins(sinks: Sequence[Made]) -> None:
+    """Raise `ConfigError` for two sinks that would write the same files: the same one twice, under one filename."""
+    seen = set()
+    for sink in sinks:
+        filename = sink.settings.get("filename")
+        if (place := (sink.distribution, sink.name, filename)) in seen:
+            if filename is None:
+                raise ConfigError(f"sink {sink.name!r} is asked for twice — ask for it once")
+            raise ConfigError(f"sink {sink.name!r} is asked for twice with filename {filename!r} — give each its own")
+        seen.add(place)
 
 
 def choose_device(asked: str) -> str:

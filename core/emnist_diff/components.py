@@ -40,5 +40,6 @@ def make(registry: Registry, kind: type[Spec], asked: Component) -> Made:
         raise PluginError(
             f"{kind.kind} {entry.spec.name!r} of {entry.distribution} is broken: {entry.spec.factory} is no attrs class"
         )
-    made = structure(dict(asked.settings), factory, f"{kind.kind} {entry.spec.name!r}")
+    beside = {ForceSpec: ("weight", "clip_abs", "clip_norm"), DriftSpec: ("weight",)}.get(kind, ())
+    made = structure(dict(asked.settings), factory, f"{kind.kind} {entry.spec.name!r}", beside)
     return Made(entry.spec.name, made, entry.distribution, entry.version, dict(unstructure(made)))

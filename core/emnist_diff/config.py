@@ -15,11 +15,15 @@ from attrs import validators as v
 from emnist_diff.errors import ConfigError
 from emnist_diff.schedules import Constant, Schedule, schedule
 from emnist_diff.structuring import structure, unstructure
+from emnist_diff.trajectory.schema import MOST_SAMPLES
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
+
+MOST_THREADS = 256
+"""The most CPU threads that a configuration may ask for; where the system has not enough of them, torch crashes."""
 
 
 def _setting(default: Any, help: str, validator: Any = None, **more: Any) -> Any:
@@ -55,9 +59,11 @@ class RunConfig:
         None, "a denoiser that needs no weights, e.g. gaussian-mixture, instead of a checkpoint"
     )
     character: str = _setting("A", "the class to generate, several as A,B,k, or all", v.min_len(1))
-    total_videos: int = _setting(10, "how many samples in all, dealt evenly among the classes", v.ge(1))
+    total_videos: int = _setting(
+        10, "how many samples in all, dealt evenly among the classes", v.and_(v.ge(1), v.le(MOST_SAMPLES))
+    )
     per_character: int | None = _setting(
-        None, "how many samples of each class, in place of the total", v.optional(v.ge(1))
+        None, "how many samples of each class, in place of the total", v.optional(v.and_(v.ge(1), v.le(MOST_SAMPLES)))
     )
     seed: int = _setting(1000, "seed of the run, 0 … 2**63-1", v.and_(v.ge(0), v.lt(2**63)), aliases=("base_seed",))
     steps: int = _setting(50, "denoising steps", v.ge(1), aliases=("num_inference_steps",))
@@ -83,11 +89,15 @@ class RunConfig:
         None, "rows of one network call; chosen from the plan when left out", v.optional(v.ge(1))
     )
     device: str = _setting("auto", "auto, cpu, cuda, cuda:1, …")
-    threads: int | None = _setting(None, "CPU threads; torch's choice when left out", v.optional(v.ge(1)))
+    threads: int | None = _setting(
+        None, "CPU threads; torch's choice when left out", v.optional(v.and_(v.ge(1), v.le(MOST_THREADS)))
+    )
     rank: int = _setting(0, "which worker this is, 0 … world_size-1; it makes every world_size-th sample", v.ge(0))
     world_size: int = _setting(1, "how many workers share the samples; changes none of them", v.ge(1))
 
     def __attrs_post_init__(self) -> None:
+        if self.epoch is not None and self.checkpoint is None:
+            raise ConfigError(f"epoch {self.epoch}: epoch chooses from a directory — name it with --checkpoint")
         if self.rank >= self.world_size:
             raise ConfigError(f"rank {self.rank} of {self.world_size} workers: ranks are 0 … {self.world_size - 1}")
 

@@ -49,7 +49,8 @@ def json_or_file(text: str, option: str) -> Any:
         try:
             source = Path(text[1:]).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{option}: cannot read {text[1:]!r}: {error}") from error
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            raise ConfigError(f"{option}: cannot read {text[1:]!r}: {reason}") from error
     try:
         return json.loads(source, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:

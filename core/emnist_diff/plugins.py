@@ -42,6 +42,11 @@ class Entry:
         """``dist:name``, which always resolves to this one."""
         return f"{self.distribution}:{self.spec.name}"
 
+    @property
+    def origin(self) -> str:
+        """Distribution and version, of which a plugin file has none."""
+        return f"{self.distribution} {self.version}".rstrip()
+
 
 @attrs.frozen
 class Broken:
@@ -107,7 +112,7 @@ class Registry:
         entry = hits[0]
         if entry.spec.api > API:
             raise PluginError(
-                f"{kind.kind} {name!r} of {entry.distribution} {entry.version} needs plugin api {entry.spec.api}, "
+                f"{kind.kind} {name!r} of {entry.origin} needs plugin api {entry.spec.api}, "
                 f"this emnist-diff speaks {API} — upgrade emnist-diff"
             )
         return entry
@@ -148,7 +153,7 @@ def load_factory(entry: Entry) -> Any:
             found = getattr(found, part)
     except (Exception, SystemExit) as error:  # a stranger's module may raise anything
         raise PluginError(
-            f"{entry.spec.kind} {entry.spec.name!r} of {entry.distribution} {entry.version} is broken: "
+            f"{entry.spec.kind} {entry.spec.name!r} of {entry.origin} is broken: "
             f"{entry.spec.factory} cannot be loaded ({type(error).__name__}: {error})"
         ) from error
     return found

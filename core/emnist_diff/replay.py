@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
@@ -13,9 +14,10 @@ import numpy as np
 import torch
 
 from emnist_diff import assembly, checkpoint, config
-from emnist_diff.config import RunConfig
+from emnist_diff.config import MOST_THREADS, RunConfig
 from emnist_diff.engine import Batch, walk
-from emnist_diff.errors import CheckpointError, ConfigError, TrajectoryError, UnknownName
+from emnist_diff.errors import CheckpointError, ConfigError, Interrupted, TrajectoryError, UnknownName
+from emnist_diff.interrupts import stop_requests
 from emnist_diff.pixels import to_uint8
 from emnist_diff.plugins import Registry
 from emnist_diff.protocols import BatchResult, Field, Frame
@@ -26,7 +28,6 @@ from emnist_diff.trajectory.verify import require_sound
 
 TOLERANCE = 1e-3
 """Largest difference of a value that counts as the same run on another machine; figures: docs/trajectories.md."""
-MOST_THREADS = 256
 _BATCH = 16
 
 
@@ -129,7 +130,7 @@ def replay(
 
     samples: ids; all committed ones when left out.  on_batch: told how many samples are done, of how many.
     Raises as `settings_of` and `assembly.assemble`; `UnknownName` for an id that is not committed; `TrajectoryError`
-    when nothing is, or when the file does not fit its own configuration.
+    when nothing is, or when the file does not fit its own configuration; `Interrupted` after SIGINT or SIGTERM.
     """
     settings = settings_of(trajectory, registry, checkpoint)
     assembled = assembly.assemble(registry, settings)
@@ -149,10 +150,16 @@ def replay(
     require_sound(trajectory)
     names = _names(trajectory, header.shape)
     seen = Differences()
-    for first in range(0, len(positions), _BATCH):
-        _replay_batch(assembled, trajectory, positions[first : first + _BATCH], names, seen)
-        if on_batch is not None:
-            on_batch(min(first + _BATCH, len(positions)), len(positions))
+    with stop_requests() as stopping:
+        for first in range(0, len(positions), _BATCH):
+            if not _replay_batch(assembled, trajectory, positions[first : first + _BATCH], names, seen, stopping):
+                found = "the same, bit for bit" if seen.first is None else "not the same, bit for bit"
+                raise Interrupted(
+                    f"interrupted: {first} of {len(positions)} samples of {trajectory.path} are compared"
+                    + (f", and {found}" if first else "")
+                )
+            if on_batch is not None:
+                on_batch(min(first + _BATCH, len(positions)), len(positions))
     return Replayed(len(positions), seen, tolerance, _otherwise(trajectory.environment, header.environment))
 
 
@@ -200,7 +207,9 @@ def _replay_batch(
     positions: list[int],
     names: dict[str, Callable[[Frame], Any]],
     seen: Differences,
-) -> None:
+    stopping: threading.Event,
+) -> bool:
+    """Walk some samples again and see what differs; False, with nothing seen, when asked to stop on the way."""
     ids = tuple(int(trajectory.ids[p]) for p in positions)
     header = assembled.header
     batch = Batch(ids, ids, tuple(header.labels[list(ids)].tolist()), tuple(header.seeds[list(ids)].tolist()))
@@ -208,6 +217,8 @@ def _replay_batch(
     fields = frozenset(field for field in Field if field.value in trajectory.fields)
     made: dict[str, list[Any]] = {name: [] for name in names}
     for event in walk(assembled.engine, batch, lambda at: fields if at.index in kept_steps else frozenset()):
+        if stopping.is_set():
+            return False
         if isinstance(event, BatchResult):
             if "trajectory/x" in made:
                 made["trajectory/x"].append(event.x.cpu().numpy())
@@ -224,6 +235,7 @@ def _replay_batch(
                 again = np.stack([state[row] for state in states]).astype(held.dtype)
                 seen.see(name, number, steps[: len(states)], held, again)
         seen.see("images", number, [None], trajectory.images[position][None], images[row][None])
+    return True
 
 
 def _otherwise(there: dict[str, Any], here: Any) -> tuple[str, ...]:

@@ -1,14 +1,17 @@
-"""Sinks by their short names: ``--save-video``, ``--no-video``, ``--fps 20``, and what the Python API means by them."""
+"""Settings in short: ``--save-video``, ``--no-video``, ``--fps 20`` of sinks, ``--drift-scale`` of drifts, and what the
+Python API means by them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from emnist_diff.config import component
+import attrs
+
+from emnist_diff.config import Component, component
 from emnist_diff.errors import ConfigError, unknown
 from emnist_diff.plugins import Registry
-from emnist_diff.records import SinkSpec
+from emnist_diff.records import DriftSpec, SinkSpec
 from emnist_diff.structuring import aliases
 
 
@@ -73,3 +76,25 @@ def with_settings(
             f"--{lost[0]} {settings[lost[0]]}: no sink of this run has the setting {lost[0]!r} (sinks: {names})"
         )
     return out
+
+
+def with_noise(registry: Registry, drifts: Sequence[Component], scale: float) -> tuple[Component, ...]:
+    """Drifts, the default one where there are none, with their noise set to `scale` where they have any and were not
+    told how much.
+
+    Raises `ConfigError` when none has any.
+    """
+    out = []
+    used = False
+    for asked in drifts or (Component("default"),):
+        spellings = aliases(registry.load(DriftSpec, asked.name))
+        used = used or "noise_scale" in spellings
+        if "noise_scale" in spellings and "noise_scale" not in {spellings.get(key) for key in asked.settings}:
+            asked = attrs.evolve(asked, settings={**asked.settings, "noise_scale": scale})
+        out.append(asked)
+    if not used:
+        names = ", ".join(item.name for item in out)
+        raise ConfigError(
+            f"--drift-scale {scale:g}: no drift of this run has the setting 'noise_scale' (drifts: {names})"
+        )
+    return tuple(out)

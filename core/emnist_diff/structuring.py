@@ -12,7 +12,7 @@ import math
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar, Union
+from typing import Any, Literal, TypeVar, Union
 
 import attrs
 import cattrs
@@ -33,13 +33,15 @@ def aliases(cls: type) -> dict[str, str]:
     return table
 
 
-def structure(data: object, cls: type[_T], what: str) -> _T:
+def structure(data: object, cls: type[_T], what: str, beside: Iterable[str] = ()) -> _T:
     """An instance of `cls` from plain data; `what` names it in messages (``force 'attract_class'``).
+
+    beside: what may be said beside the settings, for a misspelling of which these names are suggested too.
 
     Raises `ConfigError` naming key, value and the way out, or what is missing, and `UnknownName` for unknown keys.
     """
     try:
-        return _converter().structure(_renamed(data, cls, what), cls)
+        return _converter().structure(_renamed(data, cls, what, beside), cls)
     except EmnistDiffError as error:
         raise error
     except Exception as error:
@@ -51,13 +53,13 @@ def unstructure(value: object) -> Any:
     return _converter().unstructure(value)
 
 
-def _renamed(data: object, cls: type, what: str) -> dict[str, Any]:
+def _renamed(data: object, cls: type, what: str, beside: Iterable[str]) -> dict[str, Any]:
     if not isinstance(data, Mapping):
         raise ConfigError(f"{what}: expected a table of settings, got {data!r}")
     table, out = aliases(cls), {}
     for key, value in data.items():
         if key not in table:
-            raise unknown(f"setting of {what}:", str(key), table)
+            raise unknown(f"setting of {what}:", str(key), [*table, *beside])
         if table[key] in out:
             raise ConfigError(f"{what}: {key!r} says again what another spelling of {table[key]!r} already said")
         out[table[key]] = value
@@ -113,6 +115,13 @@ def _text(value: object, _: object) -> str:
     return value
 
 
+def _one_of(value: object, target: Any) -> Any:
+    known = typing.get_args(target)
+    if not any(type(value) is type(one) and value == one for one in known):
+        raise TypeError(f"expected {', '.join(known[:-1])}{' or ' if known[1:] else ''}{known[-1]}, got {value!r}")
+    return value
+
+
 def _list(value: object, target: Any) -> Any:
     """A tuple from a list: text is no list of its letters."""
     if not isinstance(value, list | tuple):
@@ -163,6 +172,10 @@ def _is_union(target: Any) -> bool:
     return typing.get_origin(target) in (Union, types.UnionType)
 
 
+def _is_literal(target: Any) -> bool:
+    return typing.get_origin(target) is Literal
+
+
 def _is_schedule(target: Any) -> bool:
     return isinstance(target, type) and issubclass(target, Schedule)
 
@@ -193,6 +206,7 @@ def _converter() -> cattrs.Converter:
         converter.register_structure_hook_func(_is_list, _list)
         converter.register_structure_hook_func(_is_table, _table)
         converter.register_structure_hook_func(_is_union, _union)
+        converter.register_structure_hook_func(_is_literal, _one_of)
         converter.register_structure_hook_func(lambda t: t is Any or t is object, lambda value, _: value)
         converter.register_structure_hook_func(_is_schedule, lambda value, _: schedule(value))
         converter.register_unstructure_hook_func(_is_schedule, to_data)

@@ -8,6 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from emnist_diff import __version__
+from emnist_diff.errors import Interrupted
 from emnist_diff.plugins import Entry, installed, load_factory
 from emnist_diff.records import CommandSpec
 
@@ -15,6 +16,13 @@ from emnist_diff.records import CommandSpec
 class _Group(TyperGroup):
     """Adds the commands of plugins. Help shows their summaries without importing them; a broken one is an error
     only when it is called."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Ctrl-C in a command that has nothing to save is said too: Typer itself would stop without a word."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise Interrupted("stopped") from error
 
     def _entry(self, name: str) -> Entry | None:
         claims = [e for e in installed().of(CommandSpec) if e.spec.name == name]

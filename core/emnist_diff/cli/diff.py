@@ -33,6 +33,7 @@ def diff(
         data = {
             "same": found.same,
             "samples": found.samples,
+            "states": found.states,
             "settings": list(found.settings),
             "missing": list(found.missing),
             "notes": list(found.notes),
@@ -41,7 +42,9 @@ def diff(
         typer.echo(json.dumps(data))
     else:
         lines = ["the same" if found.same else "not the same"]
-        lines[0] += f": {found.samples} samples, {found.differences.values} values compared"
+        lines[0] += (
+            f": {found.samples} samples, {found.states} of them with states, {found.differences.values} values compared"
+        )
         lines += [f"  settings differ: {', '.join(found.settings)}"] if found.settings else []
         lines += [f"  {text}" for text in (*found.missing, *found.notes)]
         for line in [*lines, *told(found.differences)]:

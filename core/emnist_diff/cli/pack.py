@@ -35,11 +35,12 @@ def pack(
         raise unknown("codec", codec, LEVELS)
     if replace and output is not None:
         raise ConfigError("--replace and --output exclude each other — the packed file has one name")
-    target = file if replace else output
-    done = pack_file(file, target, Packing(codec, level), overwrite=overwrite or replace)
+    done = pack_file(file, output, Packing(codec, level), overwrite=overwrite, replace=replace)
     if as_json:
         data = {"file": str(done.path), "before": done.before, "after": done.after, "ratio": round(done.ratio, 4)}
+        data["written"] = done.written
         typer.echo(json.dumps(data))
     else:
         sizes = f"{done.before / 1e6:.2f} → {done.after / 1e6:.2f} MB"
-        typer.echo(printable(f"{done.path}: {sizes}, {done.ratio:.2f} times smaller"))
+        kept = "" if done.written else "; the original is kept"
+        typer.echo(printable(f"{done.path}: {sizes}, {done}{kept}"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -16,6 +17,7 @@ from emnist_diff.records import SchedulerSpec
 _plugins = typer.Typer(
     help="What is installed, whose it is, and what is broken.", no_args_is_help=True, rich_markup_mode=None
 )
+_PLUGIN_FILES = typer.Option([], "--plugin-file", help="A Python file with plugins of your own; may be repeated.")
 app.add_typer(_plugins, name="plugins", short_help="List plugins, or show one component's settings")
 
 
@@ -25,11 +27,12 @@ def list_(
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
     traceback: bool = typer.Option(False, "--traceback", help="Show the tracebacks of broken plugins."),
     strict_plugins: bool = typer.Option(False, "--strict-plugins", help="Fail when any plugin is broken."),
+    plugin_file: list[Path] = _PLUGIN_FILES,
 ) -> None:
     """List every component by kind, and every broken plugin with its reason. Imports none of their code."""
     if kind is not None and kind not in KINDS:
         raise unknown("kind", kind, KINDS)
-    found = installed()
+    found = installed(tuple(plugin_file))
     kinds = [kind] if kind else list(KINDS)
     entries = {k: found.of(KINDS[k]) for k in kinds}
     if as_json:
@@ -60,7 +63,7 @@ def list_(
             typer.echo(f"{k}s")
             width = max(len(e.spec.name) for e in entries[k])
             for e in entries[k]:
-                typer.echo(f"  {e.spec.name:<{width}}  {e.spec.summary}  [{e.distribution} {e.version}]")
+                typer.echo(f"  {e.spec.name:<{width}}  {e.spec.summary}  [{e.origin}]")
         for b in found.broken:
             typer.echo(f"broken: {b.distribution} [{b.plugin}]: {b.error}")
             if traceback:
@@ -74,11 +77,12 @@ def show(
     name: str = typer.Argument(help="A component's name, or dist:name."),
     kind: str | None = typer.Option(None, help="Its kind, when several kinds have the name."),
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
+    plugin_file: list[Path] = _PLUGIN_FILES,
 ) -> None:
     """Show a component: what it does, its settings with types and defaults, an example."""
     if kind is not None and kind not in KINDS:
         raise unknown("kind", kind, KINDS)
-    found = installed()
+    found = installed(tuple(plugin_file))
     hits: list[Entry] = []
     failures: list[Exception] = []
     for k in [kind] if kind else KINDS:
@@ -96,10 +100,10 @@ def show(
     if as_json:
         typer.echo(json.dumps(described, indent=2, default=str))
         return
-    for number, item in enumerate(described):
+    for number, (e, item) in enumerate(zip(hits, described, strict=True)):
         if number:
             typer.echo("")
-        typer.echo(f"{item['kind']} {item['name']}  [{item['distribution']} {item['version']}]")
+        typer.echo(f"{item['kind']} {item['name']}  [{e.origin}]")
         typer.echo(f"  {item['summary']}")
         if item["doc"]:
             typer.echo("")
@@ -155,8 +159,11 @@ def _table(kind: str) -> None:
     """A command of its own for a kind that people look up often."""
 
     @app.command(f"{kind}s", short_help=f"List the {kind}s")
-    def table(as_json: bool = typer.Option(False, "--json", help="Print JSON.")) -> None:
-        list_(kind, as_json, traceback=False, strict_plugins=False)
+    def table(
+        as_json: bool = typer.Option(False, "--json", help="Print JSON."),
+        plugin_file: list[Path] = _PLUGIN_FILES,
+    ) -> None:
+        list_(kind, as_json, traceback=False, strict_plugins=False, plugin_file=plugin_file)
 
     table.__doc__ = f"List the {kind}s with one line each; emnist-diff plugins show NAME says more."
 
@@ -166,12 +173,15 @@ for _kind in ("force", "drift", "preset"):
 
 
 @app.command(short_help="List the schedulers")
-def schedulers(as_json: bool = typer.Option(False, "--json", help="Print JSON.")) -> None:
+def schedulers(
+    as_json: bool = typer.Option(False, "--json", help="Print JSON."),
+    plugin_file: list[Path] = _PLUGIN_FILES,
+) -> None:
     """List the schedulers: order of accuracy, whether they draw noise, evaluations of the network a step, and the
     process and predictions that they take; emnist-diff plugins show NAME says more."""
     heads = ("scheduler", "order", "noise", "evaluations", "process", "predictions", "summary")
     rows = []
-    for entry in installed().of(SchedulerSpec):
+    for entry in installed(tuple(plugin_file)).of(SchedulerSpec):
         s = entry.spec
         assert isinstance(s, SchedulerSpec)
         rows.append((s.name, s.order, s.noise, s.evaluations, s.process, " ".join(s.predictions), s.summary))

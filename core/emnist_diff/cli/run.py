@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 import typer
@@ -16,10 +15,6 @@ from emnist_diff import parse
 from emnist_diff.cli.app import app
 from emnist_diff.cli.sink_switches import SinkSwitches, switches
 from emnist_diff.errors import ConfigError
-
-if TYPE_CHECKING:  # what these import is not needed for --help
-    from emnist_diff.config import Component
-    from emnist_diff.plugins import Registry
 
 _MODEL, _SAMPLES, _STEER, _OUTPUT, _MACHINE = "Model", "Samples", "Steering", "Output", "Machine"
 
@@ -169,7 +164,7 @@ def run(
 
     from emnist_diff.assembly import assemble, configure
     from emnist_diff.run import execute
-    from emnist_diff.shorthands import switched, with_settings
+    from emnist_diff.shorthands import switched, with_noise, with_settings
 
     said = {key: value for key, value in (("fps", fps), ("upscale", upscale)) if value is not None}
     if said or switches(ctx):
@@ -177,7 +172,7 @@ def run(
         layer["sinks"] = with_settings(registry, switched(registry, asked, switches(ctx)), said)
     settings, _ = configure(registry, file_layer, layer)
     if drift_scale is not None:
-        settings = attrs.evolve(settings, drifts=_scaled(registry, settings.drifts, drift_scale))
+        settings = attrs.evolve(settings, drifts=with_noise(registry, settings.drifts, drift_scale))
     if plot_schedules is not None:
         _plot_schedules(registry, settings, plot_schedules)
         if not dry_run:
@@ -238,22 +233,6 @@ def _presets(names: list[str], arguments: str | None) -> list[dict[str, Any]]:
     if not isinstance(settings, dict):
         raise ConfigError(f"--preset-args: expected a table of settings, got {settings!r}")
     return [{"name": names[0], "settings": settings}]
-
-
-def _scaled(registry: Registry, drifts: Sequence[Component], scale: float) -> tuple[Component, ...]:
-    """Drifts, the default one where there are none, with their noise set to `scale` where they have any and were not
-    told how much."""
-    from emnist_diff.config import Component
-    from emnist_diff.records import DriftSpec
-    from emnist_diff.structuring import aliases
-
-    out = []
-    for asked in drifts or (Component("default"),):
-        spellings = aliases(registry.load(DriftSpec, asked.name))
-        if "noise_scale" in spellings and "noise_scale" not in {spellings.get(key) for key in asked.settings}:
-            asked = attrs.evolve(asked, settings={**asked.settings, "noise_scale": scale})
-        out.append(asked)
-    return tuple(out)
 
 
 class _progress:

@@ -20,15 +20,19 @@ def verify(
 
     Exit code 0 when nothing is wrong, 1 when something is, 5 when the file is no trajectory at all.
     """
+    from emnist_diff.trajectory.verify import unchecked
     from emnist_diff.trajectory.verify import verify as check
 
-    problems = check(file)
+    problems, notes = check(file), unchecked(file)
     if as_json:
-        typer.echo(json.dumps({"file": str(file), "problems": [{"where": p.where, "what": p.what} for p in problems]}))
-    elif problems:
+        found = [{"where": p.where, "what": p.what} for p in problems]
+        typer.echo(json.dumps({"file": str(file), "problems": found, "notes": notes}))
+    else:
         for p in problems:
             typer.echo(printable(f"{file}: {p.where}: {p.what}"))
-    else:
-        typer.echo(f"{file}: ok")
+        if not problems:
+            typer.echo(printable(f"{file}: ok"))
+        for note in notes:
+            typer.echo(printable(f"  {note}"))
     if problems:
         raise typer.Exit(1)

@@ -71,14 +71,17 @@ class Differences:
 class Comparison:
     """Two files, compared.
 
-    settings: keys of the configuration that differ.  missing: what one has committed and the other has not.
+    settings: keys of the configuration, and parts of the schedule, forces and classes, that differ.
+    missing: what one has committed and the other has not, and that there were no states to compare.
     notes: what was recorded otherwise, which makes no run another.  samples: how many were compared.
+    states: of how many of these the states were compared, and not the image alone.
     """
 
     settings: tuple[str, ...]
     missing: tuple[str, ...]
     notes: tuple[str, ...]
     samples: int
+    states: int
     differences: Differences
 
     @property
@@ -90,7 +93,8 @@ class Comparison:
 def compare(one: Trajectory, other: Trajectory) -> Comparison:
     """Compare two files, sample by sample as their ids say, in what both hold: fields, steps and samples.
 
-    Of fields in float32 here and float16 there, the rounded values are compared.
+    Of fields in float32 here and float16 there, the rounded values are compared. Of every sample, seed, label and image
+    are compared, too. Files that keep states, but none in common, are not the same.
     Raises `TrajectoryError` when they hold nothing in common to compare.
     """
     for trajectory in (one, other):
@@ -99,6 +103,7 @@ def compare(one: Trajectory, other: Trajectory) -> Comparison:
     for name in ("timestep", "alpha_bar", "sigma", "evaluations"):
         if not np.array_equal(getattr(one, name), getattr(other, name)):
             settings.append(f"schedule/{name}")
+    settings += _described(one, other)
     places = [{int(t.ids[p]): p for p in t.committed} for t in (one, other)]
     both = sorted(places[0].keys() & places[1].keys())
     missing = [
@@ -115,16 +120,40 @@ def compare(one: Trajectory, other: Trajectory) -> Comparison:
     blocks = {name: _blocks(name, (one, other), steps) for name in fields}
     kept = [set(t.kept_samples.tolist()) for t in (one, other)]
     seen = Differences()
+    states = 0
     for number in both:
         here, there = places[0][number], places[1][number]
+        for name, a, b in (("seed", one.seeds, other.seeds), ("label", one.labels, other.labels)):
+            seen.see(f"samples/{name}", number, [None], *(v.astype(np.uint64) for v in (a[[here]], b[[there]])))
         seen.see("images", number, [None], _read(one, "images", here)[None], _read(other, "images", there)[None])
-        if here in kept[0] and there in kept[1]:
+        if fields and here in kept[0] and there in kept[1]:
+            states += 1
             for name, kind in fields.items():
                 for block in blocks[name]:
                     left = _read(one, name, (one.row(here), block.columns[0])).astype(kind, copy=False)
                     right = _read(other, name, (other.row(there), block.columns[1])).astype(kind, copy=False)
                     seen.see(name, number, block.steps, left, right)
-    return Comparison(tuple(settings), tuple(missing), tuple(notes), len(both), seen)
+    count = [len(k.intersection(p[number] for number in both)) for k, p in zip(kept, places, strict=True)]
+    if states < max(count):
+        notes.append(f"states kept of samples: {count[0]} and {count[1]}, {states} of them compared")
+    if not states and any(count):
+        missing.append("no sample has states in both files")
+    return Comparison(tuple(settings), tuple(missing), tuple(notes), len(both), states, seen)
+
+
+def _described(one: Trajectory, other: Trajectory) -> list[str]:
+    """What the files say otherwise of classes, forces and drifts, beside the configuration."""
+    out = [] if one.classes == other.classes else ["samples/classes"]
+    for kind, names in (
+        ("forces", (one.force_names, other.force_names)),
+        ("drifts", (one.drift_names, other.drift_names)),
+    ):
+        out += [f"{kind}/{name}" for name in sorted(set(names[0]) ^ set(names[1]))]
+    for name in [name for name in one.force_names if name in other.force_names]:
+        weight = f"forces/{name}/weight"
+        if not np.array_equal(_read(one, weight, ...), _read(other, weight, ...)):
+            out.append(weight)
+    return out
 
 
 def _shared(one: Trajectory, other: Trajectory) -> tuple[dict[str, npt.DTypeLike], list[str]]:

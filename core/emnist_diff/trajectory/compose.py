@@ -15,7 +15,8 @@ import numpy.typing as npt
 from emnist_diff import __version__
 from emnist_diff.config import canonical_json
 from emnist_diff.errors import OutputError
-from emnist_diff.trajectory.creation import create_contiguous, new_file
+from emnist_diff.trajectory import plugin_data
+from emnist_diff.trajectory.creation import create_contiguous, new_file, output_errors
 from emnist_diff.trajectory.merged import Source
 from emnist_diff.trajectory.opening import reading
 from emnist_diff.trajectory.reader import Trajectory
@@ -48,6 +49,14 @@ class Part:
         return np.isin(self.positions, self.trajectory.kept_samples)
 
 
+class NotSmaller(Exception):
+    """A composed file would have `size` bytes, not fewer than it had to have."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self.size = size
+
+
 Create = Callable[[Any, Array, Sequence["Rows"]], bool]
 """Makes a dataset of states in a group, or of images, for rows that come from there; True when they are in it by
 reference, and False when they are to be copied."""
@@ -70,27 +79,36 @@ def compose(
     create: Create | None = None,
     *,
     overwrite: bool = False,
+    replace: bool = False,
+    below: int | None = None,
     environment: Mapping[str, Any] | None = None,
     sources: Sequence[Source] = (),
 ) -> None:
     """Write a file of these samples, all of one run; the first part says what they share.
 
     create: how datasets are stored; contiguous when left out, as a run writes them.
+    overwrite: whether another file at `path` is replaced; what is read never is, unless `replace` says so.
+    below: how many bytes the file must stay below.
     environment: in place of the first part's.  sources: what an index points to.
-    Of samples that are not committed nothing is copied. Before the file gets its name, it is read again and compared.
+    Of samples that are not committed nothing is copied. Plugins' data goes along where all samples of one file do, and
+    stays in the files that an index points to. Before the file gets its name, it is read again and compared.
 
-    Raises `TrajectoryError` when a part is damaged; `OutputError` when the file is there and `overwrite` is off, or
-    cannot be written.
+    Raises `TrajectoryError` when a part is damaged; `OutputError` when the file is there and `overwrite` is off, when
+    it is one of those that are read, when plugins' data would be lost, or when it cannot be written;
+    `NotSmaller`, without having changed anything, when it does not stay below.
     """
     for part in parts:
         require_sound(part.trajectory)
-    if any(path.resolve() == part.trajectory.path.resolve() for part in parts) and not overwrite:
-        raise OutputError(f"{path} is what is read — name another file")
+    _check_target(path, parts, replace)
+    carried = _carried(parts, sources)
+    beside = () if carried is None else (Array("plugins", (plugin_data.room(carried),), "uint8"),)
     layout, rows = _plan(parts)
     # room for all of it, although packing may need less: HDF5 can crash on a disk that fills
-    with new_file(path, () if sources else layout, overwrite, _THERE) as temporary:
+    with new_file(path, () if sources else [*layout, *beside], overwrite or replace, _THERE) as temporary:
         with h5py.File(temporary, "w") as file:
             _lay_out(file, parts, environment, sources)
+            if carried is not None:
+                plugin_data.carry(carried, file["plugins"])
             for array in layout:
                 group, _, name = array.name.rpartition("/")
                 inside = file.require_group(group) if group else file
@@ -98,7 +116,32 @@ def compose(
                     continue
                 for piece in rows[array.name]:
                     _copy(piece, inside[name])
+        if below is not None and temporary.stat().st_size >= below:
+            raise NotSmaller(temporary.stat().st_size)
         _compare(temporary, rows)
+
+
+def _check_target(path: Path, parts: Sequence[Part], replace: bool) -> None:
+    """Raise `OutputError` when `path` is a file of the parts, under whatever name, or one that an index among them
+    points to."""
+    for part in parts:
+        file = part.trajectory.path
+        read = [] if replace else [file]
+        for source in (*read, *(file.parent / source.file for source in part.trajectory.sources)):
+            with output_errors(path):
+                same = path.exists() and path.samefile(source)
+            if same:
+                raise OutputError(f"{path} is what is read, and is not replaced — name another file")
+
+
+def _carried(parts: Sequence[Part], sources: Sequence[Source]) -> Trajectory | None:
+    """The file whose plugin data goes along. Raises `OutputError` when some of another's would be lost."""
+    first = parts[0]
+    if len(parts) == 1 and len(first.positions) == len(first.trajectory) and not first.trajectory.sources:
+        return first.trajectory
+    for part in parts if not sources else ():
+        plugin_data.require_none(part.trajectory)
+    return None
 
 
 def _plan(parts: Sequence[Part]) -> tuple[list[Array], dict[str, list[Rows]]]:

@@ -13,6 +13,7 @@ from emnist_diff.trajectory.compose import Part, by_reference, compose, shared_e
 from emnist_diff.trajectory.merged import Source
 from emnist_diff.trajectory.opening import reading
 from emnist_diff.trajectory.reader import Trajectory
+from emnist_diff.trajectory.schema import MOST_SAMPLES
 from emnist_diff.trajectory.verify import require_sound
 
 
@@ -110,10 +111,20 @@ def _check_ids(opened: Sequence[Trajectory], ids: np.ndarray, allow_holes: bool)
     done = {int(number) for t in opened for number in t.ids[t.committed]}
     total = opened[0].config.get("total_videos")
     # ids of a run count from 0; a file that says otherwise is only asked to be complete in itself
-    wanted = set(range(total)) if isinstance(total, int) and max(seen) < total <= 1 << 22 else set(seen)
+    wanted = set(range(total)) if isinstance(total, int) and max(seen) < total <= MOST_SAMPLES else set(seen)
     if missing := sorted(wanted - done):
-        shown = ", ".join(map(str, missing[:6])) + (", …" if len(missing) > 6 else "")
+        open_runs = [f"{t.path} ({_few(left)})" for t in opened if (left := sorted(set(t.ids.tolist()) - done))]
+        unfinished = f"; --resume finishes what {', '.join(open_runs[:4])} began" if open_runs else ""
         raise TrajectoryError(
-            f"{len(missing)} of {len(wanted)} samples are in none of these files ({shown}) — finish those runs with "
-            "--resume, or say --allow-holes"
+            f"{len(missing)} of {len(wanted)} samples are in none of these files ({_few(missing)}) — say --allow-holes "
+            f"to join them without, or name the files that hold them{unfinished}"
         )
+
+
+def _few(numbers: Sequence[int]) -> str:
+    """Rising numbers, as the first of their ranges: ``1, 4-7, …``."""
+    starts = [i for i in range(len(numbers)) if not i or numbers[i] != numbers[i - 1] + 1]
+    out = []
+    for first, after in zip(starts[:6], [*starts[1:], len(numbers)][:6], strict=True):
+        out.append(str(numbers[first]) if after == first + 1 else f"{numbers[first]}-{numbers[after - 1]}")
+    return ", ".join(out) + (", …" if len(starts) > 6 else "")

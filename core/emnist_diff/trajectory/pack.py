@@ -12,7 +12,7 @@ import attrs
 from attrs import validators as v
 
 from emnist_diff.errors import ConfigError, OutputError, TrajectoryError
-from emnist_diff.trajectory.compose import Create, Part, Rows, compose
+from emnist_diff.trajectory.compose import Create, NotSmaller, Part, Rows, compose
 from emnist_diff.trajectory.reader import Trajectory
 from emnist_diff.trajectory.schema import Array
 
@@ -75,25 +75,44 @@ def chunks(array: Array) -> tuple[int, ...]:
 
 @attrs.frozen
 class Packed:
-    """What packing did: bytes before and after."""
+    """What packing did: bytes before and after.
+
+    written: whether there is a packed file; where it was to replace the original and is not smaller, there is none.
+    """
 
     path: Path
     before: int
     after: int
+    written: bool = True
 
     @property
     def ratio(self) -> float:
-        """How many times smaller the file has become."""
+        """How many times smaller the file has become; below 1 where it has grown."""
         return self.before / self.after
 
+    def __str__(self) -> str:
+        if self.after > self.before:
+            return f"{self.after / self.before:.2f} times larger"
+        return f"{self.ratio:.2f} times smaller" if self.after < self.before else "no smaller"
 
-def pack(path: Path, target: Path | None = None, packing: Packing | None = None, *, overwrite: bool = False) -> Packed:
+
+def pack(
+    path: Path,
+    target: Path | None = None,
+    packing: Packing | None = None,
+    *,
+    overwrite: bool = False,
+    replace: bool = False,
+) -> Packed:
     """Write a compressed copy of a file, compared with it before it gets its name; ``NAME.packed.h5`` unless `target`
-    says otherwise. With `overwrite`, `target` may be the file itself.
+    says otherwise.
+
+    overwrite: whether another file at `target` is replaced.  replace: the copy takes the place of the file itself,
+    if it is smaller.
 
     Raises `TrajectoryError` when the file is damaged or not finished; `OutputError` when the copy cannot be written.
     """
-    target = target or path.with_name(f"{path.stem}.packed.h5")
+    target = path if replace else target or path.with_name(f"{path.stem}.packed.h5")
     create = (packing or Packing()).create()
     with Trajectory(path) as trajectory:
         if len(trajectory.committed) < len(trajectory):
@@ -106,5 +125,9 @@ def pack(path: Path, target: Path | None = None, packing: Packing | None = None,
         before = path.stat().st_size
         if trajectory.sources:
             before += sum((path.parent / source.file).stat().st_size for source in trajectory.sources)
-        compose(target, [Part.whole(trajectory)], create, overwrite=overwrite)
+        below = before if replace else None
+        try:
+            compose(target, [Part.whole(trajectory)], create, overwrite=overwrite, replace=replace, below=below)
+        except NotSmaller as larger:
+            return Packed(path, before, larger.size, written=False)
     return Packed(target, before, target.stat().st_size)

@@ -43,13 +43,15 @@ def pictures(
     steps: indices of kept steps, and T for the final state; all of them when left out.
     decode: the model's codec (`emnist_diff.replay.decoder`), for states that are no pictures themselves.
 
-    Raises `TrajectoryError` when the sample is not committed, a state is not kept, or a codec is needed and not given.
+    Raises `TrajectoryError` when the sample is not committed, a state is not kept, or a codec is needed and not given;
+    `UnknownName` when there is no such position.
     """
     if "trajectory/x" not in trajectory.datasets():
         raise TrajectoryError(f"{trajectory.path} keeps no x, which pictures are made of")
+    position = trajectory.place(position)
     require_sound(trajectory)
     if trajectory.steps_done[position] != trajectory.steps:
-        raise TrajectoryError(f"{trajectory.path}: the sample at position {position} is not committed")
+        raise TrajectoryError(f"{trajectory.path}: sample {int(trajectory.ids[position])} is not committed")
     wanted = [*trajectory.kept_steps.tolist(), trajectory.steps] if steps is None else list(steps)
     row = trajectory.row(position)
     with reading(trajectory.path):

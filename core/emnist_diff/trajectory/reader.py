@@ -17,7 +17,7 @@ from emnist_diff.errors import TrajectoryError, UnknownName, unknown
 from emnist_diff.protocols import Field
 from emnist_diff.trajectory.merged import Source, check_files, check_mappings, read_sources
 from emnist_diff.trajectory.opening import MOST_ATTRIBUTE, MOST_TEXT, checked, one_line, open_file
-from emnist_diff.trajectory.schema import FORMAT, FORMAT_VERSION
+from emnist_diff.trajectory.schema import FORMAT, FORMAT_VERSION, MOST_SAMPLES, MOST_STEPS
 
 _REQUIRED = (
     "config",
@@ -41,8 +41,6 @@ _ROOTS = ("config", "environment", "schedule", "samples", "trajectory", "forces"
 _GROUPS = ("trajectory", "forces", "drifts")
 _DEEPEST, _MOST_OBJECTS = 3, 100_000
 """Levels of the tree, as in ``forces/00_name/weight``, and groups and datasets in it, beyond which nobody looks."""
-_MOST_ENTRIES = 1 << 22
-"""A list longer than this is no list of samples or steps, but a file that wants memory."""
 _MOST_CLASSES = 1 << 16
 
 
@@ -58,7 +56,8 @@ class Trajectory:
 
     An index of merged files is read as if it were one file; see `merged.check_files` for what it may point to.
 
-    Raises `TrajectoryError` when the path is no readable trajectory file of this format's major version.
+    Raises `TrajectoryError` when the path is no readable trajectory file of this format's major version; when it is
+    asked for values after it was closed, too. A position that the file does not have raises `UnknownName`.
     """
 
     def __init__(self, path: str | Path, *, index: bool = True) -> None:
@@ -207,11 +206,16 @@ class Trajectory:
 
     def _list(self, name: str, kinds: str) -> Any:
         """A dataset of one axis and a sensible length, whose dtype is of one of the `kinds` of numpy."""
+        self._require_open()
         dataset = self._datasets[name]
-        if dataset.ndim != 1 or dataset.size > _MOST_ENTRIES or dataset.dtype.kind not in kinds:
+        if dataset.ndim != 1 or dataset.size > max(MOST_SAMPLES, MOST_STEPS) or dataset.dtype.kind not in kinds:
             what = {"iu": "whole numbers", "iuf": "numbers"}.get(kinds, "texts")
             raise TrajectoryError(f"{self.path} is damaged: {name} is no list of {what}")
         return dataset
+
+    def _require_open(self) -> None:
+        if not self._file:
+            raise TrajectoryError(f"{self.path} is closed — read it within the with block")
 
     def _vector(self, name: str, kinds: str = "iuf") -> npt.NDArray[Any]:
         return np.asarray(self._list(name, kinds)[...])
@@ -260,14 +264,19 @@ class Trajectory:
     @property
     def extras(self) -> list[str]:
         """What the file holds that this version does not know, extra data of plugins included."""
-        known = {*_ROOTS, "plugins"}
+        self._require_open()
+        known = {*_ROOTS, "plugins", "sources"}
         others = [name for name in self._file if name not in known]
-        return others + [f"plugins/{name}" for name in (self._file["plugins"] if self._has_plugins() else ())]
+        return others + [f"plugins/{name}" for name in self.plugins or ()]
 
-    def _has_plugins(self) -> bool:
-        return isinstance(self._file.get("plugins", getlink=True), h5py.HardLink) and isinstance(
-            self._file["plugins"], h5py.Group
-        )
+    @property
+    def plugins(self) -> Any:
+        """The group of plugins' extra data, None where there is none. Nothing in it has been looked at."""
+        self._require_open()
+        if not isinstance(self._file.get("plugins", getlink=True), h5py.HardLink):
+            return None
+        group = self._file["plugins"]
+        return group if isinstance(group, h5py.Group) else None
 
     def schedule(self) -> dict[str, npt.NDArray[Any]]:
         """All that the file says of each step, (T,) each, by name."""
@@ -277,6 +286,7 @@ class Trajectory:
 
     def datasets(self) -> Mapping[str, Any]:
         """The datasets of states, and the images, by path: ``trajectory/x``, ``forces/00_name/contribution``, …"""
+        self._require_open()
         roots = ("trajectory/", "forces/", "drifts/", "images")
         other = ("trajectory/step", "trajectory/sample")
         return {
@@ -290,8 +300,10 @@ class Trajectory:
 
         samples: positions to read, as an array with samples first (none for a single position), of a slice those
         whose states are kept; without it the h5py dataset itself, of which nothing is read yet.
-        Raises `UnknownName`; `TrajectoryError` for a single position whose states are not kept.
+        Raises `UnknownName` for a field or a position that is not there; `TrajectoryError` for a single position whose
+        states are not kept, and once the file is closed.
         """
+        self._require_open()
         for path in (name, f"trajectory/{name}"):
             if path in self._datasets:
                 break
@@ -300,6 +312,8 @@ class Trajectory:
         dataset = self._datasets[path]
         if samples is None:
             return dataset
+        if isinstance(samples, int | np.integer):
+            samples = self.place(int(samples))
         if path == "images" or len(self.kept_samples) == len(self):
             return dataset[samples]
         if isinstance(samples, slice):
@@ -308,15 +322,25 @@ class Trajectory:
             return dataset[rows] if len(rows) else np.empty((0, *dataset.shape[1:]), dataset.dtype)
         return dataset[self.row(samples)]
 
+    def place(self, position: int) -> int:
+        """A position counted from the start; one below 0 counts from the end. Raises `UnknownName` for any other."""
+        if not -len(self) <= position < len(self):
+            raise UnknownName(f"position {position} of {self.path.name}: it has {len(self)} samples")
+        return position % len(self)
+
+    def keeps(self, position: int) -> bool:
+        """Whether the states of the sample at this position are kept. Raises `UnknownName`."""
+        return bool(np.isin(self.place(position), self.kept_samples))
+
     def row(self, position: int) -> int:
         """The row of the sample at this position in the datasets of states.
 
-        Raises `TrajectoryError` when its states are not kept.
+        Raises `TrajectoryError` when its states are not kept, `UnknownName` when there is no such position.
         """
-        place = position + len(self) if position < 0 else position
+        place = self.place(position)
         row = int(np.searchsorted(self.kept_samples, place))
         if row == len(self.kept_samples) or self.kept_samples[row] != place:
-            raise TrajectoryError(f"{self.path} keeps no states of the sample at position {position}")
+            raise TrajectoryError(f"{self.path} keeps no states of sample {int(self.ids[place])}")
         return row
 
     def column(self, step: int) -> int:
@@ -421,7 +445,11 @@ class Sample:
     """One sample of an open trajectory: ``sample["x"]`` is (K+1, *shape), read now; ``sample["forces/00_push/…"]``."""
 
     trajectory: Trajectory = attrs.field(repr=False)
-    position: int
+    position: int = attrs.field()
+
+    @position.validator
+    def _is_there(self, _: Any, position: int) -> None:
+        self.trajectory.place(position)
 
     @property
     def id(self) -> int:
@@ -437,6 +465,11 @@ class Sample:
     def character(self) -> str:
         """The name of its class."""
         return self.trajectory.classes[int(self.trajectory.labels[self.position])]
+
+    @property
+    def kept(self) -> bool:
+        """Whether its states are there; without them it has no more than id, seed, class and image."""
+        return self.trajectory.keeps(self.position)
 
     @property
     def image(self) -> npt.NDArray[np.uint8]:

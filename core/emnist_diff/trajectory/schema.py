@@ -15,6 +15,11 @@ FORMAT = "emnist-diff-trajectory"
 FORMAT_VERSION = (1, 0)
 """Major and minor. A reader refuses a newer major and ignores what a newer minor added."""
 
+MOST_SAMPLES = 1 << 22
+"""The most samples of a run, and of a file."""
+MOST_STEPS = MOST_SAMPLES
+"""The most steps; a list in a file that is longer is no list of samples or steps, but wants memory."""
+
 STEP_FIELDS = (Field.X0, Field.PREDICTION, Field.BASE)
 """Fields with one state a step, stored under ``trajectory/``; x has one more, the final state."""
 

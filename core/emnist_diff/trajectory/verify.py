@@ -10,6 +10,7 @@ from typing import Any
 
 import attrs
 import numpy as np
+import numpy.typing as npt
 
 from emnist_diff.errors import TrajectoryError, UnknownName
 from emnist_diff.trajectory.opening import reading
@@ -19,6 +20,9 @@ BLOCK = 1 << 26
 """Bytes of one sample that are looked at together: steps, over all datasets."""
 MOST_BYTES = 1 << 28
 """A step that claims more, over all datasets, is not read: the claim costs a hostile file nothing."""
+
+_PIECE = 1 << 20
+"""Elements that are added up at once: half precision takes several times its room meanwhile."""
 
 
 @attrs.frozen
@@ -39,6 +43,7 @@ def verify(path: str | Path) -> list[Problem]:
         try:
             problems += structure(trajectory)
             if not problems:
+                problems += _seeds(trajectory)
                 problems += _samples(trajectory)
                 problems += _index(trajectory)
         except TrajectoryError:
@@ -46,6 +51,18 @@ def verify(path: str | Path) -> list[Problem]:
         except Exception as error:  # a hostile file can make h5py raise anything
             problems.append(Problem("/", f"cannot be read: {' '.join(f'{type(error).__name__}: {error}'.split())}"))
         return problems
+
+
+def unchecked(path: str | Path) -> list[str]:
+    """What `verify` cannot check of a file, because it was not recorded; nothing of this is wrong.
+
+    Raises `TrajectoryError` when the file is no trajectory at all.
+    """
+    with Trajectory(path) as trajectory:
+        lacking = sorted({"trajectory/prediction", *_terms(trajectory)} - trajectory.datasets().keys())
+        if not len(trajectory.kept_samples):
+            return ["no states are kept, so that values and ledger were not checked"]
+        return [f"the ledger was not checked, for lack of {', '.join(lacking)}"] if lacking else []
 
 
 def require_sound(trajectory: Trajectory) -> None:
@@ -97,6 +114,16 @@ def structure(trajectory: Trajectory) -> Iterator[Problem]:
         yield Problem("config", "does not match its own sha256")
 
 
+def _seeds(trajectory: Trajectory) -> Iterator[Problem]:
+    """A run has one seed, and its noise could not be made again from another."""
+    seed = trajectory.config.get("seed")
+    if isinstance(seed, int) and not isinstance(seed, bool):
+        odd = [number for number in np.unique(trajectory.seeds).tolist() if number != seed]
+        if odd:
+            sample = int(trajectory.ids[trajectory.seeds == odd[0]][0])
+            yield Problem("samples/seed", f"sample {sample} has seed {odd[0]}, the configuration {seed!s:.40}")
+
+
 def _schedule(trajectory: Trajectory) -> Iterator[Problem]:
     steps = trajectory.steps
     if not np.array_equal(trajectory.step, np.arange(steps)):
@@ -126,22 +153,25 @@ def _schedule(trajectory: Trajectory) -> Iterator[Problem]:
 def _samples(trajectory: Trajectory) -> Iterator[Problem]:
     """What is wrong with the values of committed samples."""
     kept = set(trajectory.kept_samples.tolist())
-    looks: dict[int, bool | None] = {}
+    looks: dict[int, bool | None] = {}  # by id
     for position in trajectory.committed:
         if position in kept:
             yield from _sample(trajectory, position)
-            looks[position] = _shows_final_state(trajectory, position)
+            looks[int(trajectory.ids[position])] = _shows_final_state(trajectory, position)
     yield from _images(looks)
+
+
+def _terms(trajectory: Trajectory) -> list[str]:
+    """What adds up to the prediction, in order."""
+    return ["trajectory/base", *(f"forces/{name}/contribution" for name in trajectory.force_names)]
 
 
 def _sample(trajectory: Trajectory, position: int) -> Iterator[Problem]:
     """What is wrong with one sample; of each kind only the first is told."""
-    row = trajectory.row(position)
+    row, number = trajectory.row(position), int(trajectory.ids[position])
     data = {name: d for name, d in trajectory.datasets().items() if name != "images"}
-    ledger = ["trajectory/base", *(f"forces/{n}/contribution" for n in trajectory.force_names)]
-    adds_up = {"trajectory/prediction", *ledger} <= data.keys()
-    # half precision rounds each term, so that no exact sum is promised
-    adds_up = adds_up and all(data[name].dtype == np.float32 for name in ledger)
+    ledger = _terms(trajectory)
+    complete = {"trajectory/prediction", *ledger} <= data.keys()
     width = sum(math.prod(d.shape[2:]) * d.dtype.itemsize for d in data.values())
     columns = max(1, BLOCK // max(1, width))
     infinite: set[str] = set()
@@ -151,18 +181,36 @@ def _sample(trajectory: Trajectory, position: int) -> Iterator[Problem]:
         for name, values in block.items():
             if name not in infinite and not np.isfinite(values).all():
                 infinite.add(name)
-                yield Problem(name, f"sample {position} holds values that are not finite")
-        if adds_up and not wrong:
-            total = block[ledger[0]]
-            for name in ledger[1:]:
-                total = total + block[name]
-            odd = (total != block["trajectory/prediction"]).reshape(len(total), -1).any(1)
+                yield Problem(name, f"sample {number} holds values that are not finite")
+        if complete and not wrong:
+            fits = np.ones(block["trajectory/prediction"].shape, dtype=bool)
+            flat = [block[name].reshape(-1) for name in (*ledger, "trajectory/prediction")]
+            for start in range(0, fits.size, _PIECE):
+                *terms, total = (values[start : start + _PIECE] for values in flat)
+                fits.reshape(-1)[start : start + _PIECE] = _adds_up(terms, total)
+            odd = ~fits.all(axis=tuple(range(1, fits.ndim)))
             if odd.any():
                 wrong = True
                 step = int(trajectory.kept_steps[first + int(np.flatnonzero(odd)[0])])
                 yield Problem(
-                    "trajectory/prediction", f"sample {position}: base + Σ contributions differs at step {step}"
+                    "trajectory/prediction", f"sample {number}: base + Σ contributions differs at step {step}"
                 )
+
+
+def _adds_up(terms: list[npt.NDArray[Any]], total: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Of each element, whether the terms add up to the total: to the bit in float32; to what rounding each of them by
+    itself may cost in float16."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        found = terms[0].astype(np.float32)
+        for term in terms[1:]:
+            found = found + term.astype(np.float32)
+        if total.dtype != np.float16:
+            return np.asarray(found == total)
+        sizes = np.abs(np.stack([*terms, total]).astype(np.float32))
+        # Half a unit in the last place of each, which with one force never exceeds 2⁻¹⁰ of the largest.
+        most = np.maximum(sizes.max(0), sizes.sum(0) / 2)
+        below = len(sizes) * 2.0**-24  # the spacing of float16 below 2⁻¹⁴
+        return np.asarray(np.abs(found - total.astype(np.float32)) <= most * (2.0**-10 * (1 + 2.0**-9)) + below)
 
 
 def _index(trajectory: Trajectory) -> Iterator[Problem]:
@@ -185,7 +233,7 @@ def _index(trajectory: Trajectory) -> Iterator[Problem]:
                         part = slice(first, first + columns)
                         one, other = trajectory.field(name)[rows[0], part], dataset[rows[1], part]
                         if one.tobytes() != other.tobytes():
-                            yield Problem(name, f"sample {here} is not the one in {source.file}")
+                            yield Problem(name, f"sample {int(trajectory.ids[here])} is not the one in {source.file}")
                             break
 
 
@@ -203,10 +251,10 @@ def _shows_final_state(trajectory: Trajectory, position: int) -> bool | None:
 
 def _images(looks: dict[int, bool | None]) -> Iterator[Problem]:
     """How a denoiser decodes is its own affair; but where most images show the final state, all must."""
-    odd = [position for position, look in looks.items() if look is False]
+    odd = [number for number, look in looks.items() if look is False]
     if len(odd) * 2 < len(looks):
-        for position in odd:
-            yield Problem("images", f"sample {position} does not show its final state")
+        for number in odd:
+            yield Problem("images", f"sample {number} does not show its final state")
 
 
 def _like_images(shape: tuple[int, ...]) -> bool:

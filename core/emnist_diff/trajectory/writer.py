@@ -22,7 +22,16 @@ from emnist_diff.lock import WriterLock
 from emnist_diff.protocols import RunHeader
 from emnist_diff.trajectory.creation import create_contiguous, new_file, output_errors, remove_leftovers
 from emnist_diff.trajectory.reader import Trajectory
-from emnist_diff.trajectory.schema import FORMAT, FORMAT_VERSION, Array, Capture, arrays, component_path
+from emnist_diff.trajectory.schema import (
+    FORMAT,
+    FORMAT_VERSION,
+    MOST_SAMPLES,
+    MOST_STEPS,
+    Array,
+    Capture,
+    arrays,
+    component_path,
+)
 
 _EVERYTHING = Capture()
 
@@ -44,9 +53,15 @@ class TrajectoryWriter:
     ) -> TrajectoryWriter:
         """A new file for `header`'s run, every byte of it allocated.
 
-        Raises `OutputError` when the file is there and `overwrite` is off, when another writer has it open, when the
-        disk is too full, or when the directory cannot be written.
+        Raises `OutputError` for more samples or steps than a reader accepts, when the file is there and `overwrite` is
+        off, when another writer has it open, when the disk is too full, or when the directory cannot be written.
         """
+        for what, count, most in (
+            ("samples", len(header.sample_ids), MOST_SAMPLES),
+            ("steps", len(header.timeline), MOST_STEPS),
+        ):
+            if count > most:
+                raise OutputError(f"{path} would hold {count} {what}, a file holds at most {most} — make several runs")
         layout = arrays(header, capture)
         with new_file(path, layout, overwrite) as temporary, h5py.File(temporary, "w") as file:
             _lay_out(file, header, capture, layout)
