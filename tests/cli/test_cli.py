@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import resource
+import signal
 import subprocess
 import sys
 
@@ -11,6 +13,7 @@ import pytest
 
 from emnist_diff.plugins import installed
 from emnist_diff.records import CommandSpec
+from emnist_diff.trajectory.reader import Trajectory
 
 MIXTURE = ("--denoiser", "gaussian-mixture:shape=[1,4,4],classes=ABC")
 
@@ -94,6 +97,20 @@ def test_every_command_has_help(cli, command):
     assert finished.err == ""
 
 
+def test_the_help_of_train_shows_how_to_train_on_a_folder(cli):
+    assert "\n    emnist-diff train unet2d --dataset folder --data DIR " in cli("train", "--help").out
+
+
+@pytest.mark.parametrize(
+    "command", [("train", "unet2d", "--data", "any"), ("run", *MIXTURE)], ids=lambda words: words[0]
+)
+def test_threads_are_bounded_wherever_they_are_asked_for(cli, command):
+    assert cli(*command, "--threads", "1", "--dry-run").code == 0
+    finished = cli(*command, "--threads", "257", "--dry-run")
+    assert finished.code == 2
+    assert "'threads' must be <= 256: 257" in finished.error
+
+
 def test_the_help_names_every_command(cli):
     out = cli("--help").out
     for command in {c[0] for c in COMMANDS if c}:
@@ -119,9 +136,17 @@ def test_the_help_names_every_command(cli):
         (["--steps", "1001"], 2, ["1001", "1000"]),
         (["--steps", "0"], 2, ["steps", "0"]),
         (["--total-videos", "0"], 2, ["total_videos", "0"]),
+        (["--total-videos", "2000000000"], 2, ["total_videos", "4194304", "2000000000"]),
+        (["--per-character", "4194305"], 2, ["per_character", "4194304", "4194305"]),
+        (["--per-character", "4194304", "--character", "A,B"], 2, ["per_character", "8388608 samples", "4194304"]),
+        (["--threads", "100000"], 2, ["threads", "256", "100000"]),
+        (["--epoch", "3"], 2, ["epoch 3", "--checkpoint"]),
+        (["--drift-scale", "0.2", "--drift", "clamp"], 2, ["--drift-scale 0.2", "'noise_scale'", "(drifts: clamp)"]),
+        (["--sink", "frames", "--sink", "frames:every=2"], 2, ["sink 'frames' is asked for twice"]),
+        (["--sink", "hdf5", "--sink", "hdf5:dtype=float16"], 2, ["'hdf5'", "twice", "filename 'trajectory.h5'"]),
         (["--seed", "-1"], 2, ["seed", "-1"]),
         (["--force-stack", "[{"], 2, ["--force-stack", "not valid JSON"]),
-        (["--force-stack", "@no-such-file.json"], 2, ["--force-stack", "no-such-file.json"]),
+        (["--force-stack", "@nope.json"], 2, ["--force-stack: cannot read 'nope.json': No such file or directory\n"]),
         (["--force-stack", '{"name": "attract_class"}'], 2, ["forces", "expected a list"]),
         (["--force-stack", "[]", "--force", "attract_class"], 2, ["--force-stack", "exclude each other"]),
         (["--resume", "--overwrite"], 2, ["--resume and --overwrite exclude each other"]),
@@ -138,7 +163,7 @@ def test_a_mistake_is_one_line_that_names_it(cli, tmp_path, monkeypatch, argumen
     assert finished.code == code
     assert finished.error.startswith("emnist-diff: ")
     for part in parts:
-        assert part in finished.error
+        assert part in finished.error + "\n"
     assert finished.out == ""
     assert list(tmp_path.iterdir()) == []
 
@@ -174,6 +199,22 @@ def test_errors_of_a_real_process_have_no_traceback(process):
     assert finished.returncode == 2
     assert finished.stderr.count("\n") == 1
     assert finished.stderr.startswith("emnist-diff: unknown force 'atract_class'")
+
+
+@pytest.mark.parametrize("command", ["verify", "replay", "pack", "export"])
+def test_an_interrupt_is_said(cli, monkeypatch, command):
+    monkeypatch.setattr(Trajectory, "__init__", lambda self, path: signal.raise_signal(signal.SIGINT))
+    finished = cli(command, "any.h5", *(["--frames"] if command == "export" else []))
+    assert (finished.code, finished.error) == (130, "emnist-diff: stopped")
+
+
+def test_classes_that_get_no_sample_are_said(cli):
+    for count, said in ((2, True), (3, False)):
+        finished = cli("run", *MIXTURE, "--character", "all", "--total-videos", str(count), "--dry-run")
+        assert finished.code == 0
+        lines = [json.loads(line) for line in finished.err.splitlines()]
+        events = [(line["classes"], line["samples"]) for line in lines if line["event"] == "classes.without_samples"]
+        assert events == ([("C", 2)] if said else [])
 
 
 def test_a_dry_run_prints_configuration_and_plan(cli, tmp_path, monkeypatch):
@@ -228,6 +269,51 @@ def test_list_can_be_narrowed_to_a_kind(cli):
     data = json.loads(cli("plugins", "list", "--kind", "scheduler", "--json").out)
     assert {c["name"] for c in data["components"]} >= {"ddim", "ddpm"}
     assert {c["kind"] for c in data["components"]} == {"scheduler"}
+
+
+PLUGIN = """
+from emnist_diff.hookspecs import hookimpl
+from emnist_diff.records import DriftSpec, ForceSpec, PresetSpec, SchedulerSpec
+
+@hookimpl
+def emnist_diff_forces():
+    yield ForceSpec(name="own_force", factory="{module}:Own", summary="of a file")
+    yield ForceSpec(name="hollow", factory="{module}:Gone", summary="of a file")
+
+@hookimpl
+def emnist_diff_drifts():
+    yield DriftSpec(name="own_drift", factory="{module}:Own", summary="of a file")
+
+@hookimpl
+def emnist_diff_presets():
+    yield PresetSpec(name="own_preset", factory="{module}:Own", summary="of a file")
+
+@hookimpl
+def emnist_diff_schedulers():
+    yield SchedulerSpec(name="own_scheduler", factory="{module}:Own", summary="of a file", predictions=("epsilon",))
+
+class Own:
+    pass
+"""
+
+
+def test_the_lists_know_plugin_files(cli, tmp_path):
+    file = tmp_path / "listed_plugin.py"
+    file.write_text(PLUGIN.format(module=file.stem))
+    for kind in ("force", "drift", "preset"):
+        assert f"own_{kind}  of a file  [listed_plugin.py]\n" in _spaced(cli(f"{kind}s", "--plugin-file", file).out)
+        assert f"own_{kind}" not in cli(f"{kind}s").out
+    assert "own_scheduler" in cli("schedulers", "--plugin-file", file).out
+    assert "own_scheduler" in cli("plugins", "list", "--plugin-file", file).out
+    broken = cli("run", *MIXTURE, "--force", "hollow", "--plugin-file", file)
+    assert "force 'hollow' of listed_plugin.py is broken: listed_plugin:Gone cannot be loaded" in broken.error
+    shown = cli("plugins", "show", "own_force", "--plugin-file", file)
+    assert shown.out.startswith("force own_force  [listed_plugin.py]\n  of a file\n")
+
+
+def _spaced(table: str) -> str:
+    """A table whose columns are two spaces apart."""
+    return re.sub("  +", "  ", table)
 
 
 @pytest.mark.parametrize(

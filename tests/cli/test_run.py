@@ -12,6 +12,9 @@ from pathlib import Path
 import h5py
 import pytest
 
+from emnist_diff import replay
+from emnist_diff.engine import walk
+
 SMALL = (
     *("run", "--denoiser", "gaussian-mixture:shape=[1,4,4],classes=ABC", "--total-videos", "5", "--steps", "4"),
     *("--scheduler", "ddpm", "--force", "attract_class:target=B,weight=0.5", "--drift", "default:noise_scale=0.02"),
@@ -123,3 +126,28 @@ def test_an_interrupted_run_is_finished_to_the_same_bytes(cli, tmp_path, number)
     assert datasets(tmp_path / "stopped" / "A" / "trajectory.h5") == datasets(
         tmp_path / "whole" / "A" / "trajectory.h5"
     )
+
+
+@pytest.mark.parametrize(
+    ("batch", "said"),
+    [
+        (1, "interrupted: 0 of 5 samples of {path} are compared"),
+        (3, "interrupted: 4 of 5 samples of {path} are compared, and the same, bit for bit"),
+    ],
+)
+def test_an_interrupted_replay_says_what_it_saw(cli, tmp_path, monkeypatch, batch, said):
+    assert cli(*SMALL, "--output", tmp_path, "--sink", "hdf5").code == 0
+    path = tmp_path / "A" / "trajectory.h5"
+    walks = []
+
+    def interrupted(*arguments):
+        walks.append(arguments)
+        for number, event in enumerate(walk(*arguments)):
+            if len(walks) == batch and number == 1:
+                signal.raise_signal(signal.SIGINT)
+            yield event
+
+    monkeypatch.setattr(replay, "_BATCH", 2)
+    monkeypatch.setattr(replay, "walk", interrupted)
+    finished = cli("replay", path)
+    assert (finished.code, finished.error) == (130, "emnist-diff: " + said.format(path=path))

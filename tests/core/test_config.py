@@ -53,6 +53,15 @@ def test_a_bad_recommendation_is_the_checkpoints_fault(tmp_path):
         configure(installed(), {"checkpoint": str(path)})
 
 
+def test_an_epoch_is_of_a_named_directory(tmp_path):
+    for epoch in (2, 3):
+        header = checkpoint.CheckpointHeader(family="unet2d", classes=("A",), recommended={"steps": epoch})
+        checkpoint.save(tmp_path / f"net_epoch00{epoch}.safetensors", header, {})
+    assert configure(installed(), {"checkpoint": str(tmp_path)}, {"epoch": 2})[0].steps == 2
+    with pytest.raises(ConfigError, match="epoch 3: epoch chooses from a directory — name it with --checkpoint"):
+        configure(installed(), {"epoch": 3})
+
+
 def test_checkpoint_and_denoiser_exclude_each_other():
     with pytest.raises(ConfigError, match="exclude each other"):
         configure(installed(), {"checkpoint": "x.safetensors"}, {"denoiser": "gaussian-mixture"})
@@ -145,7 +154,8 @@ def test_an_unknown_key_suggests_the_nearest(key):
         ({"character": 1.5}, r"character.*text, got 1\.5"),
         ({"character": True}, r"character.*text, got True"),
         ({"character": ""}, r"character"),
-        ({"base": "cgf"}, r"base.*cgf"),
+        ({"base": "cgf"}, r"base: expected cfg, cond or uncond, got 'cgf'"),
+        ({"base": ["cfg"]}, r"base: expected cfg, cond or uncond, got \['cfg'\]"),
         ({"forces": "attract_class"}, r"forces: expected a list, got 'attract_class'"),
         ({"forces": [3]}, r"forces\[0\].*got 3"),
         ({"forces": [{"target": "A"}]}, r"forces\[0\].*needs a name"),
@@ -206,6 +216,11 @@ def test_force_stacks_as_documents_write_them():
     ("kind", "asked", "message"),
     [
         (ForceSpec, {"targt": "A"}, r"force 'attract_class'.*'targt'.*did you mean 'target'"),
+        (ForceSpec, {"wieght": 2}, r"force 'attract_class'.*'wieght'.*did you mean 'weight'"),
+        (ForceSpec, {"clip_nrom": 2}, r"'clip_nrom'.*did you mean 'clip_norm'"),
+        (ForceSpec, {"zzz": 2}, r"known: 'clip_abs', 'clip_norm', 'strength', 'target', 'target_class', 'weight'"),
+        (DriftSpec, {"wieght": 2}, r"drift 'default'.*did you mean 'weight'"),
+        (SchedulerSpec, {"wieght": 2}, r"scheduler 'ddim'.*'wieght' — known: (?!.*'weight')"),
         (ForceSpec, {"strength": "big"}, r"force 'attract_class'.*strength.*a number, or a schedule.*got 'big'"),
         (ForceSpec, {"strength": False}, r"strength.*a number, or a schedule.*got False"),
         (ForceSpec, {"target": "A", "target_class": "B"}, r"another spelling of 'target'"),

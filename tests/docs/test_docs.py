@@ -154,3 +154,11 @@ def test_links_between_pages_lead_somewhere() -> None:
     for page in PAGES:
         for target in re.findall(r"\]\(([^)#:]+?)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name} links to {target}, which is not there"
+
+
+def test_the_readme_lists_every_page():
+    index, readme = (DOCS / "index.md").read_text(), (DOCS.parent / "README.md").read_text()
+    trees = re.findall(r"```\{toctree\}(.*?)```", index, re.DOTALL)
+    pages = [line for tree in trees for line in tree.splitlines() if line and not line.startswith(":")]
+    assert len(pages) > 10
+    assert [page for page in pages if f"](docs/{page}.md)" not in readme] == []

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
+
+from emnist_diff.protocols import BatchResult
+from emnist_diff_plugins.sinks import _recorded
 
 SMALL = (
     *("run", "--denoiser", "gaussian-mixture:shape=[1,4,4],classes=AB", "--total-videos", "2", "--steps", "3"),
@@ -165,3 +169,34 @@ def test_a_sink_in_a_plugin_file_records_and_exports(cli, tmp_path: Path):
     )
     assert again.code == 0, again.err
     assert (tmp_path / "x/brightness.txt").read_text() == live
+
+
+@pytest.mark.parametrize(("what", "again"), [(("--frames",), 4), (("--frames", "--grid"), 2)], ids=str)
+def test_an_interrupted_export_is_finished_to_the_same_files(
+    cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what, again
+):
+    cli(*SMALL, "--output", tmp_path, "--sink", "hdf5", "--total-videos", "5")
+    file = tmp_path / "A/trajectory.h5"
+    assert cli("export", file, *what, "--output", tmp_path / "whole").code == 0
+    events = _recorded.Recorded.events
+
+    def interrupted(*arguments):
+        for event in events(*arguments):
+            if isinstance(event, BatchResult):
+                signal.raise_signal(signal.SIGINT)
+            yield event
+
+    monkeypatch.setattr(_recorded, "_BATCH", 2)
+    monkeypatch.setattr(_recorded.Recorded, "events", interrupted)
+    out = tmp_path / "x"
+    for resume, count in (((), 2), (("--resume",), again)):
+        stopped = cli("export", file, *what, "--output", out, *resume)
+        assert stopped.code == 130
+        assert stopped.error == (
+            f"emnist-diff: interrupted: {count} of 5 samples are exported to {out} — repeat the command with --resume "
+            "to finish"
+        )
+    monkeypatch.undo()
+    assert cli("export", file, *what, "--output", out, "--resume").code == 0
+    whole = {p.name: p.read_bytes() for p in (tmp_path / "whole").rglob("*.png")}
+    assert {p.name: p.read_bytes() for p in out.rglob("*.png")} == whole

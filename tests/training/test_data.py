@@ -14,7 +14,7 @@ from PIL import Image
 
 from emnist_diff import checkpoint
 from emnist_diff.config import Component
-from emnist_diff.errors import ConfigError
+from emnist_diff.errors import ConfigError, DatasetError
 from emnist_diff_plugins.training.trainer import train
 
 
@@ -81,3 +81,16 @@ def test_images_that_are_not_square_are_refused(config, data, tmp_path):
 
 def test_a_class_dropped_from_every_image_trains(config):
     assert train(config(epochs=1, label_dropout=1.0)).finished
+
+
+def test_a_folder_of_images_that_is_read_as_another_dataset_is_recognised(config, data, tmp_path):
+    for name in ("A", "train/A"):
+        top = tmp_path / name.replace("/", "-")
+        pictures(top / name, 1)
+        settings = attrs.evolve(config(), dataset=Component("emnist", settings={"data": str(top)}))
+        with pytest.raises(DatasetError, match=r"holds no .*; for a folder of images say --dataset folder$"):
+            train(settings)
+    lacking = attrs.evolve(config(), dataset=Component("emnist", settings={"data": str(data), "split": "letters"}))
+    with pytest.raises(DatasetError, match="splits there") as failed:
+        train(lacking)
+    assert "folder" not in str(failed.value)

@@ -23,7 +23,7 @@ class Run:
         alpha_bar = np.linspace(0.01, 0.9, steps)
         self.header = RunHeader(
             output=Path(),
-            config={"seed": 7, "total_videos": samples},
+            config={"seed": 2**64 - 1, "total_videos": samples},
             environment={"threads": 1},
             timeline=Timeline(np.arange(steps)[::-1].astype(float), alpha_bar, np.append(alpha_bar[1:], 1.0)),
             shape=shape,

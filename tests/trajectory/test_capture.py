@@ -123,7 +123,7 @@ def test_samples_without_states_are_there_without_them(tmp_path, a_run):
         assert np.array_equal(t.field("x", -2), data["trajectory/x"][3])
         assert np.array_equal(t.images, data["images"])
         assert t.field("x", slice(0, 1)).shape == (0, 5, 1, 4, 4)
-        with pytest.raises(TrajectoryError, match="keeps no states of the sample at position 2"):
+        with pytest.raises(TrajectoryError, match="keeps no states of sample 102"):
             t.field("x", 2)
         with pytest.raises(TrajectoryError, match="does not keep step 9; it keeps 0, 1, 2, 3"):
             t.column(9)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from emnist_diff.errors import TrajectoryError
+from emnist_diff.protocols import Field
 from emnist_diff.trajectory.compare import Place, compare
 from emnist_diff.trajectory.reader import Trajectory
 from emnist_diff.trajectory.schema import Capture
@@ -35,8 +36,8 @@ def changed(path, *changes):
 def test_equal_files_are_the_same(pair):
     found = compared(pair)
     assert found.same
-    assert found.samples == 5
-    assert found.differences.values == 5 * (16 * (5 + 4 * 3 + 4 * 3) + 16)
+    assert (found.samples, found.states) == (5, 5)
+    assert found.differences.values == 5 * (2 + 16 * (5 + 4 * 3 + 4 * 3) + 16)
 
 
 def test_the_first_place_is_by_sample_step_and_field_and_the_largest_is_anywhere(pair):
@@ -96,10 +97,67 @@ def test_what_both_keep_is_compared_however_it_was_kept(tmp_path, a_run):
     writer.close()
     found = compared((full, tmp_path / "some.h5"))
     assert found.same
-    assert found.differences.values == 3 * 16 * (3 + 2 * 6) + 5 * 16
+    assert found.differences.values == 3 * 16 * (3 + 2 * 6) + 5 * (2 + 16)
+    assert (found.samples, found.states) == (5, 3)
+    assert "states kept of samples: 5 and 3, 3 of them compared" in found.notes
     assert "steps kept: 4 and 2, 2 of them in both" in found.notes
     changed(full, ("trajectory/x", (2, 3), 1.0), ("trajectory/x", (1, 2), 1.0), ("trajectory/x", (4, 0), 1.0))
     assert compared((full, tmp_path / "some.h5")).differences.first == Place("trajectory/x", 102, 3)
+
+
+def recorded_with(path, run, capture, rows):
+    """A file that keeps the states of these rows alone."""
+    writer = TrajectoryWriter.create(path, run.header, capture)
+    data = run.data(range(5), capture.fields)
+    writer.commit(range(5), {n: v if n == "images" else v[rows] for n, v in data.items() if rows or n == "images"})
+    writer.close()
+    return path
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "same"),
+    [([0, 1], [3, 4], False), ([0, 1], [], False), ([0, 1], [1, 2], True), ([], [], True)],
+)
+def test_files_without_common_states_are_not_called_the_same(cli, tmp_path, a_run, ours, theirs, same):
+    pair = []
+    for name, rows in (("a", ours), ("b", theirs)):
+        capture = Capture(samples=frozenset(100 + row for row in rows))
+        pair.append(recorded_with(tmp_path / f"{name}.h5", a_run, capture, rows))
+    found = compared(pair)
+    assert found.same is same
+    assert found.states == len(set(ours) & set(theirs))
+    assert ("no sample has states in both files" in found.missing) is not same
+    done = cli("diff", *pair)
+    assert done.code == (0 if same else 1)
+    assert f": 5 samples, {found.states} of them with states, " in done.out.splitlines()[0]
+
+
+def test_files_without_common_fields_are_not_called_the_same(tmp_path, a_run):
+    pair = [
+        recorded_with(tmp_path / f"{field.value}.h5", a_run, Capture(frozenset({field})), [0, 1, 2, 3, 4])
+        for field in (Field.X, Field.X0)
+    ]
+    found = compared(pair)
+    assert not found.same
+    assert found.states == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "where", "value", "told"),
+    [
+        ("samples/seed", 2, 8, "  samples/seed: by up to "),
+        ("samples/label", 2, 1, "  samples/label: by up to 1, in sample 102, samples/label"),
+        ("samples/classes", 1, "B", "  settings differ: samples/classes"),
+        ("forces/01_push1/weight", 3, 0.5, "  settings differ: forces/01_push1/weight"),
+    ],
+)
+def test_what_is_said_of_samples_and_forces_is_compared(cli, pair, name, where, value, told):
+    with h5py.File(pair[1], "r+") as file:
+        file[name][where] = value
+    done = cli("diff", *pair)
+    assert done.code == 1
+    assert done.out.startswith("not the same: 5 samples, 5 of them with states, ")
+    assert told in done.out
 
 
 def test_states_of_another_shape_cannot_be_compared(tmp_path, a_run, make_run):

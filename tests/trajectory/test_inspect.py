@@ -82,7 +82,7 @@ def test_pictures_are_the_states_and_the_last_is_the_image(path):
         assert np.array_equal(images[-1], t.images[4])
         expected = np.rint(np.clip((t.x[4, 2, 0] + 1) / 2, 0, 1) * 255)
         assert np.array_equal(t.pictures(4, [2])[0], expected)
-        with pytest.raises(TrajectoryError, match="position 2 is not committed"):
+        with pytest.raises(TrajectoryError, match="sample 102 is not committed"):
             t.pictures(2)
 
 

@@ -16,7 +16,9 @@ from emnist_diff.plugins import installed
 from emnist_diff.run import run
 from emnist_diff.trajectory.compare import compare
 from emnist_diff.trajectory.merge import merge, worker_files
+from emnist_diff.trajectory.pack import Packing, pack
 from emnist_diff.trajectory.reader import Trajectory
+from emnist_diff.trajectory.select import select
 from emnist_diff.trajectory.verify import verify
 from emnist_diff.workers import from_slurm
 
@@ -149,6 +151,19 @@ def test_holes_are_left_open_when_asked_to(tmp_path, files):
         assert t.ids.tolist() == [0, 2, 3, 5, 6]
 
 
+def test_what_is_missing_is_said_and_resuming_only_where_it_helps(tmp_path, files):
+    with pytest.raises(TrajectoryError) as caught:
+        merge(files[1:], tmp_path / "out.h5")
+    assert "3 of 8 samples are in none of these files (0, 3, 6) — say --allow-holes to join" in str(caught.value)
+    assert "--resume" not in str(caught.value)
+    with h5py.File(files[1], "r+") as file:
+        file["samples/steps_done"][1:] = 0  # samples 4 and 7
+    with pytest.raises(TrajectoryError) as caught:
+        merge(files[1:], tmp_path / "out.h5")
+    assert "5 of 8 samples are in none of these files (0, 3-4, 6-7) — say --allow-holes" in str(caught.value)
+    assert str(caught.value).endswith(f"; --resume finishes what {files[1]} (4, 7) began")
+
+
 def test_what_is_there_is_not_replaced_unless_asked(tmp_path, files):
     out = tmp_path / "out.h5"
     out.write_text("mine")
@@ -160,10 +175,44 @@ def test_what_is_there_is_not_replaced_unless_asked(tmp_path, files):
     assert verify(files[0]) == []
 
 
+def test_no_file_that_is_read_is_replaced_whatever_is_asked(tmp_path, files):
+    before = [file.read_bytes() for file in files]
+    for copy in (False, True):
+        with pytest.raises(OutputError, match="is what is read, and is not replaced"):
+            merge(files, files[1], copy=copy, overwrite=True)
+    index = tmp_path / "index.h5"
+    merge(files, index)
+    with Trajectory(index) as t, pytest.raises(OutputError, match="is what is read, and is not replaced"):
+        select(t, np.array([0]), files[1], overwrite=True)
+    with pytest.raises(OutputError, match="is what is read, and is not replaced"):
+        pack(index, files[0], Packing("gzip"), overwrite=True)
+    assert [file.read_bytes() for file in files] == before
+
+
 @pytest.fixture
 def index(tmp_path, files):
     merge(files, tmp_path / "index.h5")
     return tmp_path / "index.h5"
+
+
+def test_an_index_is_packed_into_a_file_of_its_own(cli, tmp_path, index):
+    packed = tmp_path / "away" / "packed.h5"
+    assert cli("pack", index, "--codec", "gzip", "-o", packed).code == 0
+    assert cli("diff", index, packed).out.startswith("the same: 8 samples, ")
+    assert verify(packed) == []
+    with Trajectory(packed) as t:
+        assert t.sources == ()
+
+
+def test_a_copy_does_not_drop_what_plugins_left(tmp_path, files):
+    with h5py.File(files[1], "r+") as file:
+        file["plugins/somebody/values"] = 1
+    with pytest.raises(OutputError, match=r"holds plugins/somebody, .* merge without --copy"):
+        merge(files, tmp_path / "copy.h5", copy=True)
+    merge(files, tmp_path / "index.h5")
+    for lose in (lambda t: select(t, np.arange(8), tmp_path / "s.h5"), lambda t: pack(t.path, packing=Packing("gzip"))):
+        with Trajectory(tmp_path / "index.h5") as t, pytest.raises(OutputError, match="holds plugins/somebody"):
+            lose(t)
 
 
 def rewritten(index, **change):

@@ -61,9 +61,9 @@ def test_data_with_order_in_it_becomes_smaller(tmp_path, make_run):
 def test_replacing_leaves_one_file_and_a_packed_one_can_be_packed_again(tmp_path, path):
     with Trajectory(path) as t:
         x = t.x[...]
-    assert pack(path, path, Packing("gzip"), overwrite=True).path == path
+    assert pack(path, packing=Packing("gzip"), replace=True).path == path
     assert list(tmp_path.iterdir()) == [path]
-    pack(path, path, Packing("gzip", 1), overwrite=True)
+    pack(path, packing=Packing("gzip", 1), replace=True)
     with Trajectory(path) as t:
         assert np.array_equal(t.x[...], x)
 
@@ -72,7 +72,7 @@ def test_a_file_that_does_not_come_out_right_never_gets_its_name(tmp_path, path,
     before = path.read_bytes()
     monkeypatch.setattr(composing, "_copy", lambda rows, target: None)
     with pytest.raises(OutputError, match="did not become what it should"):
-        pack(path, path, Packing("gzip"), overwrite=True)
+        pack(path, packing=Packing("gzip"), replace=True)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
 
@@ -100,7 +100,7 @@ def test_a_file_that_somebody_writes_is_not_replaced(tmp_path, a_run):
     path = a_run.record(tmp_path / "t.h5")
     writer, _ = TrajectoryWriter.resume(path, a_run.header)
     with pytest.raises(OutputError, match="in use"):
-        pack(path, path, Packing("gzip"), overwrite=True)
+        pack(path, packing=Packing("gzip"), replace=True)
     writer.close()
 
 
@@ -157,6 +157,75 @@ def test_parts_of_a_split_make_up_the_whole(tmp_path, path, by):
             with Trajectory(part) as some:
                 ids += some.ids.tolist()
         assert sorted(ids) == t.ids.tolist()
+
+
+def test_a_file_that_grows_is_said_to_and_the_original_is_kept(cli, tmp_path, make_run):
+    path = make_run(samples=1, steps=2, shape=(1, 2, 2)).record(tmp_path / "t.h5")  # less than the headers of chunks
+    before = path.read_bytes()
+    done = cli("pack", path, "--codec", "gzip", "--replace")
+    assert done.code == 0
+    assert " times larger; the original is kept\n" in done.out
+    assert json.loads(cli("pack", path, "--codec", "gzip", "--replace", "--json").out)["written"] is False
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+    assert cli("pack", path, "--codec", "gzip").out.endswith(" times larger\n")
+    assert verify(tmp_path / "t.packed.h5") == []
+
+
+def test_what_is_read_is_never_replaced(cli, tmp_path, path):
+    before = path.read_bytes()
+    (tmp_path / "other-name.h5").symlink_to(path)
+    for target in (path, tmp_path / "other-name.h5"):
+        for command in (["select", path, target, "--sample", "100"], ["pack", path, "--codec", "gzip", "-o", target]):
+            done = cli(*command, "--overwrite")
+            assert done.code == 7
+            assert "is what is read, and is not replaced — name another file" in done.error
+    path.rename(tmp_path / "class-A.h5")
+    assert cli("split", tmp_path / "class-A.h5", tmp_path, "--overwrite").code == 7
+    assert (tmp_path / "class-A.h5").read_bytes() == before
+
+
+def test_data_of_plugins_goes_along_with_all_samples_or_is_named(cli, tmp_path, path):
+    with h5py.File(path, "r+") as file:
+        group = file.create_group("plugins/somebody")
+        group.create_dataset("values", data=np.arange(60.0).reshape(6, 10), chunks=(2, 10), compression="gzip")
+        group["values"].attrs["unit"] = "mm"
+        group["notes/first"] = "é"
+    assert cli("select", path, tmp_path / "all.h5", "--sample", "100-105").code == 0
+    with h5py.File(tmp_path / "all.h5") as file:
+        assert np.array_equal(file["plugins/somebody/values"][...], np.arange(60.0).reshape(6, 10))
+        assert file["plugins/somebody/values"].attrs["unit"] == "mm"
+        assert file["plugins/somebody/notes/first"].asstr()[()] == "é"
+    assert verify(tmp_path / "all.h5") == []
+    for command in (["select", path, tmp_path / "few.h5", "--sample", "100-104"], ["split", path, tmp_path / "parts"]):
+        done = cli(*command)
+        assert done.code == 7
+        assert f"{path} holds plugins/somebody, which goes along only where all samples" in done.error
+    assert not (tmp_path / "few.h5").exists()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "complaint"),
+    [
+        (lambda f: f.__setitem__("plugins/a/b", h5py.ExternalLink("/etc/passwd", "x")), "plugins/a/b is a link"),
+        (lambda f: f.__setitem__("plugins/a", h5py.SoftLink("/images")), "plugins/a is a link"),
+        (
+            lambda f: f.create_dataset("plugins/a", (2,), "f4", external=[("/etc/passwd", 0, 8)]),
+            "keeps its data in another file",
+        ),
+        (
+            lambda f: f.create_dataset("plugins/a", (1 << 30,), "f8", chunks=(1 << 28,), compression="gzip"),
+            "the chunks of plugins/a claim",
+        ),
+    ],
+)
+def test_data_of_plugins_leads_nowhere(cli, tmp_path, path, spoil, complaint):
+    with h5py.File(path, "r+") as file:
+        spoil(file)
+    done = cli("select", path, tmp_path / "all.h5", "--sample", "100-105")
+    assert done.code in (5, 7)
+    assert complaint in done.error
+    assert not (tmp_path / "all.h5").exists()
 
 
 def test_uncommitted_samples_stay_uncommitted_and_bring_no_bytes(tmp_path, a_run):

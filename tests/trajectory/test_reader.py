@@ -12,7 +12,7 @@ import pytest
 
 from emnist_diff.errors import TrajectoryError, UnknownName
 from emnist_diff.protocols import Field
-from emnist_diff.trajectory.reader import Trajectory
+from emnist_diff.trajectory.reader import Sample, Trajectory
 from emnist_diff.trajectory.schema import Capture
 from emnist_diff.trajectory.verify import verify
 from emnist_diff.trajectory.writer import TrajectoryWriter
@@ -250,3 +250,56 @@ def test_samples_come_one_after_the_other(path, a_run):
         assert np.array_equal(seen[2]["x0"], data["trajectory/x0"][4])
         assert np.array_equal(seen[1]["forces/01_push1/contribution"], data["forces/01_push1/contribution"][1])
         assert np.array_equal(seen[0].image, data["images"][0])
+
+
+@pytest.mark.parametrize("position", [5, -6, 1 << 70])
+@pytest.mark.parametrize("capture", [Capture(), Capture(samples=102)], ids=["all", "some"])
+def test_a_position_that_is_not_there_is_an_unknown_name(tmp_path, a_run, position, capture):
+    path = tmp_path / "t.h5"
+    TrajectoryWriter.create(path, a_run.header, capture).close()
+    with Trajectory(path) as t:
+        for ask in (
+            lambda: t.field("x", position),
+            lambda: t.field("images", position),
+            lambda: t.row(position),
+            lambda: t.keeps(position),
+            lambda: t.pictures(position),
+            lambda: Sample(t, position),
+        ):
+            with pytest.raises(UnknownName, match=f"position {position} of t.h5: it has 5 samples"):
+                ask()
+
+
+def test_a_closed_file_says_so(path):
+    with Trajectory(path) as t:
+        first, *_ = t
+    for ask in (
+        lambda: t.field("x"),
+        lambda: t.field("x", 0),
+        lambda: t.x,
+        lambda: t.images,
+        lambda: t.contribution(0),
+        lambda: t.mmap("x"),
+        lambda: t.committed,
+        lambda: t.extras,
+        lambda: t.fields,
+        lambda: list(t),
+        lambda: t.schedule(),
+        lambda: t.pictures(0),
+        lambda: first["x"],
+        lambda: first.image,
+    ):
+        with pytest.raises(TrajectoryError, match=r"t\.h5 is closed"):
+            ask()
+    t.close()
+
+
+def test_a_sample_says_whether_its_states_are_kept(tmp_path, a_run):
+    path = tmp_path / "t.h5"
+    writer = TrajectoryWriter.create(path, a_run.header, Capture(samples=frozenset({101, 103})))
+    writer.commit(range(5), {n: v if n == "images" else v[[1, 3]] for n, v in a_run.data(range(5)).items()})
+    writer.close()
+    with Trajectory(path) as t:
+        assert [(s.id, s.kept) for s in t] == [(100, False), (101, True), (102, False), (103, True), (104, False)]
+        assert [t.keeps(-n) for n in (1, 2)] == [False, True]
+        assert all(s["x0"].shape == (4, 1, 4, 4) for s in t if s.kept)

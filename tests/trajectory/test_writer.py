@@ -17,7 +17,7 @@ import pytest
 
 from emnist_diff.errors import OutputError, TrajectoryError
 from emnist_diff.protocols import Field
-from emnist_diff.trajectory import creation
+from emnist_diff.trajectory import creation, reader, schema
 from emnist_diff.trajectory import writer as writing
 from emnist_diff.trajectory.reader import Trajectory
 from emnist_diff.trajectory.schema import Capture
@@ -188,7 +188,7 @@ def test_a_file_that_appears_during_creation_is_not_replaced(tmp_path, a_run, mo
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        ({"config": {"seed": 8, "total_videos": 5}}, "seed: 7 there, 8 here"),
+        ({"config": {"seed": 8, "total_videos": 5}}, f"seed: {2**64 - 1} there, 8 here"),
         ({"seeds": np.zeros(5, np.uint64)}, "other seeds"),
         ({"labels": np.zeros(5, np.int64)}, "other labels"),
         ({"classes": ("A", "B")}, "other class names"),
@@ -295,3 +295,26 @@ def test_a_directory_without_permission_is_an_error(a_run, mode):
                 os.seteuid(0)
             inside.chmod(0o755)
         assert not list(inside.iterdir())
+
+
+@pytest.mark.parametrize("what", ["samples", "steps"])
+def test_what_no_reader_would_accept_is_not_written(tmp_path, a_run, monkeypatch, what):
+    """The bounds are lowered: a list of four million entries takes a while."""
+    for module in (writing, reader):
+        monkeypatch.setattr(module, "MOST_SAMPLES", 5 if what == "steps" else 4)
+        monkeypatch.setattr(module, "MOST_STEPS", 3 if what == "steps" else 4)
+    monkeypatch.setattr(writing, "arrays", lambda *_: pytest.fail("lists were built before the check"))
+    count, most = (5, 4) if what == "samples" else (4, 3)
+    with pytest.raises(OutputError, match=f"would hold {count} {what}, a file holds at most {most} — make"):
+        TrajectoryWriter.create(tmp_path / "t.h5", a_run.header)
+    assert not list(tmp_path.iterdir())
+
+
+def test_readers_and_writers_share_their_bounds(tmp_path, a_run, monkeypatch):
+    path = a_run.record(tmp_path / "t.h5")
+    Trajectory(path).close()
+    monkeypatch.setattr(reader, "MOST_SAMPLES", 4)
+    monkeypatch.setattr(reader, "MOST_STEPS", 4)
+    with pytest.raises(TrajectoryError, match="no list of"):
+        Trajectory(path)
+    assert schema.MOST_SAMPLES == schema.MOST_STEPS == 2**22

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from emnist_diff import replay
 from emnist_diff.config import fingerprint
-from emnist_diff.errors import ConfigError, EmnistDiffError, OutputError, RunFailed, TrajectoryError
+from emnist_diff.errors import ConfigError, EmnistDiffError, Interrupted, OutputError, RunFailed, TrajectoryError
+from emnist_diff.interrupts import stop_requests
 from emnist_diff.plugins import Registry
 from emnist_diff.protocols import BatchResult, Field, ForwardPath, Frame, Outcome, RunHeader, Sink, StepInfo, Timeline
 from emnist_diff.trajectory.pictures import are_pictures
@@ -71,7 +72,8 @@ class Recorded:
         resume: leave what is there, and make the rest; overwrite: replace what is there.
 
         Raises `ConfigError` when a sink asks for what the file does not hold, `OutputError` when a sink cannot write
-        or there is nothing to export, and `RunFailed`, with the sink's name, for whatever else one raises.
+        or there is nothing to export, `RunFailed`, with the sink's name, for whatever else one raises, and
+        `Interrupted` after SIGINT or SIGTERM, with the batch in hand committed.
         """
         header = self.header(output, resume, overwrite)
         opened: dict[str, Sink] = {}
@@ -81,17 +83,29 @@ class Recorded:
         except OSError as error:
             raise OutputError(f"cannot write {output}: {error.strerror or error}") from error
         try:
-            accounts = []
+            done: frozenset[int] | None = None  # what all have; a sink that keeps no account needs everything again
             for name, sink in sinks.items():
                 opened[name] = sink
-                accounts.append(_asked(name, sink.open, header))
-            kept = [account for account in accounts if account is not None]
-            done = frozenset.intersection(*kept) if kept else frozenset()
+                has = _asked(name, sink.open, header) or frozenset()
+                done = has if done is None else done & has
             fields = self._fields(sinks, header.timeline)
             positions = self._positions(bool(frozenset().union(*fields.values())))
-            for event in self.events(header, [p for p in positions if p not in done], fields):
-                for name, sink in sinks.items():
-                    _asked(name, sink.write if isinstance(event, Frame) else sink.commit, event)
+            left = [p for p in positions if p not in (done or ())]
+            made = 0
+            with stop_requests() as stopping:
+                for event in self.events(header, left, fields):
+                    for name, sink in sinks.items():
+                        _asked(name, sink.write if isinstance(event, Frame) else sink.commit, event)
+                    if isinstance(event, BatchResult):
+                        made += len(event.positions)
+                        if stopping.is_set():
+                            break
+            if made < len(left):
+                outcome = Outcome.INTERRUPTED
+                raise Interrupted(
+                    f"interrupted: {len(positions) - len(left) + made} of {len(positions)} samples are exported to "
+                    f"{output} — repeat the command with --resume to finish"
+                )
             outcome = Outcome.COMPLETED
         finally:
             failure = _closed(opened, outcome)

@@ -82,6 +82,11 @@ def train(
     Writes into --output: a checkpoint an epoch (FAMILY_epochNNN.safetensors, for emnist-diff run --checkpoint),
     metrics, sample grids, and the state to resume from. SIGINT, SIGTERM, SIGUSR1 and --max-minutes stop it with the
     state saved; --resume goes on to the same weights, bit for bit, as if it had never been stopped.
+
+    \b
+    Examples:
+      emnist-diff train unet2d --data DIR --split balanced     EMNIST's files
+      emnist-diff train unet2d --dataset folder --data DIR     images in folders named by their classes
     """
     layer: dict[str, Any] = {
         "output": output,

@@ -11,7 +11,7 @@ import attrs
 from attrs import validators as v
 
 from emnist_diff import config as run_config
-from emnist_diff.config import Component, component
+from emnist_diff.config import MOST_THREADS, Component, component
 from emnist_diff.errors import ConfigError
 from emnist_diff.protocols import PredictionType
 from emnist_diff.structuring import structure, unstructure
@@ -67,7 +67,9 @@ class TrainConfig:
     tensorboard: bool | None = _setting(None, "write TensorBoard files; when null, if tensorboard is installed")
     max_minutes: float | None = _setting(None, "stop, ready to resume, after so many minutes", v.optional(_POSITIVE))
     device: str = _setting("auto", "auto, cpu, cuda, …")
-    threads: int | None = _setting(None, "CPU threads; torch's choice when null", v.optional(v.ge(1)))
+    threads: int | None = _setting(
+        None, "CPU threads; torch's choice when null", v.optional(v.and_(v.ge(1), v.le(MOST_THREADS)))
+    )
 
     def __attrs_post_init__(self) -> None:
         try:

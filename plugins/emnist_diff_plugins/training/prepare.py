@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mimetypes
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from emnist_diff import __version__, checkpoint
 from emnist_diff.checkpoint import CheckpointHeader
 from emnist_diff.components import Made, make
 from emnist_diff.config import Component
-from emnist_diff.errors import CheckpointError, ConfigError, EmnistDiffError
+from emnist_diff.errors import CheckpointError, ConfigError, DatasetError, EmnistDiffError
 from emnist_diff.plugins import Registry
 from emnist_diff.protocols import NoiseSchedule, TrainableFamily
 from emnist_diff.records import DatasetSpec, DenoiserSpec
@@ -111,8 +112,22 @@ def _fitted(registry: Registry, asked: Component, images: Images) -> Made:
 
 
 def _load(registry: Registry, asked: Component) -> Images:
-    loaded: Images = make(registry, DatasetSpec, asked).object.load()
+    made = make(registry, DatasetSpec, asked)
+    try:
+        loaded: Images = made.object.load()
+    except DatasetError as error:
+        if made.name != "folder" and _holds_class_folders(made.settings.get("data")):
+            raise DatasetError(f"{error}; for a folder of images say --dataset folder") from error
+        raise
     return loaded
+
+
+def _holds_class_folders(data: object) -> bool:
+    """Whether a directory looks like what the reader ``folder`` reads: images in folders, perhaps of a part."""
+    if not isinstance(data, str):
+        return False
+    found = (path for pattern in ("*/*.*", "train/*/*.*") for path in Path(data).glob(pattern))
+    return any((mimetypes.guess_type(path.name)[0] or "").startswith("image/") for path in found)
 
 
 def _held_out(registry: Registry, asked: Component, images: Images) -> Images:
