@@ -117,6 +117,11 @@ class CommandSpec(Spec):
 
 @attrs.frozen(kw_only=True)
 class PlotSpec(Spec):
-    """A picture of something. The factory makes a `protocols.Plot`; its name says what it is of."""
+    """A picture of something.
+
+    of: what it is of. ``run``: a run about to start; the factory makes a `protocols.Plot`, and the core asks the one
+    called ``schedules``. ``trajectories``: recorded runs; the factory makes what ``emnist-diff plot`` draws.
+    """
 
     kind: ClassVar[str] = "plot"
+    of: str = attrs.field(default="run", validator=v.in_(("run", "trajectories")))

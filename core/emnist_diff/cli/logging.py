@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
+from typing import Any
 
 import structlog
 
 
-def configure(verbose: bool = False) -> None:
-    """Set structlog up for this process. `verbose` also shows debug events."""
+def configure(verbose: bool = False, tap: structlog.types.Processor | None = None) -> None:
+    """Set structlog up for this process. `verbose` also shows debug events; `tap` sees each event before it is
+    written, and may keep it by `structlog.DropEvent`."""
+    plain = "NO_COLOR" in os.environ or os.environ.get("TERM", "").lower() in ("dumb", "unknown")
     renderer: structlog.types.Processor = (
-        structlog.dev.ConsoleRenderer(colors=True) if sys.stderr.isatty() else structlog.processors.JSONRenderer()
+        structlog.dev.ConsoleRenderer(colors=not plain) if sys.stderr.isatty() else structlog.processors.JSONRenderer()
     )
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *([] if tap is None else [tap]),
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG if verbose else logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=_to_stderr,
     )
+
+
+def _to_stderr(*names: Any) -> structlog.PrintLogger:
+    """A logger on what stderr is now: a progress bar puts itself in its place, to keep lines above the bar."""
+    return structlog.PrintLogger(sys.stderr)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +100,9 @@ def run(
     ),
     as_json: bool = typer.Option(False, "--json", help="Print the result as JSON."),
     progress: bool = typer.Option(True, "--progress/--no-progress", help="Show a progress bar on a terminal."),
+    dashboard: bool = typer.Option(
+        False, "--dashboard", help="Show log, devices, progress, finished samples and pictures on the whole terminal."
+    ),
     plugin_file: list[Path] = typer.Option(
         [], "--plugin-file", help="A Python file with plugins of your own; may be repeated."
     ),
@@ -154,9 +156,13 @@ def run(
 
     from emnist_diff import config as configuration
     from emnist_diff.cli.logging import configure as configure_logging
+    from emnist_diff.cli.progress import choose, shown
     from emnist_diff.plugins import installed, require_healthy
 
     configure_logging(verbose)
+    board = choose(progress, dashboard and not dry_run and plot_schedules is None)
+    if board is not None:
+        configure_logging(verbose, board.log.event)
     registry = installed(tuple(plugin_file))
     if strict_plugins:
         require_healthy(registry)
@@ -184,7 +190,9 @@ def run(
         data = {"config": configuration.to_dict(settings), "plan": forecast(assembly)}
         typer.echo(json.dumps(data, indent=2, ensure_ascii=False))
         return
-    with _progress(progress and sys.stderr.isatty(), len(assembly.header.labels)) as on_commit:
+    if board is not None:
+        assembly = attrs.evolve(assembly, sinks=(*assembly.sinks, board.sink))
+    with shown(progress, board, len(assembly.header.labels)) as on_commit:
         result = execute(assembly, resume=resume, overwrite=overwrite, on_commit=on_commit)
     if as_json:
         summary = {
@@ -233,35 +241,3 @@ def _presets(names: list[str], arguments: str | None) -> list[dict[str, Any]]:
     if not isinstance(settings, dict):
         raise ConfigError(f"--preset-args: expected a table of settings, got {settings!r}")
     return [{"name": names[0], "settings": settings}]
-
-
-class _progress:
-    """A progress bar on a terminal, or one log line a commit."""
-
-    def __init__(self, bar: bool, total: int) -> None:
-        self.bar, self.total = bar, total
-
-    def __enter__(self) -> Any:
-        if not self.bar:
-            import structlog
-
-            log = structlog.get_logger()
-            return lambda done, total: log.info("run.committed", done=done, total=total)
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self._progress = Progress(
-            TextColumn("sampling"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            transient=True,
-        )
-        self._progress.start()
-        task = self._progress.add_task("sampling", total=self.total)
-        return lambda done, total: self._progress.update(task, completed=done)
-
-    def __exit__(self, *exc: object) -> None:
-        if self.bar:
-            self._progress.stop()
