@@ -149,6 +149,12 @@ _SINKS = {
 def emnist_diff_sinks() -> Iterable[SinkSpec]:
     for name, (cls, summary, flag, default) in _SINKS.items():
         yield SinkSpec(name=name, factory=f"{_HERE}.sinks.{name}:{cls}", summary=summary, flag=flag, default=default)
+    yield SinkSpec(
+        name="metrics",
+        factory=f"{_HERE}.metrics.sink:MetricsSink",
+        summary="numbers of every step and sample: metrics/video_metrics.csv, step_metrics.csv",
+        flag="metrics",
+    )
 
 
 @hookimpl
@@ -194,6 +200,50 @@ def emnist_diff_commands() -> Iterable[CommandSpec]:
         factory=f"{_HERE}.sinks.export:app",
         summary="Make pictures, videos and arrays from a trajectory file",
     )
+    yield CommandSpec(
+        name="plot", factory=f"{_HERE}.plots.commands:plot_app", summary="Draw what trajectory files hold"
+    )
+    yield CommandSpec(
+        name="report", factory=f"{_HERE}.plots.commands:report_app", summary="Write a page about a recorded run"
+    )
+    yield CommandSpec(
+        name="compare", factory=f"{_HERE}.plots.commands:compare_app", summary="Write a page about two recorded runs"
+    )
+    yield CommandSpec(
+        name="metrics",
+        factory=f"{_HERE}.metrics.command:app",
+        summary="Measure every step and every sample of trajectory files",
+    )
+    yield CommandSpec(
+        name="attribution",
+        factory=f"{_HERE}.analysis.attribution_command:app",
+        summary="Show where in the picture each force acts; needs matplotlib",
+    )
+    yield CommandSpec(
+        name="whatif",
+        factory=f"{_HERE}.analysis.whatif_command:app",
+        summary="Make samples again without a force, and show the difference; needs matplotlib",
+    )
+
+
+_PLOTS = {
+    "latent_l2_per_step": ("LatentL2PerStep", "how far each step moves the state"),
+    "pixel_l2_per_step": ("PixelL2PerStep", "how much each step changes the picture"),
+    "schedule_overlay": ("ScheduleOverlay", "signal power and noise of each step"),
+    "generation_times": ("GenerationTimes", "seconds a sample"),
+    "final_image_stats": ("FinalImageStats", "mean, deviation and range of the finished images"),
+    "cumulative_l2": ("CumulativeL2", "the length of the path up to each step"),
+    "l2_velocity": ("L2Velocity", "whether steps become longer or shorter"),
+    "video_summary": ("VideoSummary", "path length, time and memory of each sample"),
+    "inference_dashboard": ("InferenceDashboard", "nine panels that say how a run went"),
+    "force_ledger": ("ForceLedger", "what each force adds to the prediction, over time"),
+    "basin_trace": ("BasinTrace", "which class the estimate of the image leans to, over time"),
+    "weights": ("Weights", "the weight of each force over time"),
+    "trajectories_pca": ("TrajectoriesPca", "paths of samples in the plane that shows most of them"),
+    "denoising_strips": ("DenoisingStrips", "samples from noise to image"),
+    "class_grid": ("ClassGrid", "the finished images, by class"),
+    "run_distance": ("RunDistance", "how far apart two runs of the same samples are, over time"),
+}
 
 
 @hookimpl
@@ -203,3 +253,5 @@ def emnist_diff_plots() -> Iterable[PlotSpec]:
         factory=f"{_HERE}.analysis.schedules:SchedulesPlot",
         summary="weights and scheduled settings of a run over time; needs matplotlib",
     )
+    for name, (cls, summary) in _PLOTS.items():
+        yield PlotSpec(name=name, factory=f"{_HERE}.plots.{name}:{cls}", summary=summary, of="trajectories")

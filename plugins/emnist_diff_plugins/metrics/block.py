@@ -1,0 +1,65 @@
+"""What the metrics are computed from: the states of some samples at all recorded steps, as flat vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+
+from emnist_diff.protocols import ForwardPath
+from emnist_diff_plugins.metrics.formulas import Array
+
+
+@attrs.frozen(eq=False)
+class Levels:
+    """The recorded steps, K of the run's `total`, from noise to image.
+
+    step: their indices.  end: where a row's change ends, the next recorded step, or `total` for the finished sample.
+    timestep, alpha_bar, alpha_bar_next: as in `protocols.Timeline`.
+    """
+
+    step: npt.NDArray[np.int64]
+    timestep: Array
+    alpha_bar: Array
+    alpha_bar_next: Array
+    total: int
+    path: ForwardPath = "diffusion"
+
+    @property
+    def end(self) -> npt.NDArray[np.int64]:
+        """(K,) index of the state that a row's change leads to."""
+        return np.append(self.step[1:], self.total)
+
+
+@attrs.frozen(eq=False)
+class Block:
+    """B samples, K recorded steps, states of D values. None is what was not recorded.
+
+    ids, labels, seeds: (B,).
+    x: (B, K+1, D), the final state last.  x0, prediction, base: (B, K, D).
+    forces, drifts: by the names of their groups in the trajectory file, ``00_attract_class``; (B, K, D) each.
+    pixels: (B, K+1, P) int16, 0 … 255, what the states of `x` look like.  image: (B, P), the finished sample.
+    kind: of the prediction, see `emnist_diff.parameterization`; None where nobody knows.
+    All but pixels are float64.
+    """
+
+    levels: Levels
+    ids: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.int64]
+    seeds: npt.NDArray[np.uint64]
+    image: npt.NDArray[np.uint8]
+    x: Array | None = None
+    x0: Array | None = None
+    prediction: Array | None = None
+    base: Array | None = None
+    forces: Mapping[str, Array | None] = attrs.field(factory=dict)
+    drifts: Mapping[str, Array | None] = attrs.field(factory=dict)
+    pixels: npt.NDArray[np.int16] | None = None
+    kind: str | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(B, K): of every metric of a step."""
+        return len(self.ids), len(self.levels.step)

@@ -1,0 +1,115 @@
+"""The two tables of a run while they grow: rows are added at each commit, and a resumed run goes on after the last."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+import attrs
+import numpy as np
+
+from emnist_diff.config import fingerprint
+from emnist_diff.errors import OutputError
+from emnist_diff.files import write_bytes
+from emnist_diff.lock import WriterLock
+from emnist_diff.protocols import RunHeader
+from emnist_diff_plugins.metrics.record import Run
+from emnist_diff_plugins.metrics.tables import Table, csv_header, csv_rows, read_csv
+
+FOLDER = "metrics"
+VIDEOS, STEPS, SUMMARY = "video_metrics.csv", "step_metrics.csv", "inference_metrics.json"
+
+
+@attrs.define(eq=False)
+class GrowingTables:
+    """``metrics/video_metrics.csv`` and ``metrics/step_metrics.csv`` of one worker.
+
+    A sample's row in the first is written after its rows in the second and says that these are complete. Nothing that
+    is there is written again, so a commit costs the same at the end of a long run as at its beginning.
+
+    done: ids of the samples that were complete when the tables were opened.
+    """
+
+    videos: Path
+    steps: Path
+    summary: Path
+    done: frozenset[int]
+    _lock: WriterLock
+
+    @classmethod
+    def open(cls, header: RunHeader, run: Run, settings: str) -> GrowingTables:
+        """The tables of a run, ready to grow.
+
+        settings: of the sink, which a resumed run must repeat.
+        Raises `OutputError` when there are some and the run neither resumes nor overwrites, when they are another
+        run's, when another writer is at work, or when the directory cannot be written.
+        """
+        folder = header.output / FOLDER
+        videos, steps, summary = (folder / header.own_name(name) for name in (VIDEOS, STEPS, SUMMARY))
+        mark = folder / header.own_name(".run.json")
+        said = json.dumps({"config_sha256": fingerprint(header.config), "settings": settings}, sort_keys=True)
+        if videos.exists() and not (header.resume or header.overwrite):
+            raise OutputError(f"{videos} already exists — use --resume to continue it or --overwrite to replace it")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            mark.touch()
+            lock = WriterLock(mark)
+        except OSError as error:
+            raise OutputError(f"cannot write {folder}: {error.strerror or error}") from error
+        try:
+            again = header.resume and videos.exists()
+            if again and mark.read_text(encoding="utf-8") != said:
+                raise OutputError(
+                    f"{videos} is of another run or of other settings — repeat that run's, or use --overwrite"
+                )
+            done = _kept(videos, steps, len(header.timeline)) if again else frozenset()
+            _begin(videos, run.video_columns, done)
+            _begin(steps, run.step_columns, done)
+            with suppress(FileNotFoundError):
+                if header.overwrite:
+                    summary.unlink()
+            mark.write_text(said, encoding="utf-8")  # in place: the lock is on this very file
+        except BaseException as error:
+            lock.release()
+            if isinstance(error, OSError):
+                raise OutputError(f"cannot write {folder}: {error.strerror or error}") from error
+            raise
+        return cls(videos, steps, summary, done, lock)
+
+    def append(self, videos: Table, steps: Table) -> None:
+        """Add the rows of finished samples. Raises `OutputError`."""
+        for path, table in ((self.steps, steps), (self.videos, videos)):
+            try:
+                with path.open("a", encoding="utf-8", newline="") as file:
+                    file.write(csv_rows(table))
+                    file.flush()
+                    os.fsync(file.fileno())
+            except OSError as error:
+                raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+
+    def release(self) -> None:
+        """Let others write here."""
+        self._lock.release()
+
+
+def _kept(videos: Path, steps: Path, count: int) -> frozenset[int]:
+    """Ids of the samples that are in the first table and have all their rows in the second."""
+    if not steps.exists():
+        return frozenset()
+    numbers, rows = np.unique(np.asarray(read_csv(steps)["vid_id"], dtype=np.int64), return_counts=True)
+    whole = set(numbers[rows == count].tolist())
+    return frozenset(whole & set(np.asarray(read_csv(videos)["vid_id"], dtype=np.int64).tolist()))
+
+
+def _begin(path: Path, columns: Iterable[str], done: frozenset[int]) -> None:
+    """A table with the rows of these samples alone: what a kill cut off, or left without its other half, goes."""
+    names = list(columns)
+    text = csv_header(names)
+    if done:
+        table = read_csv(path)
+        kept = np.isin(np.asarray(table["vid_id"], dtype=np.int64), list(done))
+        text += csv_rows({name: table[name][kept] for name in names})
+    write_bytes(path, text.encode())

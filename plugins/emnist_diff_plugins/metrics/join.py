@@ -1,0 +1,127 @@
+"""Metrics of trajectory files, and of the tables that workers wrote, as one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+
+from emnist_diff.errors import OutputError, TrajectoryError
+from emnist_diff.plugins import Registry
+from emnist_diff.trajectory.reader import Trajectory
+from emnist_diff_plugins.metrics.block import Block
+from emnist_diff_plugins.metrics.files import FOLDER, STEPS, VIDEOS
+from emnist_diff_plugins.metrics.reading import BlockReader
+from emnist_diff_plugins.metrics.record import Run, rows
+from emnist_diff_plugins.metrics.scorers import SCORERS, scores
+from emnist_diff_plugins.metrics.steps import FIELDS_OF, OF_A_FORCE
+from emnist_diff_plugins.metrics.tables import Table, read_csv, sorted_by, stacked
+from emnist_diff_plugins.metrics.times import Times, reports, wall_seconds
+
+
+@attrs.frozen(eq=False)
+class Measured:
+    """Everything that was measured.
+
+    videos, steps, scores: tables; `scores` is None where it was not asked for or there are no files to score.
+    config: of the only run, or {run: config} of several.  lacking: of each file that lacks fields, a line that says
+    which columns are empty for want of which.  wall_seconds: of the run, where its sink left them.
+    """
+
+    videos: Table
+    steps: Table
+    scores: Table | None
+    config: dict[str, Any]
+    lacking: tuple[str, ...]
+    wall_seconds: float | None = None
+
+
+def measure(
+    files: Sequence[Path], registry: Registry, checkpoint: str | None = None, scorers: Sequence[str] = tuple(SCORERS)
+) -> Measured:
+    """Measure every committed sample of these files whose states are kept.
+
+    scorers: names of `scorers.SCORERS`; none, and no scores are computed.
+    Raises `TrajectoryError` for damaged files, when two hold the same sample of a run, and when there is no sample.
+    """
+    videos: list[Table] = []
+    steps: list[Table] = []
+    scored: list[Table] = []
+    configs: dict[str, Any] = {}
+    seen: dict[tuple[str, int], Path] = {}
+    lacking: list[str] = []
+    for file in files:
+        with Trajectory(file) as trajectory:
+            reader = BlockReader(trajectory, registry, checkpoint)
+            run = Run.of(reader.header)
+            configs[run.name] = trajectory.config
+            lacking += _lacking(trajectory, reader.positions)
+            times = Times(file, run.name)
+            for block in reader:
+                _once(seen, run.name, block, file)
+                of_videos, of_steps = rows(run, block)
+                times.fill(VIDEOS, of_videos)
+                times.fill(STEPS, of_steps)
+                videos.append(of_videos)
+                steps.append(of_steps)
+                if scorers and block.x is not None:
+                    scored.append(scores(run.name, block, scorers))
+    if not videos:
+        raise TrajectoryError(f"{', '.join(map(str, files))}: no committed sample whose states are kept")
+    config = next(iter(configs.values())) if len(configs) == 1 else configs
+    return Measured(
+        sorted_by(stacked(videos), "run", "vid_id"),
+        sorted_by(stacked(steps), "run", "vid_id", "step_index"),
+        sorted_by(stacked(scored), "run", "vid_id", "step_index") if scored else None,
+        config,
+        tuple(lacking),
+        wall_seconds(reports(files[0].parent / FOLDER), config) if len(configs) == 1 else None,
+    )
+
+
+def join(folder: Path) -> Measured:
+    """The tables that the workers of a run wrote into a directory, as one. Raises `OutputError` when there are none."""
+    videos, steps = (_shards(folder, name) for name in (VIDEOS, STEPS))
+    table = sorted_by(stacked([read_csv(path) for path in videos]), "run", "vid_id")
+    numbers, counts = np.unique(np.asarray(table["vid_id"]), return_counts=True)
+    if len(set(table["run"].tolist())) == 1 and (counts > 1).any():
+        raise OutputError(f"{folder}: sample {numbers[counts > 1][0]} is in two of the tables")
+    per_step = sorted_by(stacked([read_csv(path) for path in steps]), "run", "vid_id", "step_index")
+    said = reports(folder)
+    config = said[0]["config"] if said else {}
+    return Measured(table, per_step, None, config, (), wall_seconds(said, config))
+
+
+def _shards(folder: Path, name: str) -> list[Path]:
+    stem, _, suffix = name.rpartition(".")
+    found = sorted(folder.glob(f"{stem}-[0-9]*-of-[0-9]*.{suffix}"))
+    if not found:
+        raise OutputError(f"{str(folder)!r} holds no {stem}-RANK-of-WORLD.{suffix} — name trajectory files instead")
+    return found
+
+
+def _once(seen: dict[tuple[str, int], Path], run: str, block: Block, file: Path) -> None:
+    for number in block.ids.tolist():
+        if (run, number) in seen:
+            raise TrajectoryError(f"{file} and {seen[run, number]} both hold sample {number} of one run — name one")
+        seen[run, number] = file
+
+
+def _lacking(trajectory: Trajectory, positions: Sequence[int]) -> Iterable[str]:
+    """One line on what the file was not told to keep."""
+    held = set(trajectory.fields)
+    columns = [
+        f"{', '.join(names)} ({fields})"
+        for fields, names in FIELDS_OF.items()
+        if not set(fields.split(" and ")) <= held
+    ]
+    forces, drifts = trajectory.config.get("forces"), trajectory.config.get("drifts")
+    if "forces" not in held and forces:
+        columns.append(f"force_…_{'|'.join(OF_A_FORCE)} (forces)")
+    if "drifts" not in held and drifts:
+        columns.append("drift_…_l2 (drifts)")
+    if columns and positions:
+        yield f"{trajectory.path}: empty for want of recorded fields: {'; '.join(columns)}"

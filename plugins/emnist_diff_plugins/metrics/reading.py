@@ -1,0 +1,147 @@
+"""A trajectory file as blocks of samples."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+import structlog
+import torch
+
+from emnist_diff.errors import EmnistDiffError, TrajectoryError
+from emnist_diff.pixels import to_uint8
+from emnist_diff.plugins import Registry
+from emnist_diff.protocols import RunHeader
+from emnist_diff.trajectory.opening import reading
+from emnist_diff.trajectory.reader import Trajectory
+from emnist_diff_plugins.metrics.block import Block, Levels
+from emnist_diff_plugins.metrics.formulas import Array
+from emnist_diff_plugins.metrics.kinds import prediction_kind
+from emnist_diff_plugins.sinks._recorded import Recorded, _Decoder
+
+log = structlog.get_logger()
+
+_BATCH, _BYTES, _LARGEST = 32, 1 << 26, 1 << 29
+"""Samples in a block, what they should take of memory together, and what one of them may."""
+
+
+def from_file(header: RunHeader) -> bool:
+    """Whether a sink is fed from a trajectory file, and not by a run."""
+    return isinstance(header.decode, _Decoder)
+
+
+def levels_of(header: RunHeader, steps: npt.NDArray[np.int64]) -> Levels:
+    """The levels of these steps of a run."""
+    timeline = header.timeline
+    return Levels(
+        steps.astype(np.int64),
+        timeline.timestep[steps],
+        timeline.alpha_bar[steps],
+        timeline.alpha_bar_next[steps],
+        len(timeline),
+        timeline.path,
+    )
+
+
+@attrs.define(eq=False)
+class BlockReader:
+    """Reads the samples of a file that are committed and whose states are kept, some at a time.
+
+    registry, checkpoint: where the codec of a latent model is looked for, to show its states as pixels; without it
+    there are none.
+    """
+
+    trajectory: Trajectory
+    registry: Registry
+    checkpoint: str | None = None
+    header: RunHeader = attrs.field(init=False)
+    _shows: bool = attrs.field(init=False, default=True)
+
+    def __attrs_post_init__(self) -> None:
+        """Raises `TrajectoryError` for a file that is not what it must be."""
+        file = self.trajectory
+        self.header = Recorded(file, self.registry, self.checkpoint).header(file.path.parent)
+
+    @property
+    def positions(self) -> list[int]:
+        """Of the samples that there are."""
+        kept = set(self.trajectory.kept_samples.tolist())
+        return [position for position in self.trajectory.committed if position in kept]
+
+    def __iter__(self) -> Iterator[Block]:
+        """All of them, block by block; see `blocks`."""
+        return self.blocks(self.positions)
+
+    def blocks(self, positions: Sequence[int]) -> Iterator[Block]:
+        """The samples at these positions, block by block.
+
+        Raises `TrajectoryError` for values that are not finite, and for damaged files.
+        """
+        count, kind = self._batch(), None
+        for first in range(0, len(positions), count):
+            block = self.block(positions[first : first + count])
+            kind = prediction_kind(self.trajectory.config, block) if first == 0 else kind
+            yield attrs.evolve(block, kind=kind)
+
+    def block(self, some: Sequence[int]) -> Block:
+        """The samples at these positions."""
+        file, positions = self.trajectory, list(some)
+        held = file.datasets()
+
+        def read(name: str) -> Array | None:
+            return self._read(name, positions) if name in held else None
+
+        x = read("trajectory/x")
+        with reading(file.path):
+            image = np.stack([np.asarray(file.images[position]) for position in positions])
+        return Block(
+            levels_of(self.header, file.kept_steps),
+            file.ids[positions].astype(np.int64),
+            file.labels[positions].astype(np.int64),
+            file.seeds[positions].astype(np.uint64),
+            image,
+            x,
+            read("trajectory/x0"),
+            read("trajectory/prediction"),
+            read("trajectory/base"),
+            {name: read(f"forces/{name}/contribution") for name in file.force_names},
+            {name: read(f"drifts/{name}/delta") for name in file.drift_names},
+            None if x is None else self._pixels(x, image),
+        )
+
+    def _batch(self) -> int:
+        """How many samples fit into memory at once. Raises `TrajectoryError` when not even one does."""
+        file = self.trajectory
+        columns = sum(math.prod(dataset.shape[1:]) for name, dataset in file.datasets().items() if name != "images")
+        if 8 * columns > _LARGEST:
+            raise TrajectoryError(f"{file.path}: a sample takes {8 * columns / 1e6:.0f} MB of memory, too much")
+        return max(1, min(_BATCH, _BYTES // max(1, int(8 * columns))))
+
+    def _read(self, name: str, positions: list[int]) -> Array:
+        """(B, K, D) float64."""
+        file = self.trajectory
+        rows = [file.row(position) for position in positions]
+        with reading(file.path):
+            chosen = slice(rows[0], rows[-1] + 1) if rows[-1] - rows[0] == len(rows) - 1 else rows
+            states = np.asarray(file.field(name)[chosen])
+        if not np.isfinite(states).all():
+            raise TrajectoryError(f"{file.path}: {name} is not finite — see emnist-diff verify")
+        return np.ascontiguousarray(states.reshape(*states.shape[:2], -1), dtype=np.float64)
+
+    def _pixels(self, x: Array, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.int16] | None:
+        """What the states look like, the finished sample last; None where nothing shows them."""
+        if not self._shows:
+            return None
+        count, columns, _ = x.shape
+        states = x[:, :-1].reshape(-1, *self.header.shape).astype(np.float32)
+        try:
+            shown = to_uint8(self.header.decode(torch.from_numpy(states)))
+        except EmnistDiffError as error:
+            self._shows = False
+            log.warning("metrics.no_pixels", file=str(self.trajectory.path), reason=str(error))
+            return None
+        before = shown.reshape(count, columns - 1, -1).astype(np.int16)
+        return np.concatenate([before, image.reshape(count, 1, -1).astype(np.int16)], axis=1)

@@ -1,0 +1,196 @@
+"""The metrics sink: what ``emnist-diff metrics`` computes from a file, while the run goes on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import attrs
+import numpy as np
+import torch
+from attrs import validators as v
+
+from emnist_diff.errors import OutputError
+from emnist_diff.files import write_bytes
+from emnist_diff.pixels import to_uint8
+from emnist_diff.plugins import installed
+from emnist_diff.protocols import BatchResult, Field, Frame, Outcome, RunHeader, StepInfo
+from emnist_diff.trajectory.reader import Trajectory
+from emnist_diff_plugins.metrics.block import Block
+from emnist_diff_plugins.metrics.files import GrowingTables
+from emnist_diff_plugins.metrics.formulas import Array
+from emnist_diff_plugins.metrics.kinds import prediction_kind
+from emnist_diff_plugins.metrics.reading import from_file, levels_of
+from emnist_diff_plugins.metrics.record import Run, rows
+from emnist_diff_plugins.metrics.summary import report
+from emnist_diff_plugins.metrics.tables import json_bytes, read_csv
+from emnist_diff_plugins.sinks._recorded import Recorded
+
+_ALL = tuple(field.value for field in Field)
+_BYTES = 1 << 26
+"""Of the states that are measured together."""
+
+
+@attrs.define(eq=False)
+class MetricsSink:
+    """Writes ``metrics/video_metrics.csv``, ``metrics/step_metrics.csv`` and ``metrics/inference_metrics.json``;
+    docs/metrics.md explains the columns.
+
+    Rows are added when a batch is finished, and a resumed run goes on after the last whole sample. Several workers
+    write a set of files each, which ``emnist-diff metrics`` joins.
+
+    Example: ``--sink hdf5 --sink 'metrics:fields=["x","x0"]'``
+    """
+
+    fields: tuple[str, ...] = attrs.field(
+        default=_ALL,
+        validator=v.and_(v.min_len(1), v.deep_iterable(v.in_(_ALL))),
+        metadata={"help": f"what to compute metrics of: {', '.join(_ALL)}"},
+    )
+    _header: RunHeader | None = attrs.field(init=False, default=None)
+    _run: Run | None = attrs.field(init=False, default=None)
+    _tables: GrowingTables | None = attrs.field(init=False, default=None)
+    _batch: _Batch = attrs.field(init=False, factory=lambda: _Batch())
+    _kind: str | None = attrs.field(init=False, default=None)
+    _asked_kind: bool = attrs.field(init=False, default=False)
+    _recalling: bool = attrs.field(init=False, default=False)
+    _opened: float = attrs.field(init=False, default=0.0)
+
+    def wants(self, at: StepInfo) -> frozenset[Field]:
+        return frozenset(Field(name) for name in self.fields)
+
+    def open(self, header: RunHeader) -> frozenset[int]:
+        self._header, self._run = header, Run.of(header)
+        self._tables = GrowingTables.open(header, self._run, ",".join(sorted(self.fields)))
+        self._opened = time.perf_counter()
+        ids = header.sample_ids.tolist()
+        done = {position for position, number in enumerate(ids) if number in self._tables.done}
+        if header.resume:
+            done |= self._recall([position for position in range(len(ids)) if position not in done])
+        self._batch = _Batch()
+        return frozenset(done)
+
+    def _recall(self, positions: list[int]) -> set[int]:
+        """Make the rows of those of these samples that the trajectory file beside has; which they were."""
+        header = self.header
+        path = header.output / header.own_name("trajectory.h5")
+        if not positions or not path.is_file():
+            return set()
+        self._recalling = True
+        try:
+            with Trajectory(path) as trajectory:
+                return set(Recorded(trajectory, installed()).recall(header, self, positions))
+        finally:
+            self._recalling = False
+
+    @property
+    def header(self) -> RunHeader:
+        """What the run said of itself."""
+        assert self._header is not None
+        return self._header
+
+    def write(self, frame: Frame) -> None:
+        self._batch.take(frame, self.header, self.fields)
+
+    def commit(self, batch: BatchResult) -> None:
+        assert self._run is not None
+        assert self._tables is not None
+        known = not self._recalling and not from_file(self.header)  # how long it took
+        share = (time.perf_counter() - self._batch.began) / len(batch.positions) if known else None
+        seconds = np.array(self._batch.seconds) if known else None
+        peak = _gpu_peak_mb() if known else None
+        for some in self._batch.parts(len(batch.positions)):
+            block = self._batch.block(self._run, self.header, batch, some)
+            if not self._asked_kind:
+                self._kind, self._asked_kind = prediction_kind(self.header.config, block), True
+            self._tables.append(*rows(self._run, attrs.evolve(block, kind=self._kind), seconds, share, peak))
+        self._batch = _Batch()
+
+    def close(self, outcome: Outcome) -> None:
+        self._batch = _Batch()
+        if self._tables is None:
+            return
+        try:
+            videos = read_csv(self._tables.videos)
+            seconds = None if self._tables.done or from_file(self.header) else time.perf_counter() - self._opened
+            write_bytes(self._tables.summary, json_bytes(report(self.header.config, videos, seconds)))
+        except OutputError:
+            if outcome is Outcome.COMPLETED:
+                raise
+        finally:
+            self._tables.release()
+
+
+@attrs.define(eq=False)
+class _Batch:
+    """What the steps of a batch gave so far.
+
+    began: when its walk did.  seconds: from there to the end of each step.
+    """
+
+    began: float = attrs.field(factory=time.perf_counter)
+    seconds: list[float] = attrs.field(factory=list)
+    steps: list[int] = attrs.field(factory=list)
+    states: dict[str, list[Any]] = attrs.field(factory=dict)
+
+    def take(self, frame: Frame, header: RunHeader, fields: tuple[str, ...]) -> None:
+        """Keep what is asked for of a step."""
+        self.seconds.append(time.perf_counter() - self.began)
+        self.steps.append(frame.at.index)
+        for name in ("x", "x0", "prediction", "base"):
+            value = getattr(frame, name)
+            if value is not None and name in fields:
+                self.states.setdefault(name, []).append(_array(value))
+        if frame.x is not None and "x" in fields:
+            self.states.setdefault("pixels", []).append(to_uint8(header.decode(frame.x)))
+        for kind, parts in (("forces", frame.forces), ("drifts", frame.drifts)):
+            for number, value in enumerate(parts if kind in fields else ()):
+                self.states.setdefault(f"{kind}/{number}", []).append(_array(value))
+
+    def parts(self, count: int) -> Iterator[slice]:
+        """The `count` samples in parts whose states take a bounded amount of memory."""
+        one = 8 * sum(states[0][0].size for states in self.states.values()) * len(self.steps)
+        each = max(1, _BYTES // max(1, one))
+        return (slice(first, first + each) for first in range(0, count, each))
+
+    def block(self, run: Run, header: RunHeader, batch: BatchResult, some: slice) -> Block:
+        """Everything of some of the samples, with the finished ones."""
+        positions = list(batch.positions)[some]
+        image = to_uint8(batch.images[some])
+        pixels = self._stacked("pixels", some, image)
+        return Block(
+            levels_of(header, np.array(self.steps, dtype=np.int64)),
+            header.sample_ids[positions],
+            header.labels[positions],
+            header.seeds[positions],
+            image,
+            self._stacked("x", some, _array(batch.x[some])),
+            self._stacked("x0", some),
+            self._stacked("prediction", some),
+            self._stacked("base", some),
+            {name: self._stacked(f"forces/{number}", some) for number, name in enumerate(run.forces)},
+            {name: self._stacked(f"drifts/{number}", some) for number, name in enumerate(run.drifts)},
+            None if pixels is None else pixels.astype(np.int16),
+        )
+
+    def _stacked(self, name: str, some: slice, last: Any = None) -> Array | None:
+        """(B, K, D) float64, or with the finished samples (B, K+1, D)."""
+        if name not in self.states:
+            return None
+        states = [*(state[some] for state in self.states[name]), *(() if last is None else (last,))]
+        return np.stack([state.reshape(len(state), -1) for state in states], axis=1).astype(np.float64)
+
+
+def _array(states: torch.Tensor) -> Any:
+    """On the CPU, and there without a copy."""
+    return states.detach().to("cpu").numpy()
+
+
+def _gpu_peak_mb() -> float | None:
+    """Millions of bytes that the GPU's tensors took at most since the last call; None without a GPU."""
+    if not torch.cuda.is_available():
+        return None
+    peak = torch.cuda.max_memory_allocated() / 1e6
+    torch.cuda.reset_peak_memory_stats()
+    return peak

@@ -1,0 +1,98 @@
+"""Which plots are drawn of which runs: those asked for, or all that can be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from emnist_diff import parse
+from emnist_diff.components import make
+from emnist_diff.config import Component, normalised, resolve
+from emnist_diff.errors import ConfigError
+from emnist_diff.plugins import Registry
+from emnist_diff.records import PlotSpec
+from emnist_diff.trajectory.reader import Trajectory
+from emnist_diff_plugins.plots.plot import Plot
+from emnist_diff_plugins.plots.runs import Run
+
+
+@attrs.frozen(eq=False)
+class Chosen:
+    """Plots by name, in the order in which they are shown.
+
+    drawn: those that can be drawn.  left_out: of each of the others, what it needs.
+    """
+
+    drawn: dict[str, Plot]
+    left_out: dict[str, str]
+
+    @property
+    def line(self) -> str:
+        """What the others need, in one line; empty where there are none."""
+        reasons: dict[str, list[str]] = {}
+        for name, lacking in self.left_out.items():
+            reasons.setdefault(lacking, []).append(name)
+        return "; ".join(f"{', '.join(names)}: needs {lacking}" for lacking, names in reasons.items())
+
+
+def open_runs(stack: ExitStack, files: Sequence[Path]) -> list[Run]:
+    """The files, open as long as `stack`, with names that tell them apart.
+
+    Raises `ConfigError` for a file named twice, `TrajectoryError` for one that cannot be shown.
+    """
+    paths = [file.resolve() for file in files]
+    if len(set(paths)) < len(paths):
+        raise ConfigError("a file is named twice — name each once")
+    opened = [stack.enter_context(Trajectory(file)) for file in files]
+    return [Run(trajectory, name) for trajectory, name in zip(opened, names(paths), strict=True)]
+
+
+def names(paths: Sequence[Path]) -> list[str]:
+    """Short names that tell files apart: without what the ends of all paths have in common."""
+    parts = [path.with_suffix("").parts for path in paths]
+    if len(paths) > 1:
+        while len({part[-1] for part in parts}) == 1 and min(map(len, parts)) > 1:
+            parts = [part[:-1] for part in parts]
+    short = [part[-1] for part in parts]
+    return short if len(set(short)) == len(short) else [f"{number}: {name}" for number, name in enumerate(short, 1)]
+
+
+def choose(registry: Registry, asked: Sequence[str], runs: Sequence[Run]) -> Chosen:
+    """The plots `asked` for, as ``name`` or ``name:key=value``; without any, all that are installed.
+
+    Raises `UnknownName`, `PluginError` or `ConfigError` for a name or setting that is none.
+    """
+    made = _asked(registry, asked) if asked else _all(registry)
+    lacking = {name: plot.lacks(runs) for name, plot in made.items()}
+    drawn = {name: plot for name, plot in made.items() if not lacking[name]}
+    return Chosen(drawn, {name: text for name, text in lacking.items() if text})
+
+
+def _asked(registry: Registry, asked: Sequence[str]) -> dict[str, Plot]:
+    out: dict[str, Plot] = {}
+    for text in asked:
+        item = _component(parse.component(text, "--plot"))
+        entry = registry.resolve(PlotSpec, item.name)
+        if not isinstance(entry.spec, PlotSpec) or entry.spec.of != "trajectories":
+            raise ConfigError(f"plot {item.name!r} is not of recorded runs — it is drawn by run --plot-schedules")
+        made = make(registry, PlotSpec, item)
+        if made.name in out:
+            raise ConfigError(f"plot {made.name!r} is asked for twice")
+        out[made.name] = made.object
+    return out
+
+
+def _component(data: Mapping[str, Any]) -> Component:
+    """A component as people type it. What sinks say in configurations, plots say alike."""
+    (item,) = resolve({"sinks": normalised({"sinks": [dict(data)]})["sinks"]}).sinks or ()
+    return item
+
+
+def _all(registry: Registry) -> dict[str, Plot]:
+    """Every plot of recorded runs, in the order in which the plugins name them."""
+    specs = [(e, e.spec) for e in registry.entries if isinstance(e.spec, PlotSpec) and e.spec.of == "trajectories"]
+    return {spec.name: make(registry, PlotSpec, Component(entry.qualified)).object for entry, spec in specs}

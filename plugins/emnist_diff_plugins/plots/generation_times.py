@@ -1,0 +1,37 @@
+"""How long each sample took."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+
+from emnist_diff_plugins.plots import panels
+from emnist_diff_plugins.plots.runs import Run
+from emnist_diff_plugins.plots.theme import Theme
+
+TIMES = "times, which the metrics sink measures (run --sink metrics …)"
+
+
+@attrs.frozen
+class GenerationTimes:
+    """Seconds a sample, from the files of the metrics sink beside the trajectory."""
+
+    def lacks(self, runs: Sequence[Run]) -> str:
+        return "" if all("seconds" in run.measured for run in runs) else TIMES
+
+    def size(self, runs: Sequence[Run]) -> tuple[float, float]:
+        return 1.0, 0.64
+
+    def draw(self, figure: Any, runs: Sequence[Run], theme: Theme) -> None:
+        panel(figure.subplots(), runs, theme)
+
+
+def panel(axis: Any, runs: Sequence[Run], theme: Theme) -> None:
+    """The plot on one axis; says so where nothing was measured."""
+    if not all("seconds" in run.measured for run in runs):
+        panels.absent(axis, theme, "no times recorded\n(metrics sink)")
+        return
+    panels.per_sample(axis, runs, theme, [run.measured["seconds"] for run in runs], "seconds")
+    axis.set_title("Time a sample")

@@ -1,0 +1,135 @@
+"""How plots look: colours that are told apart with any colour vision, fonts that come with matplotlib."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+from emnist_diff.errors import unknown
+
+
+@attrs.frozen
+class Theme:
+    """Colours, type and measures of a plot.
+
+    figure, axes: backgrounds.  text, muted, grid: of labels, of what stands back, of grid lines.
+    cycle: of things told apart, in order; each also has its own dashes, so that grey print shows them too.
+    column: inches, the width that a plot of one column has.  dpi: of PNG.
+    """
+
+    name: str
+    figure: str
+    axes: str
+    text: str
+    muted: str
+    grid: str
+    cycle: tuple[str, ...]
+    font: str
+    size: float
+    column: float
+    dpi: int
+    gridded: bool = True
+
+    @property
+    def rc(self) -> dict[str, Any]:
+        """For `matplotlib.style.context`, on top of matplotlib's own defaults."""
+        return {
+            "figure.facecolor": self.figure,
+            "savefig.facecolor": self.figure,
+            "axes.facecolor": self.axes,
+            "axes.edgecolor": self.muted,
+            "axes.labelcolor": self.text,
+            "axes.titlecolor": self.text,
+            "axes.titlelocation": "left",
+            "axes.titlesize": self.size + 0.5,
+            "axes.labelsize": self.size,
+            "axes.linewidth": 0.6,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.grid": self.gridded,
+            "axes.axisbelow": True,
+            "axes.formatter.useoffset": False,
+            "axes.formatter.limits": (-3, 4),
+            "grid.color": self.grid,
+            "grid.linewidth": 0.5,
+            "text.color": self.text,
+            "text.parse_math": False,  # names of classes are no formulas
+            "xtick.color": self.muted,
+            "ytick.color": self.muted,
+            "xtick.labelcolor": self.text,
+            "ytick.labelcolor": self.text,
+            "xtick.labelsize": self.size - 0.5,
+            "ytick.labelsize": self.size - 0.5,
+            "xtick.major.width": 0.6,
+            "ytick.major.width": 0.6,
+            "legend.fontsize": self.size - 0.5,
+            "legend.frameon": False,
+            "legend.handlelength": 1.8,
+            "legend.borderaxespad": 0.3,
+            "font.family": self.font,
+            "font.size": self.size,
+            "lines.linewidth": 1.4,
+            "svg.hashsalt": "emnist-diff",
+            "pdf.fonttype": 42,
+            "hatch.linewidth": 0.5,
+        }
+
+    def line(self, number: int) -> dict[str, Any]:
+        """Colour and dashes of the number-th of several lines."""
+        return {"color": self.cycle[number % len(self.cycle)], "linestyle": _DASHES[number % len(_DASHES)]}
+
+
+_DASHES: tuple[Any, ...] = ("solid", (0, (4, 1.5)), (0, (1, 1)), (0, (5, 1.2, 1, 1.2)), (0, (8, 2)), (0, (2, 2)))
+# After Okabe and Ito (2008); the darkest are lighter on a dark ground, and the yellow is left to it.
+_ON_LIGHT = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#B8860B", "#56B4E9")
+_ON_DARK = ("#58A6FF", "#FF9E4A", "#3FD0A0", "#E59BC8", "#F0E442", "#A9C7E8")
+
+DARK = Theme(
+    name="dark",
+    figure="#0e1117",
+    axes="#161b22",
+    text="#e6edf3",
+    muted="#8b949e",
+    grid="#262d36",
+    cycle=_ON_DARK,
+    font="DejaVu Sans Mono",
+    size=8.0,
+    column=4.6,
+    dpi=180,
+)
+LIGHT = Theme(
+    name="light",
+    figure="#ffffff",
+    axes="#ffffff",
+    text="#1f2328",
+    muted="#6e7781",
+    grid="#e4e7eb",
+    cycle=_ON_LIGHT,
+    font="DejaVu Sans",
+    size=8.0,
+    column=4.6,
+    dpi=180,
+)
+PAPER = Theme(
+    name="paper",
+    figure="#ffffff",
+    axes="#ffffff",
+    text="#000000",
+    muted="#333333",
+    grid="#dddddd",
+    cycle=_ON_LIGHT,
+    font="DejaVu Sans",
+    size=7.0,
+    column=3.5,
+    dpi=300,
+    gridded=False,
+)
+THEMES = {theme.name: theme for theme in (DARK, LIGHT, PAPER)}
+
+
+def theme(name: str) -> Theme:
+    """The theme of this name. Raises `UnknownName`."""
+    if name not in THEMES:
+        raise unknown("theme", name, THEMES)
+    return THEMES[name]
