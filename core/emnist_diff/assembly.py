@@ -18,7 +18,7 @@ from emnist_diff.base import Base
 from emnist_diff.clip import Clip, ClipSum
 from emnist_diff.components import Made, make
 from emnist_diff.conditions import ConditionSpace
-from emnist_diff.config import Component, RunConfig
+from emnist_diff.config import MOST_SAMPLES, Component, RunConfig
 from emnist_diff.decoding import Decoder
 from emnist_diff.engine import Engine
 from emnist_diff.errors import CheckpointError, ConfigError
@@ -29,7 +29,6 @@ from emnist_diff.provenance import environment
 from emnist_diff.records import DenoiserSpec, DriftSpec, ForceSpec, SchedulerSpec, SinkSpec
 from emnist_diff.schedules import Constant
 from emnist_diff.structuring import unstructure
-from emnist_diff.trajectory.schema import MOST_SAMPLES
 
 log = structlog.get_logger()
 

@@ -15,12 +15,14 @@ from attrs import validators as v
 from emnist_diff.errors import ConfigError
 from emnist_diff.schedules import Constant, Schedule, schedule
 from emnist_diff.structuring import structure, unstructure
-from emnist_diff.trajectory.schema import MOST_SAMPLES
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
+
+MOST_SAMPLES = 1 << 22
+"""The most samples of a run, and of a file."""
 
 MOST_THREADS = 256
 """The most CPU threads that a configuration may ask for; where the system has not enough of them, torch crashes."""

@@ -95,7 +95,7 @@ def test_an_output_that_cannot_be_written_is_one_line(cli, tmp_path):
 def test_an_interrupted_run_is_finished_to_the_same_bytes(cli, tmp_path, number):
     command = (
         *("run", "--denoiser", "gaussian-mixture:shape=[1,4,4],classes=ABC", "--scheduler", "ddpm"),
-        *("--total-videos", "12", "--steps", "200", "--batch-size", "2", "--sink", "hdf5"),
+        *("--total-videos", "12", "--steps", "200", "--batch-size", "2", "--sink", "hdf5", "--threads", "1"),
     )
     stopped = subprocess.Popen(
         [sys.executable, "-m", "emnist_diff", *command, "--output", str(tmp_path / "stopped")],

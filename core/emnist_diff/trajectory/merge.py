@@ -7,13 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from emnist_diff.config import canonical_json, fingerprint
+from emnist_diff.config import MOST_SAMPLES, canonical_json, fingerprint
 from emnist_diff.errors import OutputError, TrajectoryError
 from emnist_diff.trajectory.compose import Part, by_reference, compose, shared_environment
 from emnist_diff.trajectory.merged import Source
 from emnist_diff.trajectory.opening import reading
 from emnist_diff.trajectory.reader import Trajectory
-from emnist_diff.trajectory.schema import MOST_SAMPLES
 from emnist_diff.trajectory.verify import require_sound
 
 

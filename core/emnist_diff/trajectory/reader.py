@@ -13,11 +13,12 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from emnist_diff.config import MOST_SAMPLES
 from emnist_diff.errors import TrajectoryError, UnknownName, unknown
 from emnist_diff.protocols import Field
 from emnist_diff.trajectory.merged import Source, check_files, check_mappings, read_sources
 from emnist_diff.trajectory.opening import MOST_ATTRIBUTE, MOST_TEXT, checked, one_line, open_file
-from emnist_diff.trajectory.schema import FORMAT, FORMAT_VERSION, MOST_SAMPLES, MOST_STEPS
+from emnist_diff.trajectory.schema import FORMAT, FORMAT_VERSION, MOST_STEPS
 
 _REQUIRED = (
     "config",

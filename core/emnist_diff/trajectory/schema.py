@@ -8,6 +8,7 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
+from emnist_diff.config import MOST_SAMPLES
 from emnist_diff.errors import OutputError
 from emnist_diff.protocols import Field, RunHeader
 
@@ -15,8 +16,6 @@ FORMAT = "emnist-diff-trajectory"
 FORMAT_VERSION = (1, 0)
 """Major and minor. A reader refuses a newer major and ignores what a newer minor added."""
 
-MOST_SAMPLES = 1 << 22
-"""The most samples of a run, and of a file."""
 MOST_STEPS = MOST_SAMPLES
 """The most steps; a list in a file that is longer is no list of samples or steps, but wants memory."""
 

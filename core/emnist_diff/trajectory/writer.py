@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emnist_diff import __version__
-from emnist_diff.config import canonical_json, fingerprint
+from emnist_diff.config import MOST_SAMPLES, canonical_json, fingerprint
 from emnist_diff.errors import OutputError, TrajectoryError
 from emnist_diff.lock import WriterLock
 from emnist_diff.protocols import RunHeader
@@ -25,7 +25,6 @@ from emnist_diff.trajectory.reader import Trajectory
 from emnist_diff.trajectory.schema import (
     FORMAT,
     FORMAT_VERSION,
-    MOST_SAMPLES,
     MOST_STEPS,
     Array,
     Capture,
