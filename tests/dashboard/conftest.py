@@ -103,8 +103,10 @@ class Terminal:
     def until(self, pattern: str, seconds: float = 60) -> re.Match[str]:
         """Wait until the screen shows `pattern`."""
         limit = time.monotonic() + seconds
+        running = True
         while not (found := re.search(pattern, self.text)):
-            assert self.pump(0.05), f"the command ended; its screen:\n{self.text}"
+            assert running, f"the command ended; its screen:\n{self.text}"
+            running = self.pump(0.05)  # what came with the end is looked at once more
             assert time.monotonic() < limit, f"no {pattern!r} on the screen:\n{self.text}"
         return found
 

@@ -82,11 +82,11 @@ def test_a_small_terminal(terminal: Callable[..., Any], slow: list[Any], columns
 def test_ctrl_c_leaves_a_sane_terminal_and_a_run_to_resume(
     terminal: Callable[..., Any], quick: list[Any], tmp_path: Path
 ) -> None:
-    slow = [*quick, "--total-videos", "12", "--drift", "slow:seconds=0.3"]
+    slow = [*quick, "--total-videos", "12", "--drift", "slow:seconds=0.6"]  # a batch lasts for several drawings
     shown = terminal(*slow, "--dashboard")
     shown.until(r"[1-9]\d* of 12 samples")
     shown.press(b"\x03")
-    shown.until("stopping after this batch|interrupted: ")  # the batch may end before the screen is drawn again
+    shown.until("stopping after this batch")
     assert shown.wait() == 130
     assert shown.restored
     after = shown.raw.rpartition(b"\x1b[?1049l")[2].decode().replace("\r\n", "")
