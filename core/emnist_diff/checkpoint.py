@@ -135,7 +135,7 @@ def sha256(path: Path) -> str:
 def discover(path: Path, epoch: int | None = None) -> Path:
     """The checkpoint that a path means: a file is itself; of a directory, the newest epoch by file name, or `epoch`.
 
-    Raises `CheckpointError` naming what is there instead.
+    Raises `CheckpointError` naming what is there instead, `ConfigError` for an epoch that is not the file's own.
     """
     if path.is_dir():
         files = sorted(path.glob("*.safetensors"))
@@ -163,11 +163,19 @@ def discover(path: Path, epoch: int | None = None) -> Path:
         raise CheckpointError(f"{path} holds {what} — name the file")
     if not path.exists():
         raise missing(path)
-    if epoch is not None and not ((m := _EPOCH.search(path.name)) and int(m[1]) == epoch):
-        raise CheckpointError(f"epoch {epoch} was asked for, but {path} is one file — name its directory")
     if path.suffix == ".pt":
         raise CheckpointError(f"{path} is a legacy checkpoint — convert it: emnist-diff checkpoint convert {path}")
+    if epoch is not None and epoch != (own := _epoch_of(path)):
+        which = "one file, which does not say its epoch" if own is None else f"one file, of epoch {own}"
+        raise ConfigError(f"epoch {epoch} was asked for, but {path} is {which} — name its directory, or no epoch")
     return path
+
+
+def _epoch_of(path: Path) -> int | None:
+    """The epoch in the name of a file, else that in its header; None where neither says."""
+    if match := _EPOCH.search(path.name):
+        return int(match[1])
+    return read_header(path).epoch
 
 
 def missing(path: Path) -> CheckpointError:

@@ -16,6 +16,8 @@ def write_bytes(path: Path, data: bytes, *, sync: bool = True) -> None:
 
     Raises `OutputError` when it cannot be written; the old file is then as it was.
     """
+    if not path.name or path.is_dir():
+        raise OutputError(f"cannot write {path}: it is a directory — name a file")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -26,7 +28,7 @@ def write_bytes(path: Path, data: bytes, *, sync: bool = True) -> None:
                 os.fsync(file.fileno())
         os.replace(temporary, path)
         if sync:
-            _sync_directory(path.parent)
+            sync_directory(path.parent)
     except BaseException as error:  # an interrupt must not leave the temporary file behind either
         with suppress(OSError):
             temporary.unlink()
@@ -35,7 +37,7 @@ def write_bytes(path: Path, data: bytes, *, sync: bool = True) -> None:
         raise
 
 
-def _sync_directory(folder: Path) -> None:
+def sync_directory(folder: Path) -> None:
     """Make a new name survive a power cut, where directories can be synced."""
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)

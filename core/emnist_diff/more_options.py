@@ -12,25 +12,30 @@ import typer
 
 @attrs.frozen
 class Switch:
-    """An option that is on, off, or not given. name: what it is called; text: ``--video`` or ``--on/--off``."""
+    """An option that is on, off, or not given.
+
+    name: what it is called.  text: ``--video`` or ``--on/--off``.  also: other texts for the same.
+    """
 
     name: str
     text: str
     help: str
+    also: tuple[str, ...] = ()
 
 
 def more_options(own: Iterable[Any], switches: Iterable[Switch], key: str) -> list[Any]:
-    """Parameters for a command that has `own` already; of switches with a text that is taken there is none.
+    """Parameters for a command that has `own` already; of switches with a text that is taken there is none,
+    and of their other texts there are those that are free.
 
     What was given is noted in ``ctx.meta[key]``, by name.
     """
     taken = {text for option in own for text in (*option.opts, *option.secondary_opts)}
     chosen = []
     for switch in switches:
-        texts = set(switch.text.split("/"))
-        if not texts & taken:
-            chosen.append(switch)
-            taken |= texts
+        if not set(switch.text.split("/")) & taken:
+            free = tuple(text for text in switch.also if not set(text.split("/")) & taken)
+            chosen.append(attrs.evolve(switch, also=free))
+            taken |= {part for text in (switch.text, *free) for part in text.split("/")}
 
     def command() -> None:
         """Typer makes its parameters from a signature, which this one gets."""
@@ -42,6 +47,7 @@ def more_options(own: Iterable[Any], switches: Iterable[Switch], key: str) -> li
             default=typer.Option(
                 None,
                 switch.text,
+                *switch.also,
                 help=switch.help,
                 show_default=False,
                 expose_value=False,

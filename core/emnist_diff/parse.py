@@ -1,12 +1,16 @@
-"""Components and JSON as people type them."""
+"""Components, JSON and sample ids as people type them."""
 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 from emnist_diff.errors import ConfigError
+
+_MOST_IDS = 1 << 22
+"""As many samples as a run can have."""
 
 
 def component(text: str, option: str) -> dict[str, Any]:
@@ -55,6 +59,24 @@ def json_or_file(text: str, option: str) -> Any:
         return json.loads(source, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{option}: not valid JSON: {error}") from error
+
+
+def sample_ids(text: str | None, option: str = "--sample") -> list[int] | None:
+    """The ids that ``3``, ``0-9`` or ``0-9,12`` mean; None for None.
+
+    Raises `ConfigError` naming the option for anything else, and for more ids than a run can have samples.
+    """
+    if text is None:
+        return None
+    out: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d{1,12})(?:-(\d{1,12}))?\s*", part)
+        first = int(match[1]) if match else 0
+        last = int(match[2]) if match and match[2] else first
+        if not match or last < first or last - first >= _MOST_IDS - len(out):
+            raise ConfigError(f"{option} {text!r}: expected ids such as 3, 0-9 or 0-9,12")
+        out += range(first, last + 1)
+    return out
 
 
 def _split(text: str) -> list[str]:

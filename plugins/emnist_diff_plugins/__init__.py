@@ -207,7 +207,7 @@ def emnist_diff_commands() -> Iterable[CommandSpec]:
         name="report", factory=f"{_HERE}.plots.commands:report_app", summary="Write a page about a recorded run"
     )
     yield CommandSpec(
-        name="compare", factory=f"{_HERE}.plots.commands:compare_app", summary="Write a page about two recorded runs"
+        name="compare", factory=f"{_HERE}.plots.commands:compare_app", summary="Write a page about two or more runs"
     )
     yield CommandSpec(
         name="metrics",

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 
 from emnist_diff import checkpoint
 from emnist_diff.checkpoint import CheckpointHeader
-from emnist_diff.errors import CheckpointError, OutputError
+from emnist_diff.errors import CheckpointError, ConfigError, OutputError
 from emnist_diff.protocols import NoiseSchedule
 
 HEADER = CheckpointHeader(
@@ -164,8 +164,18 @@ class TestDiscover:
             checkpoint.discover(models, 7)
 
     def test_epoch_of_another_file(self, models: Path) -> None:
-        with pytest.raises(CheckpointError, match="is one file"):
+        with pytest.raises(ConfigError, match=r"epoch 8 was asked for, but .* is one file, of epoch 9 — name its dir"):
             checkpoint.discover(models / "m_epoch009.safetensors", 8)
+
+    def test_epoch_of_a_file_that_is_not_named_for_it(self, tmp_path: Path) -> None:
+        path = tmp_path / "best.safetensors"
+        checkpoint.save(path, HEADER, TENSORS)
+        assert checkpoint.discover(path, 4) == path
+        with pytest.raises(ConfigError, match="is one file, of epoch 4"):
+            checkpoint.discover(path, 5)
+        checkpoint.save(path, attrs.evolve(HEADER, epoch=None), TENSORS)
+        with pytest.raises(ConfigError, match="does not say its epoch"):
+            checkpoint.discover(path, 5)
 
     def test_two_files_of_one_epoch(self, models: Path) -> None:
         (models / "n_epoch10.safetensors").touch()

@@ -65,6 +65,10 @@ def test_flags_are_shorthands_for_sinks(cli):
     assert sinks(cli, "--sink", "video:fps=10", "--save-video", "--sink", "hdf5") == {"video": {"fps": 10}, "hdf5": {}}
     assert sinks(cli, "--sink", "video", "--sink", "hdf5", "--no-video") == {"hdf5": {}}
     assert "video" not in sinks(cli, "--no-video")
+    for text in ("--save-metadata", "--save-meta"):
+        assert sinks(cli, text) == {"grid": {}, "hdf5": {}, "metadata": {}}
+    for text in ("--no-metadata", "--no-meta"):
+        assert sinks(cli, "--sink", "metadata", "--sink", "hdf5", text) == {"hdf5": {}}
 
 
 def test_fps_and_upscale_reach_the_sinks_that_know_them(cli):

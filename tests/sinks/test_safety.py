@@ -16,6 +16,7 @@ from structlog.testing import capture_logs
 
 from emnist_diff.errors import CheckpointError, ConfigError, OutputError, RunFailed, TrajectoryError
 from emnist_diff.trajectory.reader import Trajectory
+from emnist_diff.trajectory.select import select
 
 resource = pytest.importorskip("resource")
 
@@ -71,6 +72,27 @@ def test_a_sink_that_joins_later_takes_from_the_trajectory_what_is_there(
     assert {name: data for name, data in work.files(output).items() if "/" in name} == {
         name: data for name, data in live.items() if "/" in name
     }
+
+
+def test_the_trajectory_may_have_any_name(work, recorded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    named = {"name": "hdf5", "filename": "everything.h5"}
+    output = work.run(tmp_path, [named])
+    (output / "a.h5").write_bytes(b"no trajectory")
+    other = work.run(tmp_path / "other", ["hdf5"], seed=2) / "trajectory.h5"
+    (output / "trajectory.h5").write_bytes(other.read_bytes())
+    with Trajectory(output / "everything.h5") as whole:
+        select(whole, np.array([1, 2]), output / "b.h5")  # the same run, but of other samples
+    from emnist_diff import run
+
+    monkeypatch.setattr(run, "walk", lambda *arguments: pytest.fail("walked what was there"))
+    work.run(tmp_path, [named, *work.all[:-2], "metrics", "grid"], resume=True)
+    live, made = work.files(recorded), work.files(output)
+    of_samples = {name: data for name, data in live.items() if "/" in name}
+    assert {name: made.get(name) for name in of_samples} == of_samples
+    assert {name: made[name] for name in ("samples.png", "strips.png")} == {
+        name: live[name] for name in ("samples.png", "strips.png")
+    }
+    assert made["metrics/video_metrics.csv"].count(b"\n") == 1 + 3
 
 
 def test_a_rounded_trajectory_is_no_source_for_a_sink_that_joins_later(work, recorded: Path, tmp_path: Path):

@@ -19,13 +19,25 @@ _REQUIRED = (
     "cattrs",
     "pluggy",
     "typer",
+    "rich",
     "h5py",
     "structlog",
     "safetensors",
     "numpy",
     "pillow",
 )
-_OPTIONAL = {"accelerate": "train on several GPUs", "tensorboard": "training curves", "av": "MP4 videos"}
+_OPTIONAL = {
+    "matplotlib": ("plots", "plots, reports, attribution and what-if"),
+    "accelerate": ("train", "training on several GPUs"),
+    "tensorboard": ("train", "training curves"),
+    "hdf5plugin": ("pack", "files packed with zstd or blosc"),
+    "xarray": ("xarray", "trajectories as labelled arrays"),
+    "av": ("video", "MP4 videos"),
+    "pyarrow": ("parquet", "metrics as Parquet"),
+    "nvidia-ml-py": ("dashboard", "GPUs on the dashboard"),
+    "psutil": ("dashboard", "processors and memory on the dashboard"),
+}
+"""The libraries of the extras for users: which extra, and what for."""
 
 
 @app.command(short_help="Check the installation: libraries, device, plugins, shipped checkpoint")
@@ -81,8 +93,9 @@ def doctor(as_json: bool = typer.Option(False, "--json", help="Print JSON.")) ->
             typer.echo(f"{label:<20}{data[key] or '-'}")
         typer.echo(f"{'plugins':<20}{', '.join(data['plugins'])} — {data['components']} components")
         for name, version in libraries.items():
-            use = f"  (optional: {_OPTIONAL[name]})" if name in _OPTIONAL else ""
-            typer.echo(f"  {name:<18}{version or 'not installed'}{use}")
+            extra, purpose = _OPTIONAL.get(name, ("", ""))
+            use = f"  (optional: {purpose})" if version else f"  ({purpose}: pip install 'emnist-diff[{extra}]')"
+            typer.echo(f"  {name:<18}{version or 'not installed'}{use if extra else ''}")
         for problem in problems:
             typer.echo(f"problem: {problem}")
         typer.echo("everything is fine" if not problems else f"{len(problems)} problem(s)")

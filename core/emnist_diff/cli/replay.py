@@ -7,9 +7,9 @@ from pathlib import Path
 
 import typer
 
+from emnist_diff import parse
 from emnist_diff.cli.app import app
 from emnist_diff.cli.diff import differences, told
-from emnist_diff.cli.ids import parse_ids
 from emnist_diff.cli.printable import printable
 
 
@@ -45,7 +45,7 @@ def replay(
             trajectory,
             installed(tuple(plugin_file)),
             checkpoint=checkpoint,
-            samples=parse_ids(sample),
+            samples=parse.sample_ids(sample),
             tolerance=allowed,
         )
     verdict = "bitwise" if done.bitwise else "close" if done.close else "different"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import typer
 
+from emnist_diff import parse
 from emnist_diff.cli.app import app
-from emnist_diff.cli.ids import parse_ids
 from emnist_diff.cli.printable import printable
 
 
@@ -16,7 +16,7 @@ from emnist_diff.cli.printable import printable
 def select(
     file: Path = typer.Argument(help="A trajectory file."),
     output: Path = typer.Argument(help="The file to write."),
-    character: list[str] = typer.Option([], "--class", help="Samples of this class; may be repeated."),
+    character: list[str] = typer.Option([], "--character", "--class", help="Samples of this class; may be repeated."),
     sample: str | None = typer.Option(None, help="Samples with these ids, e.g. 3 or 0-9,12."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace what is there."),
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
@@ -28,9 +28,9 @@ def select(
     from emnist_diff.trajectory.select import select as copy
 
     if not character and sample is None:
-        raise ConfigError("say which samples: --class NAME or --sample IDS")
+        raise ConfigError("say which samples: --character NAME or --sample IDS")
     with Trajectory(file) as trajectory:
-        positions = chosen(trajectory, character, parse_ids(sample))
+        positions = chosen(trajectory, character, parse.sample_ids(sample))
         count = copy(trajectory, positions, output, overwrite=overwrite)
     typer.echo(
         json.dumps({"file": str(output), "samples": count}) if as_json else printable(f"{output}: {count} samples")

@@ -21,8 +21,9 @@ class SinkSwitches(TyperCommand):
         options = [
             Switch(
                 flag,
-                f"--save-{flag}/--no-{flag}",
+                f"--save-{spec.name}/--no-{spec.name}",
                 f"Sink {spec.name}: {spec.summary}. [default: {'on' if spec.default else 'off'}]",
+                also=() if flag == spec.name else (f"--save-{flag}/--no-{flag}",),
             )
             for flag, spec in flags(installed()).items()
         ]

@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 
 from emnist_diff.errors import OutputError
+from emnist_diff.files import sync_directory
 from emnist_diff.lock import WriterLock
 from emnist_diff.trajectory.schema import Array
 
@@ -103,16 +104,7 @@ def publish(temporary: Path, path: Path, overwrite: bool, there: str = ALREADY_T
         except OSError:  # a file system without hard links
             os.replace(temporary, path)
         temporary.unlink(missing_ok=True)
-    _sync_directory(path.parent)
-
-
-def _sync_directory(folder: Path) -> None:
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+    sync_directory(path.parent)
 
 
 def remove_leftovers(path: Path) -> None:

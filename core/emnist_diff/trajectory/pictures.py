@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emnist_diff.errors import TrajectoryError
+from emnist_diff.pixels import Pixels, as_images, to_uint8
 from emnist_diff.trajectory.opening import reading
 from emnist_diff.trajectory.reader import Trajectory
 from emnist_diff.trajectory.verify import require_sound
@@ -37,7 +38,7 @@ def are_pictures(trajectory: Trajectory) -> bool:
 
 def pictures(
     trajectory: Trajectory, position: int, steps: Sequence[int] | None = None, decode: Decode | None = None
-) -> npt.NDArray[np.uint8]:
+) -> Pixels:
     """What the sample at this position looked like where these steps began; uint8 (n, H, W) or (n, H, W, 3).
 
     steps: indices of kept steps, and T for the final state; all of them when left out.
@@ -57,8 +58,7 @@ def pictures(
     with reading(trajectory.path):
         states = np.stack([trajectory.x[row, trajectory.column(step)] for step in wanted]).astype(np.float32)
     if decode is not None:
-        planes: npt.NDArray[np.uint8] = np.rint(np.clip(decode(states), 0.0, 1.0) * 255.0).astype(np.uint8)
-        return _channels_last(planes)
+        return to_uint8(decode(states))
     if not are_pictures(trajectory):
         raise TrajectoryError(
             f"{trajectory.path}: states of shape {trajectory.x.shape[2:]} are no pictures — decode them with the model "
@@ -73,12 +73,5 @@ def _plane_shape(trajectory: Trajectory) -> tuple[int, ...]:
     return (channels[0] if channels else 1, height, width)
 
 
-def _as_pixels(states: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
-    shown = np.nan_to_num(np.clip((states + 1.0) / 2.0, 0.0, 1.0))  # of a damaged file, what is no number is black
-    pixels = np.rint(shown * 255.0).astype(np.uint8)
-    return _channels_last(pixels)
-
-
-def _channels_last(planes: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """(n, C, H, W) as (n, H, W) or (n, H, W, 3)."""
-    return planes[:, 0] if planes.shape[1] == 1 else planes.transpose(0, 2, 3, 1)
+def _as_pixels(states: npt.NDArray[np.float32]) -> Pixels:
+    return to_uint8(np.nan_to_num(as_images(states)))  # of a damaged file, what is no number is black

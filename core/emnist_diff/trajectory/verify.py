@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emnist_diff.errors import TrajectoryError, UnknownName
+from emnist_diff.pixels import as_images
 from emnist_diff.trajectory.opening import reading
 from emnist_diff.trajectory.reader import Trajectory
 
@@ -246,7 +247,7 @@ def _shows_final_state(trajectory: Trajectory, position: int) -> bool | None:
     if planes.shape != trajectory.x.shape[2:]:
         return None
     state = trajectory.x[trajectory.row(position), -1].astype(np.float32)
-    return bool((np.abs(np.clip((state + 1) / 2, 0, 1) * 255 - planes) <= 1).all())
+    return bool((np.abs(as_images(state) * 255 - planes) <= 1).all())
 
 
 def _images(looks: dict[int, bool | None]) -> Iterator[Problem]:

@@ -7,9 +7,11 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import structlog
 import typer
 
-from emnist_diff.errors import ConfigError, OutputError
+from emnist_diff import parse
+from emnist_diff.errors import OutputError
 from emnist_diff.plugins import installed
 
 if TYPE_CHECKING:  # not needed for --help
@@ -29,7 +31,9 @@ def whatif(
         help="What to leave out: a force or drift by name, 01_attract_class for one of several, clip, forces, or "
         "drifts; may be repeated.",
     ),
-    sample: list[int] = typer.Option([], "--sample", help="Only the sample with this id; may be repeated."),
+    sample: list[str] = typer.Option(
+        [], "--sample", help="Only samples with these ids, e.g. 3 or 0-9,12; may be repeated. [default: all]"
+    ),
     output: Path | None = typer.Option(
         None, "--output", "--output-dir", help="Directory to write into. [default: that of the file]"
     ),
@@ -56,10 +60,9 @@ def whatif(
     from emnist_diff_plugins.metrics.summary import describe
     from emnist_diff_plugins.metrics.tables import json_bytes, write_table
 
-    if any(number < 0 for number in sample):
-        raise ConfigError(f"--sample {min(sample)}: ids are 0 or more")
+    ids = parse.sample_ids(",".join(sample) if sample else None)
     folder = file.parent if output is None else output
-    stem = "whatif-" + re.sub(r"[^\w.-]", "_", "+".join(dict.fromkeys(without)))[:80]
+    stem = "whatif-" + re.sub(r"[^\w.+-]", "_", "+".join(dict.fromkeys(without)))[:80]
     paths = {suffix: folder / f"{stem}.{suffix}" for suffix in ("png", "csv", "json")}
     for path in paths.values():
         if path.exists() and not overwrite:
@@ -70,7 +73,8 @@ def whatif(
             installed(tuple(plugin_file)),
             list(dict.fromkeys(without)),
             checkpoint=checkpoint,
-            samples=sample or None,
+            samples=ids,
+            on_batch=_progress,
         )
     summary = {
         "without": list(found.without),
@@ -92,6 +96,12 @@ def whatif(
             f"without {', '.join(found.without)}: {len(found.ids)} samples differ by {changed:.1f} of 255 a pixel in "
             f"the mean — {', '.join(path.name for path in paths.values())} in {folder}"
         )
+
+
+def _progress(done: int, total: int) -> None:
+    """A line on how far it is, where there is more than one batch."""
+    if done < total:
+        structlog.get_logger().info("whatif.walked", done=done, total=total)
 
 
 def _table(found: WhatIf) -> dict[str, Any]:
@@ -155,6 +165,7 @@ def _png(found: WhatIf) -> bytes:
     axis.set_xlabel("step")
     axis.set_ylabel("L2 difference of the states")
     axis.set_xlim(0, steps[-1])
+    axis.xaxis.get_major_locator().set_params(integer=True)
     axis.set_ylim(bottom=0)
     axis.spines[["top", "right"]].set_visible(False)
     axis.legend(frameon=False, fontsize=8, loc="upper left")

@@ -15,33 +15,10 @@ from emnist_diff.pixels import Pixels, to_uint8
 from emnist_diff.plugins import installed
 from emnist_diff.protocols import BatchResult, Field, Frame, Outcome, RunHeader, StepInfo
 from emnist_diff.structuring import unstructure
-from emnist_diff.trajectory.reader import Trajectory
+from emnist_diff_plugins.sinks._beside import trajectories_beside
 from emnist_diff_plugins.sinks._folder import Folder
 from emnist_diff_plugins.sinks._recorded import Recorded
-
-
-def samples_setting() -> Any:
-    """The setting that says of which samples a sink writes files."""
-    return attrs.field(
-        default=None,
-        validator=_check_samples,
-        metadata={"help": "which samples: a list of ids, or a number for the first so many; all when left out"},
-    )
-
-
-def every_setting() -> Any:
-    """The setting that says of which steps a sink writes something."""
-    return attrs.field(
-        default=1,
-        validator=v.ge(1),
-        metadata={"help": "every k-th step, from the first; the final state always"},
-    )
-
-
-def _check_samples(instance: object, attribute: object, value: int | tuple[int, ...] | None) -> None:
-    numbers = value if isinstance(value, tuple) else () if value is None else (value,)
-    if any(number < 0 for number in numbers) or value == ():
-        raise ValueError(f"samples must be ids, 0 or more, got {value!r}")
+from emnist_diff_plugins.sinks._settings import every_setting, samples_setting
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -105,12 +82,12 @@ class PerSampleSink:
         return frozenset(range(len(ids))) - set(missing) | set(self._recall(missing))
 
     def _recall(self, positions: Sequence[int]) -> list[int]:
-        """Make the files of those of these samples that the trajectory file beside has; which they were."""
-        path = self.header.output / self.header.own_name("trajectory.h5")
-        if not positions or not path.is_file():
-            return []
-        with Trajectory(path) as trajectory:
-            return Recorded(trajectory, installed()).recall(self.header, self, positions)
+        """Make the files of those of these samples that a trajectory file of the run has; which they were."""
+        left = list(positions)
+        for trajectory in trajectories_beside(self.header) if left else ():
+            found = set(Recorded(trajectory, installed()).recall(self.header, self, left))
+            left = [position for position in left if position not in found]
+        return [position for position in positions if position not in left]
 
     def write(self, frame: Frame) -> None:
         if self.wants(frame.at):  # not what only other sinks wanted

@@ -14,14 +14,13 @@ import structlog
 import torch
 from torch import Tensor
 
-from emnist_diff import replay
-from emnist_diff.config import fingerprint
 from emnist_diff.errors import ConfigError, EmnistDiffError, Interrupted, OutputError, RunFailed, TrajectoryError
 from emnist_diff.interrupts import stop_requests
 from emnist_diff.plugins import Registry
 from emnist_diff.protocols import BatchResult, Field, ForwardPath, Frame, Outcome, RunHeader, Sink, StepInfo, Timeline
-from emnist_diff.trajectory.pictures import are_pictures
 from emnist_diff.trajectory.reader import Trajectory
+from emnist_diff_plugins.sinks._beside import is_of
+from emnist_diff_plugins.sinks.decoder import FileDecoder
 
 log = structlog.get_logger()
 
@@ -45,7 +44,7 @@ class Recorded:
         the bit; which they were. A file of another run has none.
         """
         file = self.trajectory
-        if fingerprint(file.config) != fingerprint(header.config) or not np.array_equal(file.ids, header.sample_ids):
+        if not is_of(file, header):
             return []
         self.header(header.output)  # for its checks
         fields = {step: wanted for step in range(file.steps) if (wanted := sink.wants(header.timeline.at(step)))}
@@ -136,7 +135,7 @@ class Recorded:
                 force_weights=np.stack(weights) if weights else np.empty((0, file.steps)),
                 resume=resume,
                 overwrite=overwrite,
-                decode=_Decoder(self),
+                decode=FileDecoder(file, self.registry, self.checkpoint),
             )
 
     def _check_shapes(self) -> tuple[int, ...]:
@@ -305,41 +304,6 @@ class _States:
         if not np.isfinite(states).all():
             raise TrajectoryError(f"{file.path}: {name} is not finite at step {step} — see emnist-diff verify")
         return torch.from_numpy(states)
-
-
-@attrs.define(eq=False)
-class _Decoder:
-    """Shows the states of a file as images; the codec of a latent model is looked for when it is first asked.
-
-    The last answer is kept, because several sinks ask for pictures of the same step.
-    """
-
-    _recorded: Recorded
-    _decode: Any = None
-    _states: Tensor | None = attrs.field(init=False, default=None)
-    _images: Tensor | None = attrs.field(init=False, default=None)
-
-    def __call__(self, x: Tensor) -> Tensor:
-        if self._images is None or x is not self._states:
-            self._images, self._states = self._shown(x), x
-        return self._images
-
-    def _shown(self, x: Tensor) -> Tensor:
-        if self._decode is None:
-            of = self._recorded
-            with np.errstate(invalid="ignore"):  # what is not finite is refused where it is read
-                pictures = are_pictures(of.trajectory)
-            if pictures:
-                self._decode = _as_they_are
-            else:
-                numpy_to_numpy = replay.decoder(of.trajectory, of.registry, of.checkpoint)
-                self._decode = lambda x: torch.from_numpy(numpy_to_numpy(np.ascontiguousarray(x.numpy())))
-        images: Tensor = self._decode(x)
-        return images
-
-
-def _as_they_are(x: Tensor) -> Tensor:
-    return ((x + 1.0) / 2.0).clamp(0.0, 1.0)
 
 
 def _asked(name: str, call: Any, *args: Any) -> Any:

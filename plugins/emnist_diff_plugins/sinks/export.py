@@ -25,9 +25,14 @@ class _OptionPerSink(TyperCommand):
     """``--frames``, ``--video``, …: an option for every sink that is installed."""
 
     def get_params(self, ctx: Any) -> list[Any]:
-        specs = [entry.spec for entry in installed().of(SinkSpec) if entry.spec.name != _RECORDER]
+        every = [entry.spec for entry in installed().of(SinkSpec)]
+        specs = [spec for spec in every if isinstance(spec, SinkSpec) and spec.name != _RECORDER]
         own = super().get_params(ctx)
-        return [*own, *more_options(own, [Switch(s.name, f"--{s.name}", s.summary + ".") for s in specs], __name__)]
+        switches = [
+            Switch(s.name, f"--{s.name}", s.summary + ".", also=(f"--{s.flag}",) if s.flag not in ("", s.name) else ())
+            for s in specs
+        ]
+        return [*own, *more_options(own, switches, __name__)]
 
 
 @app.command(cls=_OptionPerSink)

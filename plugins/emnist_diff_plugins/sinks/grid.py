@@ -9,9 +9,10 @@ import numpy as np
 from attrs import validators as v
 
 from emnist_diff.errors import OutputError
-from emnist_diff.pixels import to_uint8
+from emnist_diff.pixels import as_images, to_uint8
 from emnist_diff.protocols import BatchResult, Field, Frame, Outcome, RunHeader, StepInfo
 from emnist_diff_plugins.pictures import save_png, table
+from emnist_diff_plugins.sinks._beside import trajectories_beside
 
 
 @attrs.define(eq=False)
@@ -19,7 +20,7 @@ class GridSink:
     """Writes ``samples.png``, the final samples in order, and ``strips.png``: for a few samples the state (upper
     row) and the image estimate (lower row) at evenly spaced steps, from noise to image.
 
-    A resumed run takes the pictures of samples that are already there from the trajectory file beside it. Each of
+    A resumed run takes the pictures of samples that are already there from the run's trajectory file. Each of
     several workers has its own two files.
 
     Example: ``--sink "grid:strips=8"``
@@ -28,9 +29,6 @@ class GridSink:
     strips: int = attrs.field(default=4, validator=v.ge(0), metadata={"help": "how many samples get a strip"})
     moments: int = attrs.field(default=10, validator=v.ge(2), metadata={"help": "pictures in a strip"})
     scale: int = attrs.field(default=3, validator=v.ge(1), metadata={"help": "pixels become squares of this size"})
-    trajectory: str = attrs.field(
-        default="trajectory.h5", metadata={"help": "the file in the run's directory that a resumed run looks into"}
-    )
     _header: RunHeader | None = attrs.field(init=False, default=None)
     _images: dict[int, np.ndarray] = attrs.field(init=False, factory=dict)
     _strips: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = attrs.field(init=False, factory=dict)
@@ -50,16 +48,8 @@ class GridSink:
             self._recall(header)
 
     def _recall(self, header: RunHeader) -> None:
-        """Take what is committed from the trajectory file of this run, if one is there."""
-        from emnist_diff.config import fingerprint
-        from emnist_diff.trajectory.reader import Trajectory
-
-        path = header.output / header.own_name(self.trajectory)
-        if not path.exists():
-            return
-        with Trajectory(path) as trajectory:
-            if fingerprint(trajectory.config) != fingerprint(header.config):
-                return  # another run's: its pictures are not ours, and a sink that continues it will say so
+        """Take what is committed from the trajectory files of this run that are there."""
+        for trajectory in trajectories_beside(header):
             held = trajectory.datasets()
             kept = set(trajectory.kept_samples.tolist())
             moments = self._moments(len(header.timeline)) & set(trajectory.kept_steps.tolist())
@@ -70,7 +60,7 @@ class GridSink:
                 for step in moments if self._pictures() and position in kept else ():
                     row, column = trajectory.row(position), trajectory.column(step)
                     pair = np.stack([trajectory.x[row, column], trajectory.x0[row, column]])
-                    self._strips[position, step] = tuple(_state_pixels(pair.astype(np.float32)))
+                    self._strips[position, step] = tuple(to_uint8(as_images(pair.astype(np.float32))))
 
     def write(self, frame: Frame) -> None:
         if not self._pictures() or frame.x is None or frame.x0 is None:
@@ -80,7 +70,7 @@ class GridSink:
         for row, position in enumerate(frame.positions):
             if position < self.strips:
                 pair = np.stack([frame.x[row].cpu().numpy(), frame.x0[row].cpu().numpy()])
-                self._strips[position, frame.at.index] = tuple(_state_pixels(pair))
+                self._strips[position, frame.at.index] = tuple(to_uint8(as_images(pair)))
 
     def commit(self, batch: BatchResult) -> None:
         for position, image in zip(batch.positions, to_uint8(batch.images), strict=True):
@@ -117,9 +107,3 @@ class GridSink:
 
     def _moments(self, steps: int) -> frozenset[int]:
         return frozenset(np.linspace(0, steps - 1, min(self.moments, steps)).round().astype(int).tolist())
-
-
-def _state_pixels(states: np.ndarray) -> np.ndarray:
-    """States (B, C, H, W), [-1, 1] shown as black to white."""
-    pixels = (np.clip((states + 1.0) / 2.0, 0.0, 1.0) * 255.0).round().astype(np.uint8)
-    return pixels[:, 0] if pixels.shape[1] == 1 else pixels.transpose(0, 2, 3, 1)

@@ -14,6 +14,7 @@ from emnist_diff.pixels import to_uint8
 from emnist_diff.protocols import BatchResult, Field, Frame, Outcome, RunHeader, StepInfo
 from emnist_diff.trajectory.schema import STEP_FIELDS, Capture, component_path
 from emnist_diff.trajectory.writer import TrajectoryWriter
+from emnist_diff_plugins.sinks._settings import every_setting, samples_setting
 
 _ALL = tuple(field.value for field in Field)
 
@@ -38,15 +39,8 @@ class Hdf5Sink:
         validator=v.in_(("float32", "float16")),
         metadata={"help": "float32 (exact) or float16 (half the size; rounds to 11 bits)"},
     )
-    every: int = attrs.field(
-        default=1,
-        validator=v.ge(1),
-        metadata={"help": "keep every k-th step, from the first; the final state is kept always"},
-    )
-    samples: int | tuple[int, ...] | None = attrs.field(
-        default=None,
-        metadata={"help": "samples whose states are kept: a list of ids, or a number for the first so many"},
-    )
+    every: int = every_setting("keep every k-th step, from the first; the final state is kept always")
+    samples: int | tuple[int, ...] | None = samples_setting("samples whose states are kept")
     filename: str = attrs.field(
         default="trajectory.h5",
         validator=v.matches_re(r"[^/\\.][^/\\]*"),
@@ -56,12 +50,6 @@ class Hdf5Sink:
     _header: RunHeader | None = attrs.field(init=False, default=None)
     _writer: TrajectoryWriter | None = attrs.field(init=False, default=None)
     _frames: dict[str, list[Tensor]] = attrs.field(init=False, factory=dict)
-
-    @samples.validator
-    def _check_samples(self, attribute: object, value: object) -> None:
-        numbers = value if isinstance(value, tuple) else () if value is None else (value,)
-        if any(number < 0 for number in numbers) or value == ():
-            raise ValueError(f"samples must be ids, 0 or more, got {value!r}")
 
     def __attrs_post_init__(self) -> None:
         fields = frozenset(Field(name) for name in self.fields)

@@ -12,7 +12,8 @@ from attrs import validators as v
 from emnist_diff.protocols import BatchResult, Field, Frame, RunHeader, StepInfo
 from emnist_diff_plugins.sinks._arrays import npy, pt
 from emnist_diff_plugins.sinks._folder import sample_name
-from emnist_diff_plugins.sinks._per_sample import PerSampleSink, every_setting
+from emnist_diff_plugins.sinks._per_sample import PerSampleSink
+from emnist_diff_plugins.sinks._settings import every_setting
 
 
 @attrs.define(eq=False, kw_only=True)

@@ -13,7 +13,8 @@ from emnist_diff.pixels import to_uint8
 from emnist_diff.protocols import BatchResult, Field, Frame, RunHeader, StepInfo
 from emnist_diff_plugins.sinks._arrays import npz
 from emnist_diff_plugins.sinks._folder import sample_name
-from emnist_diff_plugins.sinks._per_sample import PerSampleSink, every_setting
+from emnist_diff_plugins.sinks._per_sample import PerSampleSink
+from emnist_diff_plugins.sinks._settings import every_setting
 
 _FIELDS = tuple(field.value for field in (Field.X, Field.X0, Field.PREDICTION, Field.BASE))
 

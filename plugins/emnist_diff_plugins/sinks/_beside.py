@@ -1,0 +1,40 @@
+"""The trajectory file of a run, found beside what its other sinks write."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import numpy as np
+import structlog
+
+from emnist_diff.config import fingerprint
+from emnist_diff.errors import TrajectoryError
+from emnist_diff.protocols import RunHeader
+from emnist_diff.trajectory.reader import Trajectory
+
+log = structlog.get_logger()
+
+
+def trajectories_beside(header: RunHeader) -> Iterator[Trajectory]:
+    """This worker's trajectory files in the directory of the run, by name, each open until the next is asked for.
+
+    Whatever its recorder was told to call it, a file is this run's when it says so: see `is_of`. Others, and what is
+    no trajectory, are passed over.
+    """
+    for path in sorted(header.output.glob(header.own_name("*.h5"))):
+        with ExitStack() as stack:
+            try:
+                trajectory = stack.enter_context(Trajectory(path))
+                ours = is_of(trajectory, header)
+            except TrajectoryError as error:
+                log.debug("sink.passed_over", file=str(path), error=str(error))
+                continue
+            if ours:
+                yield trajectory
+
+
+def is_of(trajectory: Trajectory, header: RunHeader) -> bool:
+    """Whether the file holds the very samples of this run, each in its place."""
+    same = fingerprint(trajectory.config) == fingerprint(header.config)
+    return same and np.array_equal(trajectory.ids, header.sample_ids)
