@@ -206,7 +206,7 @@ def test_contribution_maps_are_means_over_the_ledger(file):
 
 
 def test_the_attribution_command_draws_and_lists(cli, file, tmp_path, measured):
-    done = cli("attribution", file, "--output", tmp_path, "--class", "A", "--top", "2", "--json")
+    done = cli("attribution", file, "--output", tmp_path, "--character", "A", "--top", "2", "--json")
     data = json.loads(done.out)
     assert data["samples"] == 4
     assert sum(part["share"] for part in data["parts"].values()) == pytest.approx(1)
@@ -221,7 +221,15 @@ def test_the_attribution_command_draws_and_lists(cli, file, tmp_path, measured):
     assert cli("attribution", file, "--output", tmp_path, "--class", "A", "--top", "2", "--overwrite").code == 0
     assert (tmp_path / "attribution.png").read_bytes() == first
     plain = measured.run(tmp_path, "hdf5", forces=[]) / "trajectory.h5"
-    assert "holds no contributions of forces" in cli("attribution", plain).error
+    assert "holds no contributions of forces: it has no forces" in cli("attribution", plain).error
+
+
+def test_attribution_without_recorded_forces_says_so(cli, measured, tmp_path):
+    states = measured.run(tmp_path, {"name": "hdf5", "fields": ["x", "base"]}) / "trajectory.h5"
+    done = cli("attribution", states)
+    assert done.code == 5
+    assert "holds no contributions of forces: its recorder left them out" in done.error
+    assert not (states.parent / "attribution.png").exists()
 
 
 # What if
@@ -280,19 +288,35 @@ def test_names_of_what_is_left_out(measured):
 
 
 def test_the_whatif_command(cli, file, tmp_path):
-    done = cli("whatif", file, "--without", "attract_class", "--sample", "1", "--sample", "5", "--output", tmp_path)
+    done = cli("whatif", file, "--without", "attract_class", "--sample", "1-2", "--sample", "5", "--output", tmp_path)
     assert (done.code, done.err) == (0, "")
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         f"whatif-attract_class.{suffix}" for suffix in ("csv", "json", "png")
     ]
     data = json.loads((tmp_path / "whatif-attract_class.json").read_text())
-    assert [video["vid_id"] for video in data["videos"]] == [1, 5]
+    assert [video["vid_id"] for video in data["videos"]] == [1, 2, 5]
     assert data["final_pixel_l2"]["mean"] == pytest.approx(np.mean([v["final_pixel_l2"] for v in data["videos"]]))
-    assert (tmp_path / "whatif-attract_class.csv").read_text().count("\n") == 1 + 2 * 6
+    assert (tmp_path / "whatif-attract_class.csv").read_text().count("\n") == 1 + 3 * 6
     assert "--overwrite" in cli("whatif", file, "--without", "attract_class", "--output", tmp_path).error
     lost = cli("whatif", file, "--without", "push", "--output", tmp_path)
     assert lost.code == 2
     assert "unknown force or drift of this run: 'push'" in lost.error
+    assert cli("whatif", file, "--without", "forces", "--sample", "", "--output", tmp_path).code == 2
+
+
+def test_a_long_whatif_says_how_far_it_is(cli, measured, tmp_path):
+    many = measured.run(tmp_path, "hdf5", total_videos=18, steps=2) / "trajectory.h5"
+    done = cli("whatif", many, "--without", "forces", "--without", "drifts", "--json")
+    (line,) = map(json.loads, done.err.splitlines())
+    assert (line["event"], line["done"], line["total"]) == ("whatif.walked", 16, 18)
+    files = ["whatif-forces+drifts.png", "whatif-forces+drifts.csv", "whatif-forces+drifts.json"]
+    assert json.loads(done.out)["files"] == files
+
+
+def test_whatif_of_a_run_that_nothing_steers(cli, measured, tmp_path):
+    plain = measured.run(tmp_path, "hdf5", forces=[], drifts=[]) / "trajectory.h5"
+    done = cli("whatif", plain, "--without", "forces")
+    assert (done.code, done.error) == (2, "emnist-diff: this run has no forces, drifts or clip that could be left out")
 
 
 def test_whatif_needs_a_committed_sample(file, tmp_path):

@@ -292,6 +292,7 @@ def test_kept_steps_and_samples_alone_are_measured(measured, tmp_path):
     folder = measured.run(tmp_path, {"name": "hdf5", "every": 2, "samples": [1, 4], "dtype": "float16"})
     found = measure([folder / "trajectory.h5"], installed())
     assert found.videos["vid_id"].tolist() == [1, 4]
+    assert found.lacking[0] == f"{folder / 'trajectory.h5'}: 5 of 7 samples left out, whose states are not kept"
     assert found.steps["step_index"].tolist() == [0, 2, 4] * 2
     assert found.steps["step_end"].tolist() == [2, 4, 5] * 2
     assert found.videos["captured_frames"].tolist() == [3, 3]

@@ -16,6 +16,7 @@ import pytest
 
 from emnist_diff.protocols import Field
 from emnist_diff.trajectory.schema import Capture
+from emnist_diff_plugins.plots import pages
 
 NINE = [
     "latent_l2_per_step",
@@ -245,6 +246,46 @@ def test_compare_says_what_differs(cli: Any, recorded: Callable[..., Path], tmp_
     assert "4 samples of the same id" in parsed.text
     assert "sample 4 only in" in parsed.text
     assert any(a.get("alt") == "run distance" for _, a in parsed.tags)
+
+
+def test_compare_of_three_is_with_the_first(
+    cli: Any, recorded: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "_drawn", lambda *_: ([], [], ""))  # the tables are what this is about
+    files = [
+        recorded(tmp_path / name / "t.h5", 5, config={"seed": seed, "steps": 6}, seed=seed)
+        for seed, name in enumerate(("one", "two", "three"))
+    ]
+    done = cli("compare", *files, "--output", tmp_path / "c.html")
+    assert done.code == 0, done.err
+    page = (tmp_path / "c.html").read_text(encoding="utf-8")
+    parsed = needs_nothing_else(page)
+    rows = re.findall(r"<tr><th scope=\"row\">(.*?)</th>(.*?)</tr>", page)
+    cells = {head: re.findall(r"<td>(.*?)</td>", rest) for head, rest in rows}
+    assert cells["seed"] == ["0", "1", "2"]
+    assert "steps" not in [head for head, values in cells.items() if values == ["6", "6", "6"]]
+    *means, second, third = cells["Σ ‖Δx‖₂"]
+    first, *others = (float(mean.split()[0]) for mean in means)
+    assert [float(second), float(third)] == pytest.approx([mean - first for mean in others], abs=2e-2)
+    assert "two − one" in parsed.text
+    assert "one and three: 5 samples of the same id" in parsed.text
+    assert "two and three" not in parsed.text
+
+
+def test_compare_of_one_file_alone(cli: Any, few: Path, tmp_path: Path) -> None:
+    done = cli("compare", few, "--output", tmp_path / "c.html")
+    assert done.code == 2
+    assert "emnist-diff report" in done.error
+    assert not (tmp_path / "c.html").exists()
+
+
+def test_a_page_in_place_of_a_directory(cli: Any, few: Path, many: Path, tmp_path: Path) -> None:
+    """``--output .`` has no name of its own."""
+    for place in (Path(), tmp_path):
+        for command in (("report", few), ("compare", few, many)):
+            done = cli(*command, "--output", place)
+            assert done.code == 7
+            assert "is a directory" in done.error
 
 
 def test_compare_of_runs_that_share_nothing(cli: Any, recorded: Callable[..., Path], tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from PIL import Image
 
 from emnist_diff.plugins import installed
 from emnist_diff.records import PlotSpec
+from emnist_diff.trajectory.schema import Capture
 from emnist_diff_plugins.plots.chosen import Chosen, choose, names, open_runs
 from emnist_diff_plugins.plots.figure import FORMATS, render
 from emnist_diff_plugins.plots.runs import Run, shown
@@ -130,6 +131,64 @@ def test_one_step_of_one_sample(recorded: Callable[..., Path], opened: Any, tmp_
         assert render(chosen.drawn[name], runs, small("light", 25)), name
 
 
+def drawn_on(name: str, runs: Sequence[Run]) -> Any:
+    """The figure of a plot, for a look at what is on it."""
+    from matplotlib.figure import Figure
+
+    plot = all_of(runs).drawn[name]
+    with matplotlib.rc_context(THEMES["light"].rc):
+        width, height = plot.size(runs)
+        figure = Figure(figsize=(width * 4.6, height * 4.6), layout="constrained")
+        plot.draw(figure, runs, THEMES["light"])
+        figure.draw_without_rendering()
+    return figure
+
+
+def test_forces_of_one_step_are_seen(recorded: Callable[..., Path], opened: Any, tmp_path: Path) -> None:
+    """An area over a single step would have no width, a line through one point no length."""
+    runs = opened(recorded(tmp_path / "t.h5", 1, 1, classes=("A",)))
+    upper, lower = drawn_on("force_ledger", runs).axes
+    heights = [bar.get_height() for bar in upper.patches]
+    np.testing.assert_allclose(heights, [norms[0, 0] for norms in runs[0].force_norms()])
+    assert [bar.get_y() for bar in upper.patches] == pytest.approx([0.0, heights[0]])
+    assert all(line.get_marker() != "None" for line in lower.get_lines())
+
+
+def test_an_axis_of_rounding_alone_is_flat(recorded: Callable[..., Path], opened: Any, tmp_path: Path) -> None:
+    """Two states lie on a line; what the second axis holds is no structure to zoom in on."""
+    (axis,) = drawn_on("trajectories_pca", opened(recorded(tmp_path / "t.h5", 1, 1, classes=("A",)))).axes
+    assert axis.get_ylim() == (-1.0, 1.0)
+    assert axis.get_ylabel() == "PC 2 (0%)"
+
+
+@pytest.mark.parametrize("samples", [1, 10])
+def test_the_title_of_a_grid_is_not_cut_off(
+    samples: int, recorded: Callable[..., Path], opened: Any, tmp_path: Path
+) -> None:
+    figure = drawn_on("class_grid", opened(recorded(tmp_path / "t.h5", samples, 1, classes=("A",))))
+    (axis,) = figure.axes
+    shown_in = axis.title if axis.title.get_text() else axis._left_title
+    assert shown_in.get_text() == f"Final images ({samples} image{'' if samples == 1 else 's'})"
+    assert shown_in.get_window_extent().x1 <= figure.bbox.x1
+
+
+def test_means_do_not_cross_the_legend(few: Path, many: Path, opened: Any) -> None:
+    for axis in drawn_on("final_image_stats", opened(few, many)).axes:
+        bars = max(patch.get_path().vertices[:, 1].max() for patch in axis.patches)
+        tops = [line.get_ydata()[-1] for line in axis.get_lines()]
+        assert len(tops) == 2
+        assert max(tops) <= 1.06 * bars < axis.get_ylim()[1] / 1.2
+
+
+def test_displacements_over_several_steps_are_named_so(
+    recorded: Callable[..., Path], opened: Any, tmp_path: Path
+) -> None:
+    whole = opened(recorded(tmp_path / "whole.h5"))
+    some = opened(recorded(tmp_path / "some.h5", capture=Capture(every=3)))
+    assert drawn_on("latent_l2_per_step", whole).axes[0].get_ylabel() == "‖Δx‖₂ a step"
+    assert drawn_on("latent_l2_per_step", some).axes[0].get_ylabel() == "‖Δx‖₂ between kept states"
+
+
 def test_a_state_that_does_not_move(recorded: Callable[..., Path], opened: Any, tmp_path: Path) -> None:
     import h5py
 
@@ -153,5 +212,8 @@ def test_every_plot_is_in_the_docs() -> None:
 def test_short_names_tell_files_apart() -> None:
     paths = [Path("/a/one/trajectory.h5"), Path("/a/two/trajectory.h5")]
     assert names(paths) == ["one", "two"]
-    assert names([Path("/a/x/t.h5"), Path("/b/x/t.h5"), Path("/c/y/t.h5")]) == ["1: x", "2: x", "3: y"]
+    assert names([Path("/a/x/t.h5"), Path("/b/x/t.h5"), Path("/c/y/t.h5")]) == ["a/x", "b/x", "c/y"]
+    assert names([Path("/1/a/x/t.h5"), Path("/2/a/x/t.h5"), Path("/2/c/y/t.h5")]) == ["1: x", "2: x", "3: y"]
+    long = "z" * 40  # of which a legend shows the first letters alone
+    assert names([Path(f"/{long}1.h5"), Path(f"/{long}2.h5")]) == [f"1: {long}1", f"2: {long}2"]
     assert names([Path("/a/b.h5"), Path("/a/c.h5")]) == ["b", "c"]

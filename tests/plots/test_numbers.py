@@ -14,6 +14,7 @@ from emnist_diff.errors import TrajectoryError
 from emnist_diff.protocols import Field
 from emnist_diff.trajectory.reader import Trajectory
 from emnist_diff.trajectory.schema import Capture
+from emnist_diff_plugins.metrics.record import run_name
 from emnist_diff_plugins.plots import runs as runs_module
 from emnist_diff_plugins.plots.run_distance import distances
 from emnist_diff_plugins.plots.runs import Run
@@ -146,6 +147,19 @@ def test_measured_times_are_found_by_id(few: Path, recorded: Callable[..., Path]
         measured = Run(trajectory).measured
     assert list(measured) == ["seconds"]
     np.testing.assert_array_equal(measured["seconds"], [np.nan, 0.25, np.nan, 0.5, np.nan])
+
+
+def test_times_of_another_run_are_not_taken(recorded: Callable[..., Path], tmp_path: Path) -> None:
+    """A file made anew beside the tables of the run before it."""
+    path = recorded(tmp_path / "t.h5")
+    (tmp_path / "metrics").mkdir()
+    with Trajectory(path) as trajectory:
+        own = run_name(trajectory.config)
+        rows = f"vid_id,generation_time_sec,gpu_mem_peak_mb,run\n0,0.5,,{own}\n1,7,,0123456789ab\n"
+        (tmp_path / "metrics" / "video_metrics.csv").write_text(rows)
+        np.testing.assert_array_equal(Run(trajectory).measured["seconds"], [0.5, *[np.nan] * 4])
+        (tmp_path / "metrics" / "video_metrics.csv").write_text(rows.replace(own, "0123456789ab"))
+        assert Run(trajectory).measured == {}
 
 
 def test_what_is_not_finite_is_an_error(recorded: Callable[..., Path], tmp_path: Path) -> None:

@@ -82,7 +82,8 @@ def metrics(
         data = {"output": str(folder), "samples": tables.length(found.videos), "files": written}
         typer.echo(json.dumps(data))
     else:
-        typer.echo(f"metrics of {tables.length(found.videos)} samples in {folder}: {', '.join(written)}")
+        count = tables.length(found.videos)
+        typer.echo(f"metrics of {count} sample{'s'[: count != 1]} in {folder}: {', '.join(written)}")
 
 
 def _tables(found: Measured, by: str) -> dict[str, Table]:

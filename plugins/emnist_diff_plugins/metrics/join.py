@@ -27,8 +27,9 @@ class Measured:
     """Everything that was measured.
 
     videos, steps, scores: tables; `scores` is None where it was not asked for or there are no files to score.
-    config: of the only run, or {run: config} of several.  lacking: of each file that lacks fields, a line that says
-    which columns are empty for want of which.  wall_seconds: of the run, where its sink left them.
+    config: of the only run, or {run: config} of several.  wall_seconds: of the run, where its sink left them.
+    lacking: of each file that lacks states of samples, a line that says of how many; of each that lacks fields, one
+    that says which columns are empty for want of which.
     """
 
     videos: Table
@@ -111,7 +112,11 @@ def _once(seen: dict[tuple[str, int], Path], run: str, block: Block, file: Path)
 
 
 def _lacking(trajectory: Trajectory, positions: Sequence[int]) -> Iterable[str]:
-    """One line on what the file was not told to keep."""
+    """One line on samples, and one on fields, that the file was not told to keep."""
+    left_out = len(trajectory.committed) - len(positions)
+    if left_out and positions:
+        total = len(trajectory.committed)
+        yield f"{trajectory.path}: {left_out} of {total} samples left out, whose states are not kept"
     held = set(trajectory.fields)
     columns = [
         f"{', '.join(names)} ({fields})"

@@ -20,7 +20,8 @@ from emnist_diff.trajectory.reader import Trajectory
 from emnist_diff_plugins.metrics.block import Block, Levels
 from emnist_diff_plugins.metrics.formulas import Array
 from emnist_diff_plugins.metrics.kinds import prediction_kind
-from emnist_diff_plugins.sinks._recorded import Recorded, _Decoder
+from emnist_diff_plugins.sinks._recorded import Recorded
+from emnist_diff_plugins.sinks.decoder import FileDecoder
 
 log = structlog.get_logger()
 
@@ -30,7 +31,7 @@ _BATCH, _BYTES, _LARGEST = 32, 1 << 26, 1 << 29
 
 def from_file(header: RunHeader) -> bool:
     """Whether a sink is fed from a trajectory file, and not by a run."""
-    return isinstance(header.decode, _Decoder)
+    return isinstance(header.decode, FileDecoder)
 
 
 def levels_of(header: RunHeader, steps: npt.NDArray[np.int64]) -> Levels:

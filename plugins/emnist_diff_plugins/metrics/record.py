@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import attrs
 import numpy as np
@@ -17,12 +18,17 @@ from emnist_diff_plugins.metrics.formulas import Array
 from emnist_diff_plugins.metrics.tables import Table
 
 
+def run_name(config: Mapping[str, Any]) -> str:
+    """What the column ``run`` calls the run of this configuration: the first 12 digits of its hash."""
+    return fingerprint(config)[:12]
+
+
 @attrs.frozen
 class Run:
     """What the rows of a run have in common.
 
     classes: names in index order.  forces, drifts: names of their groups in the trajectory file.
-    name: the first 12 digits of the hash of what decides the samples, so that rows of several runs can stand together.
+    name: see `run_name`; rows of several runs can stand together.
     stack: the forces and drifts by name, ``attract_class+clip``, or ``none``.
     """
 
@@ -43,7 +49,7 @@ class Run:
             header.classes,
             groups("forces", header.forces),
             groups("drifts", header.drifts),
-            fingerprint(header.config)[:12],
+            run_name(header.config),
             "+".join((*header.forces, *header.drifts)) or "none",
         )
 

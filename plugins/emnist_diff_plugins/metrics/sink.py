@@ -16,7 +16,6 @@ from emnist_diff.files import write_bytes
 from emnist_diff.pixels import to_uint8
 from emnist_diff.plugins import installed
 from emnist_diff.protocols import BatchResult, Field, Frame, Outcome, RunHeader, StepInfo
-from emnist_diff.trajectory.reader import Trajectory
 from emnist_diff_plugins.metrics.block import Block
 from emnist_diff_plugins.metrics.files import GrowingTables
 from emnist_diff_plugins.metrics.formulas import Array
@@ -25,6 +24,7 @@ from emnist_diff_plugins.metrics.reading import from_file, levels_of
 from emnist_diff_plugins.metrics.record import Run, rows
 from emnist_diff_plugins.metrics.summary import report
 from emnist_diff_plugins.metrics.tables import json_bytes, read_csv
+from emnist_diff_plugins.sinks._beside import trajectories_beside
 from emnist_diff_plugins.sinks._recorded import Recorded
 
 _ALL = tuple(field.value for field in Field)
@@ -72,17 +72,16 @@ class MetricsSink:
         return frozenset(done)
 
     def _recall(self, positions: list[int]) -> set[int]:
-        """Make the rows of those of these samples that the trajectory file beside has; which they were."""
-        header = self.header
-        path = header.output / header.own_name("trajectory.h5")
-        if not positions or not path.is_file():
-            return set()
+        """Make the rows of those of these samples that a trajectory file of the run has; which they were."""
+        found: set[int] = set()
         self._recalling = True
         try:
-            with Trajectory(path) as trajectory:
-                return set(Recorded(trajectory, installed()).recall(header, self, positions))
+            for trajectory in trajectories_beside(self.header) if positions else ():
+                left = [position for position in positions if position not in found]
+                found.update(Recorded(trajectory, installed()).recall(self.header, self, left))
         finally:
             self._recalling = False
+        return found
 
     @property
     def header(self) -> RunHeader:

@@ -107,5 +107,6 @@ def _legend(figure: Any, entries: Sequence[tuple[str, str]], theme: Theme) -> No
         [text for _, text in entries],
         loc="outside right upper",
         title="leans to",
+        frameon=False,
         title_fontsize=theme.size - 0.5,
     )

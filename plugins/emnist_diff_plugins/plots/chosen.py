@@ -17,7 +17,7 @@ from emnist_diff.plugins import Registry
 from emnist_diff.records import PlotSpec
 from emnist_diff.trajectory.reader import Trajectory
 from emnist_diff_plugins.plots.plot import Plot
-from emnist_diff_plugins.plots.runs import Run
+from emnist_diff_plugins.plots.runs import Run, shown
 
 
 @attrs.frozen(eq=False)
@@ -52,13 +52,17 @@ def open_runs(stack: ExitStack, files: Sequence[Path]) -> list[Run]:
 
 
 def names(paths: Sequence[Path]) -> list[str]:
-    """Short names that tell files apart: without what the ends of all paths have in common."""
+    """Short names that tell files apart: the last part of their paths without what the ends of all have in common,
+    or the last two; numbered where that is not enough, or too long for a legend."""
     parts = [path.with_suffix("").parts for path in paths]
     if len(paths) > 1:
         while len({part[-1] for part in parts}) == 1 and min(map(len, parts)) > 1:
             parts = [part[:-1] for part in parts]
     short = [part[-1] for part in parts]
-    return short if len(set(short)) == len(short) else [f"{number}: {name}" for number, name in enumerate(short, 1)]
+    for said in (short, ["/".join(part[-2:]) for part in parts]):
+        if len({shown(name) for name in said}) == len(said):
+            return said
+    return [f"{number}: {name}" for number, name in enumerate(short, 1)]
 
 
 def choose(registry: Registry, asked: Sequence[str], runs: Sequence[Run]) -> Chosen:

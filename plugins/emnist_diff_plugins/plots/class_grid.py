@@ -15,6 +15,8 @@ from emnist_diff_plugins.plots import panels
 from emnist_diff_plugins.plots.runs import Run, class_name
 from emnist_diff_plugins.plots.theme import Theme
 
+_TITLE = 0.75
+"""Columns of text: the least width, which the title takes."""
 _GAP = 1
 """Pixels between images."""
 _LARGEST = 256
@@ -35,7 +37,7 @@ class ClassGrid:
         rows, columns = max(len(self._rows(run)) for run in runs), self._widest(runs)
         width = min(1.0, 0.13 + 0.1 * columns) if len(runs) == 1 else 0.95 * len(runs)
         across = (width - 0.1) / (columns * len(runs))
-        return width, 0.09 + rows * across
+        return max(_TITLE, width), 0.09 + rows * across
 
     def draw(self, figure: Any, runs: Sequence[Run], theme: Theme) -> None:
         axes = figure.subplots(1, len(runs), squeeze=False)[0]
@@ -43,6 +45,7 @@ class ClassGrid:
             rows = self._rows(run)
             image = self._image(run, [positions for _, positions in rows], self._widest([run]), theme)
             axis.imshow(image, interpolation="nearest")
+            axis.set_anchor("NW")  # under its title, beside larger ones too
             height = -(-run.trajectory.images.shape[1] // _stride(run)) + _GAP
             axis.set_yticks([i * height + height / 2 - 0.5 for i in range(len(rows))], [name for name, _ in rows])
             axis.set_xticks([])
@@ -51,7 +54,11 @@ class ClassGrid:
             for spine in axis.spines.values():
                 spine.set_visible(False)
             seen = sum(len(positions) for _, positions in rows)
-            count = f"{seen} of {len(run.committed)} images" if seen < len(run.committed) else f"{seen} images"
+            count = (
+                f"{seen} of {len(run.committed)} images"
+                if seen < len(run.committed)
+                else f"{seen} image{'s'[: seen != 1]}"
+            )
             axis.set_title(f"Final images ({count})" if len(runs) == 1 else f"{run.name} ({count})")
 
     def _rows(self, run: Run) -> list[tuple[str, npt.NDArray[np.int64]]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import typer
 
-from emnist_diff.errors import ConfigError
+from emnist_diff.errors import ConfigError, OutputError
 from emnist_diff.plugins import installed
 
 plot_app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -86,6 +86,7 @@ def report(
     from emnist_diff_plugins.plots.pages import report_page
 
     path = file.parent / "report.html" if output is None else output
+    _check_page(path)
     with ExitStack() as stack:
         (run,) = open_runs(stack, [file])
         page = report_page(run, installed(tuple(plugin_file)), theme, video)
@@ -94,25 +95,32 @@ def report(
 
 @compare_app.command()
 def compare(
-    one: Path = typer.Argument(help="A trajectory file."),
-    other: Path = typer.Argument(help="Another."),
+    files: list[Path] = typer.Argument(help="Two trajectory files or more; the first is what others differ from."),
     output: Path = typer.Option(Path("compare.html"), help="The page."),
     theme: str = _THEME,
     as_json: bool = _JSON,
     plugin_file: list[Path] = _PLUGIN_FILE,
 ) -> None:
-    """Write a page about two runs: what differs in settings and figures, and plots of both side by side. One HTML file
-    that needs no other and fetches nothing.
+    """Write a page about two runs or more: what differs in settings and figures, and plots of all side by side. One
+    HTML file that needs no other and fetches nothing.
 
     Whether two files are the same, bit for bit, says emnist-diff diff.
     """
     from emnist_diff_plugins.plots.chosen import open_runs
     from emnist_diff_plugins.plots.pages import compare_page
 
+    if len(files) < 2:
+        raise ConfigError(f"one file alone, {files[0]}, is not compared — name another, or use emnist-diff report")
+    _check_page(output)
     with ExitStack() as stack:
-        first, second = open_runs(stack, [one, other])
-        page = compare_page(first, second, installed(tuple(plugin_file)), theme)
+        page = compare_page(open_runs(stack, files), installed(tuple(plugin_file)), theme)
     _written(output, page, as_json)
+
+
+def _check_page(path: Path) -> None:
+    """Raise `OutputError` for a page that would take the place of a directory; before the work and not after it."""
+    if path.is_dir():
+        raise OutputError(f"cannot write {path}: it is a directory — name a file in it, such as {path / 'page.html'}")
 
 
 def _written(path: Path, page: str, as_json: bool) -> None:

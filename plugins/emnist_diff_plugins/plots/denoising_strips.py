@@ -28,7 +28,11 @@ class DenoisingStrips:
         return panels.picture_need(runs)
 
     def size(self, runs: Sequence[Run]) -> tuple[float, float]:
-        return 1.3, 0.2 + 1.08 / self.moments * self._count(runs)
+        across = 1.08 / self.moments
+        return max(0.75, 0.22 + across * self._columns(runs)), 0.2 + across * self._count(runs)
+
+    def _columns(self, runs: Sequence[Run]) -> int:
+        return min(self.moments, min(len(run.steps) for run in runs) + 1)
 
     def _count(self, runs: Sequence[Run]) -> int:
         return sum(
@@ -44,7 +48,7 @@ class DenoisingStrips:
                 position = position_of(run, number)
                 if position is not None:
                     rows.append((number, run, position))
-        columns = min(self.moments, min(len(run.steps) for run in runs) + 1)
+        columns = self._columns(runs)
         axes = figure.subplots(len(rows), columns, squeeze=False, gridspec_kw={"wspace": 0.03, "hspace": 0.03})
         figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.0, hspace=0.0)
         alike = len({run.trajectory.steps for run in runs}) == 1

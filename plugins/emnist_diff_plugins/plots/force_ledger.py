@@ -54,7 +54,12 @@ def _forces(axis: Any, run: Run, theme: Theme) -> None:
         names = [*names[: MOST - 1], f"{len(layers) - MOST + 1} others"]
         layers = [*layers[: MOST - 1], np.sum(layers[MOST - 1 :], axis=0)]
     colours = [theme.cycle[i % len(theme.cycle)] for i in range(len(layers))]
-    axis.stackplot(run.steps, *layers, labels=names, colors=colours, edgecolor=theme.axes, linewidth=0.6)
+    if len(run.steps) > 1:
+        axis.stackplot(run.steps, *layers, labels=names, colors=colours, edgecolor=theme.axes, linewidth=0.6)
+    else:  # an area over one step has no width
+        below = np.cumsum([np.zeros(1), *layers[:-1]], axis=0)
+        for layer, bottom, name, colour in zip(layers, below, names, colours, strict=True):
+            axis.bar(run.steps, layer, 0.8, bottom, label=name, color=colour, edgecolor=theme.axes, linewidth=0.6)
     handles, texts = axis.get_legend_handles_labels()
     # in the order of the stack, the uppermost first
     axis.legend(handles[::-1], texts[::-1], bbox_to_anchor=(0.0, 1.0), loc="upper left")
@@ -66,7 +71,7 @@ def _sums(axis: Any, run: Run, theme: Theme) -> None:
     for number, field in enumerate(("base", "prediction")):
         if run.holds(field):
             norms = panels.means(run.norms(f"trajectory/{field}"))
-            axis.plot(run.steps, norms, label=field, **theme.line(number + 3))
+            axis.plot(run.steps, norms, label=field, **theme.line(number + 3), **panels.dots(len(run.steps)))
     if axis.get_lines():
         axis.legend()
     else:

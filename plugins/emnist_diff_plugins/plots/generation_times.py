@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import attrs
+import numpy as np
 
 from emnist_diff_plugins.plots import panels
 from emnist_diff_plugins.plots.runs import Run
@@ -16,7 +17,7 @@ TIMES = "times, which the metrics sink measures (run --sink metrics …)"
 
 @attrs.frozen
 class GenerationTimes:
-    """Seconds a sample, from the files of the metrics sink beside the trajectory."""
+    """Seconds (or milliseconds) a sample, from the files of the metrics sink beside the trajectory."""
 
     def lacks(self, runs: Sequence[Run]) -> str:
         return "" if all("seconds" in run.measured for run in runs) else TIMES
@@ -33,5 +34,8 @@ def panel(axis: Any, runs: Sequence[Run], theme: Theme) -> None:
     if not all("seconds" in run.measured for run in runs):
         panels.absent(axis, theme, "no times recorded\n(metrics sink)")
         return
-    panels.per_sample(axis, runs, theme, [run.measured["seconds"] for run in runs], "seconds")
+    seconds = [run.measured["seconds"] for run in runs]
+    short = max(float(np.nanmax(values)) for values in seconds) < 0.1
+    values = [1e3 * value for value in seconds] if short else seconds
+    panels.per_sample(axis, runs, theme, values, "milliseconds" if short else "seconds")
     axis.set_title("Time a sample")

@@ -29,6 +29,9 @@ class L2Velocity:
 
 def panel(axis: Any, runs: Sequence[Run], theme: Theme, legend: bool = True) -> None:
     """The plot on one axis: bars of one run with the range of the middle half of its samples, lines of several."""
+    if not any(len(run.steps) > 1 for run in runs):
+        panels.absent(axis, theme, "no two steps kept")
+        return
     axis.axhline(0.0, color=theme.muted, linewidth=0.7)
     for number, run in enumerate(runs):
         if len(run.steps) < 2:
@@ -36,7 +39,8 @@ def panel(axis: Any, runs: Sequence[Run], theme: Theme, legend: bool = True) -> 
         change, at = np.diff(run.latent_l2, axis=1), panels.places(run.steps[1:], run, runs)
         middle = np.median(change, axis=0)
         if len(runs) > 1:
-            axis.plot(at, middle, label=panels.label(run.name), **theme.line(number))
+            style = {**theme.line(number), **panels.dots(len(at))}
+            axis.plot(at, middle, label=panels.label(run.name), **style)
             continue
         colours = [theme.cycle[2] if value >= 0 else theme.cycle[1] for value in middle.tolist()]
         axis.bar(at, middle, width=0.8 * float(np.diff(run.steps).min()), color=colours, linewidth=0)
@@ -44,7 +48,9 @@ def panel(axis: Any, runs: Sequence[Run], theme: Theme, legend: bool = True) -> 
             low, high = np.percentile(change, (25, 75), axis=0)
             axis.vlines(at, low, high, color=theme.text, linewidth=0.6, label="middle half of the samples")
             if legend:
-                axis.legend()
+                bottom, top = axis.get_ylim()
+                axis.set_ylim(bottom, top + 0.14 * (top - bottom))  # room for the legend
+                axis.legend(loc="upper left")
     if len(runs) > 1 and legend:
         axis.legend()
     panels.step_axis(axis, runs)

@@ -31,4 +31,4 @@ def panel(axis: Any, runs: Sequence[Run], theme: Theme, legend: bool = True) -> 
     panels.over_steps(axis, runs, theme, lambda run: run.latent_l2, legend)
     axis.set_ylim(bottom=0.0)
     axis.set_title("Displacement of the state")
-    axis.set_ylabel("‖Δx‖₂ a step")
+    axis.set_ylabel(f"‖Δx‖₂ {panels.apart(runs)}")

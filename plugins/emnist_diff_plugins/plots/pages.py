@@ -1,4 +1,4 @@
-"""The pages about one run, and about two."""
+"""The pages about one run, and about several."""
 
 from __future__ import annotations
 
@@ -53,29 +53,30 @@ def report_page(run: Run, registry: Registry, theme: str, video: bool = True) ->
     return html.page(f"Run {run.name}", look, parts)
 
 
-def compare_page(one: Run, other: Run, registry: Registry, theme: str) -> str:
-    """The page about two runs. Raises as `report_page`."""
+def compare_page(runs: Sequence[Run], registry: Registry, theme: str) -> str:
+    """The page about two runs or more, the others against the first. Raises as `report_page`."""
     look = named(theme)
     matplotlib()
-    runs = [one, other]
     shown, plots, left_out = _drawn(registry, runs, look)
-    head = ("", one.name, other.name)
-    what = zip(tables.summary(one), tables.summary(other), strict=True)
-    settings = tables.different(one.trajectory.config, other.trajectory.config)
-    machines = tables.different(one.trajectory.environment, other.trajectory.environment)
+    names = [run.name for run in runs]
+    head = ("", *names)
+    gaps = ["difference"] if len(runs) == 2 else [f"{name} − {names[0]}" for name in names[1:]]
+    what = zip(*(tables.summary(run) for run in runs), strict=True)
+    settings = tables.different(*(run.trajectory.config for run in runs))
+    machines = tables.different(*(run.trajectory.environment for run in runs))
     parts = [
-        html.table(head, [(name, here, there) for (name, here), (_, there) in what]),
+        html.table(head, [(rows[0][0], *(text for _, text in rows)) for rows in what]),
         html.section(
             "What differs",
             html.table(head, settings) if settings else html.paragraph("The settings are the same."),
             html.folded("environment", html.table(head, machines)) if machines else "",
         ),
-        html.section("Figures", html.table((*head, "difference"), tables.beside(one, other), numbers=True)),
-        html.section("Values", _values(one, other)),
+        html.section("Figures", html.table((*head, *gaps), tables.beside(runs), numbers=True)),
+        html.section("Values", *(_values(runs[0], run, len(runs) > 2) for run in runs[1:])),
         html.section("Images", html.figures(shown)),
         html.section("Plots", html.figures(plots), html.paragraph(left_out, "note") if left_out else ""),
     ]
-    return html.page(f"{one.name} and {other.name}", look, parts)
+    return html.page(" and ".join(names) if len(names) == 2 else ", ".join(names), look, parts)
 
 
 def _drawn(registry: Registry, runs: Sequence[Run], look: Theme) -> tuple[list[str], list[str], str]:
@@ -113,15 +114,16 @@ def _video(run: Run) -> str:
     return html.video(data, "samples from noise to image")
 
 
-def _values(one: Run, other: Run) -> str:
-    """What `emnist-diff diff` says, as a table."""
+def _values(one: Run, other: Run, named: bool) -> str:
+    """What `emnist-diff diff` says, as a table. named: say which runs these are."""
+    of = f"{one.name} and {other.name}: " if named else ""
     try:
         found: Comparison = bit_by_bit(one.trajectory, other.trajectory)
     except TrajectoryError as error:
-        return html.paragraph(f"Not compared value by value: {error}")
+        return html.paragraph(f"{of}Not compared value by value: {error}")
     said = "the same, bit for bit" if found.differences.first is None else "not the same"
     line = html.paragraph(
-        f"{found.samples} samples of the same id, {found.differences.values} values compared: {said}."
+        f"{of}{found.samples} samples of the same id, {found.differences.values} values compared: {said}."
     )
     rows = [
         (field, tables.number(gap), str(place.sample), "" if place.step is None else str(place.step))

@@ -26,7 +26,7 @@ def over_steps(
     and the ranges that hold half and nine tenths of them; of several runs median and middle half."""
     for number, run in enumerate(runs):
         series, style, at = values(run), theme.line(number), places(run.steps, run, runs)
-        marker = {"marker": "o", "markersize": 2.5} if len(run.steps) <= 12 else {}
+        marker = dots(len(run.steps))
         count = len(series)
         if len(runs) > 1:
             _band(axis, at, series, (25, 75), style["color"], 0.25)
@@ -42,6 +42,17 @@ def over_steps(
     step_axis(axis, runs)
     if legend:
         axis.legend()
+
+
+def dots(count: int, marker: str = "o") -> dict[str, Any]:
+    """A mark at each of few steps; a line of a single one would not be seen without."""
+    return {"marker": marker, "markersize": 2.5} if count <= 12 else {}
+
+
+def apart(runs: Sequence[Run]) -> str:
+    """What a displacement lies between, for the name of an axis: where some steps are not kept, it is of several."""
+    whole = all(len(run.steps) == run.trajectory.steps for run in runs)
+    return "a step" if whole else "between kept states"
 
 
 def _band(
@@ -101,14 +112,16 @@ def per_sample(
         )
         if many:
             axis.hist(value, bins, histtype="step", label=said, linewidth=1.0, **style)
-        axis.axvline(
-            float(value.mean()), color=theme.text, linewidth=0.9, linestyle=style["linestyle"] if many else "--"
-        )
+    top = axis.get_ylim()[1]
+    for number, value in enumerate(finite):  # up to where the room for the legend begins
+        dashes = theme.line(number)["linestyle"] if len(runs) > 1 else "--"
+        axis.plot([value.mean()] * 2, [0.0, top], color=theme.text, linewidth=0.9, linestyle=dashes)
+    axis.set_ylim(0.0, top)
     axis.set_xlabel(unit)
     axis.set_ylabel("samples")
     axis.yaxis.get_major_locator().set_params(integer=True)
     if len(runs) > 1:
-        axis.set_ylim(top=axis.get_ylim()[1] * (1.0 + 0.14 * len(runs)))  # room for the legend
+        axis.set_ylim(top=top * (1.0 + 0.14 * len(runs)))  # room for the legend
         axis.legend()
 
 

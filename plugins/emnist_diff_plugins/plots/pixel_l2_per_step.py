@@ -31,4 +31,4 @@ def panel(axis: Any, runs: Sequence[Run], theme: Theme, legend: bool = True) -> 
     panels.over_steps(axis, runs, theme, lambda run: run.pixel_l2, legend)
     axis.set_ylim(bottom=0.0)
     axis.set_title("Change of the picture")
-    axis.set_ylabel("‖Δpixels‖₂ a step\n(grey levels, 0–255)")
+    axis.set_ylabel(f"‖Δpixels‖₂ {panels.apart(runs)}\n(grey levels, 0–255)")

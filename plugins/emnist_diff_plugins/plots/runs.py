@@ -21,6 +21,7 @@ from emnist_diff.trajectory.opening import reading
 from emnist_diff.trajectory.pictures import are_pictures
 from emnist_diff.trajectory.reader import Trajectory
 from emnist_diff.trajectory.verify import require_sound
+from emnist_diff_plugins.metrics.record import run_name
 
 Floats = npt.NDArray[np.float64]
 _BLOCK = 1 << 25
@@ -203,7 +204,8 @@ class Run:
     def measured(self) -> dict[str, Floats]:
         """What the metrics sink measured while the run was made: ``seconds`` and ``gpu_mb``, (committed,) each, NaN
         where it is not known; without entries that nothing is known of."""
-        return _measured(self.trajectory.path.parent / "metrics", self.trajectory.ids[self.committed])
+        file = self.trajectory
+        return _measured(file.path.parent / "metrics", file.ids[self.committed], run_name(file.config))
 
     # reading ------------------------------------------------------------------------------------------------------
 
@@ -267,8 +269,11 @@ def _grey_levels(x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 _COLUMNS = {"seconds": "generation_time_sec", "gpu_mb": "gpu_mem_peak_mb"}
 
 
-def _measured(folder: Path, ids: npt.NDArray[np.int64]) -> dict[str, Floats]:
-    """Columns of ``video_metrics*.csv``, workers' shards included, by sample id; what cannot be read is not known."""
+def _measured(folder: Path, ids: npt.NDArray[np.int64], run: str) -> dict[str, Floats]:
+    """Columns of ``video_metrics*.csv``, workers' shards included, by sample id; what cannot be read is not known.
+
+    run: rows that say that they are of another, left from before this file was made anew, are passed over.
+    """
     places = {int(number): place for place, number in enumerate(ids.tolist())}
     out = {name: np.full(len(ids), np.nan) for name in _COLUMNS}
     for path in sorted(folder.glob("video_metrics*.csv")) if folder.is_dir() else ():
@@ -277,7 +282,7 @@ def _measured(folder: Path, ids: npt.NDArray[np.int64]) -> dict[str, Floats]:
                 for row in csv.DictReader(lines):
                     place = places.get(_number(row.get("vid_id"), int, -1))
                     for name, column in _COLUMNS.items():
-                        if place is not None:
+                        if place is not None and row.get("run", run) == run:
                             out[name][place] = _number(row.get(column), float, math.nan)
         except (OSError, UnicodeDecodeError, csv.Error):
             continue

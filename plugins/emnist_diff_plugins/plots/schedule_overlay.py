@@ -26,7 +26,9 @@ class ScheduleOverlay:
     def draw(self, figure: Any, runs: Sequence[Run], theme: Theme) -> None:
         lines = panel(figure.subplots(), runs, theme)
         if lines:
-            figure.legend(lines, [line.get_label() for line in lines], loc="outside lower center", ncols=2)
+            figure.legend(
+                lines, [line.get_label() for line in lines], loc="outside lower center", ncols=2, frameon=False
+            )
 
 
 def betas(run: Run) -> Floats:
@@ -52,11 +54,17 @@ def panel(axis: Any, runs: Sequence[Run], theme: Theme) -> list[Any]:
             continue
         dashes = theme.line(len(drawn))["linestyle"]
         steps = panels.places(np.arange(run.trajectory.steps), run, runs)
-        marker = {"marker": "o", "markersize": 2.5} if len(steps) <= 12 else {}
         name = f" {run.name}" if several else ""
-        axis.plot(steps, run.trajectory.alpha_bar, color=left_colour, linestyle=dashes, label=f"ᾱ{name}", **marker)
-        marker = {"marker": "s", "markersize": 2.5} if len(steps) <= 12 else {}
-        right.plot(steps, betas(run), color=right_colour, linestyle=dashes, label=f"β{name}", **marker)
+        axis.plot(
+            steps,
+            run.trajectory.alpha_bar,
+            color=left_colour,
+            linestyle=dashes,
+            label=f"ᾱ{name}",
+            **panels.dots(len(steps)),
+        )
+        style = {"color": right_colour, "linestyle": dashes, **panels.dots(len(steps), "s")}
+        right.plot(steps, betas(run), label=f"β{name}", **style)
         drawn.append(run)
     panels.step_axis(axis, runs)
     for one, colour, text in ((axis, left_colour, "ᾱ (signal power)"), (right, right_colour, "β of the step")):

@@ -68,11 +68,15 @@ def flat(data: Mapping[str, Any]) -> dict[str, str]:
     return out
 
 
-def different(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """Key, and both values, of what is not the same."""
-    left, right = flat(one), flat(other)
-    keys = [*left, *(key for key in right if key not in left)]
-    return [(k, left.get(k, _MISSING), right.get(k, _MISSING)) for k in keys if left.get(k) != right.get(k)]
+def different(*settings: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Key, and all values, of what is not the same in all of these."""
+    texts = [flat(data) for data in settings]
+    keys = dict.fromkeys(key for text in texts for key in text)
+    return [
+        (key, *(text.get(key, _MISSING) for text in texts))
+        for key in keys
+        if len({text.get(key) for text in texts}) > 1
+    ]
 
 
 def quantities(run: Run) -> dict[str, Floats]:
@@ -133,15 +137,18 @@ def by_class(run: Run, most: int) -> tuple[Sequence[str], list[tuple[str, ...]]]
     return ("class", "samples", *found), rows
 
 
-def beside(one: Run, other: Run) -> list[tuple[str, ...]]:
-    """Mean ± std of each quantity in two runs, and the difference of the means."""
-    left, right = quantities(one), quantities(other)
+def beside(runs: Sequence[Run]) -> list[tuple[str, ...]]:
+    """Mean ± std of each quantity in each run, and by how much the means of the others differ from the first's."""
+    found = [quantities(run) for run in runs]
     rows = []
-    for name in [*left, *(n for n in right if n not in left)]:
-        parts = [q[name][np.isfinite(q[name])] if name in q else np.empty(0) for q in (left, right)]
+    for name in dict.fromkeys(name for values in found for name in values):
+        parts = [q[name][np.isfinite(q[name])] if name in q else np.empty(0) for q in found]
         cells = [f"{number(float(p.mean()))} ± {number(float(p.std()))}" if len(p) else _MISSING for p in parts]
-        gap = number(float(parts[1].mean() - parts[0].mean()), sign=True) if all(map(len, parts)) else _MISSING
-        rows.append((name, *cells, gap))
+        first, *others = parts
+        gaps = [
+            number(float(p.mean() - first.mean()), sign=True) if len(p) and len(first) else _MISSING for p in others
+        ]
+        rows.append((name, *cells, *gaps))
     return rows
 
 

@@ -64,7 +64,11 @@ class Theme:
             "xtick.major.width": 0.6,
             "ytick.major.width": 0.6,
             "legend.fontsize": self.size - 0.5,
-            "legend.frameon": False,
+            "legend.frameon": True,  # what lies under one stays legible, and so does the legend
+            "legend.fancybox": False,
+            "legend.edgecolor": "none",
+            "legend.facecolor": self.axes,
+            "legend.framealpha": 0.75,
             "legend.handlelength": 1.8,
             "legend.borderaxespad": 0.3,
             "font.family": self.font,

@@ -18,6 +18,8 @@ from emnist_diff_plugins.plots.theme import Theme
 _BYTES = 1 << 26
 _FITTED = 1500
 """States that the plane is fitted to; more change it little and cost their square."""
+_FLAT = 1e-6
+"""Share of the variance below which an axis shows rounding, and not what samples do."""
 
 
 @attrs.frozen(eq=False)
@@ -102,12 +104,15 @@ class TrajectoriesPca:
         axis.plot([], [], "o", color=theme.text, markersize=3, label="image")
         shown = sum(len(group.paths) for group in groups)
         total = sum(len(run.positions) for run in runs)
+        for explained, limit in zip(found.explained, (axis.set_xlim, axis.set_ylim), strict=True):
+            if explained < _FLAT:
+                limit(-1.0, 1.0)
         axis.set_xlabel(f"PC 1 ({found.explained[0]:.0%} of the variance)")
         axis.set_ylabel(f"PC 2 ({found.explained[1]:.0%})")
         axis.set_title(
             "PCA of trajectories, unit variance a step" + (f"\n({shown} of {total} samples)" if shown < total else "")
         )
-        axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+        axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
 
 
 @attrs.frozen(eq=False)
@@ -131,7 +136,7 @@ def _draw(axis: Any, group: _Group, theme: Theme) -> None:
         axis.plot(*mean, color=theme.axes, linewidth=3.2, zorder=3)
         axis.plot(*mean, color=colour, linestyle=group.dashes, linewidth=1.8, zorder=4)
     size, alpha = (3.5, 1.0) if few else (2.5, 0.5)
-    axis.plot(*paths[:, -1].T, "o", color=colour, markersize=size, alpha=alpha, markeredgewidth=0, zorder=2)
+    axis.plot(*paths[:, -1].T, "o", color=colour, markersize=size, alpha=alpha, markeredgewidth=0, zorder=5)
     axis.plot([], [], color=colour, linestyle=group.dashes, label=panels.label(group.name))
 
 
@@ -153,7 +158,7 @@ def _groups(runs: Sequence[Run], found: Plane, theme: Theme) -> list[_Group]:
         for c, name in enumerate(named):
             if (own == name).any():
                 style = theme.line(c) if len(runs) == 1 else {**theme.line(c), "linestyle": theme.line(r)["linestyle"]}
-                said = name if len(runs) == 1 else f"{name} {run.name}"
+                said = name if len(runs) == 1 else f"{name} ({run.name})"
                 out.append(_Group(said, points[own == name], style["color"], style["linestyle"]))
         rest = ~np.isin(own, named)
         if rest.any():
