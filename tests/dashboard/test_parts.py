@@ -55,6 +55,11 @@ def test_rate_and_time_left_count_the_samples_in_hand_and_not_those_found() -> N
     now[0] += 3600
     state.slept(3600)
     assert state.snapshot().left == pytest.approx(16)
+    state.stepped(20, 5)
+    state.stop()
+    shown = state.snapshot()
+    assert shown.rate == pytest.approx(30 / 8)
+    assert shown.left == pytest.approx(10 / shown.rate), "of the batch in hand, half of which is done"
 
 
 def test_the_state_loses_nothing_between_threads() -> None:

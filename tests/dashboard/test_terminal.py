@@ -175,10 +175,19 @@ def test_a_bar_is_the_default(terminal: Callable[..., Any], slow: list[Any]) -> 
     assert "sampling" not in shown.text
 
 
+def test_the_bar_moves_within_a_batch(terminal: Callable[..., Any], quick: list[Any]) -> None:
+    one_batch = (*quick, "--total-videos", "4", "--steps", "20", "--drift", "slow:seconds=0.06")
+    shown = terminal(*one_batch, columns=100, NO_COLOR="1")
+    first = shown.until(r"sampling (━+)\S* +0/4 ")
+    shown.until(rf"sampling ━{{{len(first[1]) + 5},}}\S* +0/4 ")
+    assert shown.wait() == 0
+
+
 def test_colours_are_not_needed(terminal: Callable[..., Any], slow: list[Any]) -> None:
     shown = terminal(*slow, "--total-videos", "96", "--dashboard", NO_COLOR="1")
     shown.until(r"[1-9]\d* of 96 samples")
     shown.until("estimated images")
+    shown.until("━─+")  # a bar without colours
     shown.press(b"\x03")
     assert shown.wait() == 130
     assert not re.search(rb"\x1b\[[0-9;]+m", shown.raw.replace(b"\x1b[0m", b""))

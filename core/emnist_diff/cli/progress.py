@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+import attrs
 import structlog
 
 from emnist_diff.cli.dashboard.terminal import can_draw
+from emnist_diff.protocols import BatchResult, Field, Frame, Outcome, RunHeader, Sink, StepInfo
 
 if TYPE_CHECKING:
     from emnist_diff.cli.dashboard.dashboard import Dashboard
@@ -30,32 +32,72 @@ def choose(progress: bool, dashboard: bool) -> Dashboard | None:
     return Dashboard(sys.stderr)
 
 
+@attrs.frozen
+class Told:
+    """What a run is to tell of: every commit, and what `sinks` see."""
+
+    on_commit: OnCommit
+    sinks: tuple[Sink, ...] = ()
+
+
 @contextlib.contextmanager
-def shown(progress: bool, dashboard: Dashboard | None, total: int) -> Iterator[OnCommit]:
-    """Show the progress of a run of `total` samples for as long as the context lasts; yields what is to be told of
-    every commit."""
+def shown(progress: bool, dashboard: Dashboard | None, total: int) -> Iterator[Told]:
+    """Show the progress of a run of `total` samples for as long as the context lasts; yields what is to be told."""
     if dashboard is not None:
         try:
-            yield _line
+            yield Told(_line, (dashboard.sink,))
         finally:
             dashboard.close()
     elif progress and not can_draw(sys.stderr):
-        with _bar(total) as on_commit:
-            yield on_commit
+        with _bar(total) as told:
+            yield told
     else:
-        yield _line
+        yield Told(_line)
 
 
 def _line(done: int, total: int) -> None:
     log.info("run.committed", done=done, total=total)
 
 
-@contextlib.contextmanager
-def _bar(total: int) -> Iterator[OnCommit]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+class _Steps:
+    """A `Sink` that tells of every step: how many samples are in hand, and the share of their steps behind them."""
 
-    columns = (TextColumn("sampling"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    def __init__(self, stepped: Callable[[int, float], None]) -> None:
+        self._stepped = stepped
+
+    def wants(self, at: StepInfo) -> frozenset[Field]:
+        return frozenset({Field.X})  # it is at hand; of a step of which nothing is wanted nothing is told
+
+    def open(self, header: RunHeader) -> None:
+        """It keeps no account."""
+
+    def write(self, frame: Frame) -> None:
+        self._stepped(len(frame.positions), (frame.at.index + 1) / frame.at.steps)
+
+    def commit(self, batch: BatchResult) -> None:
+        """Of which `Told.on_commit` tells."""
+
+    def close(self, outcome: Outcome) -> None:
+        """It holds nothing."""
+
+
+@contextlib.contextmanager
+def _bar(total: int) -> Iterator[Told]:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    count = TextColumn("{task.fields[done]}/{task.total:.0f}")
+    columns = (TextColumn("sampling"), BarColumn(), count, TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("sampling", total=total)
-        yield lambda done, total: progress.update(task, completed=done)
+        task = progress.add_task("sampling", total=total, done=0)
+        committed = 0
+
+        def stepped(batch: int, share: float) -> None:
+            progress.update(task, completed=committed + batch * share)
+
+        def on_commit(done: int, total: int) -> None:
+            nonlocal committed
+            committed = done
+            progress.update(task, completed=done, done=done)
+
+        yield Told(on_commit, (_Steps(stepped),))

@@ -32,7 +32,7 @@ def run(
         None, help='A denoiser that needs no weights, e.g. "gaussian-mixture:shape=[2],classes=ABC".'
     ),
     character: str | None = typer.Option(
-        None, "--character", help="The class to generate, several as A,B,k, or all. [default: A]"
+        None, "--character", "--class", help="The class to generate, several as A,B,k, or all. [default: A]"
     ),
     total_videos: int | None = typer.Option(
         None, help="How many samples in all, dealt evenly among the classes. [default: 10]"
@@ -190,10 +190,9 @@ def run(
         data = {"config": configuration.to_dict(settings), "plan": forecast(assembly)}
         typer.echo(json.dumps(data, indent=2, ensure_ascii=False))
         return
-    if board is not None:
-        assembly = attrs.evolve(assembly, sinks=(*assembly.sinks, board.sink))
-    with shown(progress, board, len(assembly.header.labels)) as on_commit:
-        result = execute(assembly, resume=resume, overwrite=overwrite, on_commit=on_commit)
+    with shown(progress, board, len(assembly.header.labels)) as told:
+        assembly = attrs.evolve(assembly, sinks=(*assembly.sinks, *told.sinks))
+        result = execute(assembly, resume=resume, overwrite=overwrite, on_commit=told.on_commit)
     if as_json:
         summary = {
             "output": str(result.output),

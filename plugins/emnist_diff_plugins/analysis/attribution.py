@@ -119,8 +119,12 @@ def contribution_maps(reader: BlockReader, positions: Sequence[int] | None = Non
     shape = reader.header.shape
     if len(shape) not in (2, 3):
         raise TrajectoryError(f"{file.path}: states of shape {shape} have no places — maps need (C, H, W) or (H, W)")
-    if not file.force_names:
-        raise TrajectoryError(f"{file.path} holds no contributions of forces — record a run with forces, all fields")
+    if not file.force_names or "forces" not in file.fields:
+        why = "its recorder left them out" if file.force_names else "it has no forces"
+        raise TrajectoryError(
+            f"{file.path} holds no contributions of forces: {why} — record a run with forces, and forces among the "
+            "fields of the hdf5 sink"
+        )
     shape = shape if len(shape) == 3 else (1, *shape)
     chosen = reader.positions if positions is None else list(positions)
     names = (*(("base",) if "base" in file.fields else ()), *file.force_names)
@@ -132,7 +136,8 @@ def contribution_maps(reader: BlockReader, positions: Sequence[int] | None = Non
         parts = {"base": block.base, **block.forces}
         for number, name in enumerate(names):
             part = parts[name]
-            assert part is not None
+            if part is None:
+                raise TrajectoryError(f"{file.path} is damaged: it lacks forces/{name}/contribution")
             states = part.reshape(*part.shape[:2], *shape)
             maps[number] += l2_map(states).sum(0)
             signed[number] += states.sum((0, 2))

@@ -23,7 +23,9 @@ def attribution(
     output: Path | None = typer.Option(
         None, "--output", "--output-dir", help="Directory to write into. [default: that of the file]"
     ),
-    character: list[str] = typer.Option([], "--class", help="Only samples of this class; may be repeated."),
+    character: list[str] = typer.Option(
+        [], "--character", "--class", help="Only samples of this class; may be repeated."
+    ),
     moments: int = typer.Option(8, min=1, max=40, help="How many steps the picture shows."),
     top: int = typer.Option(5, min=1, max=1000, help="How many of the most active places are listed."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace what is there."),

@@ -74,7 +74,7 @@ def left_out(settings: RunConfig, names: Iterable[str], registry: Registry | Non
 
     names: of forces and drifts, all of a name alike; ``00_attract_class`` for one of several; ``clip`` for the bound on
     the sum; ``forces`` for all forces, ``drifts`` for all drifts.
-    Raises `UnknownName` for what is not in the configuration.
+    Raises `UnknownName` for what is not in the configuration, `ConfigError` where nothing could be left out of it.
     """
     parts = {"forces": list(settings.forces), "drifts": list(settings.drifts)}
     clip = settings.clip_abs, settings.clip_norm
@@ -82,6 +82,8 @@ def left_out(settings: RunConfig, names: Iterable[str], registry: Registry | Non
     for kind, items in parts.items():
         known += [kind] if items else []
         known += [name for number, item in enumerate(items) for name in (item.name, f"{number:02d}_{item.name}")]
+    if not known:
+        raise ConfigError("this run has no forces, drifts or clip that could be left out")
     for name in names:
         if name not in known:
             raise unknown("force or drift of this run:", name, known)

@@ -155,7 +155,7 @@ def _bar(share: float, width: int, style: str) -> Text:
     halves = round(2 * width * min(1.0, share))
     full, half = divmod(halves, 2)
     bar = Text("━" * full + "╸" * half, style, no_wrap=True)
-    return bar.append("━" * (width - full - half), "bright_black")
+    return bar.append("─" * (width - full - half), "bright_black")  # thin, to be told apart without colours
 
 
 def clock(seconds: float) -> str:

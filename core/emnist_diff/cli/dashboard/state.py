@@ -83,10 +83,12 @@ class Snapshot:
 
     @property
     def left(self) -> float | None:
-        """Seconds until all samples are made, at the rate so far; None before the first step."""
+        """Seconds until all samples are made, or those in hand if the run is to stop after them, at the rate so far;
+        None before the first step."""
         if self.rate is None:
             return None
-        return max(0.0, (self.total - self.resumed) / self.rate - self.elapsed)
+        goal = self.made + self.batch if self.stopping else self.total - self.resumed
+        return max(0.0, goal / self.rate - self.elapsed)
 
 
 class State:
