@@ -16,7 +16,7 @@ def write_bytes(path: Path, data: bytes, *, sync: bool = True) -> None:
 
     Raises `OutputError` when it cannot be written; the old file is then as it was.
     """
-    if not path.name or path.is_dir():
+    if not path.name or os.path.isdir(path):  # pathlib raises where a name is too long
         raise OutputError(f"cannot write {path}: it is a directory — name a file")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

@@ -28,8 +28,9 @@ def samples(terminal: Any) -> int:
     return int(terminal.until(r"(\d+) of 24 samples")[1])
 
 
-def test_everything_is_there_and_moves(terminal: Callable[..., Any], slow: list[Any], tmp_path: Path) -> None:
-    shown = terminal(*slow, "--dashboard", program=[sys.executable, "-m", "emnist_diff"])
+def test_everything_is_there_and_moves(terminal: Callable[..., Any], quick: list[Any], tmp_path: Path) -> None:
+    slower = [*quick, "--drift", "slow:seconds=0.2"]  # also a busy machine sees it moving
+    shown = terminal(*slower, "--dashboard", program=[sys.executable, "-m", "emnist_diff"])
     shown.until(SOME)
     for panel in ("─ log ─", "─ devices ─", "─ progress ─", "─ finished samples ─", "─ estimated images at step"):
         shown.until(panel)
