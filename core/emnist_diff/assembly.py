@@ -13,18 +13,30 @@ import numpy as np
 import structlog
 import torch
 
-from emnist_diff import checkpoint, config, presets
+from emnist_diff import checkpoint, config, guides, presets, variants
+from emnist_diff.backends import AUTO, Chosen, choose, precision_of, probe
 from emnist_diff.base import Base
 from emnist_diff.clip import Clip, ClipSum
-from emnist_diff.components import Made, make
+from emnist_diff.components import Made, make, told
 from emnist_diff.conditions import ConditionSpace
 from emnist_diff.config import MOST_SAMPLES, Component, RunConfig
 from emnist_diff.decoding import Decoder
+from emnist_diff.direct import Direct
 from emnist_diff.engine import Engine
-from emnist_diff.errors import CheckpointError, ConfigError
-from emnist_diff.plan import Plan, StateMap, Term, make_plan, streams
+from emnist_diff.errors import CheckpointError, ConfigError, PluginError
+from emnist_diff.plan import Plan, StateMap, Term, make_plan, nominal_batch, streams
 from emnist_diff.plugins import Registry
-from emnist_diff.protocols import Denoiser, ForwardProcess, PredictionType, RunHeader, Scheduler, Sink, Timeline
+from emnist_diff.protocols import (
+    Denoiser,
+    Evaluator,
+    ForwardProcess,
+    PredictionType,
+    RunHeader,
+    Scheduler,
+    Sink,
+    Timeline,
+    Workload,
+)
 from emnist_diff.provenance import environment
 from emnist_diff.records import DenoiserSpec, DriftSpec, ForceSpec, SchedulerSpec, SinkSpec
 from emnist_diff.schedules import Constant
@@ -49,20 +61,24 @@ def configure(registry: Registry, *layers: Mapping[str, Any]) -> tuple[RunConfig
     checkpoint's recommended settings under them, and the checkpoint's header. Nothing but the header is read of the
     checkpoint.
 
-    A configuration as a trajectory file records it is one too: its ``checkpoint_sha256`` says which checkpoint must be
-    there. Raises `CheckpointError` when it is another one.
+    A configuration as a trajectory file records it is one too: its ``checkpoint_sha256`` and ``guide_sha256`` say which
+    checkpoint and guides must be there. Raises `CheckpointError` when they are others.
     """
     merged: dict[str, Any] = {}
     for layer in layers:
+        if "checkpoint_sha256" in layer:  # a record
+            merged.update(config.WITHOUT_BACKENDS)
         merged.update(config.normalised(layer))
     if merged.get("per_character") is not None and "total_videos" in merged:
         raise ConfigError("total_videos and per_character exclude each other — one says it in all, the other of each")
-    recorded = merged.pop("checkpoint_sha256", None)
+    recorded, recorded_guides = merged.pop("checkpoint_sha256", None), merged.pop("guide_sha256", None)
     if recorded is not None:
         merged.pop("denoiser", None)  # which the record copied from the checkpoint
     guided = merged.get("guidance_scale")
     merged = presets.expanded(registry, merged)
     named_only = config.resolve(merged)
+    if recorded_guides is not None:
+        guides.require_recorded(named_only.guides, recorded_guides, "this configuration")
     if guided is not None and named_only.base != "cfg":
         log.warning("guidance.unused", guidance_scale=guided, base=named_only.base, hint="only base cfg is guided")
     if named_only.denoiser is not None:
@@ -91,13 +107,14 @@ def checkpoint_path(registry: Registry, settings: RunConfig) -> Path:
 
 @attrs.frozen(eq=False)
 class Assembly:
-    """A run ready to start: engine, plan, sinks, and the samples' own data, (N,) each."""
+    """A run ready to start: engine, plan, sinks, the samples' own data, (N,) each, and what evaluates the network."""
 
     config: RunConfig
     engine: Engine
     plan: Plan
     sinks: tuple[Sink, ...]
     header: RunHeader
+    backend: Chosen
 
 
 def assemble(registry: Registry, settings: RunConfig) -> Assembly:
@@ -114,16 +131,30 @@ def assemble(registry: Registry, settings: RunConfig) -> Assembly:
         torch.set_num_threads(settings.threads)
 
     parts = _Parts.of(registry, settings)
-    source, laid = parts.source, parts.layout
+    source = parts.source
     made, denoiser = source.load(registry, str(device))
-    engine = laid.engine(denoiser, device)
-    plan, timeline = laid.share(settings, source.conditions), laid.timeline
+    parts.layout.require_variants({"": denoiser}, made.name)  # before a backend takes its time to set up
+    laid, backend, evaluator = on_backend(
+        registry, settings, parts.layout, denoiser, str(source.facts.get("sha256", "")), device
+    )
+    further = load_guides(registry, parts.guides, denoiser, device)
+    denoisers = {"": denoiser, **{name: loaded for name, (_, loaded) in further.items()}}
+    evaluators = {"": evaluator}
+    for name, guide in parts.guides.items():
+        identity = str(guide.facts["sha256"])
+        evaluators[name] = guide_on_backend(settings, laid, backend, name, denoisers[name], identity, device)
+    engine = laid.engine(denoisers, device, evaluators, made.name)
+    plan, timeline = laid.share(settings, {name: each.conditions for name, each in denoisers.items()}), laid.timeline
     mine = slice(settings.rank, None, settings.world_size)
     components = [made, parts.scheduler, *parts.forces, *parts.drifts]
+    needed = [*components, *(guide for guide, _ in further.values()), *sinks, backend.made]
     header = RunHeader(
         output=Path(settings.output) / laid.folder,
-        config=_recorded(settings, laid, components, source),
-        environment=environment([*components, *sinks], device, engine.micro_batch, source.facts) | _worker(settings),
+        config=_recorded(settings, laid, components, parts, backend),
+        environment=environment(needed, device, backend.precision, engine.micro_batch, source.facts)
+        | ({"guides": {name: dict(guide.facts) for name, guide in parts.guides.items()}} if parts.guides else {})
+        | backend.environment()
+        | _worker(settings),
         timeline=timeline,
         shape=tuple(denoiser.shape),
         image_shape=_image_shape(denoiser, device),
@@ -140,7 +171,7 @@ def assemble(registry: Registry, settings: RunConfig) -> Assembly:
         world_size=settings.world_size,
         decode=Decoder(denoiser, device),
     )
-    return Assembly(settings, engine, plan, tuple(s.object for s in sinks), header)
+    return Assembly(settings, engine, plan, tuple(s.object for s in sinks), header, backend)
 
 
 def preview(registry: Registry, settings: RunConfig) -> Layout:
@@ -173,20 +204,43 @@ class Layout:
             return joined.replace(".", "%2E")
         return joined if len(joined) <= 40 else f"{len(self.characters)}-classes"
 
-    def share(self, settings: RunConfig, space: ConditionSpace) -> Plan:
+    def require_variants(self, denoisers: Mapping[str, Denoiser], called: str) -> None:
+        """Raise `ConfigError` for a variant that one of these denoisers does not declare.  called: the main one."""
+        for name, variant in self.plan.networks:
+            if name in denoisers:
+                variants.require(denoisers[name], variant, name or called)
+
+    def share(self, settings: RunConfig, spaces: Mapping[str, ConditionSpace]) -> Plan:
         """The work of the worker that `settings` name. Rows of a call stay those of the whole run, which every worker
         must agree on."""
         if settings.world_size == 1:
             return self.plan
         ids = range(settings.rank, len(self.labels), settings.world_size)
         labels = [self.labels[i] for i in ids]
-        rows = self.plan.micro_batch
-        return make_plan(self.timeline, self.base, self.terms, labels, {"": space}, settings.batch_size, rows, ids)
+        rows, size = self.plan.micro_batch, self.plan.batch_size
+        return make_plan(self.timeline, self.base, self.terms, labels, spaces, size, rows, ids, drifts=self.drifts)
 
-    def engine(self, denoiser: Denoiser, device: torch.device) -> Engine:
-        """The engine that walks it."""
+    def engine(
+        self,
+        denoisers: Mapping[str, Denoiser],
+        device: torch.device,
+        evaluators: Mapping[str, Evaluator] | None = None,
+        called: str = "of the run",
+    ) -> Engine:
+        """The engine that walks it with these denoisers, by name; `evaluators` are they on a backend, for calls of the
+        plan's `micro_batch`.  called: the main one, in messages.
+
+        Raises `ConfigError` for a variant that a denoiser does not declare, and for states that a
+        force or drift does not take; `PluginError` where one raises anything else when it is asked.
+        """
+        self.require_variants(denoisers, called)
+        parts: list[tuple[str, Any]] = [(item.said, item.force) for item in self.terms]
+        parts += [(item.said, item.drift) for item in self.drifts]
+        for said, part in parts:
+            if hasattr(part, "require_shape"):
+                told(said, part.require_shape, tuple(denoisers[""].shape))
         return Engine(
-            {"": denoiser},
+            dict(denoisers),
             self.scheduler,
             self.timeline,
             self.base,
@@ -194,6 +248,7 @@ class Layout:
             self.drifts,
             self.plan.micro_batch,
             device,
+            dict(evaluators or {}),
         )
 
 
@@ -203,17 +258,32 @@ def lay_out(
     scheduler: Scheduler,
     forces: Sequence[Made],
     drifts: Sequence[Made],
+    further: Mapping[str, ConditionSpace] | None = None,
+    scheduled: str = "",
 ) -> Layout:
     """The run that `settings` mean on a model with the classes of `space`, with components made already; `forces` and
     `drifts` are those of `settings`.
 
-    Raises `UnknownName` for a class, `ConfigError` for impossible settings.
+    further: the classes of its guides, by name.  scheduled: how messages call the scheduler.
+
+    Raises `UnknownName` for a class or a guide, `ConfigError` for impossible settings, `PluginError` for a force or
+    scheduler that raises anything else, or plans no `Timeline`.
     """
     characters = space.characters(settings.character)
-    timeline = scheduler.plan(settings.steps)
+    scheduled = scheduled or f"scheduler {type(scheduler).__name__}"
+    timeline = told(scheduled, scheduler.plan, settings.steps)
+    if not isinstance(timeline, Timeline):
+        raise PluginError(f"{scheduled}: plan() returned {type(timeline).__name__} instead of a Timeline")
     base = Base(settings.base, settings.guidance_scale)
     terms = [
-        Term(item.name, _bound(item.object, space), asked.weight, stream, Clip(asked.clip_abs, asked.clip_norm))
+        Term(
+            item.name,
+            _bound(item, space),
+            asked.weight,
+            stream,
+            Clip(asked.clip_abs, asked.clip_norm),
+            item.foreign,
+        )
         for item, asked, stream in zip(
             forces, settings.forces, streams("force", [item.name for item in forces]), strict=True
         )
@@ -221,7 +291,7 @@ def lay_out(
     if clip := Clip(settings.clip_abs, settings.clip_norm):
         terms.append(Term("clip", ClipSum(clip), Constant(1.0)))
     maps = [
-        StateMap(item.name, item.object, stream, asked.weight)
+        StateMap(item.name, item.object, stream, asked.weight, item.foreign)
         for item, asked, stream in zip(
             drifts, settings.drifts, streams("drift", [item.name for item in drifts]), strict=True
         )
@@ -235,7 +305,12 @@ def lay_out(
     if count < len(characters):
         log.warning("classes.without_samples", classes=",".join(characters[count:]), samples=count)
     labels = dealt([space.index(name) for name in characters], count)
-    plan = make_plan(timeline, base, terms, labels, {"": space}, settings.batch_size, settings.micro_batch)
+    nominal = nominal_batch(torch.device(choose_device(settings.device)).type)
+    size = settings.batch_size or nominal
+    spaces = {"": space, **(further or {})}
+    plan = make_plan(timeline, base, terms, labels, spaces, size, settings.micro_batch, nominal=nominal, drifts=maps)
+    if idle := sorted(settings.guides.keys() - {denoiser for denoiser, _ in plan.networks}):
+        log.warning("guide.unused", guides=",".join(idle), hint="no condition of this run names it")
     _say_merged(settings, plan, space)
     return Layout(characters, labels, scheduler, timeline, base, tuple(terms), tuple(maps), plan)
 
@@ -248,6 +323,7 @@ class _Parts:
     forces: Sequence[Made]
     drifts: Sequence[Made]
     source: Source
+    guides: Mapping[str, Source]
     layout: Layout
 
     @classmethod
@@ -257,8 +333,11 @@ class _Parts:
         forces = [make(registry, ForceSpec, c) for c in settings.forces]
         drifts = [make(registry, DriftSpec, c) for c in settings.drifts]
         source = Source.of(registry, settings)
-        bound = scheduler.object.bind(source.schedule, source.prediction)
-        return cls(scheduler, forces, drifts, source, lay_out(settings, source.conditions, bound, forces, drifts))
+        further = guide_sources(settings, source.conditions, source.schedule)
+        bound = bound_scheduler(scheduler, source.schedule, source.prediction)
+        spaces = {name: guide.conditions for name, guide in further.items()}
+        laid = lay_out(settings, source.conditions, bound, forces, drifts, spaces, scheduler.said("scheduler"))
+        return cls(scheduler, forces, drifts, source, further, laid)
 
 
 def _say_merged(settings: RunConfig, plan: Plan, space: ConditionSpace) -> None:
@@ -277,9 +356,31 @@ def dealt(indices: Sequence[int], count: int) -> tuple[int, ...]:
     return tuple(index for k, index in enumerate(indices) for _ in range(each + (k < more)))
 
 
-def _bound(force: Any, space: ConditionSpace) -> Any:
+def bound_scheduler(made: Made, schedule: ForwardProcess, prediction: PredictionType) -> Scheduler:
+    """A scheduler told of the model's forward process and of what it predicts. Raises `ConfigError` where it is for
+    others, `PluginError` where it raises anything else or gives no scheduler."""
+    bound: Scheduler = told(made.said("scheduler"), made.object.bind, schedule, prediction)
+    if not hasattr(bound, "plan"):
+        raise PluginError(
+            f"{made.said('scheduler')}: bind() returned {type(bound).__name__} instead of a scheduler with plan()"
+        )
+    return bound
+
+
+def _bound(made: Made, space: ConditionSpace) -> Any:
     """A force that wants to know the model's classes, told of them."""
-    return force.bound(space) if hasattr(force, "bound") else force
+    return told(made.said("force"), made.object.bound, space) if hasattr(made.object, "bound") else made.object
+
+
+def _denoiser(made: Made, *given: Any) -> Denoiser:
+    """The denoiser that a family makes of these weights, header and device. Raises `PluginError` for a family that
+    raises what is no error of this package, or makes no denoiser."""
+    denoiser: Denoiser = told(made.said("denoiser"), made.object.denoiser, *given)
+    if not hasattr(denoiser, "conditions"):
+        raise PluginError(
+            f"{made.said('denoiser')}: denoiser() returned {type(denoiser).__name__} instead of a denoiser"
+        )
+    return denoiser
 
 
 def default_sinks(registry: Registry) -> list[Component]:
@@ -336,11 +437,15 @@ class Source:
             spec = registry.resolve(DenoiserSpec, settings.denoiser.name).spec
             if isinstance(spec, DenoiserSpec) and spec.needs_weights:
                 raise ConfigError(f"denoiser {spec.name!r} needs weights — say --checkpoint FILE instead of --denoiser")
-            known = make(registry, DenoiserSpec, settings.denoiser).object.denoiser(None, None, "cpu")
+            known = _denoiser(make(registry, DenoiserSpec, settings.denoiser), None, None, "cpu")
             return cls(known.conditions, known.schedule, known.prediction, settings)
-        path = checkpoint_path(registry, settings)
+        return cls.of_file(checkpoint_path(registry, settings), settings)
+
+    @classmethod
+    def of_file(cls, path: Path, settings: RunConfig) -> Source:
+        """The source that a checkpoint file is. Raises the errors of `checkpoint.read_header`."""
         header = checkpoint.read_header(path)
-        space = ConditionSpace(header.classes, header.null_index, header.merged)  # type: ignore[arg-type]  # a converter
+        space = ConditionSpace(header.classes, header.null_index, header.merged)
         facts = {
             "file": path.name,
             "sha256": checkpoint.sha256(path),
@@ -351,13 +456,13 @@ class Source:
 
     def load(self, registry: Registry, device: str) -> tuple[Made, Denoiser]:
         """The component and its denoiser, ready to be asked."""
-        if self.settings.denoiser is not None:
+        if self.path is None:
+            assert self.settings.denoiser is not None  # it is one or the other
             made = make(registry, DenoiserSpec, self.settings.denoiser)
-            return made, made.object.denoiser(None, None, device)
-        assert self.path is not None  # it is one or the other
+            return made, _denoiser(made, None, None, device)
         header, weights = checkpoint.load(self.path)
         made = make(registry, DenoiserSpec, Component(header.family, settings=header.network))
-        return made, made.object.denoiser(weights, header, device)
+        return made, _denoiser(made, weights, header, device)
 
 
 def _image_shape(denoiser: Denoiser, device: torch.device) -> tuple[int, ...]:
@@ -365,7 +470,102 @@ def _image_shape(denoiser: Denoiser, device: torch.device) -> tuple[int, ...]:
         return tuple(denoiser.decode(torch.zeros(1, *denoiser.shape, device=device)).shape[1:])
 
 
-def _recorded(settings: RunConfig, laid: Layout, made: Sequence[Made], source: Source) -> dict[str, Any]:
+def on_backend(
+    registry: Registry, settings: RunConfig, laid: Layout, denoiser: Denoiser, identity: str, device: torch.device
+) -> tuple[Layout, Chosen, Evaluator]:
+    """The layout with the rows of a call decided, and the denoiser on the backend that was chosen for it.
+
+    identity: the SHA-256 of the denoiser's checkpoint, or "".
+
+    A device whose memory does not hold a call is asked again with half as many rows, before anything is made.
+    """
+    precision = precision_of(settings.precision, device)
+    most: int | None = None
+
+    def planned(rows: int) -> Plan:
+        return laid.plan if settings.micro_batch is not None else laid.plan.cut(min(rows, most or rows))
+
+    def work(rows: int) -> Workload:
+        plan = planned(rows)
+        return Workload(plan.micro_batch, device, precision, plan.calls, identity, torch.get_num_threads())
+
+    while True:
+        rows = laid.plan.micro_batch
+        try:
+            chosen, evaluator = choose(registry, settings.backend, precision, denoiser, work, laid.plan.rows)
+            rows = planned(chosen.rows).micro_batch
+            if device.type != "cpu":
+                probe(evaluator, denoiser, rows, device)
+        except torch.cuda.OutOfMemoryError as error:
+            rows = min(rows, most or rows)
+            if settings.micro_batch is not None or rows == 1:
+                raise ConfigError(
+                    f"the memory of {device} does not hold a call of {rows} rows — say a smaller --micro-batch"
+                ) from error
+            most = rows // 2
+            log.warning("memory.short", device=str(device), rows=rows, instead=most)
+            torch.cuda.empty_cache()
+            continue
+        return attrs.evolve(laid, plan=planned(chosen.rows)), chosen, evaluator
+
+
+def guide_sources(settings: RunConfig, space: ConditionSpace, process: ForwardProcess) -> dict[str, Source]:
+    """Where the guides of a configuration come from, for a network with these classes and this forward process.
+
+    Raises the errors of `checkpoint.read_header` and `guides.require_fit`.
+    """
+    out = {}
+    for name, file in settings.guides.items():
+        out[name] = guide = Source.of_file(checkpoint.discover(Path(file)), settings)
+        guides.require_fit(name, guide.conditions, guide.schedule, space, process)
+    return out
+
+
+def load_guides(
+    registry: Registry, sources: Mapping[str, Source], main: Denoiser, device: torch.device
+) -> dict[str, tuple[Made, Denoiser]]:
+    """The components and networks of guides. Raises the errors of `Source.load` and `guides.require_shape`."""
+    out = {name: source.load(registry, str(device)) for name, source in sources.items()}
+    for name, (_, denoiser) in out.items():
+        guides.require_shape(name, denoiser, main)
+    return out
+
+
+def guide_on_backend(
+    settings: RunConfig,
+    laid: Layout,
+    backend: Chosen,
+    name: str,
+    denoiser: Denoiser,
+    identity: str,
+    device: torch.device,
+) -> Evaluator:
+    """A guide on the backend that was chosen for the run's own network.
+
+    Raises `ConfigError` where that backend was asked for by name and refuses; one that was chosen here is left out.
+    """
+    calls = sum(laid.plan.calls_of(network) for network in laid.plan.networks if network[0] == name)
+    rows = laid.plan.micro_batch
+    work = Workload(rows, device, backend.precision, calls, identity, torch.get_num_threads())
+    try:
+        if not (reason := backend.made.object.refusal(denoiser, work)):
+            evaluator: Evaluator = backend.made.object.evaluator(denoiser, work)
+            return evaluator
+    except torch.cuda.OutOfMemoryError:
+        raise
+    except Exception as error:
+        if settings.backend.name != AUTO:
+            raise
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    if settings.backend.name != AUTO:
+        raise ConfigError(f"backend {backend.made.name!r} cannot serve guide {name!r}: {reason}")
+    log.info("backend.refused", backend=backend.made.name, guide=name, reason=reason)
+    return Direct(denoiser, rows)
+
+
+def _recorded(
+    settings: RunConfig, laid: Layout, made: Sequence[Made], parts: _Parts, backend: Chosen
+) -> dict[str, Any]:
     """What decides the samples, as the file records it; equal records mean equal samples."""
     data = config.to_dict(settings)
     for key in config.UNRELATED_TO_SAMPLES:
@@ -379,8 +579,12 @@ def _recorded(settings: RunConfig, laid: Layout, made: Sequence[Made], source: S
     data["denoiser"] = {"name": denoiser.name, "settings": denoiser.settings}
     data["scheduler"] = {"name": scheduler.name, "settings": scheduler.settings}
     data["forces"], data["drifts"] = full[: len(settings.forces)], full[len(settings.forces) :]
-    data["checkpoint_sha256"] = source.facts.get("sha256")
+    data["checkpoint_sha256"] = parts.source.facts.get("sha256")
+    if parts.guides:
+        data["guide_sha256"] = {name: guide.facts["sha256"] for name, guide in parts.guides.items()}
     data["micro_batch"] = laid.plan.micro_batch
+    data["backend"] = {"name": backend.made.name, "settings": backend.made.settings}
+    data["precision"] = backend.precision
     return data
 
 

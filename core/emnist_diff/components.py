@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import attrs
 
 from emnist_diff.config import Component
-from emnist_diff.errors import ConfigError, PluginError
-from emnist_diff.plugins import Registry
+from emnist_diff.deprecation import deprecated
+from emnist_diff.errors import ConfigError, EmnistDiffError, PluginError
+from emnist_diff.plugins import CORE_DISTRIBUTION, Registry
 from emnist_diff.records import DriftSpec, ForceSpec, Spec
 from emnist_diff.schedules import Constant
 from emnist_diff.structuring import structure, unstructure
@@ -24,6 +26,15 @@ class Made:
     version: str
     settings: dict[str, Any]
 
+    @property
+    def foreign(self) -> str:
+        """Distribution and version, for messages; nothing for what comes with this package."""
+        return "" if self.distribution == CORE_DISTRIBUTION else f"{self.distribution} {self.version}".rstrip()
+
+    def said(self, kind: str) -> str:
+        """How messages call it: ``force 'pull' of my-forces 1.2``."""
+        return f"{kind} {self.name!r}" + (f" of {self.foreign}" if self.foreign else "")
+
 
 def make(registry: Registry, kind: type[Spec], asked: Component) -> Made:
     """The component that `asked` names, with its settings.
@@ -31,6 +42,8 @@ def make(registry: Registry, kind: type[Spec], asked: Component) -> Made:
     Raises `UnknownName`, `PluginError` or `ConfigError`, each naming the component.
     """
     entry = registry.resolve(kind, asked.name)
+    if entry.spec.deprecated:
+        deprecated(f"{kind.kind} {entry.spec.name!r} of {entry.distribution}", entry.spec.deprecated)
     if asked.weight != Constant(1) and kind not in (ForceSpec, DriftSpec):
         raise ConfigError(f"{kind.kind} {entry.spec.name!r} has no weight — only forces and drifts are weighted")
     if (asked.clip_abs is not None or asked.clip_norm is not None) and kind is not ForceSpec:
@@ -40,6 +53,32 @@ def make(registry: Registry, kind: type[Spec], asked: Component) -> Made:
         raise PluginError(
             f"{kind.kind} {entry.spec.name!r} of {entry.distribution} is broken: {entry.spec.factory} is no attrs class"
         )
+    if shared := mutable_defaults(factory):
+        raise PluginError(
+            f"{kind.kind} {entry.spec.name!r} of {entry.distribution} is broken: its setting {shared[0].name!r} has a "
+            f"mutable default, {shared[0].default!r}, which all components would share — its author should use "
+            "attrs.field(factory=…)"
+        )
     beside = {ForceSpec: ("weight", "clip_abs", "clip_norm"), DriftSpec: ("weight",)}.get(kind, ())
     made = structure(dict(asked.settings), factory, f"{kind.kind} {entry.spec.name!r}", beside)
     return Made(entry.spec.name, made, entry.distribution, entry.version, dict(unstructure(made)))
+
+
+def told(said: str, call: Callable[..., Any], *arguments: Any) -> Any:
+    """What a component answers before a walk.  said: how messages call it.
+
+    Raises `PluginError` naming the component for whatever it raises; errors of this package pass as they are.
+    """
+    try:
+        return call(*arguments)
+    except EmnistDiffError:
+        raise
+    except Exception as error:  # a stranger's method may raise anything
+        raise PluginError(f"{said} raised {type(error).__name__}: {error}") from error
+
+
+def mutable_defaults(factory: Any) -> list[Any]:
+    """The attrs fields whose default is one mutable object for every instance. Settings that can be compared by value
+    can be hashed; what defines equality and no hash can change under the feet of its users."""
+    fields = attrs.fields(factory) if attrs.has(factory) else ()
+    return [field for field in fields if field.init and type(field.default).__hash__ is None]

@@ -62,6 +62,10 @@ def null_of(cond: Cond) -> Cond:
     return Cond("null", denoiser=cond.denoiser, variant=cond.variant)
 
 
+def _names(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(names)  # `tuple` itself, as a converter, would take nothing in the eyes of a type checker
+
+
 @attrs.frozen
 class ConditionSpace:
     """The classes a denoiser knows.
@@ -71,7 +75,7 @@ class ConditionSpace:
     merged: names that a class-merged dataset folds into another class, e.g. ``{"c": "C"}``.
     """
 
-    classes: tuple[str, ...] = attrs.field(converter=tuple)
+    classes: tuple[str, ...] = attrs.field(converter=_names)
     null_index: int | None = None
     merged: Mapping[str, str] = attrs.field(factory=dict)
 
@@ -123,7 +127,10 @@ class ConditionSpace:
 
 @attrs.frozen
 class RowConditions:
-    """The conditions of the rows of one call: `index` is (rows,) int64, class indices of one network variant."""
+    """The conditions of the rows of one call.
+
+    index: (rows,) int64, class indices.  variant: of the network, ``""`` for the plain one.
+    """
 
     index: Tensor
     variant: str = ""
@@ -131,7 +138,10 @@ class RowConditions:
 
 @attrs.frozen
 class Group:
-    """The rows that one network variant evaluates: sample positions and class indices, both (R,) int64."""
+    """The rows that one network variant evaluates.
+
+    denoiser, variant: which.  sample: (R,) int64 positions in the batch.  index: (R,) int64 class indices.
+    """
 
     denoiser: str
     variant: str
@@ -150,6 +160,13 @@ class Packing:
     groups: tuple[Group, ...]
     gather: Mapping[Cond, tuple[int, Tensor]]
 
+    def to(self, device: torch.device) -> Packing:
+        """The same, with its indices on a device."""
+        return Packing(
+            tuple(Group(g.denoiser, g.variant, g.sample.to(device), g.index.to(device)) for g in self.groups),
+            {cond: (group, rows.to(device)) for cond, (group, rows) in self.gather.items()},
+        )
+
     @property
     def rows(self) -> int:
         """How many network rows the packing evaluates, padding not counted."""
@@ -165,8 +182,8 @@ def pack(
     """Lay the wanted conditions of a batch out as network rows, no (class, sample) row twice.
 
     conds: the conditions wanted, repetitions allowed.
-    labels: the samples' own class indices, B of them.
-    spaces: the classes of each denoiser, by name (``""`` is the main one).
+    labels: the samples' own class indices, B of them, as the main denoiser counts them.
+    spaces: the classes of each denoiser, by name (``""`` is the main one). Another one's are found by their names.
     sample_ids: the samples' ids; 0 … B-1 when left out.
 
     Rows are sample-major within a group: a sample's rows stand together.
@@ -178,12 +195,14 @@ def pack(
     gather: dict[Cond, tuple[int, Tensor]] = {}
     for number, (denoiser, variant) in enumerate(networks):
         if denoiser not in spaces:
-            raise unknown("denoiser of a condition", denoiser, spaces)
+            guides = [name for name in spaces if name]
+            raise unknown("guide", denoiser, guides, f"a condition names it: say --guide {denoiser}=FILE")
         space = spaces[denoiser]
+        own = _counted_by(space, spaces[""], labels) if denoiser else labels
         mine = [c for c in wanted if (c.denoiser, c.variant) == (denoiser, variant)]
         where: dict[tuple[int, int], int] = {}
         positions: dict[Cond, list[int]] = {c: [] for c in mine}
-        for sample, (label, sample_id) in enumerate(zip(labels, ids, strict=True)):
+        for sample, (label, sample_id) in enumerate(zip(own, ids, strict=True)):
             for cond in mine:
                 key = (sample, space.row(cond, label, sample_id))
                 positions[cond].append(where.setdefault(key, len(where)))
@@ -192,6 +211,14 @@ def pack(
         for cond in mine:
             gather[cond] = (number, torch.tensor(positions[cond], dtype=torch.int64))
     return Packing(tuple(groups), gather)
+
+
+def _counted_by(space: ConditionSpace, main: ConditionSpace, labels: Sequence[int]) -> Sequence[int]:
+    """Class indices of the main denoiser as those of `space`, by name."""
+    if space.classes == main.classes:
+        return labels
+    there = {label: space.index(main.classes[label]) for label in set(labels)}
+    return [there[label] for label in labels]
 
 
 class Predictions(Mapping[Cond, Tensor]):
@@ -210,8 +237,7 @@ class Predictions(Mapping[Cond, Tensor]):
                     + (", ".join(sorted(map(str, self._packing.gather))) or "none")
                 )
             group, rows = self._packing.gather[cond]
-            out = self._outputs[group]
-            self._cache[cond] = out.index_select(0, rows.to(out.device))
+            self._cache[cond] = self._outputs[group].index_select(0, rows)
         return self._cache[cond]
 
     def __iter__(self):  # type: ignore[no-untyped-def]  # Iterator[Cond], as Mapping declares

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,6 +27,9 @@ MOST_SAMPLES = 1 << 22
 
 MOST_THREADS = 256
 """The most CPU threads that a configuration may ask for; where the system has not enough of them, torch crashes."""
+
+
+_GUIDE = re.compile(r"[A-Za-z][A-Za-z0-9_-]*\Z")
 
 
 def _setting(default: Any, help: str, validator: Any = None, **more: Any) -> Any:
@@ -60,6 +64,9 @@ class RunConfig:
     denoiser: Component | None = _setting(
         None, "a denoiser that needs no weights, e.g. gaussian-mixture, instead of a checkpoint"
     )
+    guides: Mapping[str, str] = attrs.field(
+        factory=dict, metadata={"help": "further networks that conditions can name: name → checkpoint file"}
+    )
     character: str = _setting("A", "the class to generate, several as A,B,k, or all", v.min_len(1))
     total_videos: int = _setting(
         10, "how many samples in all, dealt evenly among the classes", v.and_(v.ge(1), v.le(MOST_SAMPLES))
@@ -86,13 +93,23 @@ class RunConfig:
     drifts: tuple[Component, ...] = _setting((), "drifts, in order")
     sinks: tuple[Component, ...] | None = _setting(None, "sinks; None for the default ones (hdf5 and grid)")
     output: str = _setting("output", "directory that receives one folder a character", aliases=("output_dir",))
-    batch_size: int = _setting(16, "samples walked together; changes no result", v.ge(1))
+    batch_size: int | None = _setting(
+        None, "samples walked together; changes no result; 16 on a CPU, 256 on a GPU when left out", v.optional(v.ge(1))
+    )
     micro_batch: int | None = _setting(
-        None, "rows of one network call; chosen from the plan when left out", v.optional(v.ge(1))
+        None, "rows of one network call; chosen from plan, backend and device when left out", v.optional(v.ge(1))
+    )
+    backend: Component = attrs.field(
+        factory=lambda: Component("auto"), metadata={"help": "what evaluates the network: auto, eager, openvino, …"}
+    )
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = _setting(
+        "auto", "what the network computes in; auto is fp32 — see docs/performance.md"
     )
     device: str = _setting("auto", "auto, cpu, cuda, cuda:1, …")
     threads: int | None = _setting(
-        None, "CPU threads; torch's choice when left out", v.optional(v.and_(v.ge(1), v.le(MOST_THREADS)))
+        None,
+        "CPU threads; emnist-diff run takes the cores that it can count on when left out, the API torch's choice",
+        v.optional(v.and_(v.ge(1), v.le(MOST_THREADS))),
     )
     rank: int = _setting(0, "which worker this is, 0 … world_size-1; it makes every world_size-th sample", v.ge(0))
     world_size: int = _setting(1, "how many workers share the samples; changes none of them", v.ge(1))
@@ -100,18 +117,26 @@ class RunConfig:
     def __attrs_post_init__(self) -> None:
         if self.epoch is not None and self.checkpoint is None:
             raise ConfigError(f"epoch {self.epoch}: epoch chooses from a directory — name it with --checkpoint")
+        for name in self.guides:
+            if not _GUIDE.match(name):
+                raise ConfigError(f"guide {name!r}: a guide's name is a letter, and letters, digits, - and _ behind it")
         if self.rank >= self.world_size:
             raise ConfigError(f"rank {self.rank} of {self.world_size} workers: ranks are 0 … {self.world_size - 1}")
 
 
-_COMPONENT_FIELDS = ("denoiser", "scheduler")
+_COMPONENT_FIELDS = ("denoiser", "scheduler", "backend")
 _COMPONENT_LISTS = ("forces", "drifts", "sinks")
 _ALIASES = {"force_stack": "forces", "base_seed": "seed", "num_inference_steps": "steps", "output_dir": "output"}
 UNRELATED_TO_SAMPLES = (
-    "output", "batch_size", "device", "threads", "rank", "world_size", "sinks", "checkpoint", "epoch", "micro_batch",
+    "output", "batch_size", "device", "threads", "rank", "world_size", "sinks", "checkpoint", "epoch", "guides",
+    "micro_batch",
 )  # fmt: skip
-"""Settings that do not decide what the samples are; what does of the checkpoint is its hash, and the resolved
-micro-batch is recorded beside them."""
+"""Settings that do not decide what the samples are; what does of checkpoint and guides is their hashes, and the
+resolved micro-batch is recorded beside them."""
+
+
+WITHOUT_BACKENDS: Mapping[str, Any] = {"backend": {"name": "eager"}, "precision": "fp32"}
+"""What a record means that says nothing of backends: it is older than they are."""
 
 
 def component(data: object, what: str) -> dict[str, Any]:

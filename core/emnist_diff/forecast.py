@@ -14,8 +14,11 @@ from emnist_diff.engine import Engine
 
 
 def forecast(assembly: Assembly) -> dict[str, Any]:
-    """JSON-ready: the conditions of each step (equal neighbours together), network rows and calls, and the seconds
-    that the calls would take, from the time of one."""
+    """JSON-ready: the conditions of each step (equal neighbours together), network rows and calls, of each network and
+    variant and in all, and the seconds that the calls would take, from the time of one of each.
+
+    Steps whose forces want gradients take longer than that: the way back through the network is not timed.
+    """
     plan, engine = assembly.plan, assembly.engine
     steps = []
     first = 0
@@ -26,23 +29,38 @@ def forecast(assembly: Assembly) -> dict[str, Any]:
     return {
         "samples": len(assembly.header.labels),
         "steps": steps,
+        "networks": [
+            {
+                "denoiser": name,
+                "variant": variant,
+                "rows": sum(size * count for size, count in sizes.items()),
+                "calls": plan.calls_of((name, variant)),
+            }
+            for (name, variant), sizes in plan.networks.items()
+        ],
+        "steps_with_gradients": list(plan.gradients),
         "network_rows": plan.rows,
         "network_calls": plan.calls,
         "micro_batch": plan.micro_batch,
-        "estimated_seconds": round(plan.calls * seconds_per_call(engine), 1),
+        "backend": assembly.backend.made.name,
+        "backend_reason": assembly.backend.reason,
+        "precision": assembly.backend.precision,
+        "estimated_seconds": round(
+            sum(plan.calls_of(network) * seconds_per_call(engine, *network) for network in plan.networks), 1
+        ),
     }
 
 
-def seconds_per_call(engine: Engine, repeats: int = 2) -> float:
-    """Wall time of one network call of `micro_batch` rows; the first, which sets things up, is not counted."""
-    denoiser, size = engine.denoisers[""], engine.micro_batch
+def seconds_per_call(engine: Engine, denoiser: str = "", variant: str = "", repeats: int = 2) -> float:
+    """Wall time of one call of a network, `micro_batch` rows; the first, which sets things up, is not counted."""
+    evaluator, size = engine.evaluator(denoiser), engine.micro_batch
     x = torch.zeros(size, *engine.shape, device=engine.device)
     t = torch.full((size,), float(engine.timeline.timestep[0]), device=engine.device)
-    rows = RowConditions(torch.zeros(size, dtype=torch.int64, device=engine.device), "")
+    rows = RowConditions(torch.zeros(size, dtype=torch.int64, device=engine.device), variant)
     times = []
     with torch.inference_mode():
         for _ in range(repeats + 1):
             started = time.perf_counter()
-            denoiser.predict(x, t, rows).sum().item()  # waits for the device
+            evaluator(x, t, rows).sum().item()  # waits for the device
             times.append(time.perf_counter() - started)
     return min(times[1:])

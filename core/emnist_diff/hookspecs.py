@@ -76,6 +76,11 @@ def emnist_diff_plots() -> Iterable[records.PlotSpec]:  # type: ignore[empty-bod
     """Pictures; the core draws nothing itself."""
 
 
+@hookspec
+def emnist_diff_backends() -> Iterable[records.BackendSpec]:  # type: ignore[empty-body]  # a spec has no body
+    """Backends: ways to evaluate networks."""
+
+
 HOOKS: dict[str, Any] = {
     "emnist_diff_forces": records.ForceSpec,
     "emnist_diff_drifts": records.DriftSpec,
@@ -86,5 +91,6 @@ HOOKS: dict[str, Any] = {
     "emnist_diff_datasets": records.DatasetSpec,
     "emnist_diff_commands": records.CommandSpec,
     "emnist_diff_plots": records.PlotSpec,
+    "emnist_diff_backends": records.BackendSpec,
 }
 """Which record each hook yields."""

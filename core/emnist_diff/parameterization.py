@@ -48,3 +48,20 @@ def epsilon_from_x0(x0: Tensor, x: Tensor, rates: Rates) -> Tensor:
     """The noise that takes the image `x0` to `x` at this level; undefined where there is none."""
     signal, noise = rates
     return (x - signal * x0) / noise
+
+
+def convert(prediction: Tensor, x: Tensor, rates: Rates, source: PredictionType, target: PredictionType) -> Tensor:
+    """What was predicted as `source` at `x`, as a network that predicts `target` would say it; all (B, *shape).
+
+    Of ``epsilon`` it is undefined where there is no signal; ``epsilon`` from ``sample`` where there is no noise.
+    """
+    if source == target:
+        return prediction
+    if target == "sample":
+        return to_x0(prediction, x, rates, source)
+    epsilon = to_epsilon(prediction, x, rates, source)
+    if target == "epsilon":
+        return epsilon
+    x0 = to_x0(prediction, x, rates, source)
+    signal, noise = rates
+    return epsilon - x0 if target == "flow" else signal * epsilon - noise * x0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,19 @@ def settings(text: str, option: str) -> dict[str, Any]:
         if key in out:
             raise ConfigError(f"{option}: {key!r} is given twice")
         out[key] = _value(value.strip())
+    return out
+
+
+def named_files(texts: Iterable[str], option: str) -> dict[str, str]:
+    """``NAME=FILE`` as a table. Raises `ConfigError` naming the option and the text that is none, or said twice."""
+    out: dict[str, str] = {}
+    for text in texts:
+        name, equals, file = text.partition("=")
+        if not (name and equals and file):
+            raise ConfigError(f"{option} {text!r}: write it as NAME=FILE")
+        if name in out:
+            raise ConfigError(f"{option}: {name!r} is given twice")
+        out[name] = file
     return out
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 import os
 import sys
 import traceback
@@ -15,6 +16,7 @@ from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeVar
 
 import attrs
@@ -56,6 +58,7 @@ class Broken:
     plugin: str
     error: str
     traceback: str = ""
+    version: str = ""
 
 
 @attrs.frozen
@@ -116,6 +119,24 @@ class Registry:
                 f"this emnist-diff speaks {API} — upgrade emnist-diff"
             )
         return entry
+
+    def health(self, entry: Entry) -> str:
+        """``ok``, or why a component cannot be asked for by its name; nothing is imported to find out."""
+        if entry.spec.api > API:
+            return f"needs plugin api {entry.spec.api}, this emnist-diff speaks {API}"
+        others = [e for e in self.of(type(entry.spec)) if e.spec.name == entry.spec.name and e is not entry]
+        if others:
+            return f"{' and '.join(e.origin for e in others)} has the name too: say {entry.qualified}"
+        return "ok"
+
+    def broken_of(self, source: Source) -> tuple[Broken, ...]:
+        """What is broken of one plugin module."""
+        return tuple(
+            b
+            for b in self.broken
+            if b.distribution == source.distribution
+            and (b.plugin == source.name or b.plugin.startswith(f"{source.name} ("))
+        )
 
     def _unknown(self, kind: type[Spec], distribution: str, plain: str, known: Iterable[Entry]) -> Exception:
         names = [e.spec.name for e in known]
@@ -188,7 +209,7 @@ def discover(
         try:
             module = point.load()
         except (Exception, SystemExit) as error:  # one bad plugin stops nothing
-            broken.append(_broken(distribution, point.name, error))
+            broken.append(_broken(distribution, version, point.name, error))
             continue
         found, bad = _records(manager, module, distribution, version, point.name)
         entries += found
@@ -211,7 +232,7 @@ def _records(
     try:
         manager.register(module, key)
     except (Exception, SystemExit) as error:
-        return [], [_broken(distribution, name, error)]
+        return [], [_broken(distribution, version, name, error)]
     for hook, record in hookspecs.HOOKS.items():
         for implementation in getattr(manager.hook, hook).get_hookimpls():
             if implementation.plugin_name != key:
@@ -219,10 +240,31 @@ def _records(
             try:
                 found = [_checked(spec, record, hook) for spec in implementation.function()]
             except (Exception, SystemExit) as error:
-                broken.append(_broken(distribution, f"{name} ({hook})", error))
+                broken.append(_broken(distribution, version, f"{name} ({hook})", error))
             else:
                 entries.extend(Entry(spec, distribution, version) for spec in found)
+    broken += [Broken(distribution, name, said, version=version) for said in _no_hooks(manager, module)]
     return entries, broken
+
+
+def _no_hooks(manager: pluggy.PluginManager, module: object) -> list[str]:
+    """What is wrong with functions of a plugin module that were meant as hooks and are none: pluggy passes over a
+    misspelt name and over one without the mark in silence. What the module imports is not its own."""
+    wrong: list[str] = []
+    if not isinstance(module, ModuleType):
+        return wrong
+    for name, value in vars(module).items():
+        if not inspect.isfunction(value) or value.__module__ != module.__name__:
+            continue
+        marked = manager.parse_hookimpl_opts(module, name)
+        known = ((marked and marked["specname"]) or name) in hookspecs.HOOKS
+        if known and marked is None:
+            wrong.append(f"{name} lacks @hookimpl")
+        elif not known and (marked is not None or name.startswith(f"{hookspecs.GROUP}_")):
+            hits = nearest(name, hookspecs.HOOKS, limit=1)  # their names have so much in common that others are near
+            way_out = f"did you mean {hits[0]!r}?" if hits else f"hooks are {', '.join(hookspecs.HOOKS)}"
+            wrong.append(f"{name} is no hook — {way_out}")
+    return wrong
 
 
 def _load_file(path: Path) -> object:
@@ -251,9 +293,20 @@ def _checked(spec: object, record: type[Spec], hook: str) -> Spec:
     return spec
 
 
-def _broken(distribution: str, plugin: str, error: BaseException) -> Broken:
-    text = " ".join(f"{type(error).__name__}: {error}".split())
-    return Broken(distribution, plugin, text, "".join(traceback.format_exception(error)))
+def _broken(distribution: str, version: str, plugin: str, error: BaseException) -> Broken:
+    validated = any(isinstance(argument, attrs.Attribute) for argument in error.args)
+    said = error.args[0] if validated else error  # a validator adds the field, the value and more to its sentence
+    text = " ".join(f"{type(error).__name__}: {_refused(error)}{said}".split())
+    return Broken(distribution, plugin, text, "".join(traceback.format_exception(error)), version)
+
+
+def _refused(error: BaseException) -> str:
+    """The record that could not be made, as the beginning of a message; nothing where it is not known."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        record = frame.f_locals.get("self")
+        if isinstance(record, Spec):
+            return f"{type(record).__name__} {getattr(record, 'name', '')!r}: "
+    return ""
 
 
 @cache

@@ -19,7 +19,7 @@ from typing import Any
 import attrs
 
 from emnist_diff import config
-from emnist_diff.components import make
+from emnist_diff.components import make, told
 from emnist_diff.errors import ConfigError, PluginError
 from emnist_diff.plugins import Registry, installed
 from emnist_diff.records import PresetSpec
@@ -67,7 +67,7 @@ def _layer(registry: Registry, item: Any) -> tuple[str, dict[str, Any]]:
             raise ConfigError(f"preset {name!r} names a preset itself — write out what it stands for")
         return name, config.normalised(layer)
     made = make(registry, PresetSpec, structure(asked, config.Component, "preset"))
-    layer = made.object.expand()
+    layer = told(made.said("preset"), made.object.expand)
     if not isinstance(layer, Mapping):
         raise PluginError(f"preset {made.name!r} of {made.distribution} expanded to {layer!r}, not to a table")
     return made.name, config.normalised(layer)

@@ -91,7 +91,7 @@ class Level:
 class StepInfo:
     """What is known of a step before it happens.
 
-    index: 0 … steps-1, from noise to image.  timestep: the training timestep shown to the network.
+    index: 0 … steps-1, from noise to image.  steps: of the run.  timestep: the training timestep shown to the network.
     alpha_bar, alpha_bar_next: signal power here and where the step ends (1 for the image).
     path: of the forward process.  offset: 0, or where inside the step the scheduler looks again.
     inner: the levels of those looks.
@@ -145,6 +145,7 @@ def _sigma(alpha_bar: float) -> float:
 class Timeline:
     """The steps of a run, noise first; each array has one float64 entry a step. Stored verbatim in the file.
 
+    timestep: shown to the network.  alpha_bar, alpha_bar_next: signal power where a step starts, and where it ends.
     path: of the forward process.  inner: for each step the levels at which its scheduler looks again; () where every
     step takes one look.
     """
@@ -171,9 +172,16 @@ class Timeline:
         )
 
     def looks(self, index: int) -> tuple[StepInfo, ...]:
-        """Everything at which the network is asked in step `index`, in order."""
+        """Everything at which a scheduler has the network asked in step `index`, in order."""
         at = self.at(index)
         return (at, *(at.inside(look) for look in range(len(at.inner))))
+
+    def end(self, index: int) -> StepInfo | None:
+        """Step `index` as seen from the level where it ends, which is where the next one starts; None for the image."""
+        if index + 1 >= len(self):
+            return None
+        level = Level(float(self.timestep[index + 1]), float(self.alpha_bar[index + 1]), offset=1.0)
+        return attrs.evolve(self.at(index), inner=(level,)).inside(0)
 
     @property
     def evaluations(self) -> npt.NDArray[np.int64]:
@@ -203,9 +211,16 @@ def no_noise(stream: str = "") -> Tensor:
     raise RuntimeError("noise is drawn by components while they act on a step")
 
 
-def no_look(x: Tensor, look: int) -> Tensor:
-    """What a step without inner levels answers a scheduler that looks again."""
-    raise RuntimeError("the timeline has no inner level to look at")
+def no_look(x: Tensor, look: int = 0) -> Tensor:
+    """What a step without further looks answers whoever asks for one."""
+    raise RuntimeError(
+        "there is nothing to look at: schedulers name the levels of further looks in their timeline, drifts say by "
+        "looks(at) how often they ask, and no drift can where the step ends in the image"
+    )
+
+
+def not_remembered(name: str, value: Tensor) -> None:
+    """What keeps nothing: of schedulers, which hand back their memory with `Moved`, and at second looks."""
 
 
 def no_decoder(x: Tensor) -> Tensor:
@@ -221,11 +236,21 @@ class Step:
     base: the prediction before forces, (B, *shape).
     score: the running sum base + forces so far, (B, *shape); a non-additive rule reads it and returns a difference.
     labels: (B,) the samples' own class indices.  sample_ids: (B,) ids within the run.
+    prediction_type: what base, score and predictions are; `parameterization` converts.
     noise: draws the acting component's keyed noise; the only source of randomness a plugin may use.
+    memory: what the acting component left at the step before, (B, …) by name; {} at the first step, and after one at
+    which it left nothing.
+
+    For forces and drifts:
+    remember: keeps a tensor (B, …) under a name for the next step. At second looks, of the scheduler and of drifts,
+    memory can be read, and what is remembered there is dropped.
+
+    For drifts and schedulers:
+    look: the prediction, base and forces, at another state (B, *shape): ``look(x)`` of a drift that declares `looks`,
+    at the level where the step ends; ``look(x, number)`` of a scheduler, at its inner level of that number.
 
     For schedulers alone:
-    timeline: all steps of the run.  memory: what the scheduler left at the step before, {} at the first.
-    look: the prediction, base and forces, at another state (B, *shape) and the inner level of that number.
+    timeline: all steps of the run.
     """
 
     at: StepInfo
@@ -237,13 +262,16 @@ class Step:
     base: Tensor | None = None
     timeline: Timeline | None = None
     memory: Mapping[str, Tensor] = attrs.field(factory=dict)
-    look: Callable[[Tensor, int], Tensor] = no_look
+    look: Callable[..., Tensor] = no_look
+    remember: Callable[[str, Tensor], None] = not_remembered
+    prediction_type: PredictionType = "epsilon"
 
 
 @attrs.frozen(eq=False)
 class Moved:
-    """Where a scheduler went: the next state and its estimate of the image, both (B, *shape).
+    """Where a scheduler went.
 
+    x_prev: the next state, (B, *shape).  x0: the estimate of the image, (B, *shape).
     memory: tensors (B, …) that the next step of the same samples is given; nothing else may be remembered, so that
     a walk can stop after any step and go on from what was written down.
     """
@@ -255,7 +283,15 @@ class Moved:
 
 @runtime_checkable
 class Force(Protocol):
-    """A term of the prediction (score space)."""
+    """A term of the prediction (score space).
+
+    An attribute or property ``gradient``, True, asks for gradients through the network: where the force has a weight,
+    ``step.x`` requires grad, and `predictions`, ``step.base`` and ``step.score`` depend on it, so that
+    ``torch.autograd.grad(energy, step.x)`` works. Forces that come before enter ``step.score`` as constants.
+
+    One that does not take states of every shape has a method ``require_shape(shape: tuple[int, ...]) -> None``, which
+    raises `ConfigError` for those that it does not take; it is asked before a run starts.
+    """
 
     def conditions(self, at: StepInfo) -> Iterable[Cond]:
         """The conditions that `__call__` will read at this step. Pure; may be fewer, or none, outside a window."""
@@ -266,7 +302,14 @@ class Force(Protocol):
 
 @runtime_checkable
 class Drift(Protocol):
-    """A map of the state after a step (state space)."""
+    """A map of the state after a step (state space).
+
+    One that asks the network has a method ``looks(at: StepInfo) -> int``: how often at most it will call
+    ``step.look(x)`` at this step. Where the step ends in the image there is nothing to ask, and it is not called.
+
+    One that does not take states of every shape has a method ``require_shape(shape: tuple[int, ...]) -> None``, which
+    raises `ConfigError` for those that it does not take; it is asked before a run starts.
+    """
 
     def __call__(self, x: Tensor, step: Step) -> Tensor:
         """The new state, (B, *shape); `x` itself must not be changed."""
@@ -300,7 +343,11 @@ class SchedulerFactory(Protocol):
 
 @runtime_checkable
 class Denoiser(Protocol):
-    """A network ready to be asked, with all that the engine must know of it."""
+    """A network ready to be asked, with all that the engine must know of it.
+
+    One that can be asked in other ways than the plain one lists them in an attribute ``variants``, a tuple of names as
+    `variants` reads them; a condition says which (`conditions.Cond.variant`).
+    """
 
     @property
     def prediction(self) -> PredictionType:
@@ -326,6 +373,62 @@ class Denoiser(Protocol):
 
     def decode(self, x: Tensor) -> Tensor:
         """Images in [0, 1], (B, C, H, W), from states (B, *shape)."""
+
+
+@runtime_checkable
+class Exportable(Protocol):
+    """What a `Denoiser` also offers so that backends can compile or export its network; without it, only backends that
+    call `Denoiser.predict` can serve."""
+
+    def module(self, variant: str = "") -> torch.nn.Module:
+        """The network as a plain module of tensors, in eval mode and with fixed weights:
+        forward(x (R, *shape), t (R,) float32 timesteps, index (R,) int64 class indices) → (R, *shape)."""
+
+
+Precision = Literal["fp32", "bf16", "fp16"]
+"""What a network computes in. States, noise, sums and files are float32 whatever the network does."""
+
+
+@attrs.frozen
+class Workload:
+    """What a backend has to be ready for.
+
+    rows: of every network call, constant in the run.  calls: in the whole run, all workers counted.
+    device: where states are, and what is asked is.  precision: what the network computes in.
+    identity: a hash of network and weights, for caches; "" where nothing is known.
+    threads: of the CPU, for this process.
+    """
+
+    rows: int
+    device: torch.device
+    precision: Precision = "fp32"
+    calls: int = 1
+    identity: str = ""
+    threads: int = 1
+
+
+class Evaluator(Protocol):
+    """A denoiser, ready to be asked by an engine."""
+
+    def __call__(self, x: Tensor, t: Tensor, conds: RowConditions) -> Tensor:
+        """The predictions of k · rows rows, float32 and contiguous, in calls of exactly `Workload.rows` rows.
+
+        x: (k·rows, *shape) float32.  t: (k·rows,) float32 timesteps.  conds.index: (k·rows,).  k may differ from call
+        to call. A row's value depends on its own inputs and on `rows`, and on nothing else: neither on its neighbours
+        nor on k.
+        """
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """What a `BackendSpec` names: an attrs class of settings that makes a denoiser ready to be asked."""
+
+    def refusal(self, denoiser: Denoiser, work: Workload) -> str | None:
+        """Why it cannot serve this denoiser here (a library, the precision, the device), with the way out; or None.
+        Cheap: imports nothing heavy."""
+
+    def evaluator(self, denoiser: Denoiser, work: Workload) -> Evaluator:
+        """The denoiser, set up. Raises `PluginError` or `ConfigError` with the way out."""
 
 
 @runtime_checkable
@@ -429,7 +532,11 @@ class Frame:
 
 @attrs.frozen(eq=False)
 class BatchResult:
-    """A finished batch: final states (B, *shape) and decoded images (B, C, H, W) in [0, 1]."""
+    """A finished batch.
+
+    positions: where its samples stand in the header's arrays.  x: the final states, (B, *shape).
+    images: those decoded, (B, C, H, W) in [0, 1].
+    """
 
     positions: Sequence[int]
     x: Tensor

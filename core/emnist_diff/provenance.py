@@ -20,7 +20,11 @@ from emnist_diff.components import Made
 
 
 def environment(
-    components: Iterable[Made], device: torch.device, micro_batch: int, checkpoint: Mapping[str, Any]
+    components: Iterable[Made],
+    device: torch.device,
+    precision: str,
+    micro_batch: int,
+    checkpoint: Mapping[str, Any],
 ) -> dict[str, Any]:
     """JSON-ready: versions, device, threads, checkpoint, the distributions of the components, SLURM's job and task.
 
@@ -35,6 +39,7 @@ def environment(
         "threads": torch.get_num_threads(),
         "device": str(device),
         "dtype": "float32",
+        "precision": precision,
         "micro_batch": micro_batch,
         "checkpoint": dict(checkpoint),
         "plugins": {

@@ -6,6 +6,7 @@ component is first used, so that listing plugins never imports torch.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import ClassVar
 
 import attrs
@@ -18,6 +19,10 @@ _NAME = v.matches_re(r"[a-z0-9][a-z0-9_.-]*")
 _FACTORY = v.matches_re(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
 
+def _names(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(names)  # `tuple` itself, as a converter, would take nothing in the eyes of a type checker
+
+
 @attrs.frozen(kw_only=True)
 class Spec:
     """What every record says.
@@ -27,6 +32,7 @@ class Spec:
     summary: one line for ``emnist-diff plugins list``.
     aliases: other names that resolve to this one (spellings of older documents).
     api: the contract version the plugin was written for.
+    deprecated: what to use instead, and since when, of a component on its way out; using it warns.
     """
 
     kind: ClassVar[str] = "component"
@@ -34,8 +40,9 @@ class Spec:
     name: str = attrs.field(validator=_NAME)
     factory: str = attrs.field(validator=_FACTORY)
     summary: str = attrs.field(validator=v.min_len(1))
-    aliases: tuple[str, ...] = attrs.field(default=(), converter=tuple)
+    aliases: tuple[str, ...] = attrs.field(default=(), converter=_names)
     api: int = attrs.field(default=API, validator=v.instance_of(int))
+    deprecated: str = ""
 
 
 @attrs.frozen(kw_only=True)
@@ -56,8 +63,11 @@ class DriftSpec(Spec):
 class SchedulerSpec(Spec):
     """A scheduler: moves the state. The factory makes a `protocols.Scheduler` once bound to a forward process.
 
-    For ``emnist-diff schedulers``: order of accuracy; when it draws noise (``no``, ``yes``, ``eta > 0``); looks at the
-    network a step; the process that it walks; the predictions that it takes there.
+    What ``emnist-diff schedulers`` says of it:
+
+    order: of accuracy.  noise: when it draws some (``no``, ``yes``, ``eta > 0``).
+    evaluations: looks at the network a step.  process: the forward process that it walks, ``diffusion`` or ``flow``.
+    predictions: the types of them that it takes there.
     """
 
     kind: ClassVar[str] = "scheduler"
@@ -65,13 +75,14 @@ class SchedulerSpec(Spec):
     noise: str = "?"
     evaluations: str = "1"
     process: str = "diffusion"
-    predictions: tuple[str, ...] = attrs.field(default=("epsilon", "v_prediction", "sample"), converter=tuple)
+    predictions: tuple[str, ...] = attrs.field(default=("epsilon", "v_prediction", "sample"), converter=_names)
 
 
 @attrs.frozen(kw_only=True)
 class SinkSpec(Spec):
-    """A sink: records frames. `default` sinks run when a configuration names none.
+    """A sink: records frames.
 
+    default: whether it runs when a configuration names no sinks.
     flag: ``video`` lets ``emnist-diff run --save-video`` add the sink and ``--no-video`` leave it out.
     """
 
@@ -125,3 +136,29 @@ class PlotSpec(Spec):
 
     kind: ClassVar[str] = "plot"
     of: str = attrs.field(default="run", validator=v.in_(("run", "trajectories")))
+
+
+@attrs.frozen(kw_only=True)
+class BackendSpec(Spec):
+    """A way to evaluate networks. The factory makes a `protocols.Backend`.
+
+    requires: modules that must be importable.  extra: of ``emnist-diff``, which brings them, or "".
+    devices: kinds of torch devices it serves.  precisions: what it can compute in.
+    worth: network rows of a run from which `auto` takes it, for setting it up has a price.
+    merit: `auto` prefers the greater.  rows: of a call on a CPU at most, where a configuration names none.
+    gpu_rows: the same on any other device.
+    """
+
+    kind: ClassVar[str] = "backend"
+    requires: tuple[str, ...] = attrs.field(default=(), converter=_names)
+    extra: str = ""
+    devices: tuple[str, ...] = attrs.field(default=("cpu",), converter=_names)
+    precisions: tuple[str, ...] = attrs.field(default=("fp32",), converter=_names)
+    worth: int = attrs.field(default=0, validator=v.ge(0))
+    merit: int = 0
+    rows: int = attrs.field(default=32, validator=v.ge(1))
+    gpu_rows: int = attrs.field(default=1024, validator=v.ge(1))
+
+    def most_rows(self, device: str) -> int:
+        """Rows of a call at most on a kind of device, ``cpu``, ``cuda``, …"""
+        return self.rows if device == "cpu" else self.gpu_rows

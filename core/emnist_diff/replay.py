@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from emnist_diff import assembly, checkpoint, config
 from emnist_diff.config import MOST_THREADS, RunConfig
 from emnist_diff.engine import Batch, walk
 from emnist_diff.errors import CheckpointError, ConfigError, Interrupted, TrajectoryError, UnknownName
+from emnist_diff.guides import require_recorded
 from emnist_diff.interrupts import stop_requests
 from emnist_diff.pixels import to_uint8
 from emnist_diff.plugins import Registry
@@ -55,15 +56,22 @@ class Replayed:
         return self.differences.within(self.tolerance)
 
 
-def settings_of(trajectory: Trajectory, registry: Registry, file: str | None = None) -> RunConfig:
+def settings_of(
+    trajectory: Trajectory, registry: Registry, file: str | None = None, guides: Mapping[str, str] | None = None
+) -> RunConfig:
     """The configuration that made a file, ready to be assembled, without sinks.
 
-    file: the checkpoint; the shipped one when left out, if its hash is the recorded one.
-    Raises `CheckpointError` when the checkpoint is another than the recorded one, `TrajectoryError` when the file's
-    configuration is none.
+    file: the checkpoint; the shipped one when left out, if its hash is the recorded one.  guides: name → file; where
+    none are given, the configuration has none either, and cannot be assembled if a condition names one.
+    Raises `CheckpointError` when checkpoint or guides are others than the recorded ones, `TrajectoryError` when the
+    file's configuration is none.
     """
-    data: dict[str, Any] = dict(trajectory.config)
+    data: dict[str, Any] = {**config.WITHOUT_BACKENDS, **trajectory.config}
     sha256 = data.pop("checkpoint_sha256", None)
+    recorded_guides = data.pop("guide_sha256", None)
+    if guides is not None:
+        require_recorded(guides, recorded_guides, str(trajectory.path))
+        data["guides"] = dict(guides)
     if sha256 is None and file is not None:
         raise CheckpointError(f"{trajectory.path} was made without a checkpoint — leave --checkpoint out")
     if sha256 is not None:
@@ -120,6 +128,7 @@ def replay(
     registry: Registry,
     *,
     checkpoint: str | None = None,
+    guides: Mapping[str, str] | None = None,
     samples: Iterable[int] | None = None,
     tolerance: float = TOLERANCE,
     on_batch: Callable[[int, int], None] | None = None,
@@ -132,7 +141,7 @@ def replay(
     Raises as `settings_of` and `assembly.assemble`; `UnknownName` for an id that is not committed; `TrajectoryError`
     when nothing is, or when the file does not fit its own configuration; `Interrupted` after SIGINT or SIGTERM.
     """
-    settings = settings_of(trajectory, registry, checkpoint)
+    settings = settings_of(trajectory, registry, checkpoint, guides or {})
     assembled = assembly.assemble(registry, settings)
     header = assembled.header
     positions = _positions(trajectory, samples)
@@ -239,5 +248,6 @@ def _replay_batch(
 
 
 def _otherwise(there: dict[str, Any], here: Any) -> tuple[str, ...]:
-    keys = sorted(key for key in there.keys() | here.keys() if key not in ("slurm", "worker", "workers", "checkpoint"))
+    ours = ("slurm", "worker", "workers", "checkpoint", "guides")  # of one run, or compared by hash
+    keys = sorted(key for key in there.keys() | here.keys() if key not in ours)
     return tuple(f"{k}: {there.get(k)} → {here.get(k)}" for k in keys if there.get(k) != here.get(k))

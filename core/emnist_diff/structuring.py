@@ -1,6 +1,7 @@
 """From plain data (TOML, JSON, the command line) to attrs classes, with messages that survive.
 
-A field's metadata may hold ``help`` (one line) and ``aliases`` (other spellings of its name, tuple of str).
+A field's metadata may hold ``help`` (one line), ``aliases`` (other spellings of its name, tuple of str), and
+``deprecated`` (what to use instead; whoever sets the field is warned).
 Unknown keys are errors that suggest the nearest name; types are checked, never guessed: only an integer given for
 a text field becomes text, because class names may be digits.
 """
@@ -18,6 +19,7 @@ import attrs
 import cattrs
 from cattrs.errors import ClassValidationError, IterableValidationError, IterableValidationNote
 
+from emnist_diff.deprecation import deprecated
 from emnist_diff.errors import ConfigError, EmnistDiffError, unknown
 from emnist_diff.schedules import Function, Schedule, schedule, to_data
 
@@ -63,6 +65,9 @@ def _renamed(data: object, cls: type, what: str, beside: Iterable[str]) -> dict[
         if table[key] in out:
             raise ConfigError(f"{what}: {key!r} says again what another spelling of {table[key]!r} already said")
         out[table[key]] = value
+    for field in attrs.fields(cls):
+        if field.name in out and "deprecated" in field.metadata:
+            deprecated(f"setting {field.name!r} of {what}", field.metadata["deprecated"], stacklevel=4)
     required = [f for f in attrs.fields(cls) if f.init and f.default is attrs.NOTHING and f.name not in out]
     if required:
         wanted = ", ".join(f"{f.name} ({f.metadata['help']})" if "help" in f.metadata else f.name for f in required)

@@ -71,6 +71,7 @@ EVERY_FIELD: dict[type, dict[str, st.SearchStrategy[Any]]] = {
         "global_cfg": TABLE,
         "clip_abs": BOUND,
         "clip_norm": BOUND,
+        "guides": st.dictionaries(NAME, NAME, max_size=2),
         "enable_cache": FLAG,
     },
     DriftConfig: {
@@ -84,6 +85,8 @@ EVERY_FIELD: dict[type, dict[str, st.SearchStrategy[Any]]] = {
         "device": NAME,
         "batch_size": st.integers(1, 10**6),
         "micro_batch": st.none() | st.integers(1, 10**6),
+        "backend": st.sampled_from(("auto", "eager")),
+        "precision": st.sampled_from(("auto", "fp32", "bf16", "fp16")),
         "cache_root": OPTIONAL_NAME,
         "output_root": st.just("") | NAME,
         "slurm_rank": st.integers(0, 9),

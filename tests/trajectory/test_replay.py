@@ -157,7 +157,7 @@ def test_the_file_says_what_made_it_and_nothing_else(path, monkeypatch):
     with Trajectory(path) as t:
         assert t.environment.keys() <= {
             "emnist_diff", "python", "platform", "torch", "numpy", "threads", "device", "gpu", "dtype", "micro_batch",
-            "checkpoint", "plugins", "slurm",
+            "checkpoint", "plugins", "slurm", "backend", "precision",
         }  # fmt: skip
         made = t.environment["plugins"]["emnist-diff"]
         assert set(made) == {"version", "sha256"}

@@ -107,7 +107,7 @@ class Zoo:
         """The run of the samples with these ids; labels as dealt when left out."""
         laid = self.layout(run)
         denoiser = Counting(self.mixture.denoiser())
-        engine = laid.engine(denoiser, torch.device("cpu"))
+        engine = laid.engine({"": denoiser}, torch.device("cpu"))
         ids = tuple(ids)
         own = tuple(laid.labels[i] for i in ids) if labels is None else tuple(labels)
         batch = Batch(tuple(range(len(ids))), ids, own, (run.get("seed", 1000),) * len(ids))

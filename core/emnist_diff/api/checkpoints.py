@@ -10,7 +10,7 @@ import attrs
 import torch
 
 from emnist_diff import checkpoint
-from emnist_diff.assembly import Source, checkpoint_path, choose_device
+from emnist_diff.assembly import Source, bound_scheduler, checkpoint_path, choose_device
 from emnist_diff.checkpoint import CheckpointHeader
 from emnist_diff.components import make
 from emnist_diff.conditions import ConditionSpace
@@ -94,7 +94,7 @@ class CheckpointInfo:
 
         Raises `UnknownName` with the nearest classes.
         """
-        space = ConditionSpace(self.classes, self.null_class_index, self.merged)  # type: ignore[arg-type]  # a converter
+        space = ConditionSpace(self.classes, self.null_class_index, self.merged)
         return space.index(character)
 
 
@@ -125,6 +125,8 @@ class LoadedDenoiser:
     denoiser: Denoiser
     device: torch.device
     sha256: str
+    on_backends: dict[Any, Any] = attrs.field(factory=dict, init=False, repr=False)  # set up once, not for every sample
+    guides: dict[str, Denoiser] = attrs.field(factory=dict, init=False, repr=False)  # by hash; the same
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -179,7 +181,7 @@ def build_scheduler(ckpt: CheckpointInfo, name: str | None = None, **settings: A
     """
     made = make(installed(), SchedulerSpec, chosen_scheduler(ckpt.header, name, settings))
     header = ckpt.header
-    bound = made.object.bind(header.schedule, header.prediction)
+    bound = bound_scheduler(made, header.schedule, header.prediction)
     return BuiltScheduler(made.name, made.settings, header.schedule, header.prediction, bound)
 
 

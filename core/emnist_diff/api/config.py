@@ -129,6 +129,16 @@ def _stack(items: object) -> tuple[Component, ...]:
     return tuple(out)
 
 
+def _guides(data: object) -> dict[str, str]:
+    if not isinstance(data, Mapping):
+        raise ConfigError(f"ForceConfig.guides = {data!r}: must be a table, name → checkpoint file")
+    files = {name: path(file) for name, file in data.items()}
+    for name, file in files.items():
+        if not isinstance(name, str) or not isinstance(file, str):
+            raise ConfigError(f"ForceConfig.guides = {data!r}: must be a table, name → checkpoint file")
+    return files
+
+
 @attrs.frozen(kw_only=True)
 class ForceConfig(Settings):
     """What is added to the prediction (score space).
@@ -159,6 +169,9 @@ class ForceConfig(Settings):
     clip_abs: float | None = setting(None, "largest absolute value of what all forces add together, > 0", positive)
     clip_norm: float | None = setting(
         None, "largest L2 norm, a sample, of what all forces add together, > 0; taken after clip_abs", positive
+    )
+    guides: Mapping[str, str] = setting(
+        {}, "further networks that forces can name: name → checkpoint file", anything, converter=_guides
     )
     enable_cache: bool = setting(True, "has no effect: within a step no prediction is ever computed twice", flag)
 
@@ -193,13 +206,18 @@ class DriftConfig(Settings):
 
 @attrs.frozen(kw_only=True)
 class EnvironmentConfig(Settings):
-    """Where and how the work is done. Nothing here changes a sample, but `micro_batch` its last bits."""
+    """Where and how the work is done. Nothing here changes a sample but in its last bits, which `micro_batch` and
+    `backend` do, and less than float32 in `precision`."""
 
     device: str = setting("auto", "auto, cpu, cuda, cuda:1, …", named)
-    batch_size: int = setting(16, "samples that generate_samples walks together; changes no result", whole(1))
+    batch_size: int | None = setting(
+        None, "samples that generate_samples walks together; changes no result; 16 on a CPU when None", whole(1)
+    )
     micro_batch: int | None = setting(
         None, "rows of one network call; as emnist-diff run chooses them for all samples when None", whole(1)
     )
+    backend: str = setting("auto", "what evaluates the network: auto, eager, openvino, …", named)
+    precision: str = setting("auto", "what it computes in; auto is fp32", one_of("auto", "fp32", "bf16", "fp16"))
     cache_root: str | None = setting(None, "directory of checkpoints, or of one a size_name", named, converter=path)
     output_root: str = setting("", "directory that output_dir is relative to", text, converter=path)
     slurm_rank: int = setting(0, "which worker this is, 0 … slurm_world-1", whole(0))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import attrs
@@ -16,14 +16,25 @@ from emnist_diff.api import mapping
 from emnist_diff.api.checkpoints import BuiltScheduler, CheckpointInfo, LoadedDenoiser
 from emnist_diff.api.config import InferenceConfig, refuse_files, refuse_later
 from emnist_diff.api.frames import FrameData, GenerationResult, picture
-from emnist_diff.assembly import Layout, choose_device, lay_out
+from emnist_diff.assembly import (
+    Layout,
+    Source,
+    choose_device,
+    guide_on_backend,
+    guide_sources,
+    lay_out,
+    load_guides,
+    on_backend,
+)
 from emnist_diff.components import make
+from emnist_diff.config import RunConfig
 from emnist_diff.engine import Batch, Engine, walk
 from emnist_diff.errors import ConfigError
 from emnist_diff.pixels import Pixels, to_uint8
-from emnist_diff.plugins import installed
-from emnist_diff.protocols import Field, Frame, StepInfo
+from emnist_diff.plugins import Registry, installed
+from emnist_diff.protocols import Denoiser, Evaluator, Field, Frame, StepInfo
 from emnist_diff.records import DriftSpec, ForceSpec, SchedulerSpec
+from emnist_diff.structuring import unstructure
 
 _STATE = frozenset((Field.X,))
 
@@ -102,12 +113,47 @@ def _generate(
     settings = mapping.settings(config, ckpt.path, ckpt.header, registry)
     forces = [make(registry, ForceSpec, c) for c in settings.forces]
     drifts = [make(registry, DriftSpec, c) for c in settings.drifts]
-    laid = lay_out(settings, model.denoiser.conditions, scheduler.scheduler, forces, drifts)
-    engine = laid.engine(model.denoiser, model.device)
+    guides = _guides(registry, settings, model)
+    spaces = {name: guide.conditions for name, guide in guides.items()}
+    scheduled = f"scheduler {scheduler.name!r}"
+    laid = lay_out(settings, model.denoiser.conditions, scheduler.scheduler, forces, drifts, spaces, scheduled)
+    laid, evaluators = _on_backend(registry, settings, laid, model, guides)
+    engine = laid.engine({"": model.denoiser, **guides}, model.device, evaluators)
     out: list[GenerationResult] = []
-    for start in range(0, len(indices), settings.batch_size):
-        out += _walk(engine, laid, config, indices[start : start + settings.batch_size], watch, progress)
+    size = laid.plan.batch_size
+    for start in range(0, len(indices), size):
+        out += _walk(engine, laid, config, indices[start : start + size], watch, progress)
     return out
+
+
+def _guides(registry: Registry, settings: RunConfig, model: LoadedDenoiser) -> dict[str, Denoiser]:
+    """The guides that the settings name, which are loaded once for all samples."""
+    sources = guide_sources(settings, model.denoiser.conditions, model.denoiser.schedule)
+    missing = {name: source for name, source in sources.items() if _identity(source) not in model.guides}
+    for name, (_, guide) in load_guides(registry, missing, model.denoiser, model.device).items():
+        model.guides[_identity(sources[name])] = guide
+    return {name: model.guides[_identity(source)] for name, source in sources.items()}
+
+
+def _identity(source: Source) -> str:
+    return str(source.facts["sha256"])
+
+
+def _on_backend(
+    registry: Registry, settings: RunConfig, laid: Layout, model: LoadedDenoiser, guides: Mapping[str, Denoiser]
+) -> tuple[Layout, dict[str, Evaluator]]:
+    """Model and guides on the backend that the settings mean, which is set up once for all samples of the same run."""
+    asked = repr((unstructure(settings.backend), settings.precision, settings.micro_batch, dict(settings.guides)))
+    key = (asked, laid.plan.rows, laid.plan.largest)
+    if key not in model.on_backends:
+        there, backend, evaluator = on_backend(registry, settings, laid, model.denoiser, model.sha256, model.device)
+        evaluators = {"": evaluator}
+        for name, guide in guides.items():
+            identity = next(known for known, loaded in model.guides.items() if loaded is guide)
+            evaluators[name] = guide_on_backend(settings, there, backend, name, guide, identity, model.device)
+        model.on_backends[key] = there, evaluators
+    there, evaluators = model.on_backends[key]
+    return attrs.evolve(laid, plan=attrs.evolve(laid.plan, micro_batch=there.plan.micro_batch)), evaluators
 
 
 def _walk(

@@ -48,10 +48,13 @@ def settings(config: InferenceConfig, path: Path, header: CheckpointHeader, regi
         "total_videos": config.total_videos,
         "seed": config.base_seed,
         "forces": forces(config.force, registry),
+        "guides": dict(config.force.guides),
         "drifts": drifts(config.drift, registry),
         "output": config.output,
         "batch_size": config.env.batch_size,
         "micro_batch": config.env.micro_batch,
+        "backend": config.env.backend,
+        "precision": config.env.precision,
         "device": config.env.device,
     }
     if (files := sinks(config, registry)) is not None:

@@ -207,9 +207,10 @@ def _check_same_run(path: Path, there: Trajectory, header: RunHeader, capture: C
         keys = sorted(there.config.keys() | header.config.keys())
         odd = [k for k in keys if there.config.get(k) != header.config.get(k)]
         shown = "; ".join(f"{k}: {there.config.get(k)!r} there, {header.config.get(k)!r} here" for k in odd[:4])
-        raise TrajectoryError(
-            f"{path} belongs to another run ({shown}) — repeat that run's settings, or use --overwrite"
-        )
+        way = "repeat that run's settings, or use --overwrite"
+        if set(odd) <= {"backend", "precision", "micro_batch"} and isinstance(there.config.get("backend"), dict):
+            way = f"say --backend {there.config['backend'].get('name')} --precision {there.config.get('precision')}"
+        raise TrajectoryError(f"{path} belongs to another run ({shown}) — {way}")
     timeline = header.timeline
     for what, held, asked in (
         ("sample ids", there.ids, header.sample_ids),

@@ -1,0 +1,164 @@
+"""Which backend evaluates a run's networks, and getting it ready."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from importlib import metadata
+from typing import Any
+
+import attrs
+import structlog
+import torch
+
+from emnist_diff.components import Made, make
+from emnist_diff.conditions import RowConditions
+from emnist_diff.config import Component
+from emnist_diff.errors import ConfigError, EmnistDiffError, PluginError, UnknownName
+from emnist_diff.plugins import Entry, Registry
+from emnist_diff.protocols import Denoiser, Evaluator, Precision, Workload
+from emnist_diff.records import BackendSpec
+
+log = structlog.get_logger()
+
+AUTO = "auto"
+
+
+@attrs.frozen(eq=False)
+class Chosen:
+    """The backend of a run.
+
+    made: the component.  precision: what it computes in.  reason: why it was taken.
+    rows: of a call at most, before the plan and the memory of the device have their say.
+    """
+
+    made: Made
+    precision: Precision
+    reason: str
+    rows: int
+    libraries: tuple[str, ...] = ()
+
+    def environment(self) -> dict[str, Any]:
+        """JSON-ready: its name and the versions of what it needs."""
+        return {"backend": self.made.name, **{name: _version(name) for name in self.libraries}}
+
+
+def probe(evaluator: Evaluator, denoiser: Denoiser, rows: int, device: torch.device) -> None:
+    """Have one call made, for what it raises."""
+    x = torch.zeros(rows, *denoiser.shape, device=device)
+    index = torch.zeros(rows, dtype=torch.int64, device=device)
+    with torch.inference_mode():
+        evaluator(x, torch.zeros(rows, device=device), RowConditions(index)).sum().item()  # waits for the device
+
+
+def _version(module: str) -> str | None:
+    """The version of the distribution that brings a module."""
+    try:
+        return metadata.version(module)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def precision_of(asked: str, device: torch.device) -> Precision:
+    """What ``auto`` means here: float32 everywhere, for nothing less has been measured to be harmless on a GPU, and
+    what less costs on a CPU is a choice for a person (docs/performance.md)."""
+    if asked == "auto":
+        return "fp32"
+    if asked not in ("fp32", "bf16", "fp16"):
+        raise ConfigError(f"precision {asked!r} is none of auto, fp32, bf16, fp16")
+    return asked  # type: ignore[return-value]  # it is one of them
+
+
+def choose(
+    registry: Registry,
+    asked: Component,
+    precision: Precision,
+    denoiser: Denoiser,
+    work: Callable[[int], Workload],
+    rows: int,
+) -> tuple[Chosen, Evaluator]:
+    """The backend that a configuration means, and the denoiser on it.
+
+    asked: the backend; ``auto`` takes the best that can serve, and never fails because a better one cannot.
+    work: the workload, from the most rows of a call that a backend wants.  rows: network rows of the whole run.
+
+    Raises the errors of `components.make`; `ConfigError` when the one asked for by name refuses.
+    """
+    device = work(1).device
+    if asked.name != AUTO:
+        try:
+            entry = registry.resolve(BackendSpec, asked.name)
+        except UnknownName as error:
+            raise UnknownName(f"{error}, or auto") from error
+        chosen = _chosen(entry, make(registry, BackendSpec, asked), precision, "asked for", device)
+        _require(entry, precision, device)
+        try:
+            if reason := chosen.made.object.refusal(denoiser, work(chosen.rows)):
+                raise ConfigError(f"backend {chosen.made.name!r} cannot serve here: {reason}")
+            return chosen, chosen.made.object.evaluator(denoiser, work(chosen.rows))
+        except (EmnistDiffError, torch.cuda.OutOfMemoryError):
+            raise
+        except Exception as error:
+            said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            raise PluginError(f"backend {chosen.made.name!r} broke: {said} — say --backend eager") from error
+    if asked.settings:
+        raise ConfigError("backend 'auto' has no settings — name the backend that they belong to")
+    passed: list[str] = []
+    for entry in sorted(registry.of(BackendSpec), key=lambda e: -_spec(e).merit):
+        spec = _spec(entry)
+        try:
+            if reason := _passed_over(spec, precision, device, rows):
+                passed.append(f"{spec.name}: {reason}")
+                continue
+            chosen = _chosen(entry, make(registry, BackendSpec, Component(entry.qualified)), precision, "", device)
+            if reason := chosen.made.object.refusal(denoiser, work(chosen.rows)):
+                passed.append(f"{spec.name}: {reason}")
+                continue
+            evaluator = chosen.made.object.evaluator(denoiser, work(chosen.rows))
+        except torch.cuda.OutOfMemoryError:
+            raise  # with fewer rows it may serve
+        except Exception as error:  # one that breaks, however, is passed over
+            log.warning("backend.broken", backend=spec.name, error=" ".join(str(error).split())[:300])
+            passed.append(f"{spec.name}: broken")
+            continue
+        return attrs.evolve(chosen, reason="; ".join(passed) or "the best there is"), evaluator
+    raise PluginError("no backend can serve here — " + ("; ".join(passed) or "none is installed"))
+
+
+def _spec(entry: Entry) -> BackendSpec:
+    assert isinstance(entry.spec, BackendSpec)  # the registry was asked for these
+    return entry.spec
+
+
+def _chosen(entry: Entry, made: Made, precision: Precision, reason: str, device: torch.device) -> Chosen:
+    spec = _spec(entry)
+    return Chosen(made, precision, reason, spec.most_rows(device.type), spec.requires)
+
+
+def missing(spec: BackendSpec) -> str | None:
+    """What has to be installed before a backend can serve, or None."""
+    absent = [name for name in spec.requires if importlib.util.find_spec(name) is None]
+    if not absent:
+        return None
+    way = f" — pip install 'emnist-diff[{spec.extra}]'" if spec.extra else ""
+    return f"{', '.join(absent)} is not installed{way}"
+
+
+def _passed_over(spec: BackendSpec, precision: Precision, device: torch.device, rows: int) -> str | None:
+    if device.type not in spec.devices:
+        return f"not for {device.type}"
+    if precision not in spec.precisions:
+        return f"not in {precision}"
+    if rows < spec.worth:
+        return f"not worth its set-up for {rows} network rows"
+    return missing(spec)
+
+
+def _require(entry: Entry, precision: Precision, device: torch.device) -> None:
+    spec = _spec(entry)
+    if device.type not in spec.devices:
+        raise ConfigError(f"backend {spec.name!r} serves {', '.join(spec.devices)}, not {device.type}")
+    if precision not in spec.precisions:
+        raise ConfigError(f"backend {spec.name!r} computes in {', '.join(spec.precisions)}, not {precision}")
+    if reason := missing(spec):
+        raise ConfigError(f"backend {spec.name!r}: {reason}")

@@ -1,0 +1,207 @@
+"""Which backend a run gets, what it is recorded as, and what happens when memory is short."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import attrs
+import pytest
+import torch
+
+from emnist_diff import assembly
+from emnist_diff.backends import choose
+from emnist_diff.config import Component, resolve
+from emnist_diff.direct import Direct
+from emnist_diff.errors import ConfigError, PluginError, UnknownName
+from emnist_diff.plugins import Entry, Registry, installed
+from emnist_diff.protocols import Workload
+from emnist_diff.records import BackendSpec
+
+MIXTURE = {"denoiser": {"name": "gaussian-mixture", "settings": {"shape": [3], "classes": "ABC"}}, "steps": 4}
+
+
+@attrs.frozen
+class Plain:
+    """A backend that asks the denoiser."""
+
+    rows_seen: ClassVar[list[int]] = []
+
+    def refusal(self, denoiser: Any, work: Workload) -> str | None:
+        return None
+
+    def evaluator(self, denoiser: Any, work: Workload) -> Any:
+        self.rows_seen.append(work.rows)
+        return Direct(denoiser, work.rows)
+
+
+@attrs.frozen
+class Refusing(Plain):
+    def refusal(self, denoiser: Any, work: Workload) -> str | None:
+        return "no compiler — install one"
+
+
+@attrs.frozen
+class Breaking(Plain):
+    def evaluator(self, denoiser: Any, work: Workload) -> Any:
+        raise RuntimeError("the kernel\ndid not compile")
+
+
+@attrs.frozen
+class Unwritten(Plain):
+    def evaluator(self, denoiser: Any, work: Workload) -> Any:
+        raise TypeError("of an author's mistake")
+
+
+@attrs.frozen
+class Small(Plain):
+    """A device whose memory holds three rows."""
+
+    def evaluator(self, denoiser: Any, work: Workload) -> Any:
+        self.rows_seen.append(work.rows)
+        if work.rows > 3:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return Direct(denoiser, work.rows)
+
+
+def registry(*specs: BackendSpec) -> Registry:
+    known = [e for e in installed().entries if not isinstance(e.spec, BackendSpec)]
+    return Registry((*known, *(Entry(spec, "theirs", "1") for spec in specs)), ())
+
+
+def spec(name: str, factory: type = Plain, **more: Any) -> BackendSpec:
+    return BackendSpec(name=name, factory=f"{__name__}:{factory.__name__}", summary="of a test", **more)
+
+
+@pytest.fixture(autouse=True)
+def importable(monkeypatch):
+    """The factories of this file can be imported by the name that the records say."""
+    import sys
+
+    monkeypatch.setitem(sys.modules, __name__, sys.modules.get(__name__) or _this())
+    Plain.rows_seen.clear()
+
+
+def _this() -> Any:
+    import types
+
+    module = types.ModuleType(__name__)
+    module.__dict__.update(globals())
+    return module
+
+
+def chosen(*specs: BackendSpec, asked: str = "auto", precision: str = "fp32", rows: int = 1000) -> Any:
+    def work(most: int) -> Workload:
+        return Workload(min(most, 8), torch.device("cpu"), "fp32")
+
+    return choose(registry(*specs), Component(asked), precision, None, work, rows)[0]  # type: ignore[arg-type]
+
+
+def test_auto_takes_the_one_of_most_merit_and_says_why_not_the_others():
+    got = chosen(
+        spec("slow"),
+        spec("good", merit=1),
+        spec("refusing", Refusing, merit=5),
+        spec("absent", merit=6, requires=("no_such_module",), extra="fast"),
+        spec("gpu", merit=7, devices=("cuda",)),
+        spec("half", merit=8, precisions=("fp16",)),
+        spec("big", merit=9, worth=1001),
+        spec("broken", Breaking, merit=10),
+    )
+    assert got.made.name == "good"
+    for reason in (
+        "refusing: no compiler — install one",
+        "absent: no_such_module is not installed — pip install 'emnist-diff[fast]'",
+        "gpu: not for cpu",
+        "half: not in fp32",
+        "big: not worth its set-up for 1000 network rows",
+        "broken: broken",
+    ):
+        assert reason in got.reason
+
+
+def test_auto_takes_one_that_is_worth_its_set_up():
+    assert chosen(spec("slow"), spec("big", merit=9, worth=1000)).made.name == "big"
+
+
+def test_where_none_can_serve_every_reason_is_said():
+    with pytest.raises(PluginError, match="no backend can serve here — only: no compiler"):
+        chosen(spec("only", Refusing))
+
+
+@pytest.mark.parametrize(
+    ("backend", "asked", "precision", "said"),
+    [
+        (spec("a", Refusing), "a", "fp32", "backend 'a' cannot serve here: no compiler — install one"),
+        (spec("a", devices=("cuda", "mps")), "a", "fp32", "backend 'a' serves cuda, mps, not cpu"),
+        (spec("a"), "a", "bf16", "backend 'a' computes in fp32, not bf16"),
+        (spec("a", requires=("no_such",), extra="x"), "a", "fp32", "backend 'a': no_such is not installed — pip"),
+    ],
+)
+def test_one_asked_for_by_name_must_serve(backend, asked, precision, said):
+    with pytest.raises(ConfigError, match=said.replace("(", r"\(")):
+        chosen(backend, asked=asked, precision=precision)
+
+
+def test_one_that_breaks_in_any_way_is_passed_over_or_named():
+    assert chosen(spec("slow"), spec("new", Unwritten, merit=9)).reason == "new: broken"
+    with pytest.raises(PluginError, match="'new' broke: TypeError: of an author's mistake — say --backend eager"):
+        chosen(spec("new", Unwritten), asked="new")
+
+
+def test_an_unknown_one_suggests_the_known_ones_and_auto():
+    with pytest.raises(UnknownName, match=r"unknown backend 'eagre' — did you mean 'eager'.*or auto"):
+        chosen(spec("eager"), asked="eagre")
+
+
+def test_auto_has_no_settings():
+    with pytest.raises(ConfigError, match="'auto' has no settings"):
+        assembly.assemble(installed(), resolve(MIXTURE, {"sinks": [], "backend": {"name": "auto", "streams": 2}}))
+
+
+@pytest.mark.parametrize("asked", ["small", "auto"])
+def test_memory_that_is_short_halves_the_rows_before_anything_is_made(monkeypatch, asked):
+    settings = resolve(MIXTURE, {"sinks": [], "character": "A", "total_videos": 10, "backend": asked})
+    there = registry(spec("small", Small, devices=("cpu", "meta")))
+    parts = assembly._Parts.of(there, settings)
+    _, denoiser = parts.source.load(there, "cpu")
+    assert parts.layout.plan.micro_batch == 20
+
+    class Elsewhere:
+        """A device that is no CPU, whose tensors are a CPU's."""
+
+        type = "meta"
+
+    monkeypatch.setattr(assembly, "probe", lambda *_: None)
+    laid, _, _ = assembly.on_backend(there, settings, parts.layout, denoiser, "", Elsewhere())  # type: ignore[arg-type]
+    assert Plain.rows_seen == [20, 10, 5, 2]
+    assert laid.plan.micro_batch == 2
+    fixed = attrs.evolve(settings, micro_batch=20)
+    whole = assembly._Parts.of(there, fixed).layout
+    with pytest.raises(ConfigError, match="does not hold a call of 20 rows — say a smaller --micro-batch"):
+        assembly.on_backend(there, fixed, whole, denoiser, "", Elsewhere())  # type: ignore[arg-type]
+
+
+def test_what_was_chosen_is_recorded_and_asked_for_again(tmp_path):
+    made = assembly.assemble(installed(), resolve(MIXTURE, {"output": str(tmp_path)}))
+    record = made.header.config
+    assert record["backend"]["name"] == made.backend.made.name == "eager"
+    assert record["precision"] == "fp32"
+    assert record["micro_batch"] == made.engine.micro_batch
+    assert {"backend": "eager", "precision": "fp32"}.items() <= made.header.environment.items()
+    again, _ = assembly.configure(installed(), record)
+    assert (again.backend.name, again.precision) == ("eager", "fp32")
+
+
+def test_a_record_from_before_backends_means_eager():
+    record = dict(assembly.assemble(installed(), resolve(MIXTURE, {"sinks": []})).header.config)
+    del record["backend"], record["precision"]
+    again, _ = assembly.configure(installed(), record)
+    assert (again.backend.name, again.precision) == ("eager", "fp32")
+    on_this_machine = {"backend": "openvino", "precision": "bf16"}  # of the user's configuration
+    again, _ = assembly.configure(installed(), on_this_machine, record)
+    assert (again.backend.name, again.precision) == ("eager", "fp32")
+
+
+def test_a_precision_that_is_none_is_refused():
+    with pytest.raises(ConfigError, match="precision"):
+        resolve(MIXTURE, {"precision": "fp8"})
