@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from emnist_diff.hookspecs import hookimpl
 from emnist_diff.records import (
+    BackendSpec,
     CommandSpec,
     DatasetSpec,
     DenoiserSpec,
@@ -224,6 +225,11 @@ def emnist_diff_commands() -> Iterable[CommandSpec]:
         factory=f"{_HERE}.analysis.whatif_command:app",
         summary="Make samples again without a force, and show the difference; needs matplotlib",
     )
+    yield CommandSpec(
+        name="bench",
+        factory=f"{_HERE}.benching.command:app",
+        summary="Measure how fast this machine evaluates a network, and recommend settings",
+    )
 
 
 _PLOTS = {
@@ -255,3 +261,48 @@ def emnist_diff_plots() -> Iterable[PlotSpec]:
     )
     for name, (cls, summary) in _PLOTS.items():
         yield PlotSpec(name=name, factory=f"{_HERE}.plots.{name}:{cls}", summary=summary, of="trajectories")
+
+
+_BACKENDS = {
+    "eager": BackendSpec(
+        name="eager",
+        factory=f"{_HERE}.backends.eager:Eager",
+        summary="torch without a compiler: packed weights and parallel streams on a CPU, no set-up",
+        devices=("cpu", "cuda", "mps"),
+        precisions=("fp32", "bf16", "fp16"),
+    ),
+    "compile": BackendSpec(
+        name="compile",
+        factory=f"{_HERE}.backends.compile:Compile",
+        summary="the network compiled by torch and a C++ compiler, on a CPU",
+        devices=("cpu",),
+        precisions=("fp32", "bf16"),
+        worth=500_000,
+        merit=10,
+    ),
+    "cuda_graphs": BackendSpec(
+        name="cuda_graphs",
+        factory=f"{_HERE}.backends.cuda_graphs:CudaGraphs",
+        summary="the network's kernels recorded once and launched as one, on an NVIDIA GPU",
+        devices=("cuda",),
+        precisions=("fp32", "bf16", "fp16"),
+        worth=2000,
+        merit=30,
+    ),
+    "openvino": BackendSpec(
+        name="openvino",
+        factory=f"{_HERE}.backends.openvino:OpenVino",
+        summary="the network as a graph compiled by OpenVINO, on a CPU",
+        requires=("openvino",),
+        extra="openvino",
+        devices=("cpu",),
+        precisions=("fp32", "bf16"),
+        worth=5000,
+        merit=20,
+    ),
+}
+
+
+@hookimpl
+def emnist_diff_backends() -> Iterable[BackendSpec]:
+    yield from _BACKENDS.values()

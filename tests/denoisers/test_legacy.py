@@ -22,6 +22,7 @@ from emnist_diff import checkpoint
 from emnist_diff.checkpoint import CheckpointHeader
 from emnist_diff.conditions import RowConditions
 from emnist_diff.errors import CheckpointError, ConfigError, OutputError
+from emnist_diff.onethread import one_thread
 from emnist_diff_plugins.denoisers import command, legacy
 from emnist_diff_plugins.denoisers.unet2d import UNet2D
 
@@ -100,7 +101,7 @@ def test_converts_without_loss(tmp_path: Path, layout: dict[str, Any], zipped: b
     reference = reference.eval().to(memory_format=torch.channels_last)
     x, t, rows = torch.randn(3, 1, 8, 8), torch.tensor([0.0, 300.0, 599.0]), torch.tensor([0, 2, 3])
     denoiser = UNet2D(**header.network).denoiser(tensors, header, "cpu")
-    with torch.inference_mode():
+    with torch.inference_mode(), one_thread("cpu"):
         assert torch.equal(denoiser.predict(x, t, RowConditions(rows)), reference(x, t, class_labels=rows).sample)
 
 

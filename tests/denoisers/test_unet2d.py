@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import attrs
+import numpy as np
 import pytest
 import torch
+from diffusers import UNet2DModel
 
 from emnist_diff.checkpoint import CheckpointHeader
 from emnist_diff.conditions import RowConditions
 from emnist_diff.errors import CheckpointError, ConfigError
+from emnist_diff.onethread import one_thread
 from emnist_diff.protocols import Denoiser, DenoiserFamily
 from emnist_diff_plugins.denoisers.unet2d import UNet2D, UNet2DDenoiser
 
@@ -55,9 +58,9 @@ def test_prediction_is_the_networks_own(weights: dict[str, torch.Tensor], denois
     network.load_state_dict(weights)
     network = network.eval().to(memory_format=torch.channels_last)
     x, t, rows = torch.randn(3, 1, 8, 8), torch.tensor([0.0, 10.0, 99.0]), torch.tensor([0, 3, 1])
-    with torch.inference_mode():
+    with torch.inference_mode(), one_thread("cpu"):
         got = denoiser.predict(x, t, RowConditions(rows))
-        assert torch.equal(got, network(x, t, class_labels=rows).sample)
+        assert torch.equal(got, network(x, t, rows))
     assert got.is_contiguous()
     assert got.shape == x.shape
 
@@ -77,8 +80,58 @@ def test_decode(denoiser: UNet2DDenoiser) -> None:
 
 def test_attention_sits_where_it_is_asked_for() -> None:
     network = attrs.evolve(TINY, attention=(True, False)).network()
-    assert tuple(network.config.down_block_types) == ("AttnDownBlock2D", "DownBlock2D")
-    assert tuple(network.config.up_block_types) == ("UpBlock2D", "AttnUpBlock2D")
+    assert [block.attentions is not None for block in network.down_blocks] == [True, False]
+    assert [block.attentions is not None for block in network.up_blocks] == [False, True]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_network_is_that_of_diffusers_to_the_bit(seed: int) -> None:
+    """The same tensors in the same order, drawn alike, and the same predictions and gradients."""
+    random = np.random.default_rng(seed)
+    levels = int(random.integers(1, 4))
+    asked = UNet2D(
+        sample_size=8,
+        channels=int(random.choice([1, 3])),
+        block_out_channels=tuple(random.choice([8, 16, 24, 40], levels).tolist()),
+        attention=tuple(bool(a) for a in random.integers(0, 2, levels)),
+        layers_per_block=int(random.integers(1, 3)),
+        resnet_time_scale_shift=("default", "scale_shift")[seed % 2],
+        norm_num_groups=int(random.choice([4, 8])),
+        attention_head_dim=8,
+        num_class_embeds=5,
+    )
+    torch.manual_seed(seed)
+    reference = UNet2DModel(
+        sample_size=8,
+        in_channels=asked.channels,
+        out_channels=asked.channels,
+        layers_per_block=asked.layers_per_block,
+        block_out_channels=asked.block_out_channels,
+        down_block_types=tuple("AttnDownBlock2D" if a else "DownBlock2D" for a in asked.attention),
+        up_block_types=tuple("AttnUpBlock2D" if a else "UpBlock2D" for a in reversed(asked.attention)),
+        resnet_time_scale_shift=asked.resnet_time_scale_shift,
+        norm_num_groups=asked.norm_num_groups,
+        attention_head_dim=asked.attention_head_dim,
+        num_class_embeds=asked.num_class_embeds,
+    )
+    torch.manual_seed(seed)
+    network = asked.network()
+    assert list(network.state_dict()) == list(reference.state_dict())
+    assert all(map(torch.equal, network.state_dict().values(), reference.state_dict().values()))
+    for rows in (1, 5, 33):
+        x, t = torch.randn(rows, asked.channels, 8, 8), torch.rand(rows) * 999
+        index = torch.randint(0, 5, (rows,))
+        for layout in (torch.contiguous_format, torch.channels_last):
+            for module in (network, reference):
+                module.eval().to(memory_format=layout)
+            with torch.inference_mode():
+                assert torch.equal(network(x, t, index), reference(x, t, class_labels=index).sample)
+    for module in (network, reference):
+        module.train()
+    network(x, t, index).square().sum().backward()
+    reference(x, t, class_labels=index).sample.square().sum().backward()
+    for mine, theirs in zip(network.parameters(), reference.parameters(), strict=True):
+        torch.testing.assert_close(mine.grad, theirs.grad)
 
 
 @pytest.mark.parametrize(

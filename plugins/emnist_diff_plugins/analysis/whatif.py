@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import attrs
 import numpy as np
@@ -108,6 +108,7 @@ def what_if(
     without: Sequence[str],
     *,
     checkpoint: str | None = None,
+    guides: Mapping[str, str] | None = None,
     samples: Iterable[int] | None = None,
     on_batch: Callable[[int, int], None] | None = None,
 ) -> WhatIf:
@@ -122,7 +123,7 @@ def what_if(
     if not without:
         raise ConfigError("what if without what? — name a force or drift")
     require_sound(trajectory)
-    settings = settings_of(trajectory, registry, checkpoint)
+    settings = settings_of(trajectory, registry, checkpoint, guides or {})
     made = [assembly.assemble(registry, s) for s in (settings, left_out(settings, without))]
     if made[0].engine.micro_batch != made[1].engine.micro_batch:
         raise TrajectoryError(f"{trajectory.path} does not say its micro_batch, and so cannot be compared")

@@ -41,6 +41,9 @@ def whatif(
         None,
         help="The checkpoint that made the file, if it was not the shipped one; its hash must be the recorded one.",
     ),
+    guide: list[str] = typer.Option(
+        [], "--guide", help="A guide that took part in making the file, as NAME=FILE; may be repeated."
+    ),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace what is there."),
     as_json: bool = typer.Option(False, "--json", help="Print the result as JSON."),
     plugin_file: list[Path] = typer.Option(
@@ -73,6 +76,7 @@ def whatif(
             installed(tuple(plugin_file)),
             list(dict.fromkeys(without)),
             checkpoint=checkpoint,
+            guides=parse.named_files(guide, "--guide"),
             samples=ids,
             on_batch=_progress,
         )

@@ -1,4 +1,4 @@
-"""Class-conditional UNets: diffusers' `UNet2DModel` with one embedding a class and one for "no class"."""
+"""Class-conditional UNets: diffusers' `UNet2DModel`, with one embedding a class and one for "no class"."""
 
 from __future__ import annotations
 
@@ -8,12 +8,16 @@ from typing import Any
 import attrs
 import torch
 from attrs import validators as v
-from diffusers import UNet2DModel
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from emnist_diff.conditions import ConditionSpace, RowConditions
 from emnist_diff.errors import CheckpointError, ConfigError
+from emnist_diff.onethread import one_thread
 from emnist_diff.protocols import NoiseSchedule, PredictionType
+from emnist_diff.variants import require
+from emnist_diff_plugins.denoisers._attention import VARIANTS, perturbed
+from emnist_diff_plugins.denoisers._unet import UNet
 
 
 @attrs.frozen
@@ -60,24 +64,21 @@ class UNet2D:
                 f"unet2d: attention_head_dim = {self.attention_head_dim} is more than a level's {narrow[0]} channels"
             )
 
-    def network(self) -> UNet2DModel:
-        """The untrained network, with diffusers' initialisation. Raises `ConfigError` when it refuses the settings."""
+    def network(self) -> UNet:
+        """The untrained network, initialised as in diffusers. Raises `ConfigError` when torch refuses the settings."""
         try:
-            return UNet2DModel(
-                sample_size=self.sample_size,
-                in_channels=self.channels,
-                out_channels=self.channels,
-                layers_per_block=self.layers_per_block,
-                block_out_channels=self.block_out_channels,
-                down_block_types=tuple("AttnDownBlock2D" if a else "DownBlock2D" for a in self.attention),
-                up_block_types=tuple("AttnUpBlock2D" if a else "UpBlock2D" for a in reversed(self.attention)),
-                resnet_time_scale_shift=self.resnet_time_scale_shift,
-                norm_num_groups=self.norm_num_groups,
-                attention_head_dim=self.attention_head_dim,
-                num_class_embeds=self.num_class_embeds,
-                dropout=self.dropout,
+            return UNet(
+                self.channels,
+                self.block_out_channels,
+                self.layers_per_block,
+                self.attention,
+                self.resnet_time_scale_shift == "scale_shift",
+                self.norm_num_groups,
+                self.attention_head_dim,
+                self.num_class_embeds,
+                self.dropout,
             )
-        except Exception as error:  # diffusers and torch have no one way to refuse
+        except Exception as error:  # torch has no one way to refuse
             reason = " ".join(str(error).split())[:200]
             raise ConfigError(f"unet2d: no network can be built with these settings: {reason}") from error
 
@@ -90,7 +91,7 @@ class UNet2D:
 
     def evaluate(self, network: torch.nn.Module, x: Tensor, t: Tensor, index: Tensor) -> Tensor:
         """`TrainableFamily.evaluate`."""
-        prediction: Tensor = network(x, t, class_labels=index).sample
+        prediction: Tensor = network(x, t, index)
         return prediction
 
     def denoiser(self, weights: Mapping[str, Tensor] | None, header: Any, device: str) -> UNet2DDenoiser:
@@ -110,7 +111,7 @@ class UNet2D:
                 f"the checkpoint does not fit its header: {len(weights)} tensors cannot fill "
                 f"{len(self.block_out_channels)} levels of {self.layers_per_block} layers"
             )
-        with torch.device("meta"):  # shapes only: what the header claims costs nothing until the tensors match it
+        with torch.device("meta"), _Undrawn():  # what the header claims costs nothing until the tensors match it
             network = self.network()
         own = network.state_dict()
         missing, foreign = sorted(own.keys() - weights.keys()), sorted(weights.keys() - own.keys())
@@ -119,10 +120,9 @@ class UNet2D:
             if names:
                 more = f" and {len(names) - 1} more" if len(names) > 1 else ""
                 raise CheckpointError(f"the checkpoint does not fit its header: it {what} tensor {names[0]!r}{more}")
-        network = network.to_empty(device="cpu")
-        network.load_state_dict(weights)
-        layout = torch.channels_last if device == "cpu" else torch.contiguous_format  # faster convolutions on a CPU
-        network = network.to(device=device, memory_format=layout).eval().requires_grad_(False)
+        nhwc = device == "cpu"  # channels last: faster convolutions on a CPU
+        network.load_state_dict({k: _placed(t, own[k].dtype, device, nhwc) for k, t in weights.items()}, assign=True)
+        network = network.eval().requires_grad_(False)
         space = ConditionSpace(header.classes, header.null_index, header.merged)
         return UNet2DDenoiser(network, (self.channels, self.sample_size, self.sample_size), space, header.schedule,
                               header.prediction)  # fmt: skip
@@ -130,18 +130,54 @@ class UNet2D:
 
 @attrs.frozen(eq=False)
 class UNet2DDenoiser:
-    """`protocols.Denoiser` over a loaded network; states are images in [-1, 1]."""
+    """`protocols.Denoiser` over a loaded network; states are images in [-1, 1].
 
-    network: UNet2DModel
+    variants: those of its attention, see `_attention`.
+    """
+
+    network: UNet
     shape: tuple[int, ...]
     conditions: ConditionSpace
     schedule: NoiseSchedule
     prediction: PredictionType
+    variants: tuple[str, ...] = VARIANTS
+    _networks: dict[str, torch.nn.Module] = attrs.field(factory=dict, init=False)
+
+    def network_of(self, variant: str) -> torch.nn.Module:
+        """The network as this variant asks for it. Raises `ConfigError` for one that is not declared."""
+        if not variant:
+            return self.network
+        if variant not in self._networks:
+            require(self, variant, "unet2d")
+            self._networks[variant] = perturbed(self.network, variant)
+        return self._networks[variant]
 
     def predict(self, x: Tensor, t: Tensor, conds: RowConditions) -> Tensor:
         """The network's output: x (R, C, H, W), t (R,) timesteps → (R, C, H, W)."""
-        return self.network(x, t, class_labels=conds.index).sample.contiguous()
+        with one_thread(x.device):
+            prediction: Tensor = self.network_of(conds.variant)(x, t, conds.index)
+        return prediction.contiguous()
+
+    def module(self, variant: str = "") -> torch.nn.Module:
+        """`Exportable`: the network of tensors."""
+        return self.network_of(variant)
 
     def decode(self, x: Tensor) -> Tensor:
         """Images in [0, 1]: clamp((x + 1) / 2)."""
         return ((x + 1.0) / 2.0).clamp(0.0, 1.0)
+
+
+class _Undrawn(TorchFunctionMode):
+    """Modules made inside keep the weights they were allocated with. Drawing them where there is no memory would be
+    harmless, but for normal numbers torch imports its compiler, which takes a second."""
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(function, "__module__", "") == "torch.nn.init":
+            return args[0] if args else kwargs["tensor"]
+        return function(*args, **(kwargs or {}))
+
+
+def _placed(tensor: Tensor, dtype: torch.dtype, device: str, nhwc: bool) -> Tensor:
+    """A copy of a weight where and as it is used: a file's own tensors are views of the file, aligned as it is."""
+    layout = torch.channels_last if nhwc and tensor.dim() == 4 else torch.contiguous_format
+    return tensor.to(device=device, dtype=dtype, copy=True, memory_format=layout)

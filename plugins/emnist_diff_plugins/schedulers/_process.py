@@ -1,19 +1,19 @@
 """Noise levels: the forward process of a diffusion, and the grids that samplers lay over it.
 
-The process and the standard spacings are diffusers' own. Its `step` methods are not used: some are wrong (DDIM's takes
-another timestep than the next one when steps are unevenly spaced), all keep the index of the step as hidden state, and
-the stochastic ones draw one noise for the whole batch, which would make a sample depend on its neighbours.
+The process and the standard spacings are diffusers' to the bit, written down once more because importing diffusers
+takes longer than making a sample. Its `step` methods would not do: some are wrong (DDIM's takes another timestep than
+the next one when steps are unevenly spaced), all keep the index of the step as hidden state, and the stochastic ones
+draw one noise for the whole batch, which would make a sample depend on its neighbours.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import attrs
 import numpy as np
 import numpy.typing as npt
-from diffusers import DDIMScheduler
+import torch
 
 from emnist_diff.errors import ConfigError
 from emnist_diff.protocols import Level, NoiseSchedule, Timeline
@@ -66,9 +66,36 @@ class Process:
 
 
 def alphas_cumprod(schedule: NoiseSchedule) -> Floats:
-    """alpha_bar of every training timestep, (train_timesteps,) float64, as diffusers computes it."""
-    alpha_bar: Floats = _diffusers(schedule).alphas_cumprod.numpy().astype(np.float64)
+    """alpha_bar of every training timestep, (train_timesteps,) float64, computed in float32 as diffusers does."""
+    betas = _betas(schedule)
+    if schedule.zero_terminal_snr:
+        betas = _without_signal_at_the_end(betas)
+    alpha_bar: Floats = torch.cumprod(1.0 - betas, dim=0).numpy().astype(np.float64)
     return alpha_bar
+
+
+def _betas(schedule: NoiseSchedule) -> torch.Tensor:
+    """The variance that each training timestep adds, (train_timesteps,) float32."""
+    count, first, last = schedule.train_timesteps, schedule.beta_start, schedule.beta_end
+    if schedule.beta_schedule == "linear":
+        return torch.linspace(first, last, count, dtype=torch.float32)
+    if schedule.beta_schedule == "scaled_linear":
+        return torch.linspace(first**0.5, last**0.5, count, dtype=torch.float32) ** 2
+
+    def signal(t: float) -> float:  # Nichol and Dhariwal, 2021, arXiv:2102.09672, equation 17
+        return math.cos((t + 0.008) / 1.008 * math.pi / 2) ** 2
+
+    betas = [min(1 - signal((i + 1) / count) / signal(i / count), 0.999) for i in range(count)]
+    return torch.tensor(betas, dtype=torch.float32)
+
+
+def _without_signal_at_the_end(betas: torch.Tensor) -> torch.Tensor:
+    """Lin et al., 2024, arXiv:2305.08891, algorithm 1: sqrt(alpha_bar) shifted to end at 0 and scaled to begin as it
+    did."""
+    root = torch.cumprod(1.0 - betas, dim=0).sqrt()
+    first, last = root[0].clone(), root[-1].clone()
+    alpha_bar = ((root - last) * (first / (first - last))) ** 2
+    return 1 - torch.cat((alpha_bar[:1], alpha_bar[1:] / alpha_bar[:-1]))
 
 
 def spaced(
@@ -117,14 +144,19 @@ def level(process: Process, timestep: float, offset: float) -> Level:
 
 
 def _discrete(schedule: NoiseSchedule, steps: int, spacing: str, offset: int) -> Floats:
+    """The spacings of Lin et al., 2024, arXiv:2305.08891, table 2."""
+    trained = schedule.train_timesteps
     if steps == 1:  # linspace of one point would start at the cleanest timestep
-        return np.array([schedule.train_timesteps - 1.0])
-    scheduler = _diffusers(schedule, timestep_spacing=spacing, steps_offset=offset)
-    scheduler.set_timesteps(steps)
-    timesteps: Floats = scheduler.timesteps.numpy().astype(np.float64)
+        return np.array([trained - 1.0])
+    if spacing == "linspace":
+        timesteps = np.linspace(0, trained - 1, steps).round()[::-1]
+    elif spacing == "leading":
+        timesteps = np.arange(steps)[::-1] * float(trained // steps) + offset
+    else:
+        timesteps = np.arange(trained, 0, -trained / steps).round() - 1
     if len(timesteps) != steps:
         raise ConfigError(f"spacing {spacing!r} cannot lay {steps} steps — use another")
-    return timesteps
+    return np.ascontiguousarray(timesteps)
 
 
 def _ends(process: Process, ends: tuple[float | None, ...]) -> tuple[float, float]:
@@ -139,14 +171,3 @@ def _ends(process: Process, ends: tuple[float | None, ...]) -> tuple[float, floa
             "the noise levels that this model was trained on"
         )
     return low, high
-
-
-def _diffusers(schedule: NoiseSchedule, **more: Any) -> DDIMScheduler:
-    return DDIMScheduler(
-        num_train_timesteps=schedule.train_timesteps,
-        beta_schedule=schedule.beta_schedule,
-        beta_start=schedule.beta_start,
-        beta_end=schedule.beta_end,
-        rescale_betas_zero_snr=schedule.zero_terminal_snr,
-        **more,
-    )

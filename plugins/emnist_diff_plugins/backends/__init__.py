@@ -1,0 +1,1 @@
+"""Ways to evaluate networks: one file a backend."""

@@ -1,0 +1,142 @@
+"""What backends compile, kept on disk for the next run.
+
+An entry is one file of plain bytes with a checksum: nothing in it is unpickled. What ``compile`` keeps is
+machine code, so the folder must be its user's alone. A cache is a convenience:
+what cannot be read, is damaged or cannot be written is as if it were not there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import attrs
+import structlog
+
+from emnist_diff.errors import OutputError
+from emnist_diff.files import write_bytes
+
+log = structlog.get_logger()
+
+VARIABLE = "EMNIST_DIFF_CACHE"
+"""The environment variable that names another folder, or none when it is empty."""
+
+LIMIT = 512 * 2**20
+"""Bytes that the entries of one backend may take together."""
+
+_MAGIC = b"emnist-diff cache 1\n"
+_SUFFIX = ".cache"
+_STALE = 24 * 3600
+"""Seconds after which a file that is still under its temporary name was left by a process that died."""
+
+
+def user_cache(environment: Mapping[str, str] = os.environ, platform: str = sys.platform) -> Path | None:
+    """This package's folder for what can be made again: ``$EMNIST_DIFF_CACHE``, else the platform's place for such
+    things with ``emnist-diff`` in it (``$XDG_CACHE_HOME``, ``~/.cache``, ``~/Library/Caches``, ``%LOCALAPPDATA%``).
+    None where there is to be none or the user has no home. It need not exist."""
+    said = environment.get(VARIABLE)
+    if said is not None:
+        return Path(said) if said else None
+    try:
+        home = Path.home()
+    except RuntimeError:  # a process without a home, as in some containers
+        return None
+    if platform == "win32":
+        base = Path(environment.get("LOCALAPPDATA", ""))
+        return (base if base.is_absolute() else home / "AppData" / "Local") / "emnist-diff" / "cache"
+    if platform == "darwin":
+        return home / "Library" / "Caches" / "emnist-diff"
+    base = Path(environment.get("XDG_CACHE_HOME", ""))  # a relative one is invalid, says the specification
+    return (base if base.is_absolute() else home / ".cache") / "emnist-diff"
+
+
+def key_of(*parts: str) -> str:
+    """A name for what depends on `parts` and on nothing else."""
+    return hashlib.sha256("\0".join(f"{len(part)}:{part}" for part in parts).encode()).hexdigest()
+
+
+@attrs.frozen
+class Cache:
+    """Entries by key in a folder. Any number of processes may use it at once.
+
+    limit: bytes of all entries; beyond it those that were not used for longest go.
+    """
+
+    folder: Path
+    limit: int = LIMIT
+
+    def get(self, key: str) -> list[bytes] | None:
+        """The parts that were stored under `key`, or None."""
+        path = self._path(key)
+        try:
+            data = path.read_bytes()
+        except OSError:
+            return None
+        parts = _unpacked(data)
+        if parts is None:
+            log.debug("cache.damaged", path=str(path))
+            return None
+        with suppress(OSError):
+            os.utime(path)  # used just now
+        return parts
+
+    def put(self, key: str, parts: Sequence[bytes]) -> None:
+        """Store `parts` under `key`, whole or not at all; nothing is raised where that cannot be."""
+        data = _packed(parts)
+        if len(data) > self.limit:
+            return
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_bytes(self._path(key), data, sync=False)  # a power cut costs an entry, which the checksum shows
+        except (OSError, OutputError) as error:
+            log.debug("cache.unwritable", folder=str(self.folder), error=str(error))
+            return
+        self._trim(self._path(key))
+
+    def _path(self, key: str) -> Path:
+        return self.folder / f"{key}{_SUFFIX}"
+
+    def _trim(self, newest: Path) -> None:
+        """Remove what is beyond the limit, and what dead processes left. Another process may be doing the same."""
+        entries: list[tuple[float, int, Path]] = []
+        with suppress(OSError):
+            for path in self.folder.iterdir():
+                with suppress(OSError):
+                    stat = path.stat()
+                    if path.suffix == _SUFFIX:
+                        entries.append((stat.st_mtime, stat.st_size, path))
+                    elif path.name.endswith(".tmp") and time.time() - stat.st_mtime > _STALE:
+                        path.unlink()
+        excess = sum(size for _, size, _ in entries) - self.limit
+        for _, size, path in sorted(entries):
+            if excess <= 0:
+                return
+            if path != newest:
+                with suppress(OSError):
+                    path.unlink()
+                excess -= size
+
+
+def _packed(parts: Sequence[bytes]) -> bytes:
+    """Magic, SHA-256 of the rest, and each part after its length in 8 bytes, little-endian."""
+    body = b"".join(len(part).to_bytes(8, "little") + part for part in parts)
+    return _MAGIC + hashlib.sha256(body).digest() + body
+
+
+def _unpacked(data: bytes) -> list[bytes] | None:
+    """The parts, or None for what `_packed` did not make or what has changed since."""
+    head = len(_MAGIC) + 32
+    body = data[head:]
+    if data[: len(_MAGIC)] != _MAGIC or hashlib.sha256(body).digest() != data[len(_MAGIC) : head]:
+        return None
+    parts, at = [], 0
+    while at < len(body):
+        size = int.from_bytes(body[at : at + 8], "little")
+        parts.append(body[at + 8 : at + 8 + size])
+        at += 8 + size
+    return parts

@@ -1,0 +1,38 @@
+"""What makes a network the one it is, for caches of what was compiled from it."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from pathlib import Path
+from types import ModuleType
+
+import torch
+from torch import nn
+
+
+def told_of(network: nn.Module) -> list[str]:
+    """The values of its tensors, its structure, plain settings of its parts, and the sources of their classes."""
+    parts = [part for part in network.modules() if type(part).__module__.partition(".")[0] != "torch"]
+    files = {inspect.getsourcefile(type(part)) for part in parts}
+    settings = [
+        f"{name}={value!r}"
+        for part in parts
+        for name, value in sorted(vars(part).items())
+        if not name.startswith("_") and isinstance(value, bool | int | float | str | tuple | None)
+    ]
+    sources = [Path(path).read_text(encoding="utf-8") for path in sorted(filter(None, files))]
+    return [_weights(network), repr(network), "\n".join(settings), *sources]
+
+
+def source_of(module: ModuleType) -> str:
+    """The source of a module."""
+    return Path(str(module.__file__)).read_text(encoding="utf-8")
+
+
+def _weights(network: nn.Module) -> str:
+    """SHA-256 of the values of all tensors."""
+    digest = hashlib.sha256()
+    for value in network.state_dict().values():
+        digest.update(value.contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()

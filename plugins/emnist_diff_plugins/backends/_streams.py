@@ -1,0 +1,91 @@
+"""Several calls of a network at once, each on its own share of the threads.
+
+The convolutions of small networks are too short to be divided among threads well: calls beside each other keep all of
+them busy, where one call after another on all threads does not.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import attrs
+import torch
+from torch import Tensor
+
+Network = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""x (R, *shape) float32, t (R,) float32, index (R,) int64 → (R, *shape), for one number of rows R."""
+
+MOST = 16
+"""Rows of a call from which more are no cheaper a row: the images of a layer no longer fit the cache."""
+
+
+@attrs.frozen
+class Cut:
+    """How the `rows` of a call are divided: into parts of `size` rows, `streams` at once on `threads` threads each.
+
+    It depends on nothing but rows and threads, and so do the last bits of what is computed.
+    """
+
+    size: int
+    streams: int
+    threads: int
+
+    @classmethod
+    def of(cls, rows: int, threads: int, each: int = 1) -> Cut:
+        """rows, threads: at least 1, as in `protocols.Workload`.  each: threads of a stream where there are as many."""
+        most = max(1, threads // each)
+        rounds = math.ceil(math.ceil(rows / MOST) / most)
+        size = math.ceil(rows / (rounds * most))
+        streams = min(most, math.ceil(rows / size))
+        return cls(size, streams, threads // streams)
+
+
+class Streams:
+    """`network`, made for calls of `cut.size` rows and safe to call from several threads, as a function of any number
+    of rows."""
+
+    def __init__(self, network: Network, cut: Cut) -> None:
+        self.network, self.size = network, cut.size
+        self.pool = _pool(cut) if cut.streams > 1 else None
+
+    def __call__(self, x: Tensor, t: Tensor, index: Tensor) -> Tensor:
+        """x (R, *shape), t (R,), index (R,) → (R, *shape) float32, contiguous; a last part that is not full is filled
+        up with its last row."""
+        rows, size = len(x), self.size
+        if short := -rows % size:
+            x, t, index = (torch.cat((v, v[-1:].expand(short, *v.shape[1:]))) for v in (x, t, index))
+        parts = [slice(start, start + size) for start in range(0, len(x), size)]
+        out = torch.empty(x.shape)
+
+        def one(part: slice) -> None:
+            with torch.inference_mode():  # of this thread
+                out[part] = self.network(x[part], t[part], index[part])
+
+        if self.pool is None:
+            for part in parts:
+                one(part)
+        else:
+            for done in [self.pool.submit(one, part) for part in parts]:
+                done.result()
+        return out[:rows]
+
+
+def _pool(cut: Cut) -> ThreadPoolExecutor:
+    """Threads of which each has its own number of torch threads, all of them started."""
+    everyone = threading.Barrier(cut.streams)
+
+    def settle() -> None:
+        torch.get_num_threads()  # a thread takes the process's number when it first asks, which must come first
+        torch.set_num_threads(cut.threads)
+        torch.get_num_threads()  # a thread's first look takes what was set last, anywhere: let that be now
+        everyone.wait()
+
+    here = torch.get_num_threads()
+    pool = ThreadPoolExecutor(cut.streams, "emnist-diff-stream")
+    for settled in [pool.submit(settle) for _ in range(cut.streams)]:
+        settled.result()
+    torch.set_num_threads(here)  # the last call also says what threads that start later get
+    return pool

@@ -1,0 +1,114 @@
+"""Torch without a compiler: what it refuses, what it sets up, and that it is the network's own answer."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+
+from emnist_diff.checkpoint import CheckpointHeader
+from emnist_diff.conditions import RowConditions
+from emnist_diff.direct import Direct
+from emnist_diff.errors import ConfigError
+from emnist_diff.onethread import one_thread
+from emnist_diff.protocols import Workload
+from emnist_diff_plugins.backends.eager import Eager
+from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
+from emnist_diff_plugins.denoisers.unet2d import UNet2D
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def denoiser() -> Any:
+    torch.manual_seed(0)
+    family = UNet2D(
+        sample_size=8, block_out_channels=(8, 16), attention=(False, True), attention_head_dim=8, norm_num_groups=4,
+        num_class_embeds=4,
+    )  # fmt: skip
+    return family.denoiser(
+        family.network().state_dict(), CheckpointHeader(family="unet2d", classes=("A", "B", "C"), null_index=3), "cpu"
+    )
+
+
+def asked(rows: int) -> tuple[torch.Tensor, torch.Tensor, RowConditions]:
+    x = torch.randn(rows, 1, 8, 8, generator=torch.Generator().manual_seed(rows))
+    return x, torch.full((rows,), 123.0), RowConditions(torch.arange(rows) % 4)
+
+
+def relative(got: torch.Tensor, truth: torch.Tensor) -> float:
+    return float((got - truth).norm() / truth.norm())
+
+
+@pytest.mark.parametrize("rewrite", [True, False])
+@pytest.mark.parametrize(("precision", "near"), [("fp32", 1e-5), ("bf16", 3e-2)])
+def test_it_is_the_networks_own_answer(denoiser, rewrite, precision, near):
+    work = Workload(5, CPU, precision)
+    x, t, conds = asked(15)
+    with torch.inference_mode():
+        got = Eager(rewrite).evaluator(denoiser, work)(x, t, conds)
+        assert relative(got, denoiser.predict(x, t, conds)) < near
+    assert got.dtype == torch.float32
+    assert got.is_contiguous()
+
+
+def test_without_rewriting_it_is_the_network_to_the_bit(denoiser):
+    x, t, conds = asked(5)
+    with torch.inference_mode(), one_thread("cpu"):
+        got = Eager(rewrite=False).evaluator(denoiser, Workload(5, CPU))(x, t, conds)
+        assert torch.equal(got, denoiser.predict(x, t, conds))
+
+
+def test_it_can_be_asked_outside_of_inference_mode(denoiser):
+    x, t, conds = asked(4)
+    evaluate = Eager().evaluator(denoiser, Workload(2, CPU, threads=2))
+    with torch.inference_mode():
+        there = evaluate(x, t, conds).clone()
+    assert torch.equal(evaluate(x, t, conds), there)
+
+
+def test_other_denoisers_are_asked_themselves():
+    mixture = GaussianMixture().denoiser(None, None, "cpu")
+    evaluate = Eager().evaluator(mixture, Workload(4, CPU))
+    assert isinstance(evaluate, Direct)
+    assert (evaluate.denoiser, evaluate.rows) == (mixture, 4)
+    with pytest.raises(ConfigError, match=r"offers no network to be cast to bf16 — say --precision fp32"):
+        Eager().evaluator(mixture, Workload(4, CPU, "bf16"))
+
+
+def test_another_network_is_cast(denoiser):
+    """What is not of `unet2d` is evaluated as it is, with its weights in the narrower type."""
+
+    class Other(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = torch.nn.Parameter(torch.tensor([1.001953125, 3.0]), requires_grad=False)
+
+        def forward(self, x: torch.Tensor, t: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+            assert x.dtype == self.scale.dtype
+            return x * self.scale[index][:, None, None, None]
+
+    class Holding:
+        shape, made = (1, 8, 8), Other()
+
+        def module(self, variant: str = "") -> torch.nn.Module:
+            twice = copy.deepcopy(self.made)
+            twice.scale *= 2 if variant == "twice" else 1
+            return twice
+
+    holding: Any = Holding()
+    x, t, _ = asked(4)
+    evaluate = Eager().evaluator(holding, Workload(2, CPU, "bf16"))
+    index = torch.tensor([0, 1, 1, 0])
+    narrow = x.bfloat16().float()
+    scales = torch.tensor([1.0, 3.0])[index][:, None, None, None]  # bfloat16 has no 1.00195
+    assert torch.equal(evaluate(x, t, RowConditions(index)), (narrow * scales).bfloat16().float())
+    assert torch.equal(evaluate(x, t, RowConditions(index, "twice")), (narrow * 2 * scales).bfloat16().float())
+    assert holding.made.scale.dtype == torch.float32
+
+
+def test_half_precision_is_not_for_processors(denoiser):
+    with pytest.raises(ConfigError, match=r"backend 'eager' cannot serve here: .* say --precision bf16"):
+        Eager().evaluator(denoiser, Workload(4, CPU, "fp16"))

@@ -1,0 +1,160 @@
+"""The network for many calls of one size computes what the network itself does, for every setting it can have."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from emnist_diff_plugins.backends import _packed
+from emnist_diff_plugins.backends._group_norm import GroupNorm
+from emnist_diff_plugins.backends._packed_unet import PackedUNet
+from emnist_diff_plugins.backends._silu import silu_
+from emnist_diff_plugins.denoisers._unet import UNet
+from emnist_diff_plugins.denoisers.unet2d import UNet2D
+
+
+def error(got: torch.Tensor, truth: torch.Tensor) -> float:
+    return float((got.double() - truth).norm() / truth.norm())
+
+
+def network(seed: int) -> tuple[UNet2D, UNet]:
+    """Settings by chance, and such a network with weights that are not those of an untrained one."""
+    random = np.random.default_rng(seed)
+    levels = int(random.integers(1, 4))
+    family = UNet2D(
+        sample_size=8,
+        channels=int(random.choice([1, 3])),
+        block_out_channels=tuple(random.choice([16, 32, 48, 80], levels).tolist()),
+        attention=tuple(bool(a) for a in random.integers(0, 2, levels)),
+        layers_per_block=int(random.integers(1, 3)),
+        resnet_time_scale_shift=("default", "scale_shift")[seed % 2],
+        norm_num_groups=int(random.choice([1, 2, 8, 16])),
+        attention_head_dim=int(random.choice([4, 12, 16])),
+        num_class_embeds=5,
+    )
+    torch.manual_seed(seed)
+    made = family.network().eval().requires_grad_(False)
+    for value in made.parameters():
+        value += 0.05 * torch.randn_like(value)
+    return family, made
+
+
+@pytest.fixture(params=[True, False], ids=["onednn", "plain"])
+def onednn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    if not request.param:
+        monkeypatch.setattr(_packed, "onednn", lambda dtype: False)
+    elif not _packed.onednn(torch.float32):
+        pytest.skip("torch is built without oneDNN")
+    return bool(request.param)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_it_computes_the_same_function(seed, onednn):
+    family, made = network(seed)
+    rows = 1 + seed % 4
+    x, t = torch.randn(rows, family.channels, 8, 8), torch.rand(rows) * 999
+    index = torch.randint(0, 5, (rows,))
+    with torch.inference_mode():
+        truth = copy.deepcopy(made).double()(x.double(), t.double(), index)
+        packed = PackedUNet(made, rows, (8, 8), torch.float32)
+        got = packed(x, t, index)
+        assert got.shape == x.shape
+        assert error(got, truth) < 3e-6
+        assert torch.equal(packed(x, t, index), got)
+        assert error(PackedUNet(made, rows, (8, 8), torch.bfloat16)(x, t, index), truth) < 5e-2
+
+
+def test_the_network_itself_stays_as_it_is():
+    family, made = network(3)
+    before = copy.deepcopy(made.state_dict())
+    with torch.inference_mode():
+        PackedUNet(made, 2, (8, 8), torch.float32)(
+            torch.randn(2, family.channels, 8, 8), torch.ones(2), torch.ones(2).long()
+        )
+    assert all(torch.equal(value, before[name]) for name, value in made.state_dict().items())
+
+
+@pytest.mark.parametrize(("width", "groups"), [(8, 8), (12, 4), (32, 4), (48, 2)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_norms(width, groups, dtype):
+    layer = nn.GroupNorm(groups, width).requires_grad_(False)
+    layer.weight += torch.randn(width)
+    layer.bias += torch.randn(width)
+    exact, norm = copy.deepcopy(layer).double(), GroupNorm(layer, dtype)
+    x = torch.randn(3, width, 5, 7).to(dtype, memory_format=torch.channels_last)
+    told, scale, shift = torch.randn(3, 3, width)
+    wide = x.double()
+    silu = nn.functional.silu
+    told_, scale_, shift_ = (value.double()[:, :, None, None] for value in (told, scale, shift))
+    near = 1e-6 if dtype == torch.float32 else 1e-2
+    assert error(norm(x), exact(wide)) < near
+    assert error(norm.silu(x), silu(exact(wide))) < near
+    assert error(norm.scaled_silu(x, scale, shift), silu(exact(wide) * scale_ + shift_)) < near
+    got = norm.added_silu(x.clone(memory_format=torch.preserve_format), told)
+    assert error(got, silu(exact(wide + told_))) < near
+    assert got.dtype == dtype
+    assert got.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_a_norm_of_what_is_far_from_zero_keeps_its_digits():
+    layer = nn.GroupNorm(4, 16).requires_grad_(False)
+    x = (1000 + torch.randn(2, 16, 6, 6)).to(memory_format=torch.channels_last)
+    assert error(GroupNorm(layer, torch.float32)(x), copy.deepcopy(layer).double()(x.double())) < 1e-3
+
+
+@pytest.mark.parametrize(("height", "inside", "out", "biased"), [(1, 3, 4, True), (4, 8, 8, False), (7, 16, 5, True)])
+def test_upsampling_is_one_transposed_convolution(height, inside, out, biased, onednn):
+    layer = nn.Conv2d(inside, out, 3, padding=1, bias=biased).requires_grad_(False)
+    x = torch.randn(2, inside, height, 6).to(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        larger = nn.functional.interpolate(x.double(), scale_factor=2.0, mode="nearest")
+        truth = copy.deepcopy(layer).double()(larger)
+        assert error(_packed.upsampling_conv(layer, (2, height, 6), torch.float32)(x), truth) < 1e-6
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_convolutions(stride, onednn):
+    layer = nn.Conv2d(8, 12, 3, stride, padding=1).requires_grad_(False)
+    x = torch.randn(2, 8, 7, 9).to(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        truth = copy.deepcopy(layer).double()(x.double())
+        to = torch.randn(truth.shape).to(memory_format=torch.channels_last)
+        kept = to.clone()
+        assert error(_packed.conv(layer, (2, 7, 9), torch.float32)(x), truth) < 1e-6
+        assert error(_packed.conv_adding(layer, (2, 7, 9), torch.float32)(x, to), truth + to) < 1e-6
+        assert torch.equal(to, kept)
+
+
+def test_linear_layers(onednn):
+    weight, bias, x = torch.randn(12, 8), torch.randn(12), torch.randn(3, 5, 8)
+    truth = nn.functional.linear(x.double(), weight.double(), bias.double())
+    with torch.inference_mode():
+        assert error(_packed.linear(weight, bias, 15, torch.float32)(x), truth) < 1e-6
+
+
+def test_a_torch_without_the_operators_is_noticed(monkeypatch):
+    class Ops:
+        """As torch looks where it is built without oneDNN."""
+
+    monkeypatch.setattr(_packed, "_OPS", Ops())
+    assert not _packed.onednn.__wrapped__(torch.float32)
+
+
+@pytest.mark.parametrize("threads", [1, 3, 4])
+@pytest.mark.parametrize("width", [8, 12, 32])
+def test_activations_do_not_depend_on_where_a_row_stands(threads, width):
+    """Also where torch's own do: three threads share so many elements that what is left over falls into other rows."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        x = torch.randn(4, width, 29, 31).to(memory_format=torch.channels_last)
+        got = silu_(x.clone())
+        assert torch.allclose(got, nn.functional.silu(x), atol=1e-6)
+        for shift in range(1, 4):
+            assert torch.equal(silu_(x.roll(shift, 0)), got.roll(shift, 0))
+    finally:
+        torch.set_num_threads(before)
