@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Set
+from numbers import Integral
 from pathlib import Path
 
 import attrs
@@ -12,16 +13,19 @@ import structlog
 
 from emnist_diff.assembly import Assembly, assemble
 from emnist_diff.config import RunConfig
-from emnist_diff.engine import Batch, walk
+from emnist_diff.engine import INITIAL_STREAM, Batch, walk
 from emnist_diff.errors import EmnistDiffError, Interrupted, RunFailed
 from emnist_diff.interrupts import stop_requests
 from emnist_diff.plugins import Registry, installed
-from emnist_diff.protocols import Field, Frame, Outcome, Sink, StepInfo
+from emnist_diff.prefetch import noise_ahead
+from emnist_diff.protocols import BatchResult, Field, Outcome, Sink, StepInfo
+from emnist_diff.recording import asked, recording
 
 log = structlog.get_logger()
 
 OnCommit = Callable[[int, int], None]
-"""Called after each commit with the number of samples done and the number of samples in all."""
+"""Called after each commit with the number of samples done and the number of samples in all, by the thread that called
+`run`, perhaps while the next batch is under way."""
 
 
 @attrs.frozen
@@ -70,9 +74,16 @@ def execute(
         accounts = []
         for sink in assembly.sinks:
             opened.append(sink)
-            accounts.append(_asked(sink, "open", sink.open, header))
+            accounts.append(_account(sink, asked(sink, "open", sink.open, header)))
         kept = [account for account in accounts if account is not None]
         done = frozenset.intersection(*kept) if kept else frozenset()
+        log.info(
+            "backend.chosen",
+            backend=assembly.backend.made.name,
+            precision=assembly.backend.precision,
+            rows=assembly.plan.micro_batch,
+            reason=assembly.backend.reason,
+        )
         log.info("run.started", output=str(header.output), samples=total, resumed=len(done))
         started = time.perf_counter()
         with stop_requests() as stopping:
@@ -91,6 +102,17 @@ def execute(
     return RunResult(header.output, made, len(done), seconds, assembly.plan.rows, assembly.plan.micro_batch)
 
 
+def _account(sink: Sink, said: object) -> frozenset[int] | None:
+    """What a sink says when it is opened: the positions that it has, or None. Raises `RunFailed` for anything else."""
+    if said is None:
+        return None
+    if not isinstance(said, Set) or not all(isinstance(position, Integral) for position in said):
+        raise RunFailed(
+            f"sink {type(sink).__name__}: open() returned {said!r}, neither None nor a set of the positions that it has"
+        )
+    return frozenset(said)
+
+
 def _walk_all(
     assembly: Assembly,
     seeds: list[int],
@@ -102,45 +124,50 @@ def _walk_all(
     """Walk the batches that are not done; returns how many samples were made."""
     labels, ids = assembly.header.labels.tolist(), assembly.header.sample_ids.tolist()
     todo = [p for p in range(len(ids)) if p not in done]
-    made, size = 0, assembly.config.batch_size
+    made, size, engine = 0, assembly.plan.batch_size, assembly.engine
     announced = False
 
-    def wants(at: StepInfo) -> frozenset[Field]:
-        return frozenset().union(*(sink.wants(at) for sink in sinks))
-
-    for start in range(0, len(todo), size):
-        if stopping.is_set():
-            break
+    def batch(start: int) -> Batch:
         positions = tuple(todo[start : start + size])
-        batch = Batch(
+        return Batch(
             positions,
             tuple(ids[p] for p in positions),
             tuple(labels[p] for p in positions),
             tuple(seeds[p] for p in positions),
         )
-        for event in walk(assembly.engine, batch, wants):
-            if stopping.is_set() and not announced:
-                announced = True
-                log.warning("run.stopping", hint="finishing the batch in hand")
-            for sink in sinks:
-                if isinstance(event, Frame):
-                    _asked(sink, "write", sink.write, event)
-                else:
-                    _asked(sink, "commit", sink.commit, event)
-        made += len(positions)
+
+    def recorded(result: BatchResult) -> None:
+        nonlocal made
+        made += len(result.positions)
         if on_commit is not None:
             on_commit(len(done) + made, len(ids))
-    return made
 
+    def wants(at: StepInfo) -> frozenset[Field]:
+        way.report()  # also where nobody wants anything of any step
+        return frozenset().union(*(sink.wants(at) for sink in sinks))
 
-def _asked(sink: Sink, what: str, call, *args):  # type: ignore[no-untyped-def]  # passes any sink's method through
-    """Call a sink; what it raises becomes a `RunFailed` that names it."""
+    ahead = noise_ahead(engine)
+    way = recording(sinks, engine.device, recorded)
     try:
-        return call(*args)
-    except EmnistDiffError:
-        raise
-    except Exception as error:
-        raise RunFailed(f"sink {type(sink).__name__} failed to {what}: {type(error).__name__}: {error}") from error
+        engine = attrs.evolve(engine, normal=ahead or engine.normal)
+        following = batch(0)
+        for start in range(0, len(todo), size):
+            if stopping.is_set():
+                break
+            current, following = following, batch(start + size)
+            if ahead is not None and following.positions:
+                ahead.start(following.seeds, following.sample_ids, INITIAL_STREAM, engine.shape)
+            for event in walk(engine, current, wants):
+                if stopping.is_set() and not announced:
+                    announced = True
+                    log.warning("run.stopping", hint="finishing the batch in hand")
+                way.hand(event)
+        way.finish()
+    finally:
+        way.abandon()
+        if ahead is not None:
+            ahead.close()
+    return made
 
 
 def _close(sinks: list[Sink], outcome: Outcome) -> None:

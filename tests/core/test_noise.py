@@ -2,10 +2,41 @@
 
 from __future__ import annotations
 
+import hashlib
+import struct
+
 import numpy as np
 import pytest
 
 from emnist_diff.noise import INITIAL, batch_normal, standard_normal
+
+
+def definition(seed: int, sample_id: int, step: int, stream: str, count: int) -> np.ndarray:
+    """The numbers of one key, one after another."""
+    digest = hashlib.blake2b(struct.pack("<Q", seed) + stream.encode(), digest_size=16).digest()
+    counter = np.array([0, 0, step + 1, sample_id], dtype=np.uint64)
+    bits = np.random.Philox(key=np.frombuffer(digest, dtype="<u8"), counter=counter).random_raw(count + count % 2)
+    uniform = ((bits >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
+    half = len(bits) // 2
+    radius, angle = np.sqrt(-2.0 * np.log(uniform[:half])), 2.0 * np.pi * uniform[half:]
+    return np.concatenate((radius * np.cos(angle), radius * np.sin(angle)))[:count].astype(np.float32)
+
+
+def test_batches_are_the_definition_to_the_bit_for_thousands_of_keys():
+    random = np.random.default_rng(0)
+    keys = 0
+    for number in range(200):
+        shape = ((1, 28, 28), (3,), (1,), (5, 7), (1, 32, 33), (2, 40, 41))[number % 6]
+        size = int(random.integers(1, 50))
+        seeds = [int(v) for v in random.integers(0, 2**63, size)] if number % 2 else [2**64 - 1 - number] * size
+        ids = [int(v) for v in random.integers(0, 2**62, size)]
+        step = int(random.integers(-1, 1000))
+        batch = batch_normal(seeds, ids, step, f"stream {number}", shape)
+        for row, seed, sample in zip(batch, seeds, ids, strict=True):
+            expected = definition(seed, sample, step, f"stream {number}", row.numel())
+            assert row.numpy().tobytes() == expected.tobytes()
+        keys += size
+    assert keys > 4000
 
 
 def test_golden_values():
