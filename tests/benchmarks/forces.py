@@ -63,7 +63,7 @@ def in_calls(engine: Engine, samples: int, count: int) -> Tensor:
 
     def ask(x: Tensor, timestep: float, index: int) -> Tensor:
         rows = torch.full((samples,), index)
-        return denoiser.network(x, timestep, class_labels=rows).sample
+        return denoiser.network(x, torch.full((samples,), timestep), rows)
 
     for number in range(len(engine.timeline)):
         at = engine.timeline.at(number)

@@ -96,7 +96,7 @@ class Loops:
         return x
 
     def _ask(self, x: Tensor, timestep: float | Tensor, index: int) -> Tensor:
-        answer: Tensor = self.network(x, timestep, class_labels=torch.full((len(x),), index)).sample
+        answer: Tensor = self.network(x, torch.full((len(x),), float(timestep)), torch.full((len(x),), index))
         return answer
 
 

@@ -31,6 +31,9 @@ def run(
     denoiser: str | None = typer.Option(
         None, help='A denoiser that needs no weights, e.g. "gaussian-mixture:shape=[2],classes=ABC".'
     ),
+    guide: list[str] = typer.Option(
+        [], "--guide", help="A further network that forces can name, as NAME=FILE; may be repeated."
+    ),
     character: str | None = typer.Option(
         None, "--character", "--class", help="The class to generate, several as A,B,k, or all. [default: A]"
     ),
@@ -81,10 +84,18 @@ def run(
     ),
     resume: bool = typer.Option(False, "--resume", help="Continue what the same command left unfinished."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace what is there."),
-    batch_size: int | None = typer.Option(None, help="Samples walked together; changes no result. [default: 16]"),
+    batch_size: int | None = typer.Option(
+        None, help="Samples walked together; changes no result. [default: 16, or 256 on a GPU]"
+    ),
     micro_batch: int | None = typer.Option(None, help="Rows of one network call. [default: chosen from the plan]"),
+    backend: str | None = typer.Option(
+        None, help='What evaluates the network: auto, eager, compile, "openvino:cache=false", … [default: auto]'
+    ),
+    precision: str | None = typer.Option(
+        None, help="What the network computes in: fp32, bf16, fp16 or auto, which is fp32. [default: auto]"
+    ),
     device: str | None = typer.Option(None, help="auto, cpu, cuda, … [default: auto]"),
-    threads: int | None = typer.Option(None, help="CPU threads. [default: torch's choice]"),
+    threads: int | None = typer.Option(None, help="CPU threads. [default: the cores that it can count on]"),
     distributed: bool = typer.Option(
         False, "--distributed", help="Make this SLURM task's share of the samples (sbatch --array, or srun)."
     ),
@@ -107,13 +118,17 @@ def run(
         [], "--plugin-file", help="A Python file with plugins of your own; may be repeated."
     ),
     strict_plugins: bool = typer.Option(False, "--strict-plugins", help="Stop when any plugin is broken."),
+    user_config: bool = typer.Option(
+        True, "--user-config/--no-user-config", help="Read what emnist-diff bench --write left for this machine."
+    ),
     verbose: bool = typer.Option(False, "--verbose", "-v", help="Log debug events too."),
 ) -> None:
     """Generate samples of a character and record their trajectories.
 
     Writes OUTPUT/CHARACTER/trajectory.h5 (every step of every sample), samples.png (the results side by side) and
     strips.png (some samples from noise to image). Settings come from, strongest first: the command line, the file
-    given with --config, the checkpoint's recommendation, the defaults.
+    given with --config, what "emnist-diff bench --write" left for this machine, the checkpoint's recommendation, the
+    defaults.
     """
     if resume and overwrite:
         raise ConfigError("--resume and --overwrite exclude each other — resume keeps what overwrite would replace")
@@ -127,6 +142,7 @@ def run(
     layer: dict[str, Any] = {
         "checkpoint": checkpoint,
         "epoch": epoch,
+        "guides": parse.named_files(guide, "--guide") or None,
         "character": character,
         "total_videos": total_videos,
         "per_character": per_character,
@@ -139,6 +155,8 @@ def run(
         "output": output,
         "batch_size": batch_size,
         "micro_batch": micro_batch,
+        "backend": None if backend is None else parse.component(backend, "--backend"),
+        "precision": precision,
         "device": device,
         "threads": threads,
         "rank": rank,
@@ -155,6 +173,7 @@ def run(
     layer = {key: value for key, value in layer.items() if value is not None}
 
     from emnist_diff import config as configuration
+    from emnist_diff import userconfig
     from emnist_diff.cli.logging import configure as configure_logging
     from emnist_diff.cli.progress import choose, shown
     from emnist_diff.plugins import installed, require_healthy
@@ -171,14 +190,20 @@ def run(
     from emnist_diff.assembly import assemble, configure
     from emnist_diff.run import execute
     from emnist_diff.shorthands import switched, with_noise, with_settings
+    from emnist_diff.threads import default_threads, share
 
     said = {key: value for key, value in (("fps", fps), ("upscale", upscale)) if value is not None}
     if said or switches(ctx):
         asked = layer.get("sinks", configuration.normalised(file_layer).get("sinks"))
         layer["sinks"] = with_settings(registry, switched(registry, asked, switches(ctx)), said)
-    settings, _ = configure(registry, file_layer, layer)
+    of_machine = userconfig.read() if user_config else {}
+    if "threads" in of_machine:  # of which each of several workers has its share
+        of_machine["threads"] = share(of_machine["threads"])
+    settings, _ = configure(registry, of_machine, file_layer, layer)
     if drift_scale is not None:
         settings = attrs.evolve(settings, drifts=with_noise(registry, settings.drifts, drift_scale))
+    if settings.threads is None:
+        settings = attrs.evolve(settings, threads=default_threads().count)
     if plot_schedules is not None:
         _plot_schedules(registry, settings, plot_schedules)
         if not dry_run:
@@ -209,7 +234,8 @@ def run(
         return
     again = f" ({result.resumed} were already there)" if result.resumed else ""
     typer.echo(f"{result.samples} samples of {assembly.config.character!r} in {result.seconds:.1f} s{again}")
-    for path in sorted(p for p in result.output.iterdir() if not p.name.startswith(".")):
+    there = result.output.iterdir() if result.output.is_dir() else ()  # not every sink makes files
+    for path in sorted(p for p in there if not p.name.startswith(".")):
         typer.echo(f"  {path}" if path.is_file() else f"  {path}{os.sep}  ({_count(path)} files)")
 
 
