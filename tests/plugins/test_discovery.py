@@ -87,6 +87,43 @@ def test_a_broken_plugin_stops_nothing_else(plugin, how):
         registry.resolve(ForceSpec, "vanished")
 
 
+NO_HOOKS = {
+    "misspelt": ("@hookimpl\ndef emnist_diff_forcez():\n    return []\n",
+                 "emnist_diff_forcez is no hook — did you mean 'emnist_diff_forces'?"),
+    "misspelt and unmarked": ("def emnist_diff_drift():\n    return []\n",
+                              "emnist_diff_drift is no hook — did you mean 'emnist_diff_drifts'"),
+    "nothing like one": ("@hookimpl\ndef mine():\n    return []\n", "mine is no hook — hooks are emnist_diff_forces, "),
+    "unmarked": ("def emnist_diff_drifts():\n    return []\n", "emnist_diff_drifts lacks @hookimpl"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", NO_HOOKS)
+def test_what_was_meant_as_a_hook_and_is_none_is_broken(plugin, how):
+    more, said = NO_HOOKS[how]
+    registry = discover([plugin(offering("good") + more)])
+    assert [e.spec.name for e in registry.entries] == ["good"]
+    (broken,) = registry.broken
+    assert (broken.distribution, broken.version, said in broken.error) == ("stranger", "2.5", True), broken.error
+
+
+def test_what_a_plugin_module_imports_is_no_hook_of_its_own(plugin):
+    other = plugin(offering("other") + "def emnist_diff_forcez():\n    return []\n").value
+    imports = f"from {other} import emnist_diff_forcez\nfrom emnist_diff.hookspecs import emnist_diff_drifts\n"
+    named = "@hookimpl(specname='emnist_diff_drifts')\ndef my_drifts():\n    return []\n"
+    registry = discover([plugin(imports + offering("good") + named)])
+    assert not registry.broken
+
+
+@pytest.mark.parametrize(
+    ("more", "said"), [({"api": "one"}, "'api' must be <class 'int'> (got 'one'"), ({"summary": 3}, "has no len()")]
+)
+def test_a_record_that_cannot_be_made_is_named_in_a_sentence(plugin, more, said):
+    (broken,) = discover([plugin(offering("fine", **more))]).broken
+    assert broken.error.startswith("TypeError: ForceSpec 'fine': ")
+    assert said in broken.error
+    assert "Attribute(" not in broken.error
+
+
 def test_one_bad_hook_costs_only_its_own_records(plugin):
     source = offering("good") + "\n@hookimpl\ndef emnist_diff_drifts():\n    raise RuntimeError('no drifts')\n"
     registry = discover([plugin(source)])

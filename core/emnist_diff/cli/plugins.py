@@ -14,14 +14,14 @@ from emnist_diff.errors import PluginError, unknown
 from emnist_diff.plugins import KINDS, Entry, installed
 from emnist_diff.records import SchedulerSpec
 
-_plugins = typer.Typer(
+plugins_app = typer.Typer(
     help="What is installed, whose it is, and what is broken.", no_args_is_help=True, rich_markup_mode=None
 )
 _PLUGIN_FILES = typer.Option([], "--plugin-file", help="A Python file with plugins of your own; may be repeated.")
-app.add_typer(_plugins, name="plugins", short_help="List plugins, or show one component's settings")
+app.add_typer(plugins_app, name="plugins", short_help="List, show and check plugins")
 
 
-@_plugins.command("list")
+@plugins_app.command("list")
 def list_(
     kind: str | None = typer.Option(None, help=f"Only one kind: {', '.join(KINDS)}."),
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
@@ -46,12 +46,29 @@ def list_(
                     "api": e.spec.api,
                     "factory": e.spec.factory,
                     "summary": e.spec.summary,
+                    "health": found.health(e),
                 }
                 for k in kinds
                 for e in entries[k]
             ],
+            "plugins": [
+                {
+                    "plugin": s.name,
+                    "distribution": s.distribution,
+                    "version": s.version,
+                    "module": s.module,
+                    "health": "broken" if found.broken_of(s) else "ok",
+                }
+                for s in found.sources
+            ],
             "broken": [
-                {"distribution": b.distribution, "plugin": b.plugin, "error": b.error, "traceback": b.traceback}
+                {
+                    "distribution": b.distribution,
+                    "version": b.version,
+                    "plugin": b.plugin,
+                    "error": b.error,
+                    "traceback": b.traceback,
+                }
                 for b in found.broken
             ],
         }
@@ -63,16 +80,18 @@ def list_(
             typer.echo(f"{k}s")
             width = max(len(e.spec.name) for e in entries[k])
             for e in entries[k]:
-                typer.echo(f"  {e.spec.name:<{width}}  {e.spec.summary}  [{e.origin}]")
+                health = found.health(e)
+                ill = "" if health == "ok" else f"  — {health}"
+                typer.echo(f"  {e.spec.name:<{width}}  {e.spec.summary}  [{e.origin}]{ill}")
         for b in found.broken:
-            typer.echo(f"broken: {b.distribution} [{b.plugin}]: {b.error}")
+            typer.echo(f"broken: {f'{b.distribution} {b.version}'.rstrip()} [{b.plugin}]: {b.error}")
             if traceback:
                 typer.echo(b.traceback)
     if strict_plugins:
         registry_module.require_healthy(found)
 
 
-@_plugins.command("show")
+@plugins_app.command("show")
 def show(
     name: str = typer.Argument(help="A component's name, or dist:name."),
     kind: str | None = typer.Option(None, help="Its kind, when several kinds have the name."),
@@ -104,7 +123,7 @@ def show(
         if number:
             typer.echo("")
         typer.echo(f"{item['kind']} {item['name']}  [{e.origin}]")
-        typer.echo(f"  {item['summary']}")
+        typer.echo(f"  {item['summary']}" + (f"  (also: {', '.join(item['aliases'])})" if item["aliases"] else ""))
         if item["doc"]:
             typer.echo("")
             for line in item["doc"].splitlines():
@@ -128,6 +147,8 @@ def _described(entry: Entry) -> dict[str, Any]:
         "name": entry.spec.name,
         "distribution": entry.distribution,
         "version": entry.version,
+        "api": entry.spec.api,
+        "aliases": list(entry.spec.aliases),
         "summary": entry.spec.summary,
         "factory": entry.spec.factory,
         "doc": (inspect.getdoc(factory) or "") if isinstance(factory, type) else "",

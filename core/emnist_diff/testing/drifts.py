@@ -1,0 +1,76 @@
+"""The bench of drifts, and the rules for them alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import attrs
+import torch
+from torch import Tensor
+
+from emnist_diff.engine import Engine
+from emnist_diff.plan import StateMap
+from emnist_diff.protocols import Denoiser, Step
+from emnist_diff.schedules import Constant
+from emnist_diff.testing.models import Model, as_models
+from emnist_diff.testing.rules import rule
+from emnist_diff.testing.steering import Steering, spot
+from emnist_diff.testing.subjects import subject
+from emnist_diff.testing.walks import Walk, walked
+from emnist_diff.testing.watching import Call, WatchedDrift
+
+
+class DriftBench(Steering):
+    """A drift, and models walked with it."""
+
+    def engine(self, model: Model, component: Any, calls: list[Call] | None, weight: float) -> Engine:
+        if hasattr(component, "require_shape"):
+            component.require_shape(tuple(model.denoiser.shape))
+        watched = component if calls is None else WatchedDrift(component, calls)
+        return model.engine(drifts=[StateMap("tried", watched, "drift.tried", Constant(weight))])
+
+    def blank(self, model: Model) -> Walk:
+        calls: list[Call] = []
+
+        def engine() -> Engine:
+            plain = self.engine(model, self.subject.make(), calls, 1.0)
+            return attrs.evolve(plain, drifts=[StateMap("blank", _zeros), *plain.drifts])
+
+        return walked(model, engine, calls=calls)
+
+
+def _zeros(x: Tensor, step: Step) -> Tensor:
+    return torch.zeros_like(x)
+
+
+def bench(component: Any, name: str = "", models: Sequence[Model | Denoiser] | None = None) -> DriftBench:
+    """The bench of a drift, a class or an object. Raises as `subject`."""
+    return DriftBench(subject("drift", component, name), as_models(models))
+
+
+@rule(
+    "drift",
+    "what is recorded of it is what it changed, and a weight is the share of its way",
+    "the delta in the trajectory file says what each drift did, which holds only if nothing is done beside it",
+)
+def ledger(bench: DriftBench) -> Iterator[str]:
+    for whole in bench.whole:
+        half = bench.walk(whole.model, watch=True, weight=0.5)
+        for frame, call in zip(half.frames, half.calls, strict=True):
+            after = call.like + 0.5 * (call.returned - call.like)
+            if not torch.equal(after - call.like, frame.drifts[0]):
+                yield f"on {whole.model.label} at step {frame.at.index}: at weight 0.5 not half of its way was recorded"
+                return
+
+
+@rule(
+    "drift",
+    "step.look is called no more often than looks() says",
+    "rows of the network are counted before the run: the plan, the forecast and the size of a call depend on it",
+)
+def declared_looks(bench: DriftBench) -> Iterator[str]:
+    for model, call in bench.calls:
+        if call.looked > call.looks:
+            yield f"{spot(model, call)}: it looked {call.looked} times, and looks() said {call.looks}"
+            return
