@@ -79,7 +79,7 @@ def test_a_broken_plugin_breaks_neither_help_nor_list(process, tmp_path):
     assert process("--help", **environment).returncode == 0
     listed = process("plugins", "list", **environment)
     assert listed.returncode == 0
-    assert "broken: shattered [bits]: RuntimeError: in pieces" in listed.stdout
+    assert "broken: shattered 1.0 [bits]: RuntimeError: in pieces" in listed.stdout
     assert "attract_class" in listed.stdout
     strict = process("plugins", "list", "--strict-plugins", **environment)
     assert strict.returncode == 3

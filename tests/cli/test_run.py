@@ -151,3 +151,25 @@ def test_an_interrupted_replay_says_what_it_saw(cli, tmp_path, monkeypatch, batc
     monkeypatch.setattr(replay, "walk", interrupted)
     finished = cli("replay", path)
     assert (finished.code, finished.error) == (130, "emnist-diff: " + said.format(path=path))
+
+
+def test_a_run_imports_nothing_that_it_does_not_need(tmp_path):
+    """Libraries that would take longer than making a sample: a run of the shipped checkpoint starts without them."""
+    code = (
+        "import sys; from emnist_diff.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as end: assert not end.code\n"
+        "print(*sorted(sys.modules))"
+    )
+    command = (
+        *("run", "--total-videos", "1", "--steps", "1", "--backend", "eager", "--output", str(tmp_path)),
+        *("--no-progress", "--no-user-config"),
+    )
+    finished = subprocess.run(
+        [sys.executable, "-c", code, *command], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert finished.returncode == 0, finished.stderr
+    there = set(finished.stdout.splitlines()[-1].split())
+    assert {"torch", "h5py", "emnist_diff.engine"} <= there
+    heavy = {"diffusers", "transformers", "accelerate", "scipy", "sympy", "matplotlib", "openvino", "onnxruntime"}
+    assert not there & (heavy | {"torch._dynamo", "torch._inductor", "torch.fx.experimental.symbolic_shapes"})

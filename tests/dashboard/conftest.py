@@ -12,7 +12,6 @@ import struct
 import sys
 import termios
 import time
-import traceback
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -21,10 +20,8 @@ from typing import NoReturn
 import attrs
 import pyte
 import pytest
-import structlog
-import torch
 
-from emnist_diff import cli
+COMMAND = (sys.executable, "-m", "emnist_diff")
 
 PLUGIN = """
 import sys
@@ -154,40 +151,30 @@ def slow(quick: list[str | Path]) -> list[str | Path]:
 
 
 def _become(arguments: list[str], environment: dict[str, str], program: Sequence[str]) -> NoReturn:
-    """Turn this forked process into `program`, or ``emnist-diff``, on the terminal that it has."""
-    code = 70
+    """Turn this forked process into `program` on the terminal that it has. The copy of a process with threads is good
+    for nothing else."""
     try:
         for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES"):
             os.environ.pop(name, None)
         os.environ.update({"TERM": "xterm-256color", "OMP_NUM_THREADS": "1", **environment})
-        if program:
-            os.execvpe(program[0], [*program, *arguments], dict(os.environ))  # the C library may know of more variables
-        torch.set_num_threads(1)  # the threads of the parent are not here
-        structlog.reset_defaults()
-        sys.stdin, sys.stdout = open(0, encoding="utf-8"), open(1, "w", encoding="utf-8", buffering=1)  # noqa: SIM115
-        sys.stderr = open(2, "w", encoding="utf-8", buffering=1, errors="backslashreplace")  # noqa: SIM115
-        sys.argv = ["emnist-diff", *arguments]
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGTSTP):
-            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-        except BaseException:
-            traceback.print_exc()
-        sys.stdout.flush()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGTSTP):  # a shell may have had them ignored
+            signal.signal(number, signal.SIG_DFL)
+        os.execvpe(program[0], [*program, *arguments], dict(os.environ))  # the C library may know of more variables
     finally:
-        os._exit(code)
+        os._exit(70)
 
 
 @pytest.fixture
 def terminal() -> Iterator[Callable[..., Terminal]]:
-    """Start ``emnist-diff`` on a terminal of its own, in a copy of this process, or another program."""
+    """Start ``emnist-diff``, or another program, on a terminal of its own."""
     started: list[Terminal] = []
 
     def start(
-        *arguments: str | Path, columns: int = 100, lines: int = 32, program: Sequence[str] = (), **environment: str
+        *arguments: str | Path,
+        columns: int = 100,
+        lines: int = 32,
+        program: Sequence[str] = COMMAND,
+        **environment: str,
     ) -> Terminal:
         ours, theirs = pty.openpty()
         fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))

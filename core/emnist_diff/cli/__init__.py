@@ -8,6 +8,10 @@ import sys
 
 def main() -> None:
     """Entry point of ``emnist-diff``: errors of this package become one line and their documented exit code."""
+    from emnist_diff.threads import wait_quietly
+
+    wait_quietly()
+
     from emnist_diff.cli.app import app
     from emnist_diff.errors import EmnistDiffError
 

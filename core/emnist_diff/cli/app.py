@@ -95,6 +95,8 @@ from emnist_diff.cli import (  # noqa: E402
     merge,  # noqa: F401
     pack,  # noqa: F401
     plugins,  # noqa: F401
+    plugins_check,  # noqa: F401
+    plugins_new,  # noqa: F401
     replay,  # noqa: F401
     run,  # noqa: F401
     select,  # noqa: F401

@@ -27,6 +27,7 @@ _REQUIRED = (
     "pillow",
 )
 _OPTIONAL = {
+    "openvino": ("openvino", "the fastest sampling on a CPU"),
     "matplotlib": ("plots", "plots, reports, attribution and what-if"),
     "accelerate": ("train", "training on several GPUs"),
     "tensorboard": ("train", "training curves"),
@@ -63,12 +64,14 @@ def doctor(as_json: bool = typer.Option(False, "--json", help="Print JSON.")) ->
 
         from emnist_diff.assembly import choose_device, shipped_checkpoint
         from emnist_diff.checkpoint import read_header
+        from emnist_diff.threads import default_threads
 
         device = choose_device("auto")
         if device == "cuda":
             device += f" ({torch.cuda.get_device_name()})"
         else:
-            device += f" ({torch.get_num_threads()} threads)"
+            threads = default_threads()
+            device += f" ({threads.count} {'thread' if threads.count == 1 else 'threads'}: {threads.reason})"
         path = shipped_checkpoint(registry)
         header = read_header(path)
         checkpoint = f"{path.name}: {header.family}, {len(header.classes)} classes"

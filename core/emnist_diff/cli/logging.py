@@ -5,9 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import warnings
 from typing import Any
 
 import structlog
+
+from emnist_diff.deprecation import EmnistDiffDeprecationWarning
 
 
 def configure(verbose: bool = False, tap: structlog.types.Processor | None = None) -> None:
@@ -27,6 +30,21 @@ def configure(verbose: bool = False, tap: structlog.types.Processor | None = Non
         wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG if verbose else logging.INFO),
         logger_factory=_to_stderr,
     )
+    if warnings.showwarning is not _show:
+        _others.append(warnings.showwarning)
+        warnings.showwarning = _show  # type: ignore[assignment]  # it takes the same arguments
+
+
+_others: list[Any] = []
+"""What showed warnings before."""
+
+
+def _show(message: Warning | str, category: type[Warning], *more: Any) -> None:
+    """Log what is deprecated, without a line of the code that asked for it; all else is shown as before."""
+    if issubclass(category, EmnistDiffDeprecationWarning):
+        structlog.get_logger().warning("deprecated", what=str(message))
+    else:
+        _others[-1](message, category, *more)
 
 
 def _to_stderr(*names: Any) -> structlog.PrintLogger:

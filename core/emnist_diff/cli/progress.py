@@ -90,14 +90,20 @@ def _bar(total: int) -> Iterator[Told]:
     columns = (TextColumn("sampling"), BarColumn(), count, TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("sampling", total=total, done=0)
-        committed = 0
+        committed, furthest = 0, 0.0
+
+        def move(to: float) -> None:
+            nonlocal furthest
+            furthest = max(furthest, to)  # of a commit one may hear after the first step of the next batch
+            progress.update(task, completed=furthest)
 
         def stepped(batch: int, share: float) -> None:
-            progress.update(task, completed=committed + batch * share)
+            move(committed + batch * share)
 
         def on_commit(done: int, total: int) -> None:
             nonlocal committed
             committed = done
-            progress.update(task, completed=done, done=done)
+            move(done)
+            progress.update(task, done=done)
 
         yield Told(on_commit, (_Steps(stepped),))

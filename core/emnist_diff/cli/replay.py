@@ -19,6 +19,9 @@ def replay(
     checkpoint: str | None = typer.Option(
         None, help="The checkpoint that made it, if it was not the shipped one; its hash must be the recorded one."
     ),
+    guide: list[str] = typer.Option(
+        [], "--guide", help="A guide that took part in making it, as NAME=FILE; its hash must be the recorded one."
+    ),
     sample: str | None = typer.Option(None, help="Only samples with these ids, e.g. 3 or 0-9. [default: all]"),
     tolerance: float | None = typer.Option(
         None, min=0.0, help="Largest difference that counts as the same on another machine. [default: 0.001]"
@@ -45,6 +48,7 @@ def replay(
             trajectory,
             installed(tuple(plugin_file)),
             checkpoint=checkpoint,
+            guides=parse.named_files(guide, "--guide"),
             samples=parse.sample_ids(sample),
             tolerance=allowed,
         )
