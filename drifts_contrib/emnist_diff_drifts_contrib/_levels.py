@@ -1,0 +1,25 @@
+"""A state at the level where a step ends, taken apart: x = signal · x0 + noise · eps."""
+
+from __future__ import annotations
+
+from emnist_diff.parameterization import to_epsilon
+from emnist_diff.protocols import Step
+from torch import Tensor
+
+
+def noised(image: Tensor, noise: Tensor, step: Step) -> Tensor:
+    """The image at the level where the step ends: signal · image + noise · eps, with eps = `noise`. Shapes broadcast;
+    where the step ends in the image, it is the image itself."""
+    signal, rest = step.at.rates_next
+    return signal * image + rest * noise
+
+
+def noise_estimate(step: Step) -> Tensor:
+    """eps as base and forces predicted it at the state that the step started from, (B, *shape)."""
+    assert step.score is not None  # the engine sets it before drifts act
+    return to_epsilon(step.score, step.x, step.at.rates, step.prediction_type)
+
+
+def is_last(step: Step) -> bool:
+    """Whether the step ends in the image."""
+    return step.at.index + 1 == step.at.steps
