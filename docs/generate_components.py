@@ -2,7 +2,8 @@
 
 A page says ``<!-- generated: KIND -->``, and everything up to ``<!-- end -->`` is written here: for ``force``,
 ``drift`` and ``preset`` a section for each built-in component, from its record, its docstring and its fields; for
-``preset_table`` one table of the presets, for ``schedule`` one of the kinds of schedules.
+``preset_table`` one table of the presets, for ``schedule`` one of the kinds of schedules, for ``rules`` those of the
+conformance kit.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import attrs
 from emnist_diff.plugins import KINDS, Entry, installed, load_factory
 from emnist_diff.schedules import _KINDS, Schedule, to_data
 from emnist_diff.structuring import structure
+from emnist_diff.testing.rules import kinds, rules_of
 
 HERE = Path(__file__).parent
 BLOCK = re.compile(r"(?P<head><!-- generated: (?P<kind>\w+) -->)\n.*?(?P<foot><!-- end -->)", re.DOTALL)
@@ -138,6 +140,19 @@ def schedules() -> Iterator[str]:
         yield f"| `{kind}` | {text} | {keys} |"
 
 
+def rules() -> Iterator[str]:
+    """A table of the rules for every component, and one for each kind."""
+    for kind in ("any", *kinds()):
+        yield f"### {'Every component' if kind == 'any' else kind.capitalize() + 's'}\n"
+        yield "| rule | what must hold | why |"
+        yield "| --- | --- | --- |"
+        for rule in rules_of(kind):
+            if rule.kind == kind:
+                warning = " (warning)" if rule.warning else ""
+                yield f"| `{rule.name}`{warning} | {rule.says} | {rule.because} |"
+        yield ""
+
+
 def _key_default(field: Any) -> str:
     if field.default is attrs.NOTHING:
         return ""
@@ -149,6 +164,8 @@ def generated(kind: str) -> str:
     """What stands between the marks."""
     if kind == "schedule":
         return "\n".join(schedules()) + "\n"
+    if kind == "rules":
+        return "\n".join(rules())
     if kind == "preset_table":
         return "\n".join(preset_table()) + "\n"
     return "\n".join(line for entry in _built_in(kind) for line in section(entry))

@@ -1,8 +1,10 @@
 """Make the pictures of the gallery anew: ``python docs/generate_gallery.py [NAME …]``, from the root of the repository.
 
-The page is the recipe: each picture, ``![…](gallery/NAME.png)``, is followed by the command that makes it. Its upper
+The pages are the recipe: each picture, ``![…](gallery/NAME.png)``, is followed by the command that makes it. Its upper
 row shows the samples of the same command without forces, drifts and presets, on the same base; the lower row shows
-those of the command. Without names, all pictures are made. The checkpoint is the shipped one.
+those of the command. Without names, all pictures of the gallery are made; those of pages about contributed packages,
+``![…](contrib/NAME.png)``, where they are named, or all of them with ``--contrib``: the packages must be installed. The
+checkpoint is the shipped one.
 """
 
 from __future__ import annotations
@@ -25,19 +27,23 @@ from emnist_diff_plugins.pictures import save_png, table
 
 HERE = Path(__file__).parent
 PAGE = HERE / "gallery.md"
-ENTRY = re.compile(r"^!\[[^\]]*\]\(gallery/(?P<name>[\w-]+)\.png\)\n\n```bash\n(?P<command>.*?)\n```$", re.M | re.S)
+CONTRIB = (HERE / "contrib-forces.md", HERE / "contrib-drifts.md")
+ENTRY = re.compile(
+    r"^!\[[^\]]*\]\((?P<folder>gallery|contrib)/(?P<name>[\w-]+)\.png\)\n\n```bash\n(?P<command>.*?)\n```$", re.M | re.S
+)
 STEERING = ("--force", "--force-stack", "--drift", "--drift-scale", "--preset", "--preset-args", "--clip-abs",
-            "--clip-norm", "--plugin-file")  # fmt: skip
+            "--clip-norm", "--plugin-file", "--guide")  # fmt: skip
 """Options with one value each that the unsteered samples go without."""
 SCALE = 3
 
 
 @attrs.frozen
 class Entry:
-    """One picture: its name, and the words of its command after ``emnist-diff run``."""
+    """One picture: its name, the words of its command after ``emnist-diff run``, and the folder that it is in."""
 
     name: str
     words: tuple[str, ...]
+    folder: str = "gallery"
 
     @property
     def plain(self) -> tuple[str, ...]:
@@ -59,7 +65,7 @@ def entries(page: str) -> list[Entry]:
         program, command, *words = shlex.split(match["command"].replace("\\\n", " "))
         if (program, command) != ("emnist-diff", "run"):
             raise ValueError(f"{match['name']}: expected emnist-diff run, got {program} {command}")
-        out.append(Entry(match["name"], tuple(words)))
+        out.append(Entry(match["name"], tuple(words), match["folder"]))
     return out
 
 
@@ -79,18 +85,22 @@ def samples(words: tuple[str, ...]) -> list[np.ndarray]:
 
 
 def main(names: list[str]) -> int:
-    found = entries(PAGE.read_text(encoding="utf-8"))
+    contrib = "--contrib" in names
+    names = [name for name in names if name != "--contrib"]
+    pages = [PAGE, *(page for page in CONTRIB if page.exists())]
+    found = [entry for page in pages for entry in entries(page.read_text(encoding="utf-8"))]
     if unknown := set(names) - {entry.name for entry in found}:
-        print(f"no picture called {', '.join(sorted(unknown))} in {PAGE.name}", file=sys.stderr)
+        print(f"no picture called {', '.join(sorted(unknown))} in {', '.join(p.name for p in pages)}", file=sys.stderr)
         return 1
     unsteered: dict[tuple[str, ...], list[np.ndarray]] = {}
     for entry in found:
-        if names and entry.name not in names:
+        if entry.name not in names and (names or contrib != (entry.folder == "contrib")):
             continue
         if entry.plain not in unsteered:
             unsteered[entry.plain] = samples(entry.plain)
         upper = unsteered[entry.plain]
-        path = HERE / "gallery" / f"{entry.name}.png"
+        path = HERE / entry.folder / f"{entry.name}.png"
+        path.parent.mkdir(exist_ok=True)
         save_png(table([*upper, *samples(entry.words)], len(upper)), path, SCALE)
         print(f"{path.relative_to(HERE)}  {path.stat().st_size / 1000:.1f} kB", flush=True)
     return 0

@@ -23,6 +23,15 @@ from emnist_diff.protocols import Field, Frame
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
 from emnist_diff_plugins.schedulers.ddim import Ddim
 
+os.environ["EMNIST_DIFF_CONFIG"] = ""  # what somebody has set for their machine is none of the tests' business
+os.environ["EMNIST_DIFF_CACHE"] = ""  # nor is what they have compiled
+
+
+@pytest.fixture(autouse=True)
+def no_user_config(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What somebody has said of this machine for their own runs must not decide how tests end."""
+    monkeypatch.setenv("EMNIST_DIFF_CONFIG", "")
+
 
 class Exact:
     """Exact answers in float64, by other ways than the code's."""

@@ -2,14 +2,17 @@
 
 Blocks of a page run in order, in one namespace and one directory: ``python`` blocks unless marked ``no-run``
 (``needs-checkpoint`` ones where a checkpoint is shipped), ``bash run`` blocks, and ``toml`` blocks, which
-must be valid configurations.
+must be valid configurations. A ``python file=NAME`` block is saved under that name; the lines of a ``bash venv`` block
+are run in a virtual environment where pip may install and uninstall.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import shlex
+import subprocess
 import sys
 import types
 from pathlib import Path
@@ -56,7 +59,7 @@ def blocks(page: Path) -> list[Block]:
     for match in FENCE.finditer(text):
         language, *marks = match["info"].split()
         block = Block(language, frozenset(marks), match["code"], text.count("\n", 0, match.start("code")) + 1)
-        if "no-run" in marks or (language == "bash" and "run" not in marks):
+        if "no-run" in marks or (language == "bash" and not {"run", "venv"} & {*marks}):
             continue
         out.append(block)
     return out
@@ -85,6 +88,46 @@ def run_command(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not code, f"{line!r} ended with exit code {code}"
 
 
+class Venv:
+    """A virtual environment in a folder that sees what this one has, and in which pip needs no network."""
+
+    def __init__(self, folder: Path) -> None:
+        for needed in ("hatchling", "pip"):
+            pytest.importorskip(needed, reason=f"installing a package from its source needs {needed}")
+        venv = folder / "venv"
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)
+        (site,) = venv.glob("lib/python*/site-packages")
+        (site / "outer.pth").write_text("".join(f"{Path(path).resolve()}\n" for path in sys.path if path))
+        for command, module in (("pip", "pip"), ("pytest", "pytest"), ("emnist-diff", "emnist_diff")):
+            script = venv / "bin" / command
+            script.write_text(f'#!/bin/sh\nexec "{venv}/bin/python" -m {module} "$@"\n')
+            script.chmod(0o755)
+        self.environment = {
+            **{key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "PYTEST_ADDOPTS")},
+            "PATH": os.pathsep.join([str(venv / "bin"), os.environ["PATH"]]),
+            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+            "PIP_NO_BUILD_ISOLATION": "0",  # so pip spells: without isolation
+            "PIP_NO_DEPS": "1",
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+            "PYTEST_PLUGINS": "emnist_diff.testing.pytest_plugin",
+        }
+
+    def run(self, line: str, folder: Path) -> None:
+        """A line of the shell in `folder`; it must succeed."""
+        done = subprocess.run(
+            ["sh", "-c", line], cwd=folder, env=self.environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+
+
+def write(path: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Save a file of a page; one with plugins that was loaded before is forgotten."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    monkeypatch.delitem(sys.modules, path.stem, raising=False)
+    installed.cache_clear()
+
+
 def check_configuration(data: dict[str, Any]) -> None:
     """A configuration of a page is one that could be run, down to the settings of components and names of classes."""
     registry = installed()
@@ -95,18 +138,30 @@ def check_configuration(data: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if blocks(p)], ids=lambda p: p.name)
-def test_examples_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_examples_run(
+    page: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     module = types.ModuleType("docs_page")
     monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # a page that saves a file twice in a second has both run
+    venv = None
     for block in blocks(page):
         if "needs-checkpoint" in block.marks and not has_checkpoint():
             continue
-        if block.language == "python":
+        lines = block.code.replace("\\\n", " ").splitlines()
+        name = next((mark.removeprefix("file=") for mark in block.marks if mark.startswith("file=")), None)
+        if name is not None:
+            write(tmp_path / name, block.code, monkeypatch)
+        elif block.language == "python":
             code = "\n" * (block.line - 1) + block.code  # tracebacks show the page's own line numbers
             exec(compile(code, str(page), "exec"), module.__dict__)
+        elif "venv" in block.marks:
+            venv = venv or Venv(tmp_path_factory.mktemp("docs"))
+            for line in lines:
+                venv.run(line, tmp_path)
         elif block.language == "bash":
-            for line in block.code.replace("\\\n", " ").splitlines():
+            for line in lines:
                 run_command(line, monkeypatch)
         elif "project" not in (data := tomllib.loads(block.code)):
             check_configuration(data)

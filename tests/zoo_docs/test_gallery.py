@@ -22,7 +22,10 @@ def entries(script):
 
 def test_every_component_is_shown_with_its_own_name(entries):
     found = {
-        f"{e.spec.kind}-{e.spec.name}" for kind in (ForceSpec, DriftSpec, PresetSpec) for e in installed().of(kind)
+        f"{e.spec.kind}-{e.spec.name}"
+        for kind in (ForceSpec, DriftSpec, PresetSpec)
+        for e in installed().of(kind)
+        if e.distribution == "emnist-diff"  # contributed packages have pages of their own
     }
     assert found <= entries.keys()
     for name in found:

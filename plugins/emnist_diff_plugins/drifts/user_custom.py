@@ -12,13 +12,18 @@ from emnist_diff.protocols import Step
 from emnist_diff.schedules import as_function
 
 
+def fading_shake(x: Tensor, step: Step) -> Tensor:
+    """An example of such a function: x + 0.05 (1 − frac) N, noise that fades away."""
+    return x + 0.05 * (1.0 - step.at.frac) * step.noise()
+
+
 @attrs.frozen
 class UserCustom:
     """What a function returns: ``function(x, step)`` → (B, *shape), or None to leave x as it is.
 
     The function draws randomness from ``step.noise()`` and changes nothing that it is given.
 
-    Example: ``--drift "user_custom:function=my_package.drifts:shake"``
+    Example: ``--drift user_custom:function=emnist_diff_plugins.drifts.user_custom:fading_shake``
     """
 
     function: Callable[..., Any] = attrs.field(

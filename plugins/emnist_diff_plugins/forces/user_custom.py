@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 from torch import Tensor
 
-from emnist_diff.conditions import NULL, Cond, ConditionSpace, Predictions
+from emnist_diff.conditions import NULL, OWN, Cond, ConditionSpace, Predictions
 from emnist_diff.errors import ConfigError
 from emnist_diff.protocols import Step, StepInfo
 from emnist_diff.schedules import as_function
@@ -21,6 +21,11 @@ def _targets(value: object) -> tuple[Target, ...]:
     return tuple(target(item) for item in value)
 
 
+def fading_pull(predictions: Predictions, step: Step) -> Tensor:
+    """An example of such a function: (1 − frac) F(own), guidance that fades away."""
+    return (1.0 - step.at.frac) * predictions.direction(OWN)
+
+
 @attrs.frozen
 class UserCustom:
     """What a function returns: ``function(predictions, step)`` → (B, *shape), or None for nothing.
@@ -29,7 +34,7 @@ class UserCustom:
     ``predictions.direction(c)`` is F(c), with c from ``emnist_diff.conditions.named``. One that reads nothing costs no
     network row. It draws randomness from ``step.noise()`` and changes nothing that it is given.
 
-    Example: ``--force 'user_custom:function=my_package.forces:swirl,reads=["A","B"]'``
+    Example: ``--force user_custom:function=emnist_diff_plugins.forces.user_custom:fading_pull``
     """
 
     function: Callable[..., Any] = attrs.field(
