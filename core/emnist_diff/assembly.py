@@ -14,7 +14,7 @@ import structlog
 import torch
 
 from emnist_diff import checkpoint, config, guides, presets, variants
-from emnist_diff.backends import AUTO, Chosen, choose, precision_of, probe
+from emnist_diff.backends import AUTO, Chosen, choose, precision_of
 from emnist_diff.base import Base
 from emnist_diff.clip import Clip, ClipSum
 from emnist_diff.components import Made, make, told
@@ -374,8 +374,13 @@ def _bound(made: Made, space: ConditionSpace) -> Any:
 
 def _denoiser(made: Made, *given: Any) -> Denoiser:
     """The denoiser that a family makes of these weights, header and device. Raises `PluginError` for a family that
-    raises what is no error of this package, or makes no denoiser."""
-    denoiser: Denoiser = told(made.said("denoiser"), made.object.denoiser, *given)
+    raises what is no error of this package, or makes no denoiser; `ConfigError` where the device's memory is short."""
+    try:
+        denoiser: Denoiser = told(made.said("denoiser"), made.object.denoiser, *given)
+    except PluginError as error:
+        if isinstance(error.__cause__, torch.cuda.OutOfMemoryError):
+            raise ConfigError(f"the memory of {given[-1]} does not hold the network — say --device cpu") from error
+        raise
     if not hasattr(denoiser, "conditions"):
         raise PluginError(
             f"{made.said('denoiser')}: denoiser() returned {type(denoiser).__name__} instead of a denoiser"
@@ -480,24 +485,22 @@ def on_backend(
     A device whose memory does not hold a call is asked again with half as many rows, before anything is made.
     """
     precision = precision_of(settings.precision, device)
-    most: int | None = None
+    variants = [variant for name, variant in laid.plan.networks if not name]
+    rows, most = laid.plan.micro_batch, laid.plan.largest
 
-    def planned(rows: int) -> Plan:
-        return laid.plan if settings.micro_batch is not None else laid.plan.cut(min(rows, most or rows))
+    def planned(wanted: int) -> Plan:
+        return laid.plan if settings.micro_batch is not None else laid.plan.cut(min(wanted, most))
 
-    def work(rows: int) -> Workload:
-        plan = planned(rows)
-        return Workload(plan.micro_batch, device, precision, plan.calls, identity, torch.get_num_threads())
+    def work(wanted: int) -> Workload:
+        nonlocal rows
+        plan = planned(wanted)
+        rows = plan.micro_batch
+        return Workload(rows, device, precision, plan.calls, identity, torch.get_num_threads())
 
     while True:
-        rows = laid.plan.micro_batch
         try:
-            chosen, evaluator = choose(registry, settings.backend, precision, denoiser, work, laid.plan.rows)
-            rows = planned(chosen.rows).micro_batch
-            if device.type != "cpu":
-                probe(evaluator, denoiser, rows, device)
+            chosen, evaluator = choose(registry, settings.backend, precision, denoiser, work, laid.plan.rows, variants)
         except torch.cuda.OutOfMemoryError as error:
-            rows = min(rows, most or rows)
             if settings.micro_batch is not None or rows == 1:
                 raise ConfigError(
                     f"the memory of {device} does not hold a call of {rows} rows — say a smaller --micro-batch"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from typing import Any
 
@@ -16,7 +16,7 @@ from emnist_diff.conditions import RowConditions
 from emnist_diff.config import Component
 from emnist_diff.errors import ConfigError, EmnistDiffError, PluginError, UnknownName
 from emnist_diff.plugins import Entry, Registry
-from emnist_diff.protocols import Denoiser, Evaluator, Precision, Workload
+from emnist_diff.protocols import Backend, Denoiser, Evaluator, Precision, Workload
 from emnist_diff.records import BackendSpec
 
 log = structlog.get_logger()
@@ -43,12 +43,21 @@ class Chosen:
         return {"backend": self.made.name, **{name: _version(name) for name in self.libraries}}
 
 
-def probe(evaluator: Evaluator, denoiser: Denoiser, rows: int, device: torch.device) -> None:
-    """Have one call made, for what it raises."""
-    x = torch.zeros(rows, *denoiser.shape, device=device)
-    index = torch.zeros(rows, dtype=torch.int64, device=device)
-    with torch.inference_mode():
-        evaluator(x, torch.zeros(rows, device=device), RowConditions(index)).sum().item()  # waits for the device
+def _ready(backend: Backend, denoiser: Denoiser, work: Workload, variants: Sequence[str]) -> Evaluator:
+    """The denoiser on a backend, with what setting up and first calls raise.
+
+    Variants are asked once, since many backends set them up no sooner, and on a device with memory of its own the
+    plain network too.
+    """
+    evaluator = backend.evaluator(denoiser, work)
+    for variant in variants:
+        if variant or work.device.type != "cpu":
+            x = torch.zeros(work.rows, *denoiser.shape, device=work.device)
+            index = torch.zeros(work.rows, dtype=torch.int64, device=work.device)
+            with torch.inference_mode():
+                out = evaluator(x, torch.zeros(work.rows, device=work.device), RowConditions(index, variant))
+                out.sum().item()  # waits for the device
+    return evaluator
 
 
 def _version(module: str) -> str | None:
@@ -76,11 +85,13 @@ def choose(
     denoiser: Denoiser,
     work: Callable[[int], Workload],
     rows: int,
+    variants: Sequence[str] = ("",),
 ) -> tuple[Chosen, Evaluator]:
     """The backend that a configuration means, and the denoiser on it.
 
     asked: the backend; ``auto`` takes the best that can serve, and never fails because a better one cannot.
     work: the workload, from the most rows of a call that a backend wants.  rows: network rows of the whole run.
+    variants: of the network, that the run asks for.
 
     Raises the errors of `components.make`; `ConfigError` when the one asked for by name refuses.
     """
@@ -95,7 +106,7 @@ def choose(
         try:
             if reason := chosen.made.object.refusal(denoiser, work(chosen.rows)):
                 raise ConfigError(f"backend {chosen.made.name!r} cannot serve here: {reason}")
-            return chosen, chosen.made.object.evaluator(denoiser, work(chosen.rows))
+            return chosen, _ready(chosen.made.object, denoiser, work(chosen.rows), variants)
         except (EmnistDiffError, torch.cuda.OutOfMemoryError):
             raise
         except Exception as error:
@@ -114,7 +125,7 @@ def choose(
             if reason := chosen.made.object.refusal(denoiser, work(chosen.rows)):
                 passed.append(f"{spec.name}: {reason}")
                 continue
-            evaluator = chosen.made.object.evaluator(denoiser, work(chosen.rows))
+            evaluator = _ready(chosen.made.object, denoiser, work(chosen.rows), variants)
         except torch.cuda.OutOfMemoryError:
             raise  # with fewer rows it may serve
         except Exception as error:  # one that breaks, however, is passed over

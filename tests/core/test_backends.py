@@ -8,8 +8,9 @@ import attrs
 import pytest
 import torch
 
-from emnist_diff import assembly
+from emnist_diff import assembly, backends
 from emnist_diff.backends import choose
+from emnist_diff.components import Made
 from emnist_diff.config import Component, resolve
 from emnist_diff.direct import Direct
 from emnist_diff.errors import ConfigError, PluginError, UnknownName
@@ -50,6 +51,28 @@ class Breaking(Plain):
 class Unwritten(Plain):
     def evaluator(self, denoiser: Any, work: Workload) -> Any:
         raise TypeError("of an author's mistake")
+
+
+@attrs.frozen
+class Picky(Plain):
+    """A backend that finds out late that it cannot."""
+
+    def evaluator(self, denoiser: Any, work: Workload) -> Any:
+        def evaluate(x: Any, t: Any, conds: Any) -> Any:
+            if conds.variant:
+                raise RuntimeError(f"no {conds.variant} here")
+            return x
+
+        return evaluate
+
+
+class Answering:
+    """A denoiser, as far as a backend asks it."""
+
+    shape = (3,)
+
+    def predict(self, x: Any, t: Any, conds: Any) -> Any:
+        return x
 
 
 @attrs.frozen
@@ -123,6 +146,23 @@ def test_auto_takes_one_that_is_worth_its_set_up():
     assert chosen(spec("slow"), spec("big", merit=9, worth=1000)).made.name == "big"
 
 
+def test_auto_passes_over_one_that_a_variant_breaks():
+    """Before the run begins, though a backend sets its variants up when they are first asked for."""
+    there = registry(spec("plain"), spec("picky", Picky, merit=9))
+
+    def work(most: int) -> Workload:
+        return Workload(2, torch.device("cpu"), "fp32")
+
+    def named(asked: str, *variants: str) -> Any:
+        return choose(there, Component(asked), "fp32", Answering(), work, 1000, variants)[0]  # type: ignore[arg-type]
+
+    assert named("auto", "").made.name == "picky"
+    assert named("auto", "", "blurred").made.name == "plain"
+    assert named("auto", "", "blurred").reason == "picky: broken"
+    with pytest.raises(PluginError, match="'picky' broke: RuntimeError: no blurred here — say --backend eager"):
+        named("picky", "blurred")
+
+
 def test_where_none_can_serve_every_reason_is_said():
     with pytest.raises(PluginError, match="no backend can serve here — only: no compiler"):
         chosen(spec("only", Refusing))
@@ -171,7 +211,7 @@ def test_memory_that_is_short_halves_the_rows_before_anything_is_made(monkeypatc
 
         type = "meta"
 
-    monkeypatch.setattr(assembly, "probe", lambda *_: None)
+    monkeypatch.setattr(backends, "_ready", lambda backend, denoiser, work, variants: backend.evaluator(denoiser, work))
     laid, _, _ = assembly.on_backend(there, settings, parts.layout, denoiser, "", Elsewhere())  # type: ignore[arg-type]
     assert Plain.rows_seen == [20, 10, 5, 2]
     assert laid.plan.micro_batch == 2
@@ -179,6 +219,16 @@ def test_memory_that_is_short_halves_the_rows_before_anything_is_made(monkeypatc
     whole = assembly._Parts.of(there, fixed).layout
     with pytest.raises(ConfigError, match="does not hold a call of 20 rows — say a smaller --micro-batch"):
         assembly.on_backend(there, fixed, whole, denoiser, "", Elsewhere())  # type: ignore[arg-type]
+
+
+def test_memory_that_does_not_hold_the_network_is_no_mistake_of_its_family():
+    class Large:
+        def denoiser(self, weights: Any, header: Any, device: str) -> Any:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    made = Made("large", Large(), "theirs", "1", {})
+    with pytest.raises(ConfigError, match="the memory of cuda:0 does not hold the network — say --device cpu"):
+        assembly._denoiser(made, None, None, "cuda:0")
 
 
 def test_what_was_chosen_is_recorded_and_asked_for_again(tmp_path):
