@@ -278,7 +278,7 @@ _BACKENDS = {
         devices=("cpu",),
         precisions=("fp32", "bf16"),
         worth=500_000,
-        merit=10,
+        merit=-10,
     ),
     "cuda_graphs": BackendSpec(
         name="cuda_graphs",

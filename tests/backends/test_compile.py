@@ -42,7 +42,7 @@ class Network(torch.nn.Module):
 class Holding:
     """A denoiser, as far as a backend asks it."""
 
-    shape = (2, 4, 4)
+    shape = (2, 64, 64)
     conditions = ConditionSpace(("A", "B", "C"))
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class Holding:
 
 
 def asked(rows: int) -> tuple[Tensor, Tensor, Tensor]:
-    x = torch.randn(rows, 2, 4, 4, generator=torch.Generator().manual_seed(rows))
+    x = torch.randn(rows, *Holding.shape, generator=torch.Generator().manual_seed(rows))
     return x, torch.linspace(0.0, 900.0, rows), torch.arange(rows) % 3
 
 
@@ -72,7 +72,7 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         made.append(network)
         return bytes([len(made) - 1])
 
-    def loading(package: bytes, at_once: int) -> Callable[..., Tensor]:
+    def loading(package: bytes) -> Callable[..., Tensor]:
         if package == b"of another torch":
             raise RuntimeError("cannot load")
         network: Callable[..., Tensor] = made[package[0]]
@@ -180,7 +180,7 @@ def test_what_cannot_be_compiled_is_an_error_with_a_way_out(folder, compiled, mo
 
 
 def test_a_compiled_network_that_is_another_one_is_not_used(folder, compiled, monkeypatch):
-    monkeypatch.setattr(backend, "_loaded", lambda package, at_once: Network(3.0))
+    monkeypatch.setattr(backend, "_loaded", lambda package: Network(3.0))
     with pytest.raises(PluginError, match=r"is not the network, relative error .* in fp32 — say --backend eager"):
         Compile().evaluator(Holding(), Workload(2, CPU, identity="these"))  # type: ignore[arg-type]
     assert not folder.exists()
@@ -188,7 +188,7 @@ def test_a_compiled_network_that_is_another_one_is_not_used(folder, compiled, mo
 
 @needed
 def test_a_network_is_compiled_and_loaded_again(folder, monkeypatch):
-    """By the compiler itself, in parts of 2 rows, two at once; the next run has the same bits."""
+    """By the compiler itself, for two threads; the next run has the same bits."""
     holding: Any = Holding()
     work = Workload(4, CPU, identity="these", threads=2)
     x, t, index = asked(8)

@@ -14,6 +14,7 @@ from emnist_diff.direct import Direct
 from emnist_diff.errors import ConfigError
 from emnist_diff.onethread import one_thread
 from emnist_diff.protocols import Workload
+from emnist_diff_plugins.backends import _traced
 from emnist_diff_plugins.backends.eager import Eager
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
 from emnist_diff_plugins.denoisers.unet2d import UNet2D
@@ -107,6 +108,40 @@ def test_another_network_is_cast(denoiser):
     assert torch.equal(evaluate(x, t, RowConditions(index)), (narrow * scales).bfloat16().float())
     assert torch.equal(evaluate(x, t, RowConditions(index, "twice")), (narrow * 2 * scales).bfloat16().float())
     assert holding.made.scale.dtype == torch.float32
+
+
+def test_networks_of_one_structure_share_a_graph_and_keep_their_weights(denoiser, monkeypatch):
+    """Torch keeps every graph for ever; one for every run would fill the memory of a process that makes many."""
+    monkeypatch.setattr(_traced, "_GRAPHS", {})
+    header = CheckpointHeader(family="unet2d", classes=("A", "B", "C"), null_index=3)
+
+    def like(**more: Any) -> Any:
+        family = UNet2D(
+            sample_size=8, block_out_channels=(8, 16), attention=(False, True), attention_head_dim=8, norm_num_groups=4,
+            num_class_embeds=4, **more,
+        )  # fmt: skip
+        torch.manual_seed(1)
+        return family.denoiser(family.network().state_dict(), header, "cpu")
+
+    x, t, conds = asked(4)
+    first, second = denoiser, like()
+    with torch.inference_mode():
+        answers = [Eager().evaluator(one, Workload(4, CPU))(x, t, conds) for one in (first, second, first)]
+        for answer, one in zip(answers, (first, second, first), strict=True):
+            assert relative(answer, one.predict(x, t, conds)) < 1e-5
+        assert torch.equal(answers[0], answers[2])
+        assert not torch.allclose(answers[0], answers[1])
+        assert len(_traced._GRAPHS) == 1
+        for work in (Workload(3, CPU), Workload(4, CPU, "bf16")):
+            Eager().evaluator(first, work)
+        assert len(_traced._GRAPHS) == 3
+        for other in (like(resnet_time_scale_shift="default"), like(layers_per_block=2)):
+            got = Eager().evaluator(other, Workload(4, CPU))(x, t, conds)
+            assert relative(got, other.predict(x, t, conds)) < 1e-5
+        assert len(_traced._GRAPHS) == 5
+        for number, variant in enumerate(("attention_identity", "attention_blur", "attention_blur@1.5"), 1):
+            Eager().evaluator(first, Workload(4, CPU))(x, t, RowConditions(conds.index, variant))
+            assert len(_traced._GRAPHS) == 5 + number
 
 
 def test_half_precision_is_not_for_processors(denoiser):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ from emnist_diff_plugins.backends import _packed
 from emnist_diff_plugins.backends._group_norm import GroupNorm
 from emnist_diff_plugins.backends._packed_unet import PackedUNet
 from emnist_diff_plugins.backends._silu import silu_
+from emnist_diff_plugins.backends._traced import Traced, traced
 from emnist_diff_plugins.denoisers._unet import UNet
 from emnist_diff_plugins.denoisers.unet2d import UNet2D
 
@@ -66,6 +70,89 @@ def test_it_computes_the_same_function(seed, onednn):
         assert error(got, truth) < 3e-6
         assert torch.equal(packed(x, t, index), got)
         assert error(PackedUNet(made, rows, (8, 8), torch.bfloat16)(x, t, index), truth) < 5e-2
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("seed", range(6))
+def test_as_a_graph_it_has_the_same_bits(seed, dtype, onednn):
+    """Also of other inputs than it was traced by, outside of inference mode, and from several threads at once."""
+    family, made = network(seed)
+    rows = 1 + seed % 3
+    with torch.inference_mode():
+        packed = PackedUNet(made, rows, (8, 8), dtype)
+        example = (torch.zeros(rows, family.channels, 8, 8), torch.zeros(rows), torch.zeros(rows).long())
+        graph = traced(packed, example, object())
+        assert isinstance(graph, Traced)
+        asked = [
+            (torch.randn(rows, family.channels, 8, 8), torch.rand(rows) * 999, torch.randint(5, (rows,)))
+            for _ in range(8)
+        ]
+        truths = [packed(*one) for one in asked]
+
+    def answer(one):
+        torch.set_num_threads(before)  # of this thread
+        return graph(*one)
+
+    before = torch.get_num_threads()
+    with ThreadPoolExecutor(4) as pool:
+        for got, truth in zip(pool.map(answer, asked), truths, strict=True):
+            assert torch.equal(got, truth)
+
+
+def test_what_cannot_be_traced_is_used_as_it_is(monkeypatch):
+    family, made = network(1)
+    packed = PackedUNet(made, 1, (8, 8), torch.float32)
+
+    def gone(*args, **settings):
+        raise AttributeError("there is no TorchScript any more")
+
+    monkeypatch.setattr(torch.jit, "trace", gone)
+    held = {name: value.data_ptr() for name, value in packed.named_parameters()}
+    example = (torch.zeros(1, family.channels, 8, 8), torch.zeros(1), torch.zeros(1).long())
+    assert traced(packed, example, object()) is packed
+    assert {name: value.data_ptr() for name, value in packed.named_parameters()} == held
+
+
+def test_operators_that_cannot_be_scripted_are_called_as_they_are(monkeypatch):
+    def gone(function):
+        raise RuntimeError("there is no TorchScript any more")
+
+    monkeypatch.setattr(torch.jit, "script", gone)
+    assert _packed._scripted.__wrapped__(_packed._conv) is _packed._conv
+
+
+def test_a_graph_is_walked_without_pythons_lock():
+    """While one call computes, another thread goes on: with the lock held it would wait till the call's end."""
+
+    class Slow(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Conv2d(64, 64, 3, padding=1).requires_grad_(False)
+
+        def forward(self, x, t, index):
+            for _ in range(200):
+                x = self.layer(x)
+            return x
+
+    example = (torch.randn(4, 64, 28, 28), torch.zeros(4), torch.zeros(4).long())
+    graph = traced(Slow(), example, object())
+    started, done = threading.Event(), threading.Event()
+
+    def call():
+        started.set()
+        graph(*example)
+        done.set()
+
+    calling = threading.Thread(target=call)
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1000)  # nobody has to let go
+    try:
+        calling.start()
+        started.wait()
+        assert not done.is_set()
+    finally:
+        sys.setswitchinterval(before)
+        calling.join()
 
 
 def test_the_network_itself_stays_as_it_is():

@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 from emnist_diff_plugins.backends._streams import MOST, Cut, Streams
 
 
-@given(rows=st.integers(1, 300), threads=st.integers(1, 70), each=st.integers(1, 4))
-def test_a_cut_uses_what_there_is(rows, threads, each):
-    cut = Cut.of(rows, threads, each)
+@given(rows=st.integers(1, 300), threads=st.integers(1, 70))
+def test_a_cut_uses_what_there_is(rows, threads):
+    cut = Cut.of(rows, threads)
     parts = -(-rows // cut.size)
     assert 1 <= cut.size <= MOST
     assert 1 <= cut.streams <= parts
     assert cut.streams * cut.threads <= threads
     assert parts * cut.size - rows < cut.size  # no part is all padding
-    assert cut.threads >= min(each, threads)
+    assert cut.threads == 1 or cut.size == 1  # bits would depend on where a row stands
     assert cut.streams * cut.threads > threads / 2
 
 
@@ -39,19 +39,29 @@ def test_cuts(rows, threads, cut):
     assert Cut.of(rows, threads) == Cut(*cut)
 
 
+@given(rows=st.integers(1, 300), threads=st.integers(1, 70))
+def test_parts_in_turn_are_large_and_even(rows, threads):
+    cut = Cut.in_turn(rows, threads)
+    assert 1 <= cut.size <= 2 * MOST
+    assert (cut.streams, cut.threads) == (1, threads)
+    parts = -(-rows // cut.size)
+    assert parts == -(-rows // (2 * MOST))
+    assert parts * cut.size - rows < parts
+
+
 @pytest.mark.parametrize(
-    ("rows", "threads", "cut"),
+    ("cut", "shape", "threads"),
     [
-        (32, 4, (16, 2, 2)),
-        (2, 4, (1, 2, 2)),
-        (1, 4, (1, 1, 4)),
-        (32, 3, (16, 1, 3)),
-        (32, 1, (16, 1, 1)),
-        (64, 8, (16, 4, 2)),
+        (Cut(1, 2, 2), (1, 28, 28), 1),
+        (Cut(1, 1, 4), (1, 64, 64), 2),
+        (Cut(1, 1, 4), (3, 256, 256), 4),
+        (Cut(32, 1, 4), (1, 28, 28), 4),
+        (Cut(8, 4, 1), (1, 8, 8), 1),
+        (Cut(1, 1, 4), (16,), 1),
     ],
 )
-def test_cuts_for_streams_of_two_threads(rows, threads, cut):
-    assert Cut.of(rows, threads, each=2) == Cut(*cut)
+def test_small_images_are_worth_fewer_threads(cut, shape, threads):
+    assert cut.fewer(shape) == Cut(cut.size, cut.streams, threads)
 
 
 class Watched:
@@ -66,7 +76,7 @@ class Watched:
         return x + t[:, None] + index[:, None]
 
 
-@pytest.mark.parametrize("cut", [Cut(3, 1, 1), Cut(3, 2, 1), Cut(4, 3, 2), Cut(1, 2, 3)])
+@pytest.mark.parametrize("cut", [Cut(3, 1, 1), Cut(3, 1, 2), Cut(3, 2, 1), Cut(4, 3, 2), Cut(1, 2, 3)])
 @pytest.mark.parametrize("rows", [1, 3, 7, 12])
 def test_every_row_gets_its_own_answer(cut, rows):
     before = torch.get_num_threads()
@@ -79,7 +89,7 @@ def test_every_row_gets_its_own_answer(cut, rows):
     assert len(network.calls) == -(-rows // cut.size)
     assert {size for size, *_ in network.calls} == {cut.size}
     assert all(inference for *_, inference in network.calls)
-    if cut.streams > 1:
+    if cut.streams > 1 or cut.threads != before:
         assert {threads for _, _, threads, _ in network.calls} == {cut.threads}
         assert threading.current_thread().name not in {name for _, name, *_ in network.calls}
     assert torch.get_num_threads() == before

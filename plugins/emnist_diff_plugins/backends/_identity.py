@@ -12,17 +12,25 @@ from torch import nn
 
 
 def told_of(network: nn.Module) -> list[str]:
-    """The values of its tensors, its structure, plain settings of its parts, and the sources of their classes."""
-    parts = [part for part in network.modules() if type(part).__module__.partition(".")[0] != "torch"]
-    files = {inspect.getsourcefile(type(part)) for part in parts}
+    """The values of its tensors, its structure, and the sources of the classes of its parts."""
+    files = {inspect.getsourcefile(type(part)) for part in _parts(network)}
+    sources = [Path(path).read_text(encoding="utf-8") for path in sorted(filter(None, files))]
+    return [_weights(network), structure_of(network), *sources]
+
+
+def structure_of(network: nn.Module) -> str:
+    """Its parts, and their plain settings."""
     settings = [
         f"{name}={value!r}"
-        for part in parts
+        for part in _parts(network)
         for name, value in sorted(vars(part).items())
         if not name.startswith("_") and isinstance(value, bool | int | float | str | tuple | None)
     ]
-    sources = [Path(path).read_text(encoding="utf-8") for path in sorted(filter(None, files))]
-    return [_weights(network), repr(network), "\n".join(settings), *sources]
+    return "\n".join((repr(network), *settings))
+
+
+def _parts(network: nn.Module) -> list[nn.Module]:
+    return [part for part in network.modules() if type(part).__module__.partition(".")[0] != "torch"]
 
 
 def source_of(module: ModuleType) -> str:

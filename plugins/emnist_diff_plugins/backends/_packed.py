@@ -8,6 +8,7 @@ them no more, the plain functions compute the same.
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -15,17 +16,31 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-Layer = Callable[[Tensor], Tensor]
-"""A layer as a function of its input, channels last."""
-
-Adding = Callable[[Tensor, Tensor], Tensor]
-"""A layer of the first argument, added to the second."""
-
 Shape = tuple[int, int, int]
 """(R, H, W) of a layer's input."""
 
 _ONE, _TWO, _NONE = [1, 1], [2, 2], [0, 0]
 _OPS: Any = torch.ops.mkldnn
+
+
+class Layer(nn.Module):
+    """A function of images, channels last, and of a weight that was laid out for it.
+
+    run: takes what the layer is given, the weight, the bias and the settings.
+    """
+
+    weight: Tensor
+    bias: Tensor | None
+
+    def __init__(self, run: Callable[..., Tensor], weight: Tensor, bias: Tensor | None, *settings: list[int]) -> None:
+        super().__init__()
+        self.run, self.settings = run, settings
+        self.register_buffer("weight", weight)
+        self.register_buffer("bias", bias)
+
+    def forward(self, *given: Tensor) -> Tensor:
+        """x, and for `conv_adding` what the result is added to."""
+        return self.run(*given, self.weight, self.bias, *self.settings)
 
 
 @functools.cache
@@ -39,8 +54,8 @@ def onednn(dtype: torch.dtype) -> bool:
         with torch.inference_mode():
             shape, layer = (1, 4, 4), nn.Conv2d(4, 4, 3, padding=1).requires_grad_(False)
             x, square = torch.zeros(1, 4, 4, 4, dtype=dtype), torch.zeros(4, 4, dtype=dtype)
-            _packed_conv(layer, shape, dtype)(x)
-            _packed_conv_adding(layer, shape, dtype)(x, x)
+            _packed_conv(_conv, layer, shape, dtype)(x)
+            _packed_conv(_conv_adding, layer, shape, dtype)(x, x)
             _packed_upsampling(_doubled(layer, dtype), x[0, 0, 0], shape)(x)
             _packed_linear(square, square[0], 16)(x)
     except (AttributeError, RuntimeError, TypeError):  # another torch, another processor
@@ -51,17 +66,15 @@ def onednn(dtype: torch.dtype) -> bool:
 def conv(layer: nn.Conv2d, shape: Shape, dtype: torch.dtype) -> Layer:
     """A convolution."""
     if onednn(dtype):
-        return _packed_conv(layer, shape, dtype)
-    weight, bias, stride, padding = _settings(layer, dtype)
-    return lambda x: F.conv2d(x, weight, bias, stride, padding)
+        return _packed_conv(_conv, layer, shape, dtype)
+    return Layer(_plain_conv, *_settings(layer, dtype))
 
 
-def conv_adding(layer: nn.Conv2d, shape: Shape, dtype: torch.dtype) -> Adding:
-    """A convolution whose result is added to something of its size."""
+def conv_adding(layer: nn.Conv2d, shape: Shape, dtype: torch.dtype) -> Layer:
+    """A convolution whose result is added to its second argument, something of the result's size."""
     if onednn(dtype):
-        return _packed_conv_adding(layer, shape, dtype)
-    weight, bias, stride, padding = _settings(layer, dtype)
-    return lambda x, to: F.conv2d(x, weight, bias, stride, padding).add_(to)
+        return _packed_conv(_conv_adding, layer, shape, dtype)
+    return Layer(_plain_conv_adding, *_settings(layer, dtype))
 
 
 def upsampling_conv(layer: nn.Conv2d, shape: Shape, dtype: torch.dtype) -> Layer:
@@ -71,60 +84,91 @@ def upsampling_conv(layer: nn.Conv2d, shape: Shape, dtype: torch.dtype) -> Layer
     taps: with the taps summed this is a transposed convolution, 4×4 of stride 2, which does 4/9 of the arithmetic.
     """
     weight, bias = _doubled(layer, dtype), None if layer.bias is None else layer.bias.to(dtype)
-    if onednn(dtype):
-        return _packed_upsampling(weight, bias, shape)
-    return lambda x: F.conv_transpose2d(x, weight, bias, stride=2, padding=1)
+    return _packed_upsampling(weight, bias, shape) if onednn(dtype) else Layer(_plain_upsampling, weight, bias)
 
 
 def linear(weight: Tensor, bias: Tensor, rows: int, dtype: torch.dtype) -> Layer:
     """A linear layer of (…, in) → (…, out). rows: of the input, its leading dimensions multiplied."""
     weight, bias = weight.to(dtype), bias.to(dtype)
-    return _packed_linear(weight, bias, rows) if onednn(dtype) else lambda x: F.linear(x, weight, bias)
+    return _packed_linear(weight, bias, rows) if onednn(dtype) else Layer(F.linear, weight, bias)
 
 
-def _packed_conv(layer: nn.Conv2d, shape: Shape, dtype: torch.dtype) -> Layer:
-    weight, bias, stride, padding = _settings(layer, dtype)
-    packed = _packed_weight(weight, stride, padding, shape)
-    run = _OPS._convolution_pointwise.default
-    return lambda x: run(x, packed, bias, padding, stride, _ONE, 1, "none", [], "")  # type: ignore[no-any-return]
-
-
-def _packed_conv_adding(layer: nn.Conv2d, shape: Shape, dtype: torch.dtype) -> Adding:
-    weight, bias, stride, padding = _settings(layer, dtype)
-    packed = _packed_weight(weight, stride, padding, shape)
-    run = _OPS._convolution_pointwise.binary
-
-    def adding(x: Tensor, to: Tensor) -> Tensor:
-        out: Tensor = run(x, to, packed, bias, padding, stride, _ONE, 1, "add", 1.0, None, [], None)
-        return out
-
-    return adding
+def _packed_conv(run: Callable[..., Tensor], layer: nn.Conv2d, shape: Shape, dtype: torch.dtype) -> Layer:
+    weight, bias, padding, stride = _settings(layer, dtype)
+    rows = [shape[0], weight.shape[1], *shape[1:]]
+    packed = _OPS._reorder_convolution_weight(weight, padding, stride, _ONE, 1, rows)
+    return Layer(_scripted(run), packed, bias, padding, stride)
 
 
 def _packed_upsampling(weight: Tensor, bias: Tensor | None, shape: Shape) -> Layer:
     rows = [shape[0], weight.shape[0], *shape[1:]]
     packed = _OPS._reorder_convolution_transpose_weight(weight, _ONE, _NONE, _TWO, _ONE, 1, rows)
-    run = _OPS._convolution_transpose_pointwise.default
-    return lambda x: run(x, packed, bias, _ONE, _NONE, _TWO, _ONE, 1, "none", [], "")  # type: ignore[no-any-return]
+    return Layer(_scripted(_upsampling), packed, bias)
 
 
 def _packed_linear(weight: Tensor, bias: Tensor, rows: int) -> Layer:
-    packed = _OPS._reorder_linear_weight(weight, rows)
-    run = _OPS._linear_pointwise.default
-    return lambda x: run(x, packed, bias, "none", [], "")  # type: ignore[no-any-return]
-
-
-def _packed_weight(weight: Tensor, stride: list[int], padding: list[int], shape: Shape) -> Tensor:
-    rows = [shape[0], weight.shape[1], *shape[1:]]
-    packed: Tensor = _OPS._reorder_convolution_weight(weight, padding, stride, _ONE, 1, rows)
-    return packed
+    return Layer(_scripted(_linear), _OPS._reorder_linear_weight(weight, rows), bias)
 
 
 def _settings(layer: nn.Conv2d, dtype: torch.dtype) -> tuple[Tensor, Tensor | None, list[int], list[int]]:
-    """Weight, bias, stride and padding."""
+    """Weight, bias, padding and stride."""
     weight = layer.weight.to(dtype).contiguous(memory_format=torch.channels_last)
     assert not isinstance(layer.padding, str)  # the networks that come here say it in pixels
-    return weight, None if layer.bias is None else layer.bias.to(dtype), list(layer.stride), list(layer.padding)
+    return weight, None if layer.bias is None else layer.bias.to(dtype), list(layer.padding), list(layer.stride)
+
+
+@functools.cache
+def _scripted(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """`function` as torch's tracer takes it, which has no way to write down an empty list of scalars; or, where torch
+    has no TorchScript or cannot see our source, itself, which computes the same."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it will go some day; `_traced` does without when it has gone
+        try:
+            return torch.jit.script(function)  # type: ignore[no-untyped-call, no-any-return]
+        except Exception:  # it has no one way to refuse
+            return function
+
+
+def _conv(x: Tensor, weight: Tensor, bias: Tensor | None, padding: list[int], stride: list[int]) -> Tensor:
+    out: Tensor = torch.ops.mkldnn._convolution_pointwise(
+        x, weight, bias, padding, stride, [1, 1], 1, "none", [], ""
+    )  # fmt: skip
+    return out
+
+
+def _conv_adding(
+    x: Tensor, to: Tensor, weight: Tensor, bias: Tensor | None, padding: list[int], stride: list[int]
+) -> Tensor:
+    out: Tensor = torch.ops.mkldnn._convolution_pointwise(
+        x, to, weight, bias, padding, stride, [1, 1], 1, "add", 1.0, None, [], None
+    )
+    return out
+
+
+def _upsampling(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    out: Tensor = torch.ops.mkldnn._convolution_transpose_pointwise(
+        x, weight, bias, [1, 1], [0, 0], [2, 2], [1, 1], 1, "none", [], ""
+    )
+    return out
+
+
+def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    out: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+    return out
+
+
+def _plain_conv(x: Tensor, weight: Tensor, bias: Tensor | None, padding: list[int], stride: list[int]) -> Tensor:
+    return F.conv2d(x, weight, bias, stride, padding)
+
+
+def _plain_conv_adding(
+    x: Tensor, to: Tensor, weight: Tensor, bias: Tensor | None, padding: list[int], stride: list[int]
+) -> Tensor:
+    return F.conv2d(x, weight, bias, stride, padding).add_(to)
+
+
+def _plain_upsampling(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return F.conv_transpose2d(x, weight, bias, stride=2, padding=1)
 
 
 def _doubled(layer: nn.Conv2d, dtype: torch.dtype) -> Tensor:

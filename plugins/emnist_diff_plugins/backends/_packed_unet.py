@@ -8,7 +8,8 @@ another order, so the last bits differ.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import copy
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -20,87 +21,90 @@ from emnist_diff_plugins.backends._silu import silu_
 from emnist_diff_plugins.denoisers import _unet
 from emnist_diff_plugins.denoisers._attention import Perturbed
 
-_Images = Callable[[Tensor], Tensor]
-_Told = Callable[[Tensor, Tensor], Tensor]
 
-
-class PackedUNet:
+class PackedUNet(nn.Module):
     """`network`, for calls of `rows` images of `size` = (H, W), computing in `dtype`."""
 
     def __init__(self, network: _unet.UNet, rows: int, size: tuple[int, int], dtype: torch.dtype) -> None:
-        self.rows, self.size, self.dtype = rows, size, dtype
+        super().__init__()
+        self.rows, self.dtype = rows, dtype
+        self.time_embedding = copy.deepcopy(network.time_embedding)
+        self.class_embedding = copy.deepcopy(network.class_embedding)
         stages = [*network.down_blocks, network.mid_block, *network.up_blocks]
-        self.network, self.telling = network, _Telling([layer for stage in stages for layer in stage.resnets], rows)
+        self.telling = _Telling([layer for stage in stages for layer in stage.resnets], rows)
         sizes = [size]
         for block in network.down_blocks:
             if block.downsamplers is not None:
                 sizes.append(((sizes[-1][0] + 1) // 2, (sizes[-1][1] + 1) // 2))
         self.conv_in = self._conv(network.conv_in, size)
-        self.down = [
-            (self._layers(block, here), [self._conv(down.conv, here) for down in block.downsamplers or ()])
+        self.down = nn.ModuleList(
+            _Stage(self._layers(block, here), [self._conv(down.conv, here) for down in block.downsamplers or ()])
             for block, here in zip(network.down_blocks, sizes, strict=True)
-        ]
-        self.middle = self._layers(network.mid_block, sizes[-1])
-        self.up = [
-            (
+        )
+        self.middle = _Stage(self._layers(network.mid_block, sizes[-1]), ())
+        self.up = nn.ModuleList(
+            _Stage(
                 self._layers(block, here),
                 [packed.upsampling_conv(up.conv, (rows, *here), dtype) for up in block.upsamplers or ()],
             )
             for block, here in zip(network.up_blocks, reversed(sizes), strict=True)
-        ]
+        )
         self.norm_out = GroupNorm(network.conv_norm_out, dtype)
         self.conv_out = self._conv(network.conv_out, size)
 
-    def __call__(self, x: Tensor, t: Tensor, index: Tensor) -> Tensor:
+    def forward(self, x: Tensor, t: Tensor, index: Tensor) -> Tensor:
         """As `UNet.forward`, for `rows` rows."""
-        network = self.network
-        told = self.telling(self._embedded(t) + network.class_embedding(index))
+        told = iter(self.telling(self.time_embedding(t) + self.class_embedding(index)))
         h = self.conv_in(x.to(self.dtype, memory_format=torch.channels_last))
         skips = [h]
-        for layers, downs in self.down:
-            for layer, attend in layers:
+        for stage in self.down:
+            for layer, attend in zip(stage.layers, stage.attentions, strict=True):
                 h = attend(layer(h, next(told)))
                 skips.append(h)
-            for down in downs:
+            for down in stage.resizing:
                 h = down(h)
                 skips.append(h)
-        for layer, attend in self.middle:
+        for layer, attend in zip(self.middle.layers, self.middle.attentions, strict=True):
             h = attend(layer(h, next(told)))
-        for layers, ups in self.up:
-            for layer, attend in layers:
+        for stage in self.up:
+            for layer, attend in zip(stage.layers, stage.attentions, strict=True):
                 h = attend(layer(torch.cat((h, skips.pop()), dim=1), next(told)))
-            for up in ups:
+            for up in stage.resizing:
                 h = up(h)
-        return self.conv_out(self.norm_out.silu(h))
+        out: Tensor = self.conv_out(self.norm_out.silu(h))
+        return out.float()
 
-    def _embedded(self, t: Tensor) -> Tensor:
-        """The timesteps (R,) as the network embeds them, each by itself: rows of one call mostly have the same."""
-        steps = t.tolist()
-        known = {step: self.network.time_embedding(t.new_tensor([step])) for step in dict.fromkeys(steps)}
-        return torch.cat([known[step] for step in steps])
-
-    def _conv(self, layer: nn.Conv2d, size: tuple[int, int]) -> _Images:
+    def _conv(self, layer: nn.Conv2d, size: tuple[int, int]) -> packed.Layer:
         return packed.conv(layer, (self.rows, *size), self.dtype)
 
-    def _layers(self, stage: _unet.Stage, size: tuple[int, int]) -> list[tuple[_Told, _Images]]:
+    def _layers(self, stage: _unet.Stage, size: tuple[int, int]) -> list[tuple[nn.Module, nn.Module]]:
         attentions = list(stage.attentions or ())
         return [
             (
                 _Residual(layer, self.rows, size, self.dtype),
-                _Attention(attentions[place], self.rows, size, self.dtype) if place < len(attentions) else _as_it_is,
+                _Attention(attentions[place], self.rows, size, self.dtype)
+                if place < len(attentions)
+                else nn.Identity(),
             )
             for place, layer in enumerate(stage.resnets)
         ]
 
 
-def _as_it_is(x: Tensor) -> Tensor:
-    return x
+class _Stage(nn.Module):
+    """The residual layers of a resolution, each with its attention, and what leads to the next."""
+
+    def __init__(self, layers: Iterable[tuple[nn.Module, nn.Module]], resizing: Iterable[nn.Module]) -> None:
+        super().__init__()
+        each, attentions = zip(*layers, strict=True)
+        self.layers, self.attentions = nn.ModuleList(each), nn.ModuleList(attentions)
+        self.resizing = nn.ModuleList(resizing)
 
 
-class _Telling:
+class _Telling(nn.Module):
     """What the residual layers are told of time and class, all of it by one linear layer, in float32."""
 
     def __init__(self, layers: Sequence[_unet.Residual], rows: int) -> None:
+        super().__init__()
         weights, biases, self.widths = [], [], []
         for layer in layers:
             projection = layer.time_emb_proj
@@ -112,16 +116,16 @@ class _Telling:
             self.widths.append(len(one))
         self.project = packed.linear(torch.cat(weights), torch.cat(biases), rows, torch.float32)
 
-    def __call__(self, embedded: Tensor) -> Iterator[Tensor]:
+    def forward(self, embedded: Tensor) -> tuple[Tensor, ...]:
         """(R, embedded channels) → for each layer (R, channels), or (R, 2 · channels) of scale and shift."""
-        told = self.project(silu_(embedded))
-        return iter(told.split(self.widths, dim=1))
+        return self.project(silu_(embedded)).split(self.widths, dim=1)  # type: ignore[no-any-return]
 
 
-class _Residual:
+class _Residual(nn.Module):
     """`_unet.Residual`. size: (H, W)."""
 
     def __init__(self, layer: _unet.Residual, rows: int, size: tuple[int, int], dtype: torch.dtype) -> None:
+        super().__init__()
         shape = (rows, *size)
         self.scale_shift = layer.scale_shift
         self.norm1, self.norm2 = GroupNorm(layer.norm1, dtype), GroupNorm(layer.norm2, dtype)
@@ -129,19 +133,20 @@ class _Residual:
         self.conv2 = packed.conv_adding(layer.conv2, shape, dtype)
         self.shortcut = None if layer.conv_shortcut is None else packed.conv(layer.conv_shortcut, shape, dtype)
 
-    def __call__(self, x: Tensor, told: Tensor) -> Tensor:
+    def forward(self, x: Tensor, told: Tensor) -> Tensor:
         h = self.conv1(self.norm1.silu(x))
         h = self.norm2.scaled_silu(h, *told.chunk(2, dim=1)) if self.scale_shift else self.norm2.added_silu(h, told)
         return self.conv2(h, x if self.shortcut is None else self.shortcut(x))
 
 
-class _Attention:
+class _Attention(nn.Module):
     """`_unet.Attention`, or its perturbation. size: (H, W)."""
 
     def __init__(
         self, layer: _unet.Attention | Perturbed, rows: int, size: tuple[int, int], dtype: torch.dtype
     ) -> None:
-        self.perturbed = layer if isinstance(layer, Perturbed) else None
+        super().__init__()
+        self.perturbation = layer.attend if isinstance(layer, Perturbed) else None
         self.norm = None if layer.group_norm is None else GroupNorm(layer.group_norm, dtype)
         self.heads, pixels = layer.heads, rows * size[0] * size[1]
         parts = layer.to_q, layer.to_k, layer.to_v
@@ -150,13 +155,13 @@ class _Attention:
         out = layer.to_out[0]
         self.to_out = packed.linear(out.weight, out.bias, pixels, dtype)
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         rows, channels, height, width = x.shape
         flat = (x if self.norm is None else self.norm(x)).permute(0, 2, 3, 1).reshape(rows, height * width, channels)
         q, k, v = self.to_qkv(flat).view(rows, height * width, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        if self.perturbed is None:
+        if self.perturbation is None:
             mixed = F.scaled_dot_product_attention(q, k, v)
         else:
-            mixed = self.perturbed.attend(q, k, v, (height, width))
+            mixed = self.perturbation(q, k, v, (height, width))
         seen = mixed.transpose(1, 2).flatten(2)
         return self.to_out(seen).view(rows, height, width, channels).permute(0, 3, 1, 2).add_(x)

@@ -22,6 +22,10 @@ MOST = 16
 """Rows of a call from which more are no cheaper a row: the images of a layer no longer fit the cache."""
 
 
+PIXELS = 2048
+"""Of a part's images for every thread of torch that computes it: with fewer, waking another costs what it saves."""
+
+
 @attrs.frozen
 class Cut:
     """How the `rows` of a call are divided: into parts of `size` rows, `streams` at once on `threads` threads each.
@@ -34,13 +38,26 @@ class Cut:
     threads: int
 
     @classmethod
-    def of(cls, rows: int, threads: int, each: int = 1) -> Cut:
-        """rows, threads: at least 1, as in `protocols.Workload`.  each: threads of a stream where there are as many."""
-        most = max(1, threads // each)
-        rounds = math.ceil(math.ceil(rows / MOST) / most)
-        size = math.ceil(rows / (rounds * most))
-        streams = min(most, math.ceil(rows / size))
+    def of(cls, rows: int, threads: int) -> Cut:
+        """Parts beside each other, on one thread each unless there are fewer rows than threads.
+
+        rows, threads: at least 1, as in `protocols.Workload`.
+        """
+        rounds = math.ceil(math.ceil(rows / MOST) / threads)
+        size = math.ceil(rows / (rounds * threads))
+        streams = min(threads, math.ceil(rows / size))
         return cls(size, streams, threads // streams)
+
+    @classmethod
+    def in_turn(cls, rows: int, threads: int) -> Cut:
+        """Parts one after another, each on all threads: for what holds Python's lock while it computes."""
+        parts = math.ceil(rows / (2 * MOST))
+        return cls(math.ceil(rows / parts), 1, threads)
+
+    def fewer(self, shape: tuple[int, ...]) -> Cut:
+        """The same with no more threads than images of `shape` (C, H, W) are worth."""
+        most = max(1, self.size * math.prod(shape[1:]) // PIXELS)
+        return attrs.evolve(self, threads=min(self.threads, most))
 
 
 class Streams:
@@ -49,7 +66,8 @@ class Streams:
 
     def __init__(self, network: Network, cut: Cut) -> None:
         self.network, self.size = network, cut.size
-        self.pool = _pool(cut) if cut.streams > 1 else None
+        alone = cut.streams == 1 and cut.threads == torch.get_num_threads()
+        self.pool = None if alone else _pool(cut)
 
     def __call__(self, x: Tensor, t: Tensor, index: Tensor) -> Tensor:
         """x (R, *shape), t (R,), index (R,) → (R, *shape) float32, contiguous; a last part that is not full is filled

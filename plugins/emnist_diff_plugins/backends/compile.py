@@ -43,7 +43,7 @@ NEEDS = (2, 6)
 
 @attrs.frozen
 class Compile:
-    """The network compiled by torch and a C++ compiler, several parts of a call at once.
+    """The network compiled by torch and a C++ compiler.
 
     Example: ``--backend compile --precision bf16``
     """
@@ -92,7 +92,8 @@ class _Compiled:
 
     def __init__(self, denoiser: Denoiser, work: Workload, cache: Cache | None) -> None:
         self.denoiser, self.work, self.cache = denoiser, work, cache
-        self.cut = Cut.of(work.rows, work.threads)
+        # Torch holds Python's lock while it runs what it has loaded (its issue 197516): streams would wait in a row.
+        self.cut = Cut.in_turn(work.rows, work.threads).fewer(denoiser.shape)
         self.streams: dict[str, Streams] = {}
 
     def __call__(self, x: Tensor, t: Tensor, conds: RowConditions) -> Tensor:
@@ -113,14 +114,14 @@ class _Compiled:
         stored = self.cache.get(key) if self.cache is not None else None
         if stored is not None:
             with suppress(RuntimeError, OSError):  # whole, but nothing that this torch or processor runs
-                run = _loaded(stored[0], self.cut.streams)
+                run = _loaded(stored[0])
                 if _off(run, network, example) <= TOLERANCE[self.work.precision]:
                     return run
         started = time.perf_counter()
         log.info("backend.compiling", backend="compile", rows=self.cut.size, precision=self.work.precision)
         try:
             package = _compiled(Cast(_graph.rewritten(network), DTYPES[self.work.precision]), example, self.cut.threads)
-            run = _loaded(package, self.cut.streams)
+            run = _loaded(package)
             error = _off(run, network, example)
         except Exception as problem:  # torch and the compiler have no one way to refuse
             raise PluginError(
@@ -171,14 +172,14 @@ def _compiled(network: nn.Module, example: tuple[Tensor, Tensor, Tensor], thread
         return path.read_bytes()
 
 
-def _loaded(package: bytes, at_once: int) -> Any:
-    """The code of a package, as a function that `at_once` threads may call at the same time."""
+def _loaded(package: bytes) -> Any:
+    """The code of a package, as a function that one thread calls at a time."""
     from torch._inductor.package import load_package
 
     with tempfile.TemporaryDirectory(prefix="emnist-diff-") as folder:
         path = Path(folder) / "network.pt2"
         path.write_bytes(package)
-        return load_package(str(path), num_runners=at_once)
+        return load_package(str(path))
 
 
 def _release(version: str) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import attrs
 import torch
@@ -11,16 +12,15 @@ from torch import Tensor
 from emnist_diff.conditions import RowConditions
 from emnist_diff.direct import Direct
 from emnist_diff.errors import ConfigError
+from emnist_diff.onethread import one_thread
 from emnist_diff.protocols import Denoiser, Evaluator, Exportable, Precision, Workload
 from emnist_diff_plugins.backends._cast import DTYPES, Cast
 from emnist_diff_plugins.backends._cuda import arithmetic
+from emnist_diff_plugins.backends._identity import structure_of
 from emnist_diff_plugins.backends._packed_unet import PackedUNet
 from emnist_diff_plugins.backends._streams import Cut, Network, Streams
+from emnist_diff_plugins.backends._traced import traced
 from emnist_diff_plugins.denoisers._unet import UNet
-
-THREADS = 2
-"""Of a stream: with one each, twice as many streams wait for each other to let go of Python's lock, and on a machine
-that others use too, they wait long."""
 
 
 @attrs.frozen
@@ -48,8 +48,10 @@ class Eager:
         if reason := self.refusal(denoiser, work):
             raise ConfigError(f"backend 'eager' cannot serve here: {reason}")
         if work.device.type == "cpu" and isinstance(denoiser, Exportable):
-            known = self.rewrite and isinstance(denoiser.module(), UNet)
-            return _Parallel(denoiser, work, _packed if known else _plain, THREADS if known else 1)
+            cut = Cut.of(work.rows, work.threads)
+            if not (self.rewrite and isinstance(denoiser.module(), UNet)):
+                return _Parallel(denoiser, work.precision, cut, _plain)
+            return _Parallel(denoiser, work.precision, cut.fewer(denoiser.shape), _packed)
         if work.precision == "fp32" or not isinstance(denoiser, Exportable):
             plain: Evaluator = Direct(denoiser, work.rows)
         else:
@@ -68,34 +70,32 @@ class _Exact:
             return self.plain(x, t, conds)
 
 
-Make = Callable[[Exportable, str, tuple[int, ...], Precision], Network]
-"""A variant of a denoiser's network, for calls of (R, *shape) in a precision."""
+Make = Callable[[Exportable, str, Cut, Precision], Network]
+"""A variant of a denoiser's network, for the parts of a call, in a precision."""
 
 
-def _packed(denoiser: Exportable, variant: str, shape: tuple[int, ...], precision: Precision) -> Network:
+def _packed(denoiser: Exportable, variant: str, cut: Cut, precision: Precision) -> Network:
     """One that is known here, rewritten."""
     network = denoiser.module(variant)
     assert isinstance(network, UNet)
-    with torch.inference_mode():
-        return PackedUNet(network, shape[0], shape[2:], DTYPES[precision])
+    x, times = torch.zeros(cut.size, *denoiser.shape), torch.zeros(cut.size)
+    with torch.inference_mode(), one_thread("cpu") if cut.threads == 1 else nullcontext():
+        made = PackedUNet(network, cut.size, denoiser.shape[1:], DTYPES[precision])
+        key = (structure_of(network), variant, denoiser.shape, cut.size, cut.threads == 1, precision)
+        return traced(made, (x, times, times.long()), key)
 
 
-def _plain(denoiser: Exportable, variant: str, shape: tuple[int, ...], precision: Precision) -> Network:
+def _plain(denoiser: Exportable, variant: str, cut: Cut, precision: Precision) -> Network:
     """Any other, as it is."""
     return Cast(denoiser.module(variant), DTYPES[precision])
 
 
 class _Parallel:
-    """`protocols.Evaluator` on a CPU: parts of a call beside each other, each on `threads` threads.
+    """`protocols.Evaluator` on a CPU: parts of a call beside each other, each on one thread, or on several where a part
+    is one row; so bits do not depend on where a row stands, whatever the network (`onethread`)."""
 
-    With one thread each, bits do not depend on where a row stands, whatever the network (`onethread`); the rewritten
-    one keeps that with more.
-    """
-
-    def __init__(self, denoiser: Exportable, work: Workload, make: Make, threads: int) -> None:
-        self.denoiser, self.make, self.precision = denoiser, make, work.precision
-        self.cut = Cut.of(work.rows, work.threads, threads)
-        self.shape = denoiser.shape
+    def __init__(self, denoiser: Exportable, precision: Precision, cut: Cut, make: Make) -> None:
+        self.denoiser, self.precision, self.cut, self.make = denoiser, precision, cut, make
         self.streams: dict[str, Streams] = {}
         self.variant("")
 
@@ -105,7 +105,7 @@ class _Parallel:
     def variant(self, name: str) -> Streams:
         """The network's variant, set up."""
         if name not in self.streams:
-            network = self.make(self.denoiser, name, (self.cut.size, *self.shape), self.precision)
+            network = self.make(self.denoiser, name, self.cut, self.precision)
             self.streams[name] = Streams(network, self.cut)
         return self.streams[name]
 
