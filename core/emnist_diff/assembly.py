@@ -14,7 +14,7 @@ import structlog
 import torch
 
 from emnist_diff import checkpoint, config, guides, presets, variants
-from emnist_diff.backends import AUTO, Chosen, choose, precision_of
+from emnist_diff.backends import AUTO, Chosen, ShortOfMemory, choose, precision_of, ready
 from emnist_diff.base import Base
 from emnist_diff.clip import Clip, ClipSum
 from emnist_diff.components import Made, make, told
@@ -23,7 +23,7 @@ from emnist_diff.config import MOST_SAMPLES, Component, RunConfig
 from emnist_diff.decoding import Decoder
 from emnist_diff.direct import Direct
 from emnist_diff.engine import Engine
-from emnist_diff.errors import CheckpointError, ConfigError, PluginError
+from emnist_diff.errors import CheckpointError, ConfigError, EmnistDiffError, PluginError
 from emnist_diff.plan import Plan, StateMap, Term, make_plan, nominal_batch, streams
 from emnist_diff.plugins import Registry
 from emnist_diff.protocols import (
@@ -135,7 +135,7 @@ def assemble(registry: Registry, settings: RunConfig) -> Assembly:
     made, denoiser = source.load(registry, str(device))
     parts.layout.require_variants({"": denoiser}, made.name)  # before a backend takes its time to set up
     laid, backend, evaluator = on_backend(
-        registry, settings, parts.layout, denoiser, str(source.facts.get("sha256", "")), device
+        registry, settings, parts.layout, denoiser, str(source.facts.get("sha256", "")), device, torch.get_num_threads()
     )
     further = load_guides(registry, parts.guides, denoiser, device)
     denoisers = {"": denoiser, **{name: loaded for name, (_, loaded) in further.items()}}
@@ -476,37 +476,41 @@ def _image_shape(denoiser: Denoiser, device: torch.device) -> tuple[int, ...]:
 
 
 def on_backend(
-    registry: Registry, settings: RunConfig, laid: Layout, denoiser: Denoiser, identity: str, device: torch.device
+    registry: Registry,
+    settings: RunConfig,
+    laid: Layout,
+    denoiser: Denoiser,
+    identity: str,
+    device: torch.device,
+    threads: int,
 ) -> tuple[Layout, Chosen, Evaluator]:
     """The layout with the rows of a call decided, and the denoiser on the backend that was chosen for it.
 
-    identity: the SHA-256 of the denoiser's checkpoint, or "".
+    identity: the SHA-256 of the denoiser's checkpoint, or "".  threads: of the CPU.
 
     A device whose memory does not hold a call is asked again with half as many rows, before anything is made.
     """
     precision = precision_of(settings.precision, device)
-    variants = [variant for name, variant in laid.plan.networks if not name]
-    rows, most = laid.plan.micro_batch, laid.plan.largest
+    asked = [variant for name, variant in laid.plan.networks if not name]
+    most = laid.plan.largest
 
-    def planned(wanted: int) -> Plan:
-        return laid.plan if settings.micro_batch is not None else laid.plan.cut(min(wanted, most))
+    def planned(rows: int) -> Plan:
+        return laid.plan if settings.micro_batch is not None else laid.plan.cut(min(rows, most))
 
-    def work(wanted: int) -> Workload:
-        nonlocal rows
-        plan = planned(wanted)
-        rows = plan.micro_batch
-        return Workload(rows, device, precision, plan.calls, identity, torch.get_num_threads())
+    def work(rows: int) -> Workload:
+        plan = planned(rows)
+        return Workload(plan.micro_batch, device, precision, plan.calls, identity, threads)
 
     while True:
         try:
-            chosen, evaluator = choose(registry, settings.backend, precision, denoiser, work, laid.plan.rows, variants)
-        except torch.cuda.OutOfMemoryError as error:
-            if settings.micro_batch is not None or rows == 1:
+            chosen, evaluator = choose(registry, settings.backend, precision, denoiser, work, laid.plan.rows, asked)
+        except ShortOfMemory as short:
+            if settings.micro_batch is not None or short.rows == 1:
                 raise ConfigError(
-                    f"the memory of {device} does not hold a call of {rows} rows — say a smaller --micro-batch"
-                ) from error
-            most = rows // 2
-            log.warning("memory.short", device=str(device), rows=rows, instead=most)
+                    f"the memory of {device} does not hold a call of {short.rows} rows — say a smaller --micro-batch"
+                ) from short
+            most = short.rows // 2
+            log.warning("memory.short", device=str(device), rows=short.rows, instead=most)
             torch.cuda.empty_cache()
             continue
         return attrs.evolve(laid, plan=planned(chosen.rows)), chosen, evaluator
@@ -545,21 +549,26 @@ def guide_on_backend(
 ) -> Evaluator:
     """A guide on the backend that was chosen for the run's own network.
 
-    Raises `ConfigError` where that backend was asked for by name and refuses; one that was chosen here is left out.
+    Raises `ConfigError` where that backend was asked for by name and refuses, one that was chosen here is left out; and
+    where the device's memory is short.
     """
-    calls = sum(laid.plan.calls_of(network) for network in laid.plan.networks if network[0] == name)
+    mine = [network for network in laid.plan.networks if network[0] == name]
+    calls, asked = sum(map(laid.plan.calls_of, mine)), [variant for _, variant in mine]
     rows = laid.plan.micro_batch
-    work = Workload(rows, device, backend.precision, calls, identity, torch.get_num_threads())
+    work = Workload(rows, device, backend.precision, calls, identity, backend.threads)
     try:
         if not (reason := backend.made.object.refusal(denoiser, work)):
-            evaluator: Evaluator = backend.made.object.evaluator(denoiser, work)
-            return evaluator
-    except torch.cuda.OutOfMemoryError:
-        raise
+            return ready(backend.made.object, denoiser, work, asked)
+    except ShortOfMemory as error:
+        raise ConfigError(
+            f"the memory of {device} does not hold guide {name!r} beside the network — say a smaller --micro-batch"
+        ) from error
     except Exception as error:
-        if settings.backend.name != AUTO:
-            raise
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        if settings.backend.name != AUTO:
+            if isinstance(error, EmnistDiffError):
+                raise
+            raise PluginError(f"backend {backend.made.name!r} broke for guide {name!r}: {reason}") from error
     if settings.backend.name != AUTO:
         raise ConfigError(f"backend {backend.made.name!r} cannot serve guide {name!r}: {reason}")
     log.info("backend.refused", backend=backend.made.name, guide=name, reason=reason)

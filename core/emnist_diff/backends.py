@@ -30,12 +30,14 @@ class Chosen:
 
     made: the component.  precision: what it computes in.  reason: why it was taken.
     rows: of a call at most, before the plan and the memory of the device have their say.
+    threads: of the CPU.  libraries: what it needs.
     """
 
     made: Made
     precision: Precision
     reason: str
     rows: int
+    threads: int
     libraries: tuple[str, ...] = ()
 
     def environment(self) -> dict[str, Any]:
@@ -43,20 +45,31 @@ class Chosen:
         return {"backend": self.made.name, **{name: _version(name) for name in self.libraries}}
 
 
-def _ready(backend: Backend, denoiser: Denoiser, work: Workload, variants: Sequence[str]) -> Evaluator:
-    """The denoiser on a backend, with what setting up and first calls raise.
+class ShortOfMemory(Exception):
+    """A device's memory does not hold a network called with so many rows."""
+
+    def __init__(self, rows: int) -> None:
+        super().__init__(rows)
+        self.rows = rows
+
+
+def ready(backend: Backend, denoiser: Denoiser, work: Workload, variants: Sequence[str]) -> Evaluator:
+    """The denoiser on a backend, with what setting up and first calls raise; `ShortOfMemory` of the device.
 
     Variants are asked once, since many backends set them up no sooner, and on a device with memory of its own the
     plain network too.
     """
-    evaluator = backend.evaluator(denoiser, work)
-    for variant in variants:
-        if variant or work.device.type != "cpu":
-            x = torch.zeros(work.rows, *denoiser.shape, device=work.device)
-            index = torch.zeros(work.rows, dtype=torch.int64, device=work.device)
-            with torch.inference_mode():
-                out = evaluator(x, torch.zeros(work.rows, device=work.device), RowConditions(index, variant))
-                out.sum().item()  # waits for the device
+    try:
+        evaluator = backend.evaluator(denoiser, work)
+        for variant in variants:
+            if variant or work.device.type != "cpu":
+                x = torch.zeros(work.rows, *denoiser.shape, device=work.device)
+                index = torch.zeros(work.rows, dtype=torch.int64, device=work.device)
+                with torch.inference_mode():
+                    out = evaluator(x, torch.zeros(work.rows, device=work.device), RowConditions(index, variant))
+                    out.sum().item()  # waits for the device
+    except torch.cuda.OutOfMemoryError as error:
+        raise ShortOfMemory(work.rows) from error
     return evaluator
 
 
@@ -93,21 +106,23 @@ def choose(
     work: the workload, from the most rows of a call that a backend wants.  rows: network rows of the whole run.
     variants: of the network, that the run asks for.
 
-    Raises the errors of `components.make`; `ConfigError` when the one asked for by name refuses.
+    Raises the errors of `components.make`; `ConfigError` when the one asked for by name refuses; `ShortOfMemory`; where
+    none is left, what a denoiser raises when it is asked.
     """
-    device = work(1).device
+    least = work(1)
+    device = least.device
     if asked.name != AUTO:
         try:
             entry = registry.resolve(BackendSpec, asked.name)
         except UnknownName as error:
             raise UnknownName(f"{error}, or auto") from error
-        chosen = _chosen(entry, make(registry, BackendSpec, asked), precision, "asked for", device)
+        chosen = _chosen(entry, make(registry, BackendSpec, asked), precision, "asked for", least)
         _require(entry, precision, device)
         try:
             if reason := chosen.made.object.refusal(denoiser, work(chosen.rows)):
                 raise ConfigError(f"backend {chosen.made.name!r} cannot serve here: {reason}")
-            return chosen, _ready(chosen.made.object, denoiser, work(chosen.rows), variants)
-        except (EmnistDiffError, torch.cuda.OutOfMemoryError):
+            return chosen, ready(chosen.made.object, denoiser, work(chosen.rows), variants)
+        except (EmnistDiffError, ShortOfMemory):
             raise
         except Exception as error:
             said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
@@ -115,25 +130,29 @@ def choose(
     if asked.settings:
         raise ConfigError("backend 'auto' has no settings — name the backend that they belong to")
     passed: list[str] = []
+    broken: Exception | None = None
     for entry in sorted(registry.of(BackendSpec), key=lambda e: -_spec(e).merit):
         spec = _spec(entry)
         try:
             if reason := _passed_over(spec, precision, device, rows):
                 passed.append(f"{spec.name}: {reason}")
                 continue
-            chosen = _chosen(entry, make(registry, BackendSpec, Component(entry.qualified)), precision, "", device)
+            chosen = _chosen(entry, make(registry, BackendSpec, Component(entry.qualified)), precision, "", least)
             if reason := chosen.made.object.refusal(denoiser, work(chosen.rows)):
                 passed.append(f"{spec.name}: {reason}")
                 continue
-            evaluator = _ready(chosen.made.object, denoiser, work(chosen.rows), variants)
-        except torch.cuda.OutOfMemoryError:
+            evaluator = ready(chosen.made.object, denoiser, work(chosen.rows), variants)
+        except ShortOfMemory:
             raise  # with fewer rows it may serve
         except Exception as error:  # one that breaks, however, is passed over
+            broken = error
             log.warning("backend.broken", backend=spec.name, error=" ".join(str(error).split())[:300])
             passed.append(f"{spec.name}: broken")
             continue
         return attrs.evolve(chosen, reason="; ".join(passed) or "the best there is"), evaluator
-    raise PluginError("no backend can serve here — " + ("; ".join(passed) or "none is installed"))
+    if isinstance(broken, EmnistDiffError):  # of the last, which asks the denoiser with the least between them
+        raise broken
+    raise PluginError("no backend can serve here — " + ("; ".join(passed) or "none is installed")) from broken
 
 
 def _spec(entry: Entry) -> BackendSpec:
@@ -141,9 +160,9 @@ def _spec(entry: Entry) -> BackendSpec:
     return entry.spec
 
 
-def _chosen(entry: Entry, made: Made, precision: Precision, reason: str, device: torch.device) -> Chosen:
+def _chosen(entry: Entry, made: Made, precision: Precision, reason: str, work: Workload) -> Chosen:
     spec = _spec(entry)
-    return Chosen(made, precision, reason, spec.most_rows(device.type), spec.requires)
+    return Chosen(made, precision, reason, spec.most_rows(work.device.type), work.threads, spec.requires)
 
 
 def missing(spec: BackendSpec) -> str | None:

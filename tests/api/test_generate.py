@@ -89,6 +89,23 @@ def test_the_shipped_checkpoint_gives_the_same_bits(tmp_path: Path):
     assert result.final_image.shape == (28, 28)
 
 
+def test_a_model_keeps_the_threads_that_it_was_loaded_with():
+    ckpt = load_checkpoint()
+    scheduler, config = build_scheduler(ckpt), InferenceConfig(total_videos=3, steps=2)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        model = load_unet(ckpt, device="cpu")
+        alone = [generate_sample(model, scheduler, config, ckpt, index=index) for index in range(3)]
+        torch.set_num_threads(3)
+        assert torch.equal(generate_sample(model, scheduler, config, ckpt, index=2).x_final, alone[2].x_final)
+        model.on_backends.clear()  # as for a configuration that it has not met
+        for together, one in zip(generate_samples(model, scheduler, config, ckpt), alone, strict=True):
+            assert torch.equal(together.x_final, one.x_final)
+    finally:
+        torch.set_num_threads(before)
+
+
 def make(mixture: CheckpointInfo, model: LoadedDenoiser, callback: Any = None, **settings: Any) -> GenerationResult:
     config = InferenceConfig(**settings)
     return generate_sample(model, build_scheduler(mixture), config, mixture, frame_callback=callback)

@@ -66,6 +66,14 @@ class Picky(Plain):
         return evaluate
 
 
+@attrs.frozen
+class Full(Plain):
+    """A device whose memory holds nothing more."""
+
+    def evaluator(self, denoiser: Any, work: Workload) -> Any:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+
 class Answering:
     """A denoiser, as far as a backend asks it."""
 
@@ -163,6 +171,19 @@ def test_auto_passes_over_one_that_a_variant_breaks():
         named("picky", "blurred")
 
 
+def test_what_a_denoiser_says_is_said_where_no_backend_is_left():
+    class Asking(Answering):
+        def predict(self, x: Any, t: Any, conds: Any) -> Any:
+            raise ConfigError("variant 'blurred' wants a file — say SIGMA=FILE")
+
+    def work(most: int) -> Workload:
+        return Workload(2, torch.device("cpu"), "fp32")
+
+    for asked in ("auto", "plain"):
+        with pytest.raises(ConfigError, match="variant 'blurred' wants a file — say SIGMA=FILE"):
+            choose(registry(spec("plain")), Component(asked), "fp32", Asking(), work, 9, ["blurred"])  # type: ignore[arg-type]
+
+
 def test_where_none_can_serve_every_reason_is_said():
     with pytest.raises(PluginError, match="no backend can serve here — only: no compiler"):
         chosen(spec("only", Refusing))
@@ -211,14 +232,14 @@ def test_memory_that_is_short_halves_the_rows_before_anything_is_made(monkeypatc
 
         type = "meta"
 
-    monkeypatch.setattr(backends, "_ready", lambda backend, denoiser, work, variants: backend.evaluator(denoiser, work))
-    laid, _, _ = assembly.on_backend(there, settings, parts.layout, denoiser, "", Elsewhere())  # type: ignore[arg-type]
+    monkeypatch.setattr(torch, "zeros", lambda *shape, device, **more: torch.ones(*shape, **more))
+    laid, _, _ = assembly.on_backend(there, settings, parts.layout, denoiser, "", Elsewhere(), 1)  # type: ignore[arg-type]
     assert Plain.rows_seen == [20, 10, 5, 2]
     assert laid.plan.micro_batch == 2
     fixed = attrs.evolve(settings, micro_batch=20)
     whole = assembly._Parts.of(there, fixed).layout
     with pytest.raises(ConfigError, match="does not hold a call of 20 rows — say a smaller --micro-batch"):
-        assembly.on_backend(there, fixed, whole, denoiser, "", Elsewhere())  # type: ignore[arg-type]
+        assembly.on_backend(there, fixed, whole, denoiser, "", Elsewhere(), 1)  # type: ignore[arg-type]
 
 
 def test_memory_that_does_not_hold_the_network_is_no_mistake_of_its_family():
@@ -229,6 +250,30 @@ def test_memory_that_does_not_hold_the_network_is_no_mistake_of_its_family():
     made = Made("large", Large(), "theirs", "1", {})
     with pytest.raises(ConfigError, match="the memory of cuda:0 does not hold the network — say --device cpu"):
         assembly._denoiser(made, None, None, "cuda:0")
+
+
+def guided(backend: BackendSpec, asked: str) -> Any:
+    """The guide "g", asked for its variant "blurred", on a backend."""
+    settings = resolve(MIXTURE, {"sinks": [], "backend": asked})
+    there = registry(backend)
+    layout = assembly._Parts.of(there, settings).layout
+    layout = attrs.evolve(layout, plan=attrs.evolve(layout.plan, networks={("g", "blurred"): {2: 3}}))
+    entry = there.resolve(BackendSpec, backend.name)
+    chosen = backends.Chosen(
+        Made(backend.name, there.load(BackendSpec, entry.qualified)(), "theirs", "1", {}), "fp32", "", 8, 1
+    )
+    return assembly.guide_on_backend(settings, layout, chosen, "g", Answering(), "", torch.device("cpu"))  # type: ignore[arg-type]
+
+
+def test_a_guide_that_a_variant_breaks_is_asked_itself_unless_the_backend_was_asked_for():
+    assert isinstance(guided(spec("picky", Picky), "auto"), Direct)
+    with pytest.raises(PluginError, match="backend 'picky' broke for guide 'g': RuntimeError: no blurred here"):
+        guided(spec("picky", Picky), "picky")
+
+
+def test_memory_that_does_not_hold_a_guide_is_said():
+    with pytest.raises(ConfigError, match="does not hold guide 'g' beside the network — say a smaller --micro-batch"):
+        guided(spec("full", Full), "auto")
 
 
 def test_what_was_chosen_is_recorded_and_asked_for_again(tmp_path):

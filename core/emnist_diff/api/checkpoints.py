@@ -120,11 +120,14 @@ class LoadedDenoiser:
     """A denoiser on its device, with the checkpoint it came from.
 
     States are (B, *shape); timesteps (B,); conditions class indices: see `protocols.Denoiser`, which `denoiser` is.
+
+    threads: of the CPU, that torch had when it was loaded; samples' last bits depend on them.
     """
 
     denoiser: Denoiser
     device: torch.device
     sha256: str
+    threads: int = attrs.field(factory=torch.get_num_threads, init=False)
     on_backends: dict[Any, Any] = attrs.field(factory=dict, init=False, repr=False)  # set up once, not for every sample
     guides: dict[str, Denoiser] = attrs.field(factory=dict, init=False, repr=False)  # by hash; the same
 

@@ -144,9 +144,11 @@ def _on_backend(
 ) -> tuple[Layout, dict[str, Evaluator]]:
     """Model and guides on the backend that the settings mean, which is set up once for all samples of the same run."""
     asked = repr((unstructure(settings.backend), settings.precision, settings.micro_batch, dict(settings.guides)))
-    key = (asked, laid.plan.rows, laid.plan.largest)
+    key = (asked, laid.plan.rows, laid.plan.largest, tuple(laid.plan.networks))
     if key not in model.on_backends:
-        there, backend, evaluator = on_backend(registry, settings, laid, model.denoiser, model.sha256, model.device)
+        there, backend, evaluator = on_backend(
+            registry, settings, laid, model.denoiser, model.sha256, model.device, model.threads
+        )
         evaluators = {"": evaluator}
         for name, guide in guides.items():
             identity = next(known for known, loaded in model.guides.items() if loaded is guide)
