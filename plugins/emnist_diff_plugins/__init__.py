@@ -267,7 +267,7 @@ _BACKENDS = {
     "eager": BackendSpec(
         name="eager",
         factory=f"{_HERE}.backends.eager:Eager",
-        summary="torch without a compiler: packed weights and parallel streams on a CPU, no set-up",
+        summary="torch without a compiler: packed weights and parallel streams on a CPU, little set-up",
         devices=("cpu", "cuda", "mps"),
         precisions=("fp32", "bf16", "fp16"),
     ),
@@ -277,8 +277,7 @@ _BACKENDS = {
         summary="the network compiled by torch and a C++ compiler, on a CPU",
         devices=("cpu",),
         precisions=("fp32", "bf16"),
-        worth=500_000,
-        merit=-10,
+        merit=-10,  # no faster than eager where that knows the network
     ),
     "cuda_graphs": BackendSpec(
         name="cuda_graphs",

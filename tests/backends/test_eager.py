@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import threading
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from emnist_diff.onethread import one_thread
 from emnist_diff.protocols import Workload
 from emnist_diff_plugins.backends import _traced
 from emnist_diff_plugins.backends.eager import Eager
+from emnist_diff_plugins.denoisers._attention import perturbed
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
 from emnist_diff_plugins.denoisers.unet2d import UNet2D
 
@@ -142,6 +144,64 @@ def test_networks_of_one_structure_share_a_graph_and_keep_their_weights(denoiser
         for number, variant in enumerate(("attention_identity", "attention_blur", "attention_blur@1.5"), 1):
             Eager().evaluator(first, Workload(4, CPU))(x, t, RowConditions(conds.index, variant))
             assert len(_traced._GRAPHS) == 5 + number
+
+
+def test_a_row_has_the_same_bits_whatever_threads_its_caller_has(denoiser):
+    """8 channels leave elements over, which several threads of torch would share in other ways."""
+    x, t, conds = asked(3)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        evaluate = Eager().evaluator(denoiser, Workload(3, CPU))
+        first = evaluate(x, t, conds)
+        torch.set_num_threads(3)
+        for order in (torch.tensor([2, 0, 1]), torch.tensor([1, 2, 0])):
+            assert torch.equal(evaluate(x[order], t, RowConditions(conds.index[order])), first[order])
+        assert torch.equal(Eager().evaluator(denoiser, Workload(3, CPU))(x, t, conds), first)
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_setting_up_leaves_other_threads_their_threads(denoiser, monkeypatch):
+    """Torch gives a new thread the number that was set last anywhere, so while networks are traced none is set."""
+    seen = []
+    trace = torch.jit.trace
+
+    def watched(*given: Any, **more: Any) -> Any:
+        looking = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+        looking.start()
+        looking.join()
+        return trace(*given, **more)
+
+    monkeypatch.setattr(torch.jit, "trace", watched)
+    monkeypatch.setattr(_traced, "_GRAPHS", {})
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        Eager().evaluator(denoiser, Workload(4, CPU, threads=2))
+        assert seen == [3]
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_variants_of_one_name_are_told_apart_by_what_they_are(denoiser):
+    """A denoiser may call its variants as it likes."""
+
+    class Own:
+        shape, conditions = denoiser.shape, denoiser.conditions
+
+        def __init__(self, way: str) -> None:
+            self.way = way
+
+        def module(self, variant: str = "") -> torch.nn.Module:
+            return perturbed(denoiser.module(), self.way) if variant else denoiser.module()
+
+    x, t, conds = asked(4)
+    for way in ("attention_identity:all", "attention_blur@0.8:all", "attention_blur:all"):
+        own: Any = Own(way)
+        with torch.inference_mode():
+            got = Eager().evaluator(own, Workload(4, CPU))(x, t, RowConditions(conds.index, "worse"))
+            assert relative(got, own.module("worse")(x, t, conds.index)) < 1e-5
 
 
 def test_half_precision_is_not_for_processors(denoiser):

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import copy
+import gc
 import sys
 import threading
+import time
+import warnings
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -12,11 +16,13 @@ import pytest
 import torch
 from torch import nn
 
-from emnist_diff_plugins.backends import _packed
+from emnist_diff_plugins.backends import _packed, _traced
 from emnist_diff_plugins.backends._group_norm import GroupNorm
-from emnist_diff_plugins.backends._packed_unet import PackedUNet
+from emnist_diff_plugins.backends._packed_unet import PackedUNet, known
 from emnist_diff_plugins.backends._silu import silu_
 from emnist_diff_plugins.backends._traced import Traced, traced
+from emnist_diff_plugins.denoisers import _unet
+from emnist_diff_plugins.denoisers._attention import perturbed
 from emnist_diff_plugins.denoisers._unet import UNet
 from emnist_diff_plugins.denoisers.unet2d import UNet2D
 
@@ -121,38 +127,100 @@ def test_operators_that_cannot_be_scripted_are_called_as_they_are(monkeypatch):
     assert _packed._scripted.__wrapped__(_packed._conv) is _packed._conv
 
 
-def test_a_graph_is_walked_without_pythons_lock():
-    """While one call computes, another thread goes on: with the lock held it would wait till the call's end."""
+def test_where_tracing_is_off_it_is_used_as_it_is(monkeypatch):
+    """As with PYTORCH_JIT=0, where torch gives back the function: as a graph it would be one network's for all."""
+    monkeypatch.setattr(torch.jit, "trace", lambda function, *_, **__: function)
+    _, made = network(1)
+    packed = PackedUNet(made, 1, (8, 8), torch.float32)
+    assert traced(packed, (torch.zeros(1, 1, 8, 8), torch.zeros(1), torch.zeros(1).long()), object()) is packed
 
-    class Slow(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.layer = nn.Conv2d(64, 64, 3, padding=1).requires_grad_(False)
 
-        def forward(self, x, t, index):
-            for _ in range(200):
-                x = self.layer(x)
-            return x
+def test_a_graph_keeps_no_network_alive():
+    family, made = network(1)
+    example = (torch.zeros(1, family.channels, 8, 8), torch.zeros(1), torch.zeros(1).long())
+    packed = PackedUNet(made, 1, (8, 8), torch.float32)
+    graph, gone = traced(packed, example, "kept"), weakref.ref(packed)
+    assert "kept" in _traced._GRAPHS
+    del packed, graph
+    gc.collect()
+    assert gone() is None
 
-    example = (torch.randn(4, 64, 28, 28), torch.zeros(4), torch.zeros(4).long())
-    graph = traced(Slow(), example, object())
-    started, done = threading.Event(), threading.Event()
 
-    def call():
-        started.set()
-        graph(*example)
-        done.set()
+def test_warnings_are_as_they_were_when_several_threads_have_traced():
+    before = list(warnings.filters)
+    family, made = network(1)
+    example = (torch.zeros(1, family.channels, 8, 8), torch.zeros(1), torch.zeros(1).long())
 
-    calling = threading.Thread(target=call)
+    def one(_):
+        return traced(PackedUNet(made, 1, (8, 8), torch.float32), example, object())
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(isinstance(graph, Traced) for graph in pool.map(one, range(12)))
+    assert list(warnings.filters) == before
+
+
+class Slow(nn.Module):
+    """Convolutions, and at the end a mark in what it was asked for."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Conv2d(64, 64, 3, padding=1).requires_grad_(False)
+
+    def forward(self, x, t, index):
+        for _ in range(50):
+            x = self.layer(x)
+        t.add_(1)
+        return x
+
+
+def ends_while_the_lock_is_held(call, seconds):
+    """Whether a call comes to its end while this thread, once the call has let go of Python's lock, keeps it."""
+    x, t, index = torch.randn(1, 64, 28, 28), torch.zeros(1), torch.zeros(1).long()
+    held = torch.jit.script([x, t]), torch.jit.script([index])  # as weights are, or their last use would want the lock
+    mark, begun = t.numpy(), []  # no lock of Python's, which would be let go of
+
+    def run():
+        begun.append(True)
+        with torch.inference_mode():
+            call(x, t, index)
+
+    calling = threading.Thread(target=run)
     before = sys.getswitchinterval()
     sys.setswitchinterval(1000)  # nobody has to let go
     try:
         calling.start()
-        started.wait()
-        assert not done.is_set()
+        while not begun:
+            time.sleep(0.001)
+        deadline = time.monotonic() + seconds
+        while not mark[0] and time.monotonic() < deadline:
+            pass
+        return bool(mark[0] and held)
     finally:
         sys.setswitchinterval(before)
         calling.join()
+
+
+def test_a_graph_is_walked_without_pythons_lock():
+    """The network itself is not: it wants the lock again after every operator."""
+    slow = Slow()
+    graph = traced(slow, (torch.zeros(1, 64, 28, 28), torch.zeros(1), torch.zeros(1).long()), object())
+    assert isinstance(graph, Traced)
+    assert ends_while_the_lock_is_held(graph, 60)
+    assert not ends_while_the_lock_is_held(slow, 0.5)
+
+
+def test_only_networks_that_are_known_to_their_last_part_are_rewritten():
+    """Another part might compute anything."""
+
+    class Other(_unet.Attention):
+        pass
+
+    _, made = network(3)
+    assert known(made)
+    assert known(perturbed(made, "attention_blur"))
+    assert not known(nn.Conv2d(1, 1, 1))
+    made.mid_block.attentions[0].__class__ = Other
+    assert not known(made)
 
 
 def test_the_network_itself_stays_as_it_is():

@@ -81,18 +81,32 @@ class Watched:
 def test_every_row_gets_its_own_answer(cut, rows):
     before = torch.get_num_threads()
     network = Watched()
-    streams = Streams(network, cut)
+    streams = Streams(cut)
     x, t, index = torch.randn(rows, 5), torch.rand(rows), torch.arange(rows)
-    got = streams(x, t, index)
+    got = streams(network, x, t, index)
     assert torch.equal(got, x + t[:, None] + index[:, None])
     assert got.is_contiguous()
     assert len(network.calls) == -(-rows // cut.size)
     assert {size for size, *_ in network.calls} == {cut.size}
     assert all(inference for *_, inference in network.calls)
-    if cut.streams > 1 or cut.threads != before:
-        assert {threads for _, _, threads, _ in network.calls} == {cut.threads}
-        assert threading.current_thread().name not in {name for _, name, *_ in network.calls}
+    assert {threads for _, _, threads, _ in network.calls} == {cut.threads}
+    assert threading.current_thread().name not in {name for _, name, *_ in network.calls}
     assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize("cut", [Cut(3, 1, 1), Cut(1, 2, 3)])
+def test_how_many_threads_the_caller_has_means_nothing(cut):
+    before, network = torch.get_num_threads(), Watched()
+    streams = Streams(cut)
+    try:
+        for threads in (1, 2, 5):
+            torch.set_num_threads(threads)
+            streams(network, torch.ones(4, 1), torch.ones(4), torch.arange(4))
+            assert streams.made(torch.get_num_threads) == cut.threads
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert {threads for _, _, threads, _ in network.calls} == {cut.threads}
 
 
 def test_streams_work_at_the_same_time():
@@ -103,7 +117,7 @@ def test_streams_work_at_the_same_time():
         return x
 
     x = torch.randn(2, 3)
-    assert torch.equal(Streams(network, Cut(1, 2, 1))(x, torch.ones(2), torch.arange(2)), x)
+    assert torch.equal(Streams(Cut(1, 2, 1))(network, x, torch.ones(2), torch.arange(2)), x)
 
 
 @pytest.mark.parametrize("streams", [1, 2])
@@ -112,4 +126,4 @@ def test_what_a_network_raises_comes_back(streams):
         raise RuntimeError("no more")
 
     with pytest.raises(RuntimeError, match="no more"):
-        Streams(network, Cut(1, streams, 1))(torch.ones(4, 1), torch.ones(4), torch.arange(4))
+        Streams(Cut(1, streams, 1))(network, torch.ones(4, 1), torch.ones(4), torch.arange(4))

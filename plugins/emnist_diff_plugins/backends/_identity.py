@@ -7,6 +7,7 @@ import inspect
 from pathlib import Path
 from types import ModuleType
 
+import attrs
 import torch
 from torch import nn
 
@@ -24,7 +25,8 @@ def structure_of(network: nn.Module) -> str:
         f"{name}={value!r}"
         for part in _parts(network)
         for name, value in sorted(vars(part).items())
-        if not name.startswith("_") and isinstance(value, bool | int | float | str | tuple | None)
+        if not name.startswith("_")
+        and (isinstance(value, bool | int | float | str | tuple | None) or attrs.has(type(value)))
     ]
     return "\n".join((repr(network), *settings))
 

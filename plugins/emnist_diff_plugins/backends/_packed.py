@@ -8,13 +8,14 @@ them no more, the plain functions compute the same.
 from __future__ import annotations
 
 import functools
-import warnings
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from emnist_diff_plugins.backends._silence import silence
 
 Shape = tuple[int, int, int]
 """(R, H, W) of a layer's input."""
@@ -121,8 +122,7 @@ def _settings(layer: nn.Conv2d, dtype: torch.dtype) -> tuple[Tensor, Tensor | No
 def _scripted(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """`function` as torch's tracer takes it, which has no way to write down an empty list of scalars; or, where torch
     has no TorchScript or cannot see our source, itself, which computes the same."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that it will go some day; `_traced` does without when it has gone
+    with silence():
         try:
             return torch.jit.script(function)  # type: ignore[no-untyped-call, no-any-return]
         except Exception:  # it has no one way to refuse

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Sequence
+from typing import TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,17 @@ from emnist_diff_plugins.backends._group_norm import GroupNorm
 from emnist_diff_plugins.backends._silu import silu_
 from emnist_diff_plugins.denoisers import _unet
 from emnist_diff_plugins.denoisers._attention import Perturbed
+
+_PARTS = (
+    _unet.UNet, _unet.Stage, _unet.Residual, _unet.Attention, _unet.Upsample, _unet.Downsample, _unet.TimeEmbedding,
+    Perturbed,
+)  # fmt: skip
+
+
+def known(network: nn.Module) -> TypeGuard[_unet.UNet]:
+    """Whether it is a network of `unet2d` down to its last part, so that `PackedUNet` computes the same."""
+    parts = (part for part in network.modules() if not type(part).__module__.startswith("torch."))
+    return type(network) is _unet.UNet and all(type(part) in _PARTS for part in parts)
 
 
 class PackedUNet(nn.Module):

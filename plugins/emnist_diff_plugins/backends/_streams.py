@@ -10,6 +10,7 @@ import math
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import attrs
 import torch
@@ -21,16 +22,17 @@ Network = Callable[[Tensor, Tensor, Tensor], Tensor]
 MOST = 16
 """Rows of a call from which more are no cheaper a row: the images of a layer no longer fit the cache."""
 
-
 PIXELS = 2048
 """Of a part's images for every thread of torch that computes it: with fewer, waking another costs what it saves."""
+
+T = TypeVar("T")
 
 
 @attrs.frozen
 class Cut:
     """How the `rows` of a call are divided: into parts of `size` rows, `streams` at once on `threads` threads each.
 
-    It depends on nothing but rows and threads, and so do the last bits of what is computed.
+    It depends on nothing but rows, threads and the size of images, and so do the last bits of what is computed.
     """
 
     size: int
@@ -55,40 +57,40 @@ class Cut:
         return cls(math.ceil(rows / parts), 1, threads)
 
     def fewer(self, shape: tuple[int, ...]) -> Cut:
-        """The same with no more threads than images of `shape` (C, H, W) are worth."""
+        """The same with no more threads than parts of images of `shape` (C, H, W) are worth."""
         most = max(1, self.size * math.prod(shape[1:]) // PIXELS)
         return attrs.evolve(self, threads=min(self.threads, most))
 
 
 class Streams:
-    """`network`, made for calls of `cut.size` rows and safe to call from several threads, as a function of any number
-    of rows."""
+    """Threads that compute the parts of a call, each with `cut.threads` of torch's, however many the caller has."""
 
-    def __init__(self, network: Network, cut: Cut) -> None:
-        self.network, self.size = network, cut.size
-        alone = cut.streams == 1 and cut.threads == torch.get_num_threads()
-        self.pool = None if alone else _pool(cut)
+    def __init__(self, cut: Cut) -> None:
+        self.cut, self.pool = cut, _pool(cut)
 
-    def __call__(self, x: Tensor, t: Tensor, index: Tensor) -> Tensor:
+    def __call__(self, network: Network, x: Tensor, t: Tensor, index: Tensor) -> Tensor:
         """x (R, *shape), t (R,), index (R,) → (R, *shape) float32, contiguous; a last part that is not full is filled
-        up with its last row."""
-        rows, size = len(x), self.size
+        up with its last row.
+
+        network: for calls of `cut.size` rows, and safe to call from several threads.
+        """
+        rows, size = len(x), self.cut.size
         if short := -rows % size:
             x, t, index = (torch.cat((v, v[-1:].expand(short, *v.shape[1:]))) for v in (x, t, index))
-        parts = [slice(start, start + size) for start in range(0, len(x), size)]
         out = torch.empty(x.shape)
 
-        def one(part: slice) -> None:
+        def one(start: int) -> None:
+            part = slice(start, start + size)
             with torch.inference_mode():  # of this thread
-                out[part] = self.network(x[part], t[part], index[part])
+                out[part] = network(x[part], t[part], index[part])
 
-        if self.pool is None:
-            for part in parts:
-                one(part)
-        else:
-            for done in [self.pool.submit(one, part) for part in parts]:
-                done.result()
+        for done in [self.pool.submit(one, start) for start in range(0, len(x), size)]:
+            done.result()
         return out[:rows]
+
+    def made(self, make: Callable[[], T]) -> T:
+        """What `make` returns, where it is called by one of the threads: for what depends on how many torch has."""
+        return self.pool.submit(make).result()
 
 
 def _pool(cut: Cut) -> ThreadPoolExecutor:

@@ -6,14 +6,15 @@ own, wait for one another. A graph of the same operators is walked without the l
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import AbstractContextManager, suppress
 from typing import Any
 
 import structlog
 import torch
 from torch import Tensor, nn
 
+from emnist_diff_plugins.backends._silence import silence
 from emnist_diff_plugins.backends._streams import Network
 
 log = structlog.get_logger()
@@ -24,14 +25,24 @@ none of its constants."""
 
 
 class Traced:
-    """A graph with the weights of one network: a function of x, t and index that several threads may call at once."""
+    """A graph with the weights of one network: a function of x, t and index that several threads may call at once.
 
-    def __init__(self, graph: Callable[..., Tensor], weights: Sequence[Tensor]) -> None:
-        self.graph, self.weights = graph, weights
+    plainly: what makes torch run a graph of this thread as it is, without passes that cost more than they save here.
+    """
+
+    def __init__(
+        self,
+        graph: Callable[..., Tensor],
+        weights: Sequence[Tensor],
+        plainly: Callable[[bool], AbstractContextManager[None]],
+    ) -> None:
+        self.graph, self.weights, self.plainly = graph, weights, plainly
+        # Torch takes Python's lock when nobody but Python holds a tensor any more, as after the last use of a weight.
+        self.held = torch.jit.script([*weights])  # type: ignore[no-untyped-call]  # by a list of its own
 
     def __call__(self, x: Tensor, t: Tensor, index: Tensor) -> Tensor:
         """As the network, for as many rows as in the call that it was traced by."""
-        with torch.jit.optimized_execution(False):  # of this thread: passes that cost more than they save here
+        with self.plainly(False):
             return self.graph(x, t, index, *self.weights)
 
 
@@ -41,32 +52,40 @@ def traced(network: nn.Module, example: tuple[Tensor, Tensor, Tensor], key: Hash
     example: x, t and index of a call. What hangs on the number of threads is fixed as it is in this one.
     key: the same for networks that differ in their weights alone, asked by calls of the same shape.
     """
-    weights = [
-        (held, name, value)
+    slots = [
+        (tensors, name)
         for part in network.modules()
-        for held in (part._parameters, part._buffers)
-        for name, value in held.items()
+        for tensors in (part._parameters, part._buffers)
+        for name, value in tensors.items()
         if value is not None
     ]
-    values = [value for _, _, value in weights]
-    if key not in _GRAPHS:
+    weights: list[Any] = [tensors[name] for tensors, name in slots]
 
-        def call(x: Tensor, t: Tensor, index: Tensor, *given: Tensor) -> Tensor:
-            for (held, name, _), value in zip(weights, given, strict=True):
-                held[name] = value
-            out: Tensor = network(x, t, index)
-            return out
+    def call(x: Tensor, t: Tensor, index: Tensor, *given: Tensor) -> Tensor:
+        for (tensors, name), value in zip(slots, given, strict=True):
+            tensors[name] = value  # type: ignore[assignment]  # of parameters, for as long as they are traced
+        out: Tensor = network(x, t, index)
+        return out
 
-        with torch.inference_mode(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that tracing will go some day, and that what depends on shapes is fixed
-            try:
-                # As a function: of a module torch first makes a script, which takes longer than all the rest.
-                graph: Any = torch.jit.trace(call, (*example, *values), check_trace=False)  # type: ignore[no-untyped-call]
-            except Exception as error:  # it has no one way to refuse
-                log.debug("backend.not_traced", backend="eager", error=" ".join(str(error).split())[:300])
-                return network
-            finally:
-                for held, name, value in weights:
-                    held[name] = value
-        _GRAPHS[key] = graph
-    return Traced(_GRAPHS[key], values)
+    with silence():
+        try:
+            if key not in _GRAPHS:
+                _GRAPHS[key] = _graph(call, (*example, *weights))
+            return Traced(_GRAPHS[key], weights, torch.jit.optimized_execution)
+        except Exception as error:  # it has no one way to refuse
+            log.debug("backend.not_traced", backend="eager", error=" ".join(str(error).split())[:300])
+            return network
+        finally:
+            for (tensors, name), value in zip(slots, weights, strict=True):
+                tensors[name] = value
+
+
+def _graph(call: Callable[..., Tensor], example: tuple[Tensor, ...]) -> Callable[..., Tensor]:
+    """A function traced. Of a module torch would first make a script, which takes longer than all the rest."""
+    with torch.inference_mode():
+        graph: Any = torch.jit.trace(call, example, check_trace=False)  # type: ignore[no-untyped-call]
+    if not isinstance(graph, torch.jit.ScriptFunction):  # PYTORCH_JIT=0, which gives back the function itself
+        raise TypeError(f"tracing is off: torch made a {type(graph).__name__}")
+    with suppress(AttributeError):
+        del graph._torchdynamo_inline  # the function, and with it the network, for a compiler that is not asked
+    return graph

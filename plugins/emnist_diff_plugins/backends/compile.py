@@ -30,7 +30,7 @@ from emnist_diff_plugins.backends import _cast, _graph
 from emnist_diff_plugins.backends._cache import Cache, key_of, user_cache
 from emnist_diff_plugins.backends._cast import DTYPES, Cast
 from emnist_diff_plugins.backends._identity import source_of, told_of
-from emnist_diff_plugins.backends._streams import Cut, Streams
+from emnist_diff_plugins.backends._streams import Cut, Network, Streams
 
 log = structlog.get_logger()
 
@@ -93,18 +93,19 @@ class _Compiled:
     def __init__(self, denoiser: Denoiser, work: Workload, cache: Cache | None) -> None:
         self.denoiser, self.work, self.cache = denoiser, work, cache
         # Torch holds Python's lock while it runs what it has loaded (its issue 197516): streams would wait in a row.
-        self.cut = Cut.in_turn(work.rows, work.threads).fewer(denoiser.shape)
-        self.streams: dict[str, Streams] = {}
+        self.cut = Cut.in_turn(work.rows, work.threads)
+        self.streams = Streams(self.cut)
+        self.networks: dict[str, Network] = {}
 
     def __call__(self, x: Tensor, t: Tensor, conds: RowConditions) -> Tensor:
         """`protocols.Evaluator`."""
-        return self.variant(conds.variant)(x, t, conds.index)
+        return self.streams(self.variant(conds.variant), x, t, conds.index)
 
-    def variant(self, name: str) -> Streams:
+    def variant(self, name: str) -> Network:
         """The network's variant, set up."""
-        if name not in self.streams:
-            self.streams[name] = Streams(self._network(name), self.cut)
-        return self.streams[name]
+        if name not in self.networks:
+            self.networks[name] = self._network(name)
+        return self.networks[name]
 
     def _network(self, variant: str) -> Any:
         """The loaded code, a function of x, t and index."""

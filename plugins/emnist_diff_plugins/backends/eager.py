@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import nullcontext
-
 import attrs
 import torch
 from torch import Tensor
@@ -12,15 +9,13 @@ from torch import Tensor
 from emnist_diff.conditions import RowConditions
 from emnist_diff.direct import Direct
 from emnist_diff.errors import ConfigError
-from emnist_diff.onethread import one_thread
-from emnist_diff.protocols import Denoiser, Evaluator, Exportable, Precision, Workload
+from emnist_diff.protocols import Denoiser, Evaluator, Exportable, Workload
 from emnist_diff_plugins.backends._cast import DTYPES, Cast
 from emnist_diff_plugins.backends._cuda import arithmetic
 from emnist_diff_plugins.backends._identity import structure_of
-from emnist_diff_plugins.backends._packed_unet import PackedUNet
+from emnist_diff_plugins.backends._packed_unet import PackedUNet, known
 from emnist_diff_plugins.backends._streams import Cut, Network, Streams
 from emnist_diff_plugins.backends._traced import traced
-from emnist_diff_plugins.denoisers._unet import UNet
 
 
 @attrs.frozen
@@ -48,10 +43,7 @@ class Eager:
         if reason := self.refusal(denoiser, work):
             raise ConfigError(f"backend 'eager' cannot serve here: {reason}")
         if work.device.type == "cpu" and isinstance(denoiser, Exportable):
-            cut = Cut.of(work.rows, work.threads)
-            if not (self.rewrite and isinstance(denoiser.module(), UNet)):
-                return _Parallel(denoiser, work.precision, cut, _plain)
-            return _Parallel(denoiser, work.precision, cut.fewer(denoiser.shape), _packed)
+            return _Parallel(denoiser, work, self.rewrite)
         if work.precision == "fp32" or not isinstance(denoiser, Exportable):
             plain: Evaluator = Direct(denoiser, work.rows)
         else:
@@ -70,44 +62,41 @@ class _Exact:
             return self.plain(x, t, conds)
 
 
-Make = Callable[[Exportable, str, Cut, Precision], Network]
-"""A variant of a denoiser's network, for the parts of a call, in a precision."""
-
-
-def _packed(denoiser: Exportable, variant: str, cut: Cut, precision: Precision) -> Network:
-    """One that is known here, rewritten."""
-    network = denoiser.module(variant)
-    assert isinstance(network, UNet)
-    x, times = torch.zeros(cut.size, *denoiser.shape), torch.zeros(cut.size)
-    with torch.inference_mode(), one_thread("cpu") if cut.threads == 1 else nullcontext():
-        made = PackedUNet(network, cut.size, denoiser.shape[1:], DTYPES[precision])
-        key = (structure_of(network), variant, denoiser.shape, cut.size, cut.threads == 1, precision)
-        return traced(made, (x, times, times.long()), key)
-
-
-def _plain(denoiser: Exportable, variant: str, cut: Cut, precision: Precision) -> Network:
-    """Any other, as it is."""
-    return Cast(denoiser.module(variant), DTYPES[precision])
-
-
 class _Parallel:
     """`protocols.Evaluator` on a CPU: parts of a call beside each other, each on one thread, or on several where a part
-    is one row; so bits do not depend on where a row stands, whatever the network (`onethread`)."""
+    is one row; so bits do not depend on where a row stands, whatever the network (`onethread`).
 
-    def __init__(self, denoiser: Exportable, precision: Precision, cut: Cut, make: Make) -> None:
-        self.denoiser, self.precision, self.cut, self.make = denoiser, precision, cut, make
-        self.streams: dict[str, Streams] = {}
+    rewrite: whether the networks that are known here are rewritten.
+    """
+
+    def __init__(self, denoiser: Exportable, work: Workload, rewrite: bool) -> None:
+        self.denoiser, self.precision, self.rewrite = denoiser, work.precision, rewrite
+        self.cut = Cut.of(work.rows, work.threads)
+        if rewrite and known(denoiser.module()):
+            self.cut = self.cut.fewer(denoiser.shape)
+        self.streams = Streams(self.cut)
+        self.networks: dict[str, Network] = {}
         self.variant("")
 
     def __call__(self, x: Tensor, t: Tensor, conds: RowConditions) -> Tensor:
-        return self.variant(conds.variant)(x, t, conds.index)
+        return self.streams(self.variant(conds.variant), x, t, conds.index)
 
-    def variant(self, name: str) -> Streams:
+    def variant(self, name: str) -> Network:
         """The network's variant, set up."""
-        if name not in self.streams:
-            network = self.make(self.denoiser, name, self.cut, self.precision)
-            self.streams[name] = Streams(network, self.cut)
-        return self.streams[name]
+        if name not in self.networks:
+            self.networks[name] = self.streams.made(lambda: self._network(name))
+        return self.networks[name]
+
+    def _network(self, variant: str) -> Network:
+        network = self.denoiser.module(variant)
+        if not (self.rewrite and known(network)):
+            return Cast(network, DTYPES[self.precision])
+        rows, shape = self.cut.size, self.denoiser.shape
+        key = (structure_of(network), rows, shape, self.cut.threads == 1, self.precision)
+        with torch.inference_mode():
+            packed = PackedUNet(network, rows, (shape[1], shape[2]), DTYPES[self.precision])
+            times = torch.zeros(rows)
+            return traced(packed, (torch.zeros(rows, *shape), times, times.long()), key)
 
 
 class _Narrow:

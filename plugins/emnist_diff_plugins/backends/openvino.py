@@ -6,7 +6,6 @@ import functools
 import importlib.util
 import queue
 import tempfile
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,7 @@ from emnist_diff.protocols import Denoiser, Evaluator, Exportable, Precision, Wo
 from emnist_diff_plugins.backends import _graph
 from emnist_diff_plugins.backends._cache import Cache, key_of, user_cache
 from emnist_diff_plugins.backends._identity import source_of, told_of
+from emnist_diff_plugins.backends._silence import silence
 from emnist_diff_plugins.backends._streams import Cut, Streams
 
 if TYPE_CHECKING:
@@ -90,19 +90,20 @@ class _Compiled:
     def __init__(self, denoiser: Denoiser, work: Workload, cache: Cache | None) -> None:
         self.denoiser, self.work, self.cache = denoiser, work, cache
         self.cut, self.core = Cut.of(work.rows, work.threads), _core()
-        self.streams: dict[str, Streams] = {}
+        self.streams = Streams(self.cut)
+        self.networks: dict[str, _Requests] = {}
         if work.precision == "bf16" and "BF16" not in self.core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise ConfigError("backend 'openvino': this processor has no bf16 arithmetic — say --precision fp32")
 
     def __call__(self, x: Tensor, t: Tensor, conds: RowConditions) -> Tensor:
         """`protocols.Evaluator`."""
-        return self.variant(conds.variant)(x, t, conds.index)
+        return self.streams(self.variant(conds.variant), x, t, conds.index)
 
-    def variant(self, name: str) -> Streams:
+    def variant(self, name: str) -> _Requests:
         """The network's variant, set up."""
-        if name not in self.streams:
-            self.streams[name] = Streams(self._network(name), self.cut)
-        return self.streams[name]
+        if name not in self.networks:
+            self.networks[name] = self._network(name)
+        return self.networks[name]
 
     def _network(self, variant: str) -> _Requests:
         assert isinstance(self.denoiser, Exportable)  # `refusal` has looked
@@ -214,8 +215,7 @@ def _exported(network: nn.Module, example: tuple[Tensor, Tensor, Tensor]) -> lis
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the tracer: that what depends on shapes is fixed, as it is meant to be
+    with torch.no_grad(), silence():
         # `_network` checks the answer.
         traced = torch.jit.trace(network.eval(), example, check_trace=False)  # type: ignore[no-untyped-call]
         decoder = TorchScriptPythonDecoder(traced, example_input=example)  # outlives what is loaded from it
