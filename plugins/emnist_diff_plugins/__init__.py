@@ -298,6 +298,7 @@ _BACKENDS = {
         precisions=("fp32", "bf16"),
         worth=5000,
         merit=20,
+        rows=64,
     ),
 }
 
