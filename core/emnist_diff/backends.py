@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable, Sequence
 from importlib import metadata
-from typing import Any
+from typing import Any, cast, get_args
 
 import attrs
 import structlog
@@ -84,11 +84,11 @@ def _version(module: str) -> str | None:
 def precision_of(asked: str, device: torch.device) -> Precision:
     """What ``auto`` means here: float32 everywhere, for nothing less has been measured to be harmless on a GPU, and
     what less costs on a CPU is a choice for a person (docs/performance.md)."""
-    if asked == "auto":
+    if asked == AUTO:
         return "fp32"
-    if asked not in ("fp32", "bf16", "fp16"):
-        raise ConfigError(f"precision {asked!r} is none of auto, fp32, bf16, fp16")
-    return asked  # type: ignore[return-value]  # it is one of them
+    if asked not in (known := get_args(Precision)):
+        raise ConfigError(f"precision {asked!r} is none of {', '.join((AUTO, *known))}")
+    return cast(Precision, asked)
 
 
 def choose(

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+from sidebyside import Timed
 
 from emnist_diff.assembly import assemble, configure
 from emnist_diff.plugins import installed
@@ -23,23 +24,6 @@ from emnist_diff.run import execute
 
 MIXTURE = {"name": "gaussian-mixture", "shape": [1, 28, 28], "classes": "ABCDEFGH"}
 FORCE = {"name": "attract_class", "target": "B"}
-
-
-class Timed:
-    """A sink that adds up the seconds spent in another."""
-
-    def __init__(self, sink: Any) -> None:
-        self._sink, self.seconds = sink, 0.0
-
-    def __getattr__(self, name: str) -> Any:
-        def call(*arguments: Any) -> Any:
-            started = time.perf_counter()
-            try:
-                return getattr(self._sink, name)(*arguments)
-            finally:
-                self.seconds += time.perf_counter() - started
-
-        return call
 
 
 def run(layer: dict[str, Any], output: Path) -> tuple[float, float]:

@@ -17,33 +17,16 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+from sidebyside import Timed
 
 from emnist_diff import run
 from emnist_diff.assembly import assemble, configure
 from emnist_diff.parse import component
 from emnist_diff.plugins import installed
-from emnist_diff.protocols import Sink
 from emnist_diff.recording import Inline, Overlapped, Recording
 from emnist_diff.trajectory.verify import verify
 
 FIELDS = ["x", "x0", "prediction"]
-
-
-class Timed:
-    """A sink that adds up the seconds spent in another."""
-
-    def __init__(self, sink: Sink) -> None:
-        self._sink, self.seconds = sink, 0.0
-
-    def __getattr__(self, name: str) -> Any:
-        def call(*arguments: Any) -> Any:
-            started = time.perf_counter()
-            try:
-                return getattr(self._sink, name)(*arguments)
-            finally:
-                self.seconds += time.perf_counter() - started
-
-        return call
 
 
 class Watched:

@@ -33,7 +33,7 @@ from typing import Any
 import attrs
 import numpy as np
 import structlog
-from sidebyside import Ratio, Took, interleaved, machine, machine_line
+from sidebyside import Ratio, Timed, Took, interleaved, machine, machine_line
 
 from emnist_diff.assembly import Assembly, assemble, configure
 from emnist_diff.plugins import installed
@@ -148,23 +148,6 @@ def samples(asked: argparse.Namespace) -> dict[str, Any]:
                   flush=True)  # fmt: skip
         out[network] = rows
     return out
-
-
-class Timed:
-    """A sink that adds up the seconds spent in another."""
-
-    def __init__(self, sink: Any) -> None:
-        self._sink, self.seconds = sink, 0.0
-
-    def __getattr__(self, name: str) -> Any:
-        def call(*arguments: Any) -> Any:
-            started = time.perf_counter()
-            try:
-                return getattr(self._sink, name)(*arguments)
-            finally:
-                self.seconds += time.perf_counter() - started
-
-        return call
 
 
 def recording(asked: argparse.Namespace) -> dict[str, Any]:

@@ -35,6 +35,23 @@ def interleaved(ways: Mapping[str, Callable[[], object]], rounds: int) -> dict[s
     return took
 
 
+class Timed:
+    """A sink that adds up the seconds spent in another."""
+
+    def __init__(self, sink: Any) -> None:
+        self._sink, self.seconds = sink, 0.0
+
+    def __getattr__(self, name: str) -> Any:
+        def call(*arguments: Any) -> Any:
+            started = time.perf_counter()
+            try:
+                return getattr(self._sink, name)(*arguments)
+            finally:
+                self.seconds += time.perf_counter() - started
+
+        return call
+
+
 @attrs.frozen
 class Ratio:
     """The median of the ratios of two ways, each within one round, with the least and the greatest."""

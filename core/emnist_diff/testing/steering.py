@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import statistics
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from functools import cached_property, partial
 from typing import Any
@@ -24,7 +25,7 @@ SLOW = 0.02
 
 
 @attrs.define(eq=False, slots=False)
-class Steering:
+class Steering(ABC):
     """A force or a drift, and walks of some models with it; each walk is made when a rule first asks for it."""
 
     subject: Subject
@@ -34,10 +35,10 @@ class Steering:
     def name(self) -> str:
         return self.subject.name
 
+    @abstractmethod
     def engine(self, model: Model, component: Any, calls: list[Call] | None, weight: float) -> Engine:
         """The engine that walks `model` with the component as the run's only one, under a watch that fills `calls` if
         that is said. Raises `ConfigError` where it does not work with the model."""
-        raise NotImplementedError
 
     def walk(
         self,
@@ -56,9 +57,9 @@ class Steering:
         calls: list[Call] | None = [] if watch else None
         return walked(model, partial(self.engine, model, made, calls, weight), ids, calls, start)
 
+    @abstractmethod
     def blank(self, model: Model) -> Walk:
         """A watched walk in which the component is given states that are zero everywhere."""
-        raise NotImplementedError
 
     @cached_property
     def walks(self) -> tuple[Walk, ...]:

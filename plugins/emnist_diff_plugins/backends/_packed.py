@@ -124,15 +124,13 @@ def _scripted(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     has no TorchScript or cannot see our source, itself, which computes the same."""
     with silence():
         try:
-            return torch.jit.script(function)  # type: ignore[no-untyped-call, no-any-return]
+            return torch.jit.script(function)  # type: ignore[no-untyped-call, no-any-return]  # torch's
         except Exception:  # it has no one way to refuse
             return function
 
 
 def _conv(x: Tensor, weight: Tensor, bias: Tensor | None, padding: list[int], stride: list[int]) -> Tensor:
-    out: Tensor = torch.ops.mkldnn._convolution_pointwise(
-        x, weight, bias, padding, stride, [1, 1], 1, "none", [], ""
-    )  # fmt: skip
+    out: Tensor = torch.ops.mkldnn._convolution_pointwise(x, weight, bias, padding, stride, [1, 1], 1, "none", [], "")
     return out
 
 

@@ -130,7 +130,7 @@ class _Telling(nn.Module):
 
     def forward(self, embedded: Tensor) -> tuple[Tensor, ...]:
         """(R, embedded channels) → for each layer (R, channels), or (R, 2 · channels) of scale and shift."""
-        return self.project(silu_(embedded)).split(self.widths, dim=1)  # type: ignore[no-any-return]
+        return self.project(silu_(embedded)).split(self.widths, dim=1)  # type: ignore[no-any-return]  # torch's
 
 
 class _Residual(nn.Module):

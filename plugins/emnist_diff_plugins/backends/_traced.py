@@ -83,7 +83,7 @@ def traced(network: nn.Module, example: tuple[Tensor, Tensor, Tensor], key: Hash
 def _graph(call: Callable[..., Tensor], example: tuple[Tensor, ...]) -> Callable[..., Tensor]:
     """A function traced. Of a module torch would first make a script, which takes longer than all the rest."""
     with torch.inference_mode():
-        graph: Any = torch.jit.trace(call, example, check_trace=False)  # type: ignore[no-untyped-call]
+        graph: Any = torch.jit.trace(call, example, check_trace=False)  # type: ignore[no-untyped-call]  # torch's
     if not isinstance(graph, torch.jit.ScriptFunction):  # PYTORCH_JIT=0, which gives back the function itself
         raise TypeError(f"tracing is off: torch made a {type(graph).__name__}")
     with suppress(AttributeError):

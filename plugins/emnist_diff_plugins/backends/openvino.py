@@ -217,7 +217,7 @@ def _exported(network: nn.Module, example: tuple[Tensor, Tensor, Tensor]) -> lis
 
     with torch.no_grad(), silence():
         # `_network` checks the answer.
-        traced = torch.jit.trace(network.eval(), example, check_trace=False)  # type: ignore[no-untyped-call]
+        traced = torch.jit.trace(network.eval(), example, check_trace=False)  # type: ignore[no-untyped-call]  # torch's
         decoder = TorchScriptPythonDecoder(traced, example_input=example)  # outlives what is loaded from it
         frontend = FrontEndManager().load_by_framework("pytorch")
         loaded = frontend.load(decoder)

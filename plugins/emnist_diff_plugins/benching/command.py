@@ -45,7 +45,7 @@ def bench(
         None, help="CPU threads, by commas. [default: all cores, half of them, one; with --quick what a run takes]"
     ),
     device: str = typer.Option("auto", help="auto, cpu, cuda, …"),
-    quick: bool = typer.Option(False, "--quick", help="Measure less, in well under a minute."),
+    quick: bool = typer.Option(False, "--quick", help="Measure less, in about a minute."),
     patience: float | None = typer.Option(
         None, help="Seconds of setting up that a backend may take in one precision. [default: 60, with --quick 15]"
     ),
