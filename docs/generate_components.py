@@ -35,6 +35,7 @@ TYPES = {
     "bool": "true or false",
     "str": "text",
     "tuple[str, ...]": "list of classes",
+    "tuple[str, ...] | Literal['all']": "list of classes, or `all`",
     "tuple[Target, ...]": "list of classes",
     "Callable[..., Any]": "function",
     "Weights": "table: class → number or schedule",
@@ -73,6 +74,11 @@ def default(field: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else f"`{value}`" if isinstance(value, str) else json.dumps(value)
 
 
+def row(*cells: str) -> str:
+    """A row of a Markdown table, in which a bar within a cell is no border."""
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
 def settings(factory: type) -> Iterator[str]:
     """A table of fields."""
     fields = [f for f in attrs.fields(factory) if f.init]
@@ -84,8 +90,7 @@ def settings(factory: type) -> Iterator[str]:
     for field in fields:
         key = field.metadata.get("key") or field.name
         also = ", ".join(f"`{alias}`" for alias in field.metadata.get("aliases", ()))
-        help_text = field.metadata.get("help", "").replace("|", "\\|")
-        yield f"| `{key}` | {type_name(factory, field)} | {default(field)} | {help_text} | {also} |"
+        yield row(f"`{key}`", type_name(factory, field), default(field), field.metadata.get("help", ""), also)
 
 
 def section(entry: Entry) -> Iterator[str]:
@@ -125,7 +130,7 @@ def preset_table() -> Iterator[str]:
         spellings = "; ".join(
             " = ".join(f"`{name}`" for name in (f.name, *f.metadata.get("aliases", ()))) for f in attrs.fields(factory)
         )
-        yield f"| `{entry.spec.name}` | {formula} | {_stands_for(factory, example(factory))} | {spellings} |"
+        yield row(f"`{entry.spec.name}`", formula, _stands_for(factory, example(factory)), spellings)
 
 
 def schedules() -> Iterator[str]:
@@ -136,8 +141,8 @@ def schedules() -> Iterator[str]:
         keys = ", ".join(
             f"`{field.metadata.get('key') or field.name}`" + _key_default(field) for field in attrs.fields(cls)
         )
-        text = " ".join((inspect.getdoc(cls) or "").split()).replace("|", "\\|").replace("`from_`", "`from`")
-        yield f"| `{kind}` | {text} | {keys} |"
+        text = " ".join((inspect.getdoc(cls) or "").split()).replace("`from_`", "`from`")
+        yield row(f"`{kind}`", text, keys)
 
 
 def rules() -> Iterator[str]:
@@ -149,7 +154,7 @@ def rules() -> Iterator[str]:
         for rule in rules_of(kind):
             if rule.kind == kind:
                 warning = " (warning)" if rule.warning else ""
-                yield f"| `{rule.name}`{warning} | {rule.says} | {rule.because} |"
+                yield row(f"`{rule.name}`{warning}", rule.says, rule.because)
         yield ""
 
 

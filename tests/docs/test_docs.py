@@ -217,3 +217,15 @@ def test_the_readme_lists_every_page():
     pages = [line for tree in trees for line in tree.splitlines() if line and not line.startswith(":")]
     assert len(pages) > 10
     assert [page for page in pages if f"](docs/{page}.md)" not in readme] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_every_row_of_a_table_has_as_many_cells_as_its_head(page: Path) -> None:
+    width, fenced, odd = 0, False, []
+    for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), start=1):
+        fenced ^= line.startswith("```")
+        bars = len(re.findall(r"(?<!\\)\|", line)) if line.startswith("|") and not fenced else 0
+        if bars and width and bars != width:
+            odd.append(number)
+        width = width or bars if bars else 0
+    assert not odd, f"rows of {page.name} that a browser shows with other columns, for a bar in them is not escaped"
