@@ -6,14 +6,13 @@ import importlib.resources
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import attrs
 import numpy as np
 import structlog
 import torch
 
-from emnist_diff import checkpoint, config, guides, presets, variants
+from emnist_diff import checkpoint, config, filenames, guides, presets, variants
 from emnist_diff.backends import AUTO, Chosen, ShortOfMemory, choose, precision_of, ready
 from emnist_diff.base import Base
 from emnist_diff.clip import Clip, ClipSum
@@ -198,11 +197,8 @@ class Layout:
 
     @property
     def folder(self) -> str:
-        """The characters as the name of a folder: ``A+B+k``, odd ones percent-encoded, or how many they are."""
-        joined = "+".join(quote(name, safe="") for name in self.characters)
-        if not joined.strip("."):  # the folder itself, or the one above
-            return joined.replace(".", "%2E")
-        return joined if len(joined) <= 40 else f"{len(self.characters)}-classes"
+        """The characters as the name of a folder, see `filenames.of_classes`."""
+        return filenames.of_classes(self.characters)
 
     def require_variants(self, denoisers: Mapping[str, Denoiser], called: str) -> None:
         """Raise `ConfigError` for a variant that one of these denoisers does not declare.  called: the main one."""

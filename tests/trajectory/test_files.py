@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 
 import h5py
@@ -60,8 +61,13 @@ def test_a_memory_map_equals_what_is_read(path):
 
 def test_an_existing_file_is_refused_kept_and_replaced_on_request(tmp_path, path):
     before = path.read_bytes()
-    with pytest.raises(OutputError, match="already exists — use --resume"):
+    whose = r"already exists and holds a run of 'A', seed 1000, written \d{4}-\d\d-\d\d \d\d:\d\d UTC — use --resume"
+    with pytest.raises(OutputError, match=whose):
         recorded(tmp_path)
+    for sink, name in (("grid", "samples.png"), ("metadata", "metadata.json")):
+        (path.parent / name).touch()
+        with pytest.raises(OutputError, match=re.escape(name) + f" {whose}"):
+            recorded(tmp_path, sinks=[sink])
     assert path.read_bytes() == before
     recorded(tmp_path, overwrite=True, seed=5)
     assert path.read_bytes() != before

@@ -149,7 +149,9 @@ def test_samples_are_selected_by_class_and_by_id(tmp_path, path):
 def test_parts_of_a_split_make_up_the_whole(tmp_path, path, by):
     with Trajectory(path) as t:
         made = split(t, tmp_path / "parts", by)
-        expected = ["class-A.h5", "class-%C3%A9.h5"] if by == "class" else [f"sample-{i}.h5" for i in range(100, 106)]
+        expected = (
+            ["class-A.h5", "class-e-4a99557e.h5"] if by == "class" else [f"sample-{i}.h5" for i in range(100, 106)]
+        )
         assert sorted(p.name for p in made) == sorted(p.replace("-1", "-0001") for p in expected)
         ids = []
         for part in made:
@@ -266,7 +268,7 @@ def test_the_command_line(cli, tmp_path, path):
     assert "expected ids" in cli("select", path, tmp_path / "u.h5", "--sample", "1-x").error
     assert cli("split", path, tmp_path / "by").out.splitlines() == [
         str(tmp_path / "by" / "class-A.h5"),
-        str(tmp_path / "by" / "class-%C3%A9.h5"),
+        str(tmp_path / "by" / "class-e-4a99557e.h5"),
     ]
     assert cli("split", path, tmp_path / "by", "--by", "colour").code == 2
     assert not os.path.exists(tmp_path / "u.h5")

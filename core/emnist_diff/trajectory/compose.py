@@ -26,7 +26,7 @@ from emnist_diff.trajectory.verify import require_sound, structure
 BLOCK = 1 << 25
 """Bytes that are held at once."""
 
-_THERE = "{} already exists — use --overwrite to replace it, or name another"
+_WAY_OUT = "use --overwrite to replace it, or name another"
 
 
 @attrs.frozen(eq=False)
@@ -104,7 +104,7 @@ def compose(
     beside = () if carried is None else (Array("plugins", (plugin_data.room(carried),), "uint8"),)
     layout, rows = _plan(parts)
     # room for all of it, although packing may need less: HDF5 can crash on a disk that fills
-    with new_file(path, () if sources else [*layout, *beside], overwrite or replace, _THERE) as temporary:
+    with new_file(path, () if sources else [*layout, *beside], overwrite or replace, _WAY_OUT) as temporary:
         with h5py.File(temporary, "w") as file:
             _lay_out(file, parts, environment, sources)
             if carried is not None:

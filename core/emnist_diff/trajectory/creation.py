@@ -17,26 +17,25 @@ import numpy as np
 from emnist_diff.errors import OutputError
 from emnist_diff.files import sync_directory
 from emnist_diff.lock import WriterLock
+from emnist_diff.trajectory.occupied import RESUME_OR_REPLACE, occupied
 from emnist_diff.trajectory.schema import Array
 
 SPARE = 1 << 20
 """Bytes asked for beside the arrays, for metadata and the file system's own."""
 
-ALREADY_THERE = "{} already exists — use --resume to continue it or --overwrite to replace it"
-
 
 @contextmanager
-def new_file(path: Path, layout: Sequence[Array], overwrite: bool, there: str = ALREADY_THERE) -> Iterator[Path]:
+def new_file(path: Path, layout: Sequence[Array], overwrite: bool, way_out: str = RESUME_OR_REPLACE) -> Iterator[Path]:
     """A temporary name in the directory of `path`, for a file that holds these arrays; what stands under it when the
     block ends becomes `path`, at once and durably.
 
-    there: the message for a file that is there already and not to be replaced.
+    way_out: from a file that is there already and not to be replaced.
     Raises `OutputError` for that, when another writer has it open, when the disk is too full, or when the directory
     cannot be written. Then, and when the block raises, nothing has changed.
     """
     with output_errors(path):
         if path.exists() and not overwrite:
-            raise OutputError(there.format(path))
+            raise occupied(path, way_out)
         replaced = WriterLock(path) if path.is_file() else None
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -48,7 +47,7 @@ def new_file(path: Path, layout: Sequence[Array], overwrite: bool, there: str = 
                 allocate(temporary, needed)  # HDF5 can crash on a disk that fills while it lays a file out
                 yield temporary
                 allocate(temporary)
-                publish(temporary, path, overwrite, there)
+                publish(temporary, path, overwrite, way_out)
             except BaseException:
                 temporary.unlink(missing_ok=True)
                 raise
@@ -92,7 +91,7 @@ def allocate(path: Path, size: int = 0) -> None:
         os.fsync(file.fileno())
 
 
-def publish(temporary: Path, path: Path, overwrite: bool, there: str = ALREADY_THERE) -> None:
+def publish(temporary: Path, path: Path, overwrite: bool, way_out: str = RESUME_OR_REPLACE) -> None:
     """Give a complete file its name; without `overwrite` it takes nobody's place, not even one made just now."""
     if overwrite:
         os.replace(temporary, path)
@@ -100,7 +99,7 @@ def publish(temporary: Path, path: Path, overwrite: bool, there: str = ALREADY_T
         try:
             os.link(temporary, path)
         except FileExistsError:
-            raise OutputError(there.format(path)) from None
+            raise occupied(path, way_out) from None
         except OSError:  # a file system without hard links
             os.replace(temporary, path)
         temporary.unlink(missing_ok=True)

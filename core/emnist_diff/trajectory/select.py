@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from urllib.parse import quote
 
 import numpy as np
 import numpy.typing as npt
 
-from emnist_diff.errors import ConfigError, UnknownName, unknown
+from emnist_diff.errors import ConfigError, TrajectoryError, UnknownName, unknown
+from emnist_diff.filenames import of_class
 from emnist_diff.trajectory.compose import Part, compose
 from emnist_diff.trajectory.reader import Trajectory
 
@@ -48,20 +48,23 @@ def select(trajectory: Trajectory, positions: npt.NDArray[np.int64], path: Path,
 
 
 def split(trajectory: Trajectory, folder: Path, by: str = "class", *, overwrite: bool = False) -> list[Path]:
-    """Write one file a class (``class-A.h5``), or one a sample (``sample-000007.h5``), into a directory.
+    """Write one file a class (``class-A.h5``, see `filenames.of_class`), or one a sample (``sample-000007.h5``), into a
+    directory.
 
     by: ``class`` or ``sample``. Raises as `compose.compose`.
     """
     if by == "class":
+        if len(set(trajectory.classes)) < len(trajectory.classes):
+            raise TrajectoryError(f"{trajectory.path} is damaged: two of its classes have one name")
         groups = {
-            f"class-{quote(trajectory.classes[int(label)], safe='')}": np.flatnonzero(trajectory.labels == label)
+            f"class-{of_class(trajectory.classes[int(label)])}": np.flatnonzero(trajectory.labels == label)
             for label in np.unique(trajectory.labels)
         }
     elif by == "sample":
         groups = {f"sample-{int(number):06d}": np.array([place]) for place, number in enumerate(trajectory.ids)}
     else:
         raise unknown("way to split", by, ("class", "sample"))
-    out = []
+    out: list[Path] = []
     for name, positions in groups.items():
         out.append(folder / f"{name}.h5")
         select(trajectory, positions.astype(np.int64), out[-1], overwrite=overwrite)

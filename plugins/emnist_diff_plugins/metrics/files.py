@@ -16,6 +16,7 @@ from emnist_diff.errors import OutputError
 from emnist_diff.files import write_bytes
 from emnist_diff.lock import WriterLock
 from emnist_diff.protocols import RunHeader
+from emnist_diff.trajectory.occupied import occupied
 from emnist_diff_plugins.metrics.record import Run
 from emnist_diff_plugins.metrics.tables import Table, csv_header, csv_rows, read_csv
 
@@ -52,7 +53,7 @@ class GrowingTables:
         mark = folder / header.own_name(".run.json")
         said = json.dumps({"config_sha256": fingerprint(header.config), "settings": settings}, sort_keys=True)
         if videos.exists() and not (header.resume or header.overwrite):
-            raise OutputError(f"{videos} already exists — use --resume to continue it or --overwrite to replace it")
+            raise occupied(videos, run=header.output)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             mark.touch()

@@ -17,9 +17,10 @@ from emnist_diff.errors import OutputError
 from emnist_diff.files import write_bytes
 from emnist_diff.lock import WriterLock
 from emnist_diff.protocols import RunHeader
+from emnist_diff.trajectory.occupied import whose
 
 _OF_A_SAMPLE = re.compile(r"\.?v(\d{3,})[_.].*")
-_ALREADY_THERE = "{} already has files of samples — use --resume to continue it or --overwrite to replace them"
+_ALREADY_THERE = "{} already has files of samples{} — use --resume to continue it or --overwrite to replace them"
 
 
 def sample_name(number: int) -> str:
@@ -67,7 +68,7 @@ class Folder:
             path.mkdir(parents=True, exist_ok=True)
             there = _listed(path, header)
             if there and not (header.resume or header.overwrite):
-                raise OutputError(_ALREADY_THERE.format(path))
+                raise OutputError(_ALREADY_THERE.format(path, whose(header.output)))
             known = mark.read_bytes() if mark.exists() else None
             if header.resume and there and known != said:
                 raise OutputError(f"{path} {_why_other(known, said)} — repeat that run's settings, or use --overwrite")

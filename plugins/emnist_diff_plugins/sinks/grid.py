@@ -8,9 +8,9 @@ import attrs
 import numpy as np
 from attrs import validators as v
 
-from emnist_diff.errors import OutputError
 from emnist_diff.pixels import as_images, to_uint8
 from emnist_diff.protocols import BatchResult, Field, Frame, Outcome, RunHeader, StepInfo
+from emnist_diff.trajectory.occupied import occupied
 from emnist_diff_plugins.pictures import save_png, table
 from emnist_diff_plugins.sinks._beside import trajectories_beside
 
@@ -42,7 +42,7 @@ class GridSink:
         for name in ("samples.png", "strips.png"):
             path = header.output / header.own_name(name)
             if path.exists() and not (header.resume or header.overwrite):
-                raise OutputError(f"{path} already exists — use --resume to add to it or --overwrite to replace it")
+                raise occupied(path, run=header.output)
         self._header = header
         if header.resume:
             self._recall(header)

@@ -16,6 +16,7 @@ from emnist_diff.config import canonical_json, fingerprint
 from emnist_diff.errors import OutputError
 from emnist_diff.files import write_bytes
 from emnist_diff.protocols import BatchResult, Field, Frame, Outcome, RunHeader, StepInfo
+from emnist_diff.trajectory.occupied import occupied
 from emnist_diff_plugins.sinks._folder import sample_name, sample_number
 
 _SHARE = 20
@@ -45,7 +46,7 @@ class MetadataSink:
         path = header.output / header.own_name("metadata.json")
         known = _read(path)
         if path.exists() and not (header.resume or header.overwrite):
-            raise OutputError(f"{path} already exists — use --resume to continue it or --overwrite to replace it")
+            raise occupied(path, run=header.output)
         same = header.resume and known.get("config_sha256") == fingerprint(header.config)
         if header.resume and path.exists() and not same:
             raise OutputError(f"{path} belongs to another run — repeat that run's settings, or use --overwrite")
