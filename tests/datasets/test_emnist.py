@@ -6,14 +6,18 @@ import gzip
 import hashlib
 import json
 import string
+import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import attrs
 import numpy as np
 import pytest
+from scipy.io import savemat
 
 from emnist_diff.errors import DatasetError
+from emnist_diff_plugins.datasets import _archives
 from emnist_diff_plugins.datasets.emnist import Emnist, read_mapping
 
 SIZES = {"byclass": 62, "bymerge": 47, "balanced": 47, "letters": 26, "digits": 10, "mnist": 10}
@@ -197,7 +201,10 @@ def test_hidden_files_are_passed_over(files):
 
 
 def test_what_is_missing_is_named_beside_what_is_there(files):
-    assert "…digits-train-images-idx3-ubyte[.gz] — no files are there" in refusal(files)
+    assert (
+        "…digits-train-images-idx3-ubyte[.gz] and no …digits.mat, also not in an archive — no files are there"
+        in refusal(files)
+    )
     (files.folder / "notes.txt").write_text("")
     assert "files there: notes.txt" in refusal(files)
     files("balanced", "test", prefix="")
@@ -274,3 +281,106 @@ def test_a_mapping_that_is_no_text(tmp_path):
     (tmp_path / "mapping.txt").write_bytes(b"\xff\xfe0 48\n")
     with pytest.raises(DatasetError, match=r"cannot read .*mapping.txt: it is not text"):
         read_mapping(tmp_path / "mapping.txt")
+
+
+def zipped(archive: Path, folder: Path, within: str) -> Path:
+    """Packs a folder's files as NIST's archives are packed, beside what macOS adds, and removes them."""
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+        for path in sorted(folder.glob("emnist-*")):
+            file.write(path, f"{within}/{path.name}")
+            file.writestr(f"__MACOSX/{within}/._{path.name}", b"metadata of another system")
+            path.unlink()
+    return archive
+
+
+def write_mat(folder: Path, split: str) -> Path:
+    """Both parts of a split as NIST's MATLAB files hold them: an L of 28×28 a class, whose top right pixel is the class
+    and whose second row tells the test part."""
+    first = 1 if split == "letters" else 0
+    parts = {}
+    for part in ("train", "test"):
+        upright = np.stack([an_l(28, 28) for _ in range(SIZES[split])])
+        upright[:, 0, -1] = np.arange(SIZES[split])
+        upright[:, 1, 1] = part == "test"
+        rows = upright.transpose(0, 2, 1).reshape(len(upright), -1)  # MATLAB counts down the columns
+        labels = np.arange(SIZES[split], dtype=np.uint8)[:, None] + first
+        parts[part] = {"images": np.asfortranarray(rows), "labels": labels, "writers": np.zeros_like(labels)}
+    mapping = [[int(word) for word in line.split()] for line in mapping_lines(split).splitlines()]
+    path = folder / f"emnist-{split}.mat"
+    savemat(path, {"dataset": {**parts, "mapping": np.array(mapping, np.uint8)}}, do_compression=True)
+    return path
+
+
+def test_archives_as_they_are_downloaded(files, tmp_path):
+    for part in ("train", "test"):
+        files("digits", part)
+    (files.folder / "emnist-digits-mapping.txt").write_text(mapping_lines("digits"))
+    unpacked = Emnist(str(files.folder), "digits").load()
+    archive = zipped(files.folder / "gzip.zip", files.folder, "gzip")
+    for data in (files.folder, archive):
+        loaded = Emnist(str(data), "digits").load()
+        np.testing.assert_array_equal(loaded.images, unpacked.images)
+        assert loaded.labels.tolist() == unpacked.labels.tolist()
+        assert loaded.provenance == unpacked.provenance  # so that training resumes whichever is there
+    assert "splits there: digits (test, train)" in refusal(files, "letters")
+    files("digits").unlink()  # unpacked files count before archives, also where some are missing
+    assert "no emnist-digits-train-labels-idx1-ubyte[.gz] beside emnist-digits-train-images" in refusal(files)
+
+
+@pytest.mark.parametrize("split", ["balanced", "letters"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_matlab_files(files, split, packed):
+    write_mat(files.folder, split)
+    if packed:
+        zipped(files.folder / "matlab.zip", files.folder, "matlab")
+    for part in ("train", "test"):
+        loaded = Emnist(str(files.folder), split, part).load()
+        assert loaded.classes == tuple(NAMES[split])
+        assert loaded.labels.tolist() == loaded.images[:, 0, 0, -1].tolist() == list(range(SIZES[split]))
+        assert (loaded.images[:, 0, :-1, 0] == 200).all()  # upright: the bar down is on the left
+        assert (loaded.images[:, 0, -1, 1:] == 100).all()
+        assert (loaded.images[:, 0, 1, 1] == (part == "test")).all()
+        assert list(loaded.provenance["files"]) == [f"emnist-{split}.mat"]
+    assert f"splits there: {split} (test, train)" in refusal(files, "digits")
+
+
+def test_without_scipy_a_matlab_file_says_what_to_do(files, monkeypatch):
+    write_mat(files.folder, "digits")
+    monkeypatch.setitem(sys.modules, "scipy.io", None)
+    assert "needs SciPy, which is not installed — pip install 'emnist-diff[mat]'" in refusal(files)
+
+
+@pytest.mark.parametrize("content", [b"", b"MATLAB 5.0 MAT-file" + bytes(200), b"PK\x03\x04" + bytes(50)])
+@pytest.mark.parametrize("name", ["emnist-digits.mat", "gzip.zip"])
+def test_damaged_downloads_are_named(files, name, content):
+    (files.folder / name).write_bytes(content)
+    assert name in refusal(files)
+
+
+@pytest.mark.parametrize(("change", "said"), [
+    ({"images": np.zeros((3, 783), np.uint8)}, "not uint8 rows of 784"),
+    ({"images": np.zeros((3, 784))}, "not uint8 rows of 784"),
+    ({"labels": np.zeros((2, 1), np.uint8)}, "3 train images, but 2 labels"),
+    ({"labels": np.zeros((3, 1))}, "labels of type float64"),
+])  # fmt: skip
+def test_matlab_files_of_something_else(files, change, said):
+    part = {"images": np.zeros((3, 784), np.uint8), "labels": np.zeros((3, 1), np.uint8), **change}
+    savemat(files.folder / "emnist-digits.mat", {"dataset": {"train": part}})
+    assert said in refusal(files)
+
+
+def test_an_archive_whose_file_claims_too_much(files, monkeypatch):
+    files("digits")
+    zipped(files.folder / "gzip.zip", files.folder, "gzip")
+    monkeypatch.setattr(_archives, "LARGEST", 10)
+    assert "bytes, at most 10 are read" in refusal(files)
+
+
+def test_a_copy_with_its_folder_and_tables(files):
+    files("digits", within="emnist_source_files", gz=False)
+    assert len(Emnist(str(files.folder), "digits").load().images) == 10
+    (files.folder / "emnist-letters-train.csv").write_text("")
+    assert refusal(files, "letters").endswith("splits there: digits (train)")
+    for path in (files.folder / "emnist_source_files").iterdir():
+        path.unlink()
+    assert refusal(files).endswith("files there: emnist-letters-train.csv (CSV files are not read)")

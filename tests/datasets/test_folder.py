@@ -151,6 +151,18 @@ def test_hidden_files_and_files_outside_classes_are_passed_over(tmp_path, put):
     assert len(loaded.images) == 1
 
 
+def test_what_systems_leave_behind_is_passed_over(tmp_path, put):
+    put("A/scan.png")
+    before = Folder(str(tmp_path)).load()
+    for name in ("Thumbs.db", "A/Thumbs.db", "A/.DS_Store", "A/desktop.ini", "A/@eaDir/scan.png", "A/Icon\r"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"not an image")
+    put("__MACOSX/A/scan.png")
+    after = Folder(str(tmp_path)).load()
+    assert after.classes == ("A",)
+    assert after.provenance == before.provenance
+
+
 def test_provenance_changes_with_content_name_and_class_only(tmp_path, put):
     def told() -> dict:
         return dict(Folder(str(tmp_path), size=8).load().provenance)

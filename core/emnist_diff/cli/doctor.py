@@ -35,6 +35,7 @@ _OPTIONAL = {
     "xarray": ("xarray", "trajectories as labelled arrays"),
     "av": ("video", "MP4 videos"),
     "pyarrow": ("parquet", "metrics as Parquet"),
+    "scipy": ("mat", "EMNIST's .mat files"),
     "nvidia-ml-py": ("dashboard", "GPUs on the dashboard"),
     "psutil": ("dashboard", "processors and memory on the dashboard"),
 }

@@ -8,10 +8,15 @@ from pathlib import Path
 from emnist_diff.checkpoint import sha256
 from emnist_diff.errors import DatasetError
 
+LEFTOVERS = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "icon\r", "$recycle.bin"})
+"""What Windows, macOS and network disks leave in folders, in lower case, beside what is hidden by a dot."""
+
 
 def directory(data: str | Path) -> Path:
     """`data` as a path. Raises `DatasetError` when it is no directory."""
     folder = Path(data)
+    if folder.is_file():
+        raise DatasetError(f"{str(data)!r} is a file, and this reader takes a directory — unpack it if it is packed")
     if not folder.is_dir():
         raise DatasetError(f"{str(data)!r} is no directory — name the one that holds the dataset's files")
     return folder
@@ -19,10 +24,12 @@ def directory(data: str | Path) -> Path:
 
 def listing(data: str, *within: str) -> list[Path]:
     """The files of `data` and of the folders `within` it, in order; hidden ones are left out, and a ``.gz`` that
-    stands beside the file it was unpacked to, because some downloaders keep both.
+    stands beside the file it was unpacked to, because some downloaders keep both. Of a file, this file.
 
-    Raises `DatasetError` when `data` is no directory that can be read.
+    Raises `DatasetError` when `data` is neither a directory that can be read nor a file.
     """
+    if Path(data).is_file():
+        return [Path(data)]
     top = directory(data)
     files = [p for f in (top, *(top / w for w in within)) if f.is_dir() for p in entries(f) if p.is_file()]
     plain = {p for p in files if p.suffix != ".gz"}
@@ -30,9 +37,13 @@ def listing(data: str, *within: str) -> list[Path]:
 
 
 def entries(folder: Path) -> list[Path]:
-    """What a folder holds, by name; hidden entries are left out. Raises `DatasetError` when it cannot be read."""
+    """What a folder holds, by name; hidden entries and what systems leave behind are left out.
+
+    Raises `DatasetError` when it cannot be read.
+    """
     try:
-        return sorted(p for p in folder.iterdir() if not p.name.startswith("."))
+        found = sorted(folder.iterdir())
+        return [p for p in found if not p.name.startswith(".") and p.name.casefold() not in LEFTOVERS]
     except OSError as error:
         raise DatasetError(f"cannot read {folder}: {error.strerror}") from error
 
@@ -45,14 +56,19 @@ def unzipped(path: Path) -> str:
 def only(found: list[Path], what: str, data: str) -> Path | None:
     """The one file found, None for none. Raises `DatasetError` naming them all when there are several."""
     if len(found) > 1:
-        names = ", ".join(str(p.relative_to(data)) for p in found)
+        names = ", ".join(_relative(p, data) for p in found)
         raise DatasetError(f"{data} holds several {what}: {names} — keep one")
     return found[0] if found else None
 
 
+def _relative(path: Path, data: str) -> str:
+    """A path within `data`, or a name where it is elsewhere, as a file unpacked from an archive is."""
+    return str(path.relative_to(data)) if path != Path(data) and path.is_relative_to(data) else path.name
+
+
 def shown(paths: Iterable[Path], data: str) -> str:
     """For messages: a few names of what is there instead."""
-    names = [str(p.relative_to(data)) for p in paths]
+    names = [_relative(p, data) for p in paths]
     more = f" and {len(names) - 6} more" if len(names) > 6 else ""
     return f"files there: {', '.join(names[:6])}{more}" if names else "no files are there"
 
