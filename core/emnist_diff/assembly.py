@@ -9,7 +9,6 @@ from typing import Any
 
 import attrs
 import numpy as np
-import structlog
 import torch
 
 from emnist_diff import checkpoint, config, filenames, guides, presets, variants
@@ -23,6 +22,7 @@ from emnist_diff.decoding import Decoder
 from emnist_diff.direct import Direct
 from emnist_diff.engine import Engine
 from emnist_diff.errors import CheckpointError, ConfigError, EmnistDiffError, PluginError
+from emnist_diff.events import get_logger
 from emnist_diff.plan import Plan, StateMap, Term, make_plan, nominal_batch, streams
 from emnist_diff.plugins import Registry
 from emnist_diff.protocols import (
@@ -41,7 +41,7 @@ from emnist_diff.records import DenoiserSpec, DriftSpec, ForceSpec, SchedulerSpe
 from emnist_diff.schedules import Constant
 from emnist_diff.structuring import unstructure
 
-log = structlog.get_logger()
+log = get_logger()
 
 
 def shipped_checkpoint(registry: Registry) -> Path:

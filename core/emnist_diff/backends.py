@@ -8,18 +8,18 @@ from importlib import metadata
 from typing import Any, cast, get_args
 
 import attrs
-import structlog
 import torch
 
 from emnist_diff.components import Made, make
 from emnist_diff.conditions import RowConditions
 from emnist_diff.config import Component
 from emnist_diff.errors import ConfigError, EmnistDiffError, PluginError, UnknownName
+from emnist_diff.events import get_logger
 from emnist_diff.plugins import Entry, Registry
 from emnist_diff.protocols import Backend, Denoiser, Evaluator, Precision, Workload
 from emnist_diff.records import BackendSpec
 
-log = structlog.get_logger()
+log = get_logger()
 
 AUTO = "auto"
 

@@ -6,16 +6,15 @@ import errno
 import os
 from pathlib import Path
 
-import structlog
-
 from emnist_diff.errors import OutputError
+from emnist_diff.events import get_logger
 
 try:
     import fcntl
 except ImportError:  # Windows, where an open file can be neither replaced nor, by HDF5, opened twice for writing
     fcntl = None  # type: ignore[assignment]
 
-log = structlog.get_logger()
+log = get_logger()
 
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 

@@ -9,19 +9,19 @@ from numbers import Integral
 from pathlib import Path
 
 import attrs
-import structlog
 
 from emnist_diff.assembly import Assembly, assemble
 from emnist_diff.config import RunConfig
 from emnist_diff.engine import INITIAL_STREAM, Batch, walk
 from emnist_diff.errors import EmnistDiffError, Interrupted, RunFailed
+from emnist_diff.events import get_logger
 from emnist_diff.interrupts import stop_requests
 from emnist_diff.plugins import Registry, installed
 from emnist_diff.prefetch import noise_ahead
 from emnist_diff.protocols import BatchResult, Field, Outcome, Sink, StepInfo
 from emnist_diff.recording import asked, recording
 
-log = structlog.get_logger()
+log = get_logger()
 
 OnCommit = Callable[[int, int], None]
 """Called after each commit with the number of samples done and the number of samples in all, by the thread that called

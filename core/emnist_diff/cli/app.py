@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
 from emnist_diff import __version__
+from emnist_diff.cli.help import in_order, write_commands, write_options
+from emnist_diff.cli.log_options import add_log_options
 from emnist_diff.errors import Interrupted
 from emnist_diff.plugins import Entry, installed, load_factory
 from emnist_diff.records import CommandSpec
@@ -29,42 +32,68 @@ class _Group(TyperGroup):
         return installed().resolve(CommandSpec, name) if claims else None
 
     def list_commands(self, ctx: Any) -> list[str]:
-        own = super().list_commands(ctx)
-        return own + sorted({e.spec.name for e in installed().of(CommandSpec)} - set(own))
+        return in_order([*super().list_commands(ctx), *(e.spec.name for e in installed().of(CommandSpec))])
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         own = super().get_command(ctx, cmd_name)
-        if own is not None:
-            return own
-        entry = self._entry(cmd_name)
-        if entry is None:
-            return None
-        from emnist_diff.cli.logging import configure
+        entry = self._entry(cmd_name) if own is None else None
+        if entry is not None:
+            own = typer.main.get_command(load_factory(entry))
+        return None if own is None else _dressed(own, cmd_name)
 
-        configure()  # on behalf of plugins, which know nothing of the command line
-        return typer.main.get_command(load_factory(entry))
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        write_options(self, ctx, formatter)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        rows = []
-        for name in self.list_commands(ctx):
-            own = super().get_command(ctx, name)
-            if own is not None:
-                rows.append((name, own.get_short_help_str(limit=100)))
-            else:
-                rows += [(name, e.spec.summary) for e in installed().of(CommandSpec) if e.spec.name == name][:1]
-        with formatter.section("Commands"):
-            formatter.write_dl(rows)
+        summaries = {e.spec.name: e.spec.summary for e in installed().of(CommandSpec)}
+        for name, command in self.commands.items():
+            summaries[name] = command.get_short_help_str(limit=100)
+        write_commands(formatter, summaries)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """The usage and what this is, then the commands, and the few options last."""
+        self.format_usage(ctx, formatter)
+        self.format_help_text(ctx, formatter)
+        self.format_commands(ctx, formatter)
+        self.format_options(ctx, formatter)
+        self.format_epilog(ctx, formatter)
+
+
+_LISTINGS = ("forces", "drifts", "presets", "schedulers", "list", "show", "new", "doctor")
+"""Commands that have nothing to log."""
+
+
+def _dressed(command: Any, name: str) -> Any:
+    """A command, its own or a plugin's, with a page in groups and the options of the log; of a group, each command."""
+    if name not in _LISTINGS and not hasattr(command, "commands"):
+        add_log_options(command)
+    command.format_options = functools.partial(write_options, command)
+    if hasattr(command, "commands"):
+        for own, part in command.commands.items():
+            _dressed(part, own)
+        command.format_options = functools.partial(_group_options, command)
+    return command
+
+
+def _group_options(command: Any, ctx: Any, formatter: Any) -> None:
+    """Typer writes the commands of a group after its options."""
+    write_options(command, ctx, formatter)
+    command.format_commands(ctx, formatter)
 
 
 app = typer.Typer(
     name="emnist-diff",
     cls=_Group,
     help="Steer and record diffusion: forces on the score, drifts on the state, every trajectory kept in HDF5.",
-    epilog=(
-        "First steps:  emnist-diff run --character A --total-videos 10   then look into output/A/.   "
-        "Exit codes: 0 done, 1 problems found, 2 wrong usage or setting, 3 plugin, 4 checkpoint, 5 trajectory file, "
-        "6 run failed, 7 output, 8 dataset, 130 interrupted."
-    ),
+    epilog="""\b
+First steps:
+  emnist-diff run --character A --total-videos 10   then look into output/A/
+  emnist-diff run --help                            forces, presets, videos, …
+  emnist-diff inspect output/A/trajectory.h5 --sample 0
+
+Exit codes: 0 done, 1 problems found, 2 wrong usage or setting, 3 plugin, 4 checkpoint, 5 trajectory file,
+6 run failed, 7 output, 8 dataset, 130 interrupted, 141 the reader of the output went away.
+""",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,

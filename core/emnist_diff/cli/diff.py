@@ -10,7 +10,7 @@ from typing import Any
 import typer
 
 from emnist_diff.cli.app import app
-from emnist_diff.cli.printable import printable
+from emnist_diff.printable import printable
 
 
 @app.command(short_help="Compare two trajectory files: same or not, and where first")

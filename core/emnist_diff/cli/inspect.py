@@ -12,7 +12,7 @@ from typing import Any
 import typer
 
 from emnist_diff.cli.app import app
-from emnist_diff.cli.printable import printable
+from emnist_diff.printable import printable
 
 
 @app.command(short_help="Show what a trajectory file holds")

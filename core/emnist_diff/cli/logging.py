@@ -6,33 +6,69 @@ import logging
 import os
 import sys
 import warnings
+from collections.abc import MutableMapping
 from typing import Any
 
+import attrs
 import structlog
 
+from emnist_diff import events
 from emnist_diff.deprecation import EmnistDiffDeprecationWarning
+from emnist_diff.printable import printable
+
+FORMATS = ("auto", "human", "json")
 
 
-def configure(verbose: bool = False, tap: structlog.types.Processor | None = None) -> None:
-    """Set structlog up for this process. `verbose` also shows debug events; `tap` sees each event before it is
-    written, and may keep it by `structlog.DropEvent`."""
-    plain = "NO_COLOR" in os.environ or os.environ.get("TERM", "").lower() in ("dumb", "unknown")
-    renderer: structlog.types.Processor = (
-        structlog.dev.ConsoleRenderer(colors=not plain) if sys.stderr.isatty() else structlog.processors.JSONRenderer()
-    )
+@attrs.frozen
+class Choices:
+    """What the options of a command ask for.
+
+    verbose: debug events too.  quiet: warnings and errors alone, and no progress.  format: one of `FORMATS`.
+    tap: sees each event before it is written, and may keep it by `structlog.DropEvent`.
+    """
+
+    verbose: bool = False
+    quiet: bool = False
+    format: str = "auto"
+    tap: structlog.types.Processor | None = None
+
+
+def configure(choices: Choices = Choices()) -> None:  # it is frozen
+    """Set structlog up for this process."""
+    human = choices.format == "human" or (choices.format == "auto" and sys.stderr.isatty())
+    stamp = structlog.processors.TimeStamper(fmt="%H:%M:%S" if human else "iso", utc=not human)
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *([] if tap is None else [tap]),
-            renderer,
+            stamp,
+            *([] if choices.tap is None else [choices.tap]),
+            *(_for_people() if human else [structlog.processors.JSONRenderer()]),
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG if verbose else logging.INFO),
+        wrapper_class=structlog.make_filtering_bound_logger(
+            logging.DEBUG if choices.verbose else logging.WARNING if choices.quiet else logging.INFO
+        ),
         logger_factory=_to_stderr,
     )
+    events.set_quiet(choices.quiet)
     if warnings.showwarning is not _show:
         _others.append(warnings.showwarning)
         warnings.showwarning = _show  # type: ignore[assignment]  # it takes the same arguments
+
+
+def _for_people() -> list[structlog.types.Processor]:
+    plain = "NO_COLOR" in os.environ or os.environ.get("TERM", "").lower() in ("dumb", "unknown")
+    colors = sys.stderr.isatty() and not plain
+    return [
+        _on_one_line,
+        structlog.dev.ConsoleRenderer(
+            colors=colors, pad_event=18, exception_formatter=structlog.dev.plain_traceback, sort_keys=False
+        ),
+    ]
+
+
+def _on_one_line(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """A processor: texts of unknown origin must not command the terminal. JSON escapes them by itself."""
+    return {key: printable(value) if isinstance(value, str) else value for key, value in event.items()}
 
 
 _others: list[Any] = []
@@ -42,7 +78,7 @@ _others: list[Any] = []
 def _show(message: Warning | str, category: type[Warning], *more: Any) -> None:
     """Log what is deprecated, without a line of the code that asked for it; all else is shown as before."""
     if issubclass(category, EmnistDiffDeprecationWarning):
-        structlog.get_logger().warning("deprecated", what=str(message))
+        events.get_logger().warning("deprecated", what=str(message))
     else:
         _others[-1](message, category, *more)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import typer
 
 from emnist_diff.cli.app import app
-from emnist_diff.cli.printable import printable
+from emnist_diff.printable import printable
 
 
 @app.command(short_help="Join the files that the workers of a run left")

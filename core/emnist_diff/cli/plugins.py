@@ -21,7 +21,7 @@ _PLUGIN_FILES = typer.Option([], "--plugin-file", help="A Python file with plugi
 app.add_typer(plugins_app, name="plugins", short_help="List, show and check plugins")
 
 
-@plugins_app.command("list")
+@plugins_app.command("list", short_help="List every component, and what is broken")
 def list_(
     kind: str | None = typer.Option(None, help=f"Only one kind: {', '.join(KINDS)}."),
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
@@ -91,7 +91,7 @@ def list_(
         registry_module.require_healthy(found)
 
 
-@plugins_app.command("show")
+@plugins_app.command("show", short_help="Show a component with its settings")
 def show(
     name: str = typer.Argument(help="A component's name, or dist:name."),
     kind: str | None = typer.Option(None, help="Its kind, when several kinds have the name."),

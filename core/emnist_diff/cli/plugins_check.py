@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import typer
 
 from emnist_diff.cli.plugins import plugins_app
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
     from emnist_diff.testing.distributions import Checked
 
 
-@plugins_app.command("check")
+@plugins_app.command("check", short_help="Check a distribution against the rules of its kinds")
 def check(
+    ctx: typer.Context,
     distribution: str | None = typer.Argument(
         None, metavar="[DIST]", help="An installed distribution, e.g. my-forces; not needed for one plugin file."
     ),
@@ -40,12 +42,13 @@ def check(
             raise ConfigError("name a distribution, or one plugin file with --plugin-file")
         distribution = plugin_file[0].name
 
+    from emnist_diff.cli.log_options import choices
     from emnist_diff.cli.logging import configure
     from emnist_diff.errors import unknown
     from emnist_diff.plugins import installed
     from emnist_diff.testing.distributions import as_data, checked, only
 
-    configure(tap=_only_trouble)
+    configure(attrs.evolve(choices(ctx), tap=_only_trouble))
     found = only(distribution, plugin_file)
     entries = sorted(found.entries, key=lambda entry: (entry.spec.kind, entry.spec.name))
     for name in component:

@@ -9,7 +9,7 @@ import typer
 from emnist_diff.cli.plugins import plugins_app
 
 
-@plugins_app.command("new")
+@plugins_app.command("new", short_help="Write a new plugin package")
 def new(
     name: str = typer.Argument(help="The distribution's name, e.g. my-forces; the module is called my_forces."),
     kind: str = typer.Option(..., help="force, drift, sink, scheduler, denoiser or preset."),

@@ -8,16 +8,16 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import attrs
-import structlog
 
 from emnist_diff.cli.dashboard.terminal import can_draw
+from emnist_diff.events import get_logger
 from emnist_diff.protocols import BatchResult, Field, Frame, Outcome, RunHeader, Sink, StepInfo
 
 if TYPE_CHECKING:
     from emnist_diff.cli.dashboard.dashboard import Dashboard
     from emnist_diff.run import OnCommit
 
-log = structlog.get_logger()
+log = get_logger()
 
 
 def choose(progress: bool, dashboard: bool) -> Dashboard | None:

@@ -10,7 +10,7 @@ import typer
 from emnist_diff import parse
 from emnist_diff.cli.app import app
 from emnist_diff.cli.diff import differences, told
-from emnist_diff.cli.printable import printable
+from emnist_diff.printable import printable
 
 
 @app.command(short_help="Make a recorded run again from its own file, and compare")

@@ -12,13 +12,13 @@ import typer
 
 from emnist_diff import parse
 from emnist_diff.cli.app import app
-from emnist_diff.cli.sink_switches import SinkSwitches, switches
+from emnist_diff.cli.log_options import choices
+from emnist_diff.cli.run_page import RunCommand
+from emnist_diff.cli.sink_switches import switches
 from emnist_diff.errors import ConfigError
 
-_MODEL, _SAMPLES, _STEER, _OUTPUT, _MACHINE = "Model", "Samples", "Steering", "Output", "Machine"
 
-
-@app.command(cls=SinkSwitches, short_help="Generate samples and record their trajectories")
+@app.command(cls=RunCommand, short_help="Generate samples and record their trajectories")
 def run(
     ctx: typer.Context,
     config: Path | None = typer.Option(
@@ -121,9 +121,17 @@ def run(
     user_config: bool = typer.Option(
         True, "--user-config/--no-user-config", help="Read what emnist-diff bench --write left for this machine."
     ),
-    verbose: bool = typer.Option(False, "--verbose", "-v", help="Log debug events too."),
 ) -> None:
     """Generate samples of a character and record their trajectories.
+
+    \b
+    Examples:
+      emnist-diff run --character k --total-videos 50 --save-video
+      emnist-diff run --character k --force "repel_class:target=K,weight=0.5"
+      emnist-diff run --preset blend --preset-args '{"a": "A", "b": "E"}'
+
+    What there is to name is listed by emnist-diff forces, presets, drifts and schedulers; the settings of each, with
+    an example, by emnist-diff plugins show NAME.
 
     Writes OUTPUT/CHARACTER/trajectory.h5 (every step of every sample), samples.png (the results side by side) and
     strips.png (some samples from noise to image). Settings come from, strongest first: the command line, the file
@@ -178,10 +186,11 @@ def run(
     from emnist_diff.cli.progress import choose, shown
     from emnist_diff.plugins import installed, require_healthy
 
-    configure_logging(verbose)
+    log = choices(ctx)
+    progress = progress and not log.quiet
     board = choose(progress, dashboard and not dry_run and plot_schedules is None)
     if board is not None:
-        configure_logging(verbose, board.log.event)
+        configure_logging(attrs.evolve(log, tap=board.log.event))
     registry = installed(tuple(plugin_file))
     if strict_plugins:
         require_healthy(registry)
@@ -228,6 +237,8 @@ def run(
             "micro_batch": result.micro_batch,
         }
         typer.echo(json.dumps(summary))
+        return
+    if log.quiet:
         return
     if not result.samples and not result.resumed:
         typer.echo(f"no samples for worker {assembly.config.rank} of {assembly.config.world_size}")

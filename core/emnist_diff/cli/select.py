@@ -9,7 +9,7 @@ import typer
 
 from emnist_diff import parse
 from emnist_diff.cli.app import app
-from emnist_diff.cli.printable import printable
+from emnist_diff.printable import printable
 
 
 @app.command(short_help="Copy some samples of a trajectory file into another")

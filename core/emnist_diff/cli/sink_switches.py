@@ -8,7 +8,6 @@ from typer.core import TyperCommand
 
 from emnist_diff.more_options import Switch, more_options
 from emnist_diff.plugins import installed
-from emnist_diff.shorthands import flags
 
 _KEY = __name__
 
@@ -18,6 +17,8 @@ class SinkSwitches(TyperCommand):
 
     def get_params(self, ctx: Any) -> list[Any]:
         """The command's own options, and those of the sinks."""
+        from emnist_diff.shorthands import flags
+
         options = [
             Switch(
                 flag,

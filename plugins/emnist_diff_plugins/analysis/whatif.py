@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import attrs
 import numpy as np
 import numpy.typing as npt
-import structlog
 
 from emnist_diff import assembly
 from emnist_diff.config import RunConfig
 from emnist_diff.engine import Batch, walk
 from emnist_diff.errors import ConfigError, TrajectoryError, UnknownName, unknown
+from emnist_diff.events import get_logger
 from emnist_diff.pixels import Pixels, to_uint8
 from emnist_diff.plugins import Registry
 from emnist_diff.protocols import Field, Frame
@@ -21,7 +21,7 @@ from emnist_diff.trajectory.reader import Trajectory
 from emnist_diff.trajectory.verify import require_sound
 from emnist_diff_plugins.metrics.formulas import Array, norm
 
-log = structlog.get_logger()
+log = get_logger()
 
 _BATCH = 16
 

@@ -7,11 +7,11 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import structlog
 import typer
 
 from emnist_diff import parse
 from emnist_diff.errors import OutputError
+from emnist_diff.events import get_logger
 from emnist_diff.plugins import installed
 
 if TYPE_CHECKING:  # not needed for --help
@@ -105,7 +105,7 @@ def whatif(
 def _progress(done: int, total: int) -> None:
     """A line on how far it is, where there is more than one batch."""
     if done < total:
-        structlog.get_logger().info("whatif.walked", done=done, total=total)
+        get_logger().info("whatif.walked", done=done, total=total)
 
 
 def _table(found: WhatIf) -> dict[str, Any]:

@@ -16,12 +16,12 @@ from contextlib import suppress
 from pathlib import Path
 
 import attrs
-import structlog
 
 from emnist_diff.errors import OutputError
+from emnist_diff.events import get_logger
 from emnist_diff.files import write_bytes
 
-log = structlog.get_logger()
+log = get_logger()
 
 VARIABLE = "EMNIST_DIFF_CACHE"
 """The environment variable that names another folder, or none when it is empty."""

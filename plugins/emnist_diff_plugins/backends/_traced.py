@@ -10,14 +10,14 @@ from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractContextManager, suppress
 from typing import Any
 
-import structlog
 import torch
 from torch import Tensor, nn
 
+from emnist_diff.events import get_logger
 from emnist_diff_plugins.backends._silence import silence
 from emnist_diff_plugins.backends._streams import Network
 
-log = structlog.get_logger()
+log = get_logger()
 
 _GRAPHS: dict[Hashable, Callable[..., Tensor]] = {}
 """What was traced, by its key. Torch never lets go of a graph; so networks of one structure share one, and weights are

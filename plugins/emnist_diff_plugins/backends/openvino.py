@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
-import structlog
 import torch
 from torch import Tensor, nn
 
 from emnist_diff import __version__
 from emnist_diff.conditions import RowConditions
 from emnist_diff.errors import ConfigError, PluginError
+from emnist_diff.events import get_logger
 from emnist_diff.protocols import Denoiser, Evaluator, Exportable, Precision, Workload
 from emnist_diff_plugins.backends import _graph
 from emnist_diff_plugins.backends._cache import Cache, key_of, user_cache
@@ -27,7 +27,7 @@ from emnist_diff_plugins.backends._streams import Cut, Streams
 if TYPE_CHECKING:
     import openvino
 
-log = structlog.get_logger()
+log = get_logger()
 
 TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "bf16": 0.25}
 """By precision: the relative error from which an exported network is not the network; far above what rounding does."""

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 import attrs
 import numpy as np
 import numpy.typing as npt
-import structlog
 import torch
 
 from emnist_diff.errors import EmnistDiffError, TrajectoryError
+from emnist_diff.events import get_logger
 from emnist_diff.pixels import to_uint8
 from emnist_diff.plugins import Registry
 from emnist_diff.protocols import RunHeader
@@ -23,7 +23,7 @@ from emnist_diff_plugins.metrics.kinds import prediction_kind
 from emnist_diff_plugins.sinks._recorded import Recorded
 from emnist_diff_plugins.sinks.decoder import FileDecoder
 
-log = structlog.get_logger()
+log = get_logger()
 
 _BATCH, _BYTES, _LARGEST = 32, 1 << 26, 1 << 29
 """Samples in a block, what they should take of memory together, and what one of them may."""

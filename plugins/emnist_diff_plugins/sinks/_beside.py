@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import numpy as np
-import structlog
 
 from emnist_diff.config import fingerprint
 from emnist_diff.errors import TrajectoryError
+from emnist_diff.events import get_logger
 from emnist_diff.protocols import RunHeader
 from emnist_diff.trajectory.reader import Trajectory
 
-log = structlog.get_logger()
+log = get_logger()
 
 
 def trajectories_beside(header: RunHeader) -> Iterator[Trajectory]:

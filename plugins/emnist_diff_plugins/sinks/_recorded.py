@@ -10,11 +10,11 @@ from typing import Any
 
 import attrs
 import numpy as np
-import structlog
 import torch
 from torch import Tensor
 
 from emnist_diff.errors import ConfigError, EmnistDiffError, Interrupted, OutputError, RunFailed, TrajectoryError
+from emnist_diff.events import get_logger
 from emnist_diff.interrupts import stop_requests
 from emnist_diff.plugins import Registry
 from emnist_diff.protocols import BatchResult, Field, ForwardPath, Frame, Outcome, RunHeader, Sink, StepInfo, Timeline
@@ -22,7 +22,7 @@ from emnist_diff.trajectory.reader import Trajectory
 from emnist_diff_plugins.sinks._beside import is_of
 from emnist_diff_plugins.sinks.decoder import FileDecoder
 
-log = structlog.get_logger()
+log = get_logger()
 
 _BATCH, _BYTES, _LARGEST = 16, 64_000_000, 512_000_000
 """Samples in a batch, what they should take of memory together, and what one of them may."""

@@ -10,7 +10,6 @@ from typing import Any
 
 import attrs
 import numpy as np
-import structlog
 import torch
 from torch import Tensor, nn
 
@@ -19,6 +18,7 @@ from emnist_diff.checkpoint import CheckpointHeader
 from emnist_diff.components import Made, make
 from emnist_diff.config import Component
 from emnist_diff.errors import CheckpointError, ConfigError, DatasetError, EmnistDiffError
+from emnist_diff.events import get_logger
 from emnist_diff.plugins import Registry
 from emnist_diff.protocols import NoiseSchedule, TrainableFamily
 from emnist_diff.records import DatasetSpec, DenoiserSpec
@@ -28,7 +28,7 @@ from emnist_diff_plugins.training.batches import key
 from emnist_diff_plugins.training.config import TrainConfig, to_dict
 from emnist_diff_plugins.training.state import Facts
 
-log = structlog.get_logger()
+log = get_logger()
 
 
 @attrs.frozen(eq=False)

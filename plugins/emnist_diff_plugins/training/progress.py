@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import structlog
+from emnist_diff.events import get_logger
 
-log = structlog.get_logger()
+log = get_logger()
 
 _LOG_EVERY = 30.0
 """Seconds between log lines."""

@@ -9,19 +9,19 @@ from typing import Any
 
 import attrs
 import numpy as np
-import structlog
 import torch
 from torch import Tensor
 
 from emnist_diff import checkpoint
 from emnist_diff.checkpoint import CheckpointHeader
 from emnist_diff.errors import RunFailed
+from emnist_diff.events import get_logger
 from emnist_diff.protocols import Denoiser, TrainableFamily
 from emnist_diff_plugins.training import evaluate, metrics
 from emnist_diff_plugins.training.config import TrainConfig
 from emnist_diff_plugins.training.learner import Learner
 
-log = structlog.get_logger()
+log = get_logger()
 
 
 @attrs.define(eq=False)

@@ -8,15 +8,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import structlog
 from torch import Tensor
 
 from emnist_diff.errors import ConfigError
+from emnist_diff.events import get_logger
 from emnist_diff.pixels import to_uint8
 from emnist_diff_plugins.pictures import save_png, table
 from emnist_diff_plugins.training.config import TrainConfig
 
-log = structlog.get_logger()
+log = get_logger()
 
 
 class Report:

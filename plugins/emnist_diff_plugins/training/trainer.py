@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-import structlog
 import torch
 from torch import Tensor
 
 from emnist_diff.errors import CheckpointError, ConfigError, Interrupted, OutputError, RunFailed
+from emnist_diff.events import get_logger
 from emnist_diff.interrupts import STOP_SIGNALS, stop_requests
 from emnist_diff.lock import WriterLock
 from emnist_diff.plugins import Registry, installed
@@ -29,7 +29,7 @@ from emnist_diff_plugins.training.report import Report
 from emnist_diff_plugins.training.state import Facts
 from emnist_diff_plugins.training.workers import Workers
 
-log = structlog.get_logger()
+log = get_logger()
 
 _LOOK_EVERY, _LOOK_SECONDS = 20, 1.0
 """Most steps, and about the seconds, between looks at the loss and at what the other workers want: each look waits

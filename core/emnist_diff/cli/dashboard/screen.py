@@ -14,7 +14,7 @@ from rich.text import Text
 from emnist_diff.cli.dashboard import blocks
 from emnist_diff.cli.dashboard.devices import Readings
 from emnist_diff.cli.dashboard.state import Picture, Snapshot
-from emnist_diff.cli.printable import printable
+from emnist_diff.printable import printable
 
 WIDE, TALL = 76, 20
 """From this size on there are four panels."""

@@ -6,15 +6,15 @@ import math
 import time
 from collections.abc import Callable
 
-import structlog
 import torch
 from torch import Tensor
 
 from emnist_diff.cli.dashboard.state import Finished, Picture, State
+from emnist_diff.events import get_logger
 from emnist_diff.pixels import to_uint8
 from emnist_diff.protocols import BatchResult, Field, Frame, Outcome, RunHeader, StepInfo
 
-log = structlog.get_logger()
+log = get_logger()
 
 _PICTURES = 32
 """Samples of a batch that are shown at most."""

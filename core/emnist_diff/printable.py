@@ -1,0 +1,17 @@
+"""Text of unknown origin on a terminal: names in files, values of settings, what plugins say of themselves."""
+
+from __future__ import annotations
+
+import sys
+
+
+def printable(text: str) -> str:
+    """`text` on one line, with escapes for whatever a terminal would obey or could not encode."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def echo(text: str = "", err: bool = False) -> None:
+    """Print `text`, line by line, each of them `printable`; on stderr if `err`. All that a command prints goes through
+    this, except pictures made of colours."""
+    for line in text.split("\n"):
+        print(printable(line), file=sys.stderr if err else sys.stdout)

@@ -1,0 +1,73 @@
+"""Help pages as a newcomer reads them, at 80 columns."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from emnist_diff.cli.help import COMMANDS
+from emnist_diff.cli.run_page import PANELS
+
+
+def sections(page: str) -> dict[str, list[str]]:
+    """The words in the left column of each section; prose is left out."""
+    found: dict[str, list[str]] = {}
+    for block in re.split(r"\n(?=\S)", page):
+        title, _, rest = block.partition(":\n")
+        if "\n" not in title:
+            found[title] = re.findall(r"(?m)^  (\S+)", rest)
+    return found
+
+
+@pytest.fixture(autouse=True)
+def narrow(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("EMNIST_DIFF_PLUGINS", "")
+
+
+def test_the_first_page_begins_with_run_and_names_every_command_in_a_group(cli):
+    page = cli("--help").out
+    found = sections(page)
+    assert list(found) == [*COMMANDS, "Options"]
+    assert found["Generate"][0] == "run"
+    assert {name for group in COMMANDS for name in found[group]} == {n for names in COMMANDS.values() for n in names}
+    assert max(map(len, page.splitlines())) <= 80
+
+
+def test_the_page_of_run_begins_with_examples_and_groups_every_option(cli):
+    page = cli("run", "--help").out
+    found = sections(page)
+    assert list(found) == list(PANELS)
+    assert all(found.values())
+    assert page.index("emnist-diff run --character") < page.index("Generation:") < page.index("--force <text>")
+    for pointer in ("emnist-diff forces, presets, drifts", "emnist-diff plugins show NAME"):
+        assert pointer in " ".join(page.split())
+    assert {"--save-video", "--sink"} <= set(found["Output"])
+    assert {"-q,", "-v,", "--log-format", "--progress"} == set(found["Log"]) - {"--dashboard"}
+    assert max(map(len, page.splitlines())) <= 80
+    starts = {len(line) - len(line[33:].lstrip()) for line in page.splitlines() if line.startswith("  --")}
+    assert 34 in starts  # the right columns of all groups begin at one place
+
+
+@pytest.mark.parametrize(
+    ("command", "logs"), [(("merge",), True), (("checkpoint", "convert"), True), (("forces",), False)], ids=str
+)
+def test_what_logs_has_the_options_of_the_log_at_the_end(cli, command, logs):
+    page = cli(*command, "--help").out
+    assert ("--log-format" in page) is logs
+    if logs:
+        assert list(sections(page))[-1] == "Log"
+
+
+def test_no_summary_of_a_command_is_cut_off(cli):
+    assert "..." not in cli("plugins", "--help").out.split("Commands:")[1]
+
+
+def test_the_options_of_the_log_exclude_each_other_and_name_their_values(cli, tmp_path):
+    both = cli("verify", tmp_path / "none.h5", "--quiet", "--verbose")
+    assert both.code == 2
+    assert "--verbose and --quiet exclude each other" in both.error
+    odd = cli("verify", tmp_path / "none.h5", "--log-format", "humna")
+    assert odd.code == 2
+    assert "unknown log format 'humna' — did you mean 'human'" in odd.error
