@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from emnist_diff import foreign
 from emnist_diff.errors import CheckpointError, ConfigError, nearest
 from emnist_diff.files import write_bytes
 from emnist_diff.protocols import NoiseSchedule, PredictionType
@@ -138,6 +139,8 @@ def discover(path: Path, epoch: int | None = None) -> Path:
     Raises `CheckpointError` naming what is there instead, `ConfigError` for an epoch that is not the file's own.
     """
     if path.is_dir():
+        if (what := foreign.folder(path)) is not None:
+            raise CheckpointError(f"{path} is {what}")
         files = sorted(path.glob("*.safetensors"))
         epochs: dict[int, list[Path]] = {}
         for file in files:
@@ -165,6 +168,8 @@ def discover(path: Path, epoch: int | None = None) -> Path:
         raise missing(path)
     if path.suffix == ".pt":
         raise CheckpointError(f"{path} is a legacy checkpoint — convert it: emnist-diff checkpoint convert {path}")
+    if path.name.endswith(".index.json"):
+        raise CheckpointError(f"{path} lists the parts of a checkpoint that was split — {foreign.FROM_DIFFUSERS}")
     if epoch is not None and epoch != (own := _epoch_of(path)):
         which = "one file, which does not say its epoch" if own is None else f"one file, of epoch {own}"
         raise ConfigError(f"epoch {epoch} was asked for, but {path} is {which} — name its directory, or no epoch")
@@ -193,7 +198,8 @@ def _read_json(path: Path) -> dict[str, Any]:
             start = file.read(8)
             length = struct.unpack("<Q", start)[0] if len(start) == 8 else LARGEST_HEADER + 1
             if length > min(LARGEST_HEADER, size - 8):
-                raise CheckpointError(f"{path} is no safetensors file, or is truncated")
+                what = foreign.file(path)
+                raise CheckpointError(f"{path} is {what or 'no safetensors file, or is truncated'}")
             text = file.read(length)
     except OSError as error:
         raise CheckpointError(f"cannot read checkpoint {str(path)!r}: {error.strerror}") from error
@@ -224,7 +230,8 @@ def _header(path: Path, data: Mapping[str, Any]) -> CheckpointHeader:
     metadata = data.get("__metadata__")
     text = metadata.get(METADATA_KEY) if isinstance(metadata, dict) else None
     if not isinstance(text, str):
-        raise CheckpointError(f"{path} is a safetensors file, but no emnist-diff checkpoint: it has no header of ours")
+        names = data.keys() - {"__metadata__"}
+        raise CheckpointError(f"{path} is no emnist-diff checkpoint, but {foreign.weights(names)}")
     try:
         raw = json.loads(text)
     except (ValueError, RecursionError) as error:

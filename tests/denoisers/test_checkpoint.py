@@ -204,6 +204,16 @@ class TestDiscover:
         with pytest.raises(CheckpointError, match="does not exist"):
             checkpoint.discover(models / "no" / "such.safetensors")
 
+    def test_folders_of_diffusers(self, tmp_path: Path) -> None:
+        save_file({"conv_in.weight": torch.zeros(1)}, tmp_path / "diffusion_pytorch_model.safetensors")
+        for name, made in (("config.json", "UNet2DModel"), ("model_index.json", "DDPMPipeline")):
+            (tmp_path / name).write_text(json.dumps({"_class_name": made}))
+            with pytest.raises(CheckpointError, match=f"a diffusers folder of '{made}', which names no classes"):
+                checkpoint.discover(tmp_path)
+        (tmp_path / "x.safetensors.index.json").write_text("{}")
+        with pytest.raises(CheckpointError, match="lists the parts of a checkpoint"):
+            checkpoint.discover(tmp_path / "x.safetensors.index.json")
+
     def test_legacy_says_how_to_convert(self, tmp_path: Path) -> None:
         legacy = tmp_path / "emnist_x_epoch003.pt"
         legacy.touch()
@@ -233,6 +243,25 @@ class TestRefusals:
         self.refused(tmp_path / "x.safetensors", "no emnist-diff checkpoint")
         save_file(TENSORS, tmp_path / "y.safetensors")
         self.refused(tmp_path / "y.safetensors", "no emnist-diff checkpoint")
+
+    @pytest.mark.parametrize(("start", "said"), [
+        (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"),
+        (b"PK\x03\x04", "a zip file, as torch.save writes — convert it: emnist-diff checkpoint convert"),
+        (b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
+        (b"<!doctype html>", "a web page"),
+    ])  # fmt: skip
+    def test_files_of_other_programs(self, tmp_path: Path, start: bytes, said: str) -> None:
+        (tmp_path / "x.safetensors").write_bytes(start + bytes(100))
+        self.refused(tmp_path / "x.safetensors", said)
+
+    def test_weights_of_other_programs(self, tmp_path: Path) -> None:
+        for name, said in {
+            "conv_in.weight": "1 tensors without class names and noise schedule, such as 'conv_in.weight'",
+            "model.diffusion_model.out.2.bias": "a Stable Diffusion model",
+            "unet.down.lora_A.weight": "a LoRA",
+        }.items():
+            save_file({name: torch.zeros(1)}, tmp_path / "x.safetensors")
+            self.refused(tmp_path / "x.safetensors", said)
 
     def test_truncated_anywhere(self, tmp_path: Path) -> None:
         whole = tmp_path / "whole.safetensors"

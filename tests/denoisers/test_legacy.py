@@ -441,6 +441,44 @@ def test_no_checkpoint_at_all(tmp_path: Path, content: bytes) -> None:
         assert os.listdir(tmp_path) == ["x.pt"]
 
 
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        lambda name: f"module.{name}",
+        lambda name: f"_orig_mod.module.{name}",
+        lambda name: f"model.unet.{name}",
+        lambda name: name.replace("down_blocks.0.", "down_blocks.0._orig_mod."),
+    ],
+)
+def test_names_lose_what_wrappers_put_into_them(tmp_path: Path, layout: dict[str, Any], wrapped: Any) -> None:
+    unet = {wrapped(name): tensor for name, tensor in layout["unet"].items()}
+    assert unet.keys() != layout["unet"].keys()
+    _, tensors = checkpoint.load(legacy.convert(written(tmp_path / "x.pt", layout, unet=unet)))
+    assert tensors.keys() == layout["unet"].keys()
+    assert all(torch.equal(tensors[k], layout["unet"][k]) for k in tensors)
+
+
+def test_names_that_become_one_are_refused(tmp_path: Path, layout: dict[str, Any]) -> None:
+    unet = layout["unet"] | {"_orig_mod.conv_in.weight": torch.zeros(1)}
+    with pytest.raises(CheckpointError, match="two tensors of one name"):
+        legacy.convert(written(tmp_path / "x.pt", layout, unet=unet))
+
+
+def test_weights_of_other_programs_are_recognised(tmp_path: Path, layout: dict[str, Any]) -> None:
+    torch.save(layout["unet"], tmp_path / "diffusion_pytorch_model.bin")
+    torch.save({"state_dict": layout["unet"], "epoch": 3}, tmp_path / "last.ckpt")
+    (tmp_path / "pointer.pt").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n")
+    UNet2DModel(**UNET).save_pretrained(tmp_path / "unet")
+    for name, said in {
+        "diffusion_pytorch_model.bin": r"tensors without class names .*class_embedding.* 'From diffusers'",
+        "last.ckpt": "the state of a training",
+        "pointer.pt": "a Git LFS pointer.* git lfs pull",
+        "unet": "a diffusers folder of 'UNet2DModel'.* 'From diffusers'",
+    }.items():
+        with pytest.raises(CheckpointError, match=said):
+            legacy.convert(tmp_path / name)
+
+
 def test_truncated(tmp_path: Path, source: Path) -> None:
     data = source.read_bytes()
     path = tmp_path / "cut.pt"

@@ -21,7 +21,7 @@ from diffusers import UNet2DModel
 from torch import Tensor
 from torch.torch_version import TorchVersion
 
-from emnist_diff import checkpoint
+from emnist_diff import checkpoint, foreign
 from emnist_diff.checkpoint import CheckpointHeader
 from emnist_diff.errors import CheckpointError, ConfigError, OutputError
 from emnist_diff.structuring import structure, unstructure
@@ -39,6 +39,9 @@ _SUBSTITUTES = [(OrderedDict, "diffusers.configuration_utils.FrozenDict")]
 
 _MERGED_SPLITS = ("balanced", "bymerge", "letters")
 """EMNIST splits that fold some lower-case letters into their capitals."""
+
+_WRAPPERS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
+"""Words that wrappers of torch put anywhere into the names of weights."""
 
 _EPOCH = re.compile(r"epoch[_-]?(\d+)$")
 
@@ -75,7 +78,8 @@ def read(path: Path) -> dict[str, Any]:
     if not path.exists():
         raise checkpoint.missing(path)
     if path.is_dir():
-        raise CheckpointError(f"{str(path)!r} is a directory — name the .pt file in it")
+        what = foreign.folder(path) or "a directory — name the .pt file in it"
+        raise CheckpointError(f"{str(path)!r} is {what}")
     if not path.is_file():
         raise CheckpointError(f"{str(path)!r} is no ordinary file")
     if path.suffix == ".safetensors":
@@ -98,7 +102,8 @@ def read(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise CheckpointError(f"cannot read {str(path)!r}: {error.strerror or error}") from error
     except Exception as error:  # `Damaged`, or whatever damaged bytes provoke in torch: it is the file's fault
-        raise CheckpointError(f"{path} is no legacy checkpoint, or is damaged: {_line(error)}") from error
+        what = None if path.read_bytes()[:2] in (b"PK", b"\x80\x02") else foreign.file(path)
+        raise CheckpointError(f"{path} is {what or f'no legacy checkpoint, or is damaged: {_line(error)}'}") from error
     if not isinstance(data, dict):
         raise CheckpointError(f"{path} is no legacy checkpoint: it holds a {type(data).__name__}, not a dictionary")
     return data
@@ -110,6 +115,10 @@ def translate(path: Path, data: Mapping[str, Any]) -> tuple[CheckpointHeader, di
     Raises `CheckpointError` naming what is missing or what this project cannot represent.
     """
     absent = [key for key in REQUIRED if key not in data]
+    if absent and data and all(isinstance(data[name], Tensor) for name in data):
+        raise CheckpointError(f"{path} holds {foreign.weights([str(name) for name in data])}")
+    if absent and "state_dict" in data:
+        raise CheckpointError(f"{path} is the state of a training ('state_dict') — {foreign.FROM_DIFFUSERS}")
     if absent:
         raise CheckpointError(f"{path} is no legacy checkpoint: it lacks {', '.join(absent)}")
     try:
@@ -240,6 +249,21 @@ def _tensors(state: dict[Any, Any], room: int) -> dict[str, Tensor]:
         if room < 0:
             raise CheckpointError(f"unet[{name!r}] is larger than what the file stores")
         out[name] = value.detach().clone(memory_format=torch.contiguous_format)
+    return _unwrapped(out)
+
+
+def _unwrapped(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors under the network's own names, without what wrappers of torch put into them: ``_orig_mod.`` of
+    ``torch.compile``, ``module.`` of ``DataParallel``, or any other word that all names begin with.
+
+    Raises `CheckpointError` when two tensors would get the same name.
+    """
+    names = {name: [word for word in name.split(".") if word not in _WRAPPERS] for name in tensors}
+    while len({words[0] for words in names.values() if words}) == 1 and all(len(w) > 2 for w in names.values()):
+        names = {name: words[1:] for name, words in names.items()}
+    out = {".".join(words): tensors[name] for name, words in names.items()}
+    if len(out) < len(tensors):
+        raise CheckpointError("unet holds two tensors of one name once the names of wrappers are taken off")
     return out
 
 
