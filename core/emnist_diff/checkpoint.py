@@ -8,26 +8,30 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from emnist_diff import foreign
+from emnist_diff import foreign, tensorfile
 from emnist_diff.errors import CheckpointError, ConfigError, nearest
 from emnist_diff.files import write_bytes
+from emnist_diff.plaindata import from_json
 from emnist_diff.protocols import NoiseSchedule, PredictionType
+from emnist_diff.shown import shown
 from emnist_diff.structuring import structure, unstructure
+from emnist_diff.tensorfile import TensorFile, TensorInfo
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 FORMAT_VERSION = 1
 METADATA_KEY = "emnist_diff"
-LARGEST_HEADER = 100_000_000
-"""Bytes; safetensors' own limit."""
+MOST_CLASSES = 1 << 16
+_LONGEST_NAME = 1000
+"""Characters of a class name."""
+_LAST_EPOCH = 10**9
 
 _EPOCH = re.compile(r"epoch[_-]?(\d+)\.safetensors$")
 
@@ -42,8 +46,9 @@ class CheckpointHeader:
     prediction: what the network returns.  recommended: run settings to use unless the user says otherwise.
     provenance: data, training, licence, figures; free-form.  epoch: of training, or None.
 
-    Raises `ConfigError` for classes that are none, twice there, or cannot be printed, a negative null_index, a merge
-    into what is no class, and the prediction of a flow, which is no diffusion's.
+    Raises `ConfigError` for classes that are none, too many, twice there, too long, or cannot be printed, a null_index
+    or an epoch that none can have, a merge into what is no class, and the prediction of a flow, which is no
+    diffusion's.
     """
 
     format_version: int = FORMAT_VERSION
@@ -61,23 +66,20 @@ class CheckpointHeader:
     def __attrs_post_init__(self) -> None:
         if not self.classes or len(set(self.classes)) != len(self.classes):
             raise ConfigError("classes must be different, and at least one")
-        if odd := [name for name in self.classes if not (name and name.isprintable())]:
-            raise ConfigError(f"class name {odd[0]!r} is empty or cannot be printed")
+        if len(self.classes) > MOST_CLASSES:
+            raise ConfigError(f"classes are {len(self.classes)}, the most is {MOST_CLASSES}")
+        if odd := [n for n in self.classes if not (n and n.isprintable() and len(n) <= _LONGEST_NAME)]:
+            raise ConfigError(
+                f"class name {shown(odd[0])} is empty, has more than {_LONGEST_NAME} characters, or cannot be printed"
+            )
         if self.prediction == "flow":
             raise ConfigError("prediction 'flow' belongs to a flow, and the schedule of a checkpoint is a diffusion's")
-        if self.null_index is not None and self.null_index < 0:
-            raise ConfigError(f"null_index {self.null_index} must be at least 0")
+        if self.null_index is not None and not 0 <= self.null_index <= MOST_CLASSES:
+            raise ConfigError(f"null_index {self.null_index} must be at least 0 and at most {MOST_CLASSES}")
+        if self.epoch is not None and not 0 <= self.epoch <= _LAST_EPOCH:
+            raise ConfigError(f"epoch {self.epoch} must be at least 0 and at most {_LAST_EPOCH}")
         if lost := sorted(set(self.merged.values()) - set(self.classes)):
-            raise ConfigError(f"merged names {lost[0]!r}, which is no class")
-
-
-@attrs.frozen
-class TensorInfo:
-    """A tensor as the file describes it: safetensors dtype name, shape, and bytes."""
-
-    dtype: str
-    shape: tuple[int, ...]
-    size: int
+            raise ConfigError(f"merged names {shown(lost[0])}, which is no class")
 
 
 def read_header(path: Path) -> CheckpointHeader:
@@ -85,16 +87,12 @@ def read_header(path: Path) -> CheckpointHeader:
 
     Raises `CheckpointError` for a missing, foreign, truncated or newer file.
     """
-    return _header(path, _read_json(path))
+    return _header(path, tensorfile.read(path))
 
 
 def tensors_of(path: Path) -> dict[str, TensorInfo]:
     """What tensors a checkpoint holds, read without them. Raises as `read_header`."""
-    return {
-        name: TensorInfo(str(item["dtype"]), tuple(item["shape"]), item["data_offsets"][1] - item["data_offsets"][0])
-        for name, item in _read_json(path).items()
-        if name != "__metadata__"
-    }
+    return dict(tensorfile.read(path).tensors)
 
 
 def load(path: Path) -> tuple[CheckpointHeader, dict[str, Tensor]]:
@@ -106,7 +104,7 @@ def load(path: Path) -> tuple[CheckpointHeader, dict[str, Tensor]]:
     header = read_header(path)
     try:
         tensors = load_file(path)
-    except (safetensors.SafetensorError, OSError) as error:
+    except (safetensors.SafetensorError, OSError, RuntimeError) as error:  # torch's own for a type it does not know
         raise CheckpointError(f"{path} is damaged: {error}") from error
     halves = (torch.float16, torch.bfloat16)
     return header, {name: t.float() if t.dtype in halves else t for name, t in tensors.items()}
@@ -190,52 +188,14 @@ def missing(path: Path) -> CheckpointError:
     return CheckpointError(f"checkpoint {str(path)!r} does not exist{hint}")
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    """The checked JSON header of a safetensors file."""
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            start = file.read(8)
-            length = struct.unpack("<Q", start)[0] if len(start) == 8 else LARGEST_HEADER + 1
-            if length > min(LARGEST_HEADER, size - 8):
-                what = foreign.file(path)
-                raise CheckpointError(f"{path} is {what or 'no safetensors file, or is truncated'}")
-            text = file.read(length)
-    except OSError as error:
-        raise CheckpointError(f"cannot read checkpoint {str(path)!r}: {error.strerror}") from error
-    try:
-        data = json.loads(text.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} is no safetensors file: its header is no JSON") from error
-    if not isinstance(data, dict):
-        raise CheckpointError(f"{path} is no safetensors file: its header is no table")
-    end = 0
-    for name, item in data.items():
-        if name == "__metadata__":
-            continue
-        offsets = item.get("data_offsets") if isinstance(item, dict) else None
-        shape = item.get("shape") if isinstance(item, dict) else None
-        if not isinstance(offsets, list) or not isinstance(shape, list) or len(offsets) != 2:
-            offsets, shape = [None, None], []
-        whole: list[Any] = [*offsets, *shape]
-        if not all(type(n) is int and n >= 0 for n in whole) or whole[0] > whole[1] or "dtype" not in item:
-            raise CheckpointError(f"{path} is damaged: tensor {name!r} is not described as safetensors does")
-        end = max(end, whole[1])
-    if 8 + length + end > size:
-        raise CheckpointError(f"{path} is truncated: its tensors need {8 + length + end} bytes, it has {size}")
-    return data
-
-
-def _header(path: Path, data: Mapping[str, Any]) -> CheckpointHeader:
-    metadata = data.get("__metadata__")
-    text = metadata.get(METADATA_KEY) if isinstance(metadata, dict) else None
+def _header(path: Path, file: TensorFile) -> CheckpointHeader:
+    text = file.metadata.get(METADATA_KEY)
     if not isinstance(text, str):
-        names = data.keys() - {"__metadata__"}
-        raise CheckpointError(f"{path} is no emnist-diff checkpoint, but {foreign.weights(names)}")
+        raise CheckpointError(f"{path} is no emnist-diff checkpoint, but {foreign.weights(file.tensors)}")
     try:
-        raw = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} is damaged: its emnist-diff header is no JSON") from error
+        raw = from_json(text, names=True)
+    except ValueError as error:
+        raise CheckpointError(f"{path} is damaged: its emnist-diff header is no JSON ({error})") from error
     version = raw.get("format_version") if isinstance(raw, dict) else None
     if isinstance(version, int) and version > FORMAT_VERSION:
         raise CheckpointError(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -14,13 +13,10 @@ import attrs
 from attrs import validators as v
 
 from emnist_diff.errors import ConfigError
+from emnist_diff.plaindata import from_json, from_toml, read_text
 from emnist_diff.schedules import Constant, Schedule, schedule
+from emnist_diff.shown import shown
 from emnist_diff.structuring import structure, unstructure
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 MOST_SAMPLES = 1 << 22
 """The most samples of a run, and of a file."""
@@ -150,10 +146,10 @@ def component(data: object, what: str) -> dict[str, Any]:
     if isinstance(data, Component):  # as it is, for it may hold functions
         return {field.name: getattr(data, field.name) for field in attrs.fields(Component)}
     if not isinstance(data, Mapping):
-        raise ConfigError(f"{what}: expected a name or a table with a name, got {data!r}")
+        raise ConfigError(f"{what}: expected a name or a table with a name, got {shown(data)}")
     rest = dict(data)
     if not isinstance(rest.get("name"), str):
-        raise ConfigError(f"{what}: a component needs a name, got {data!r}")
+        raise ConfigError(f"{what}: a component needs a name, got {shown(data)}")
     out: dict[str, Any] = {"name": rest.pop("name")}
     for key in ("weight", "clip_abs", "clip_norm"):
         if key in rest:
@@ -162,7 +158,7 @@ def component(data: object, what: str) -> dict[str, Any]:
     nested = [(key, rest.pop(key)) for key in ("settings", "cfg") if key in rest]
     for key, inner in [*nested, (what, rest)]:
         if not isinstance(inner, Mapping):
-            raise ConfigError(f"{what} {out['name']!r}: {key} must be a table, got {inner!r}")
+            raise ConfigError(f"{what} {out['name']!r}: {key} must be a table, got {shown(inner)}")
         if twice := settings.keys() & inner.keys():
             raise ConfigError(f"{what} {out['name']!r}: {min(twice)!r} is said twice")
         settings.update(inner)
@@ -181,7 +177,7 @@ def normalised(layer: Mapping[str, Any]) -> dict[str, Any]:
             value = component(value, key)
         elif key in _COMPONENT_LISTS and value is not None:
             if isinstance(value, str) or not isinstance(value, list | tuple):
-                raise ConfigError(f"{key}: expected a list, got {value!r}")
+                raise ConfigError(f"{key}: expected a list, got {shown(value)}")
             value = [component(item, f"{key}[{i}]") for i, item in enumerate(value)]
         out[key] = value
     return out
@@ -219,18 +215,14 @@ def read_file(path: Path) -> dict[str, Any]:
     Raises `ConfigError` naming the file for anything else, and line and column for a syntax error.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ConfigError(f"cannot read configuration {str(path)!r}: {reason}") from error
+        text = read_text(path)
+    except ValueError as error:
+        raise ConfigError(f"cannot read configuration {str(path)!r}: {error}") from error
+    if path.suffix not in (".json", ".toml"):
+        raise ConfigError(f"configuration {str(path)!r} must end in .toml or .json")
     try:
-        if path.suffix == ".json":
-            data = json.loads(text)
-        elif path.suffix == ".toml":
-            data = tomllib.loads(text)
-        else:
-            raise ConfigError(f"configuration {str(path)!r} must end in .toml or .json")
-    except (ValueError, RecursionError) as error:  # both decoders' errors are ValueErrors
+        data = from_json(text) if path.suffix == ".json" else from_toml(text)
+    except ValueError as error:
         raise ConfigError(f"configuration {str(path)!r} is not valid {path.suffix[1:].upper()}: {error}") from error
     if not isinstance(data, dict):
         raise ConfigError(f"configuration {str(path)!r} must hold a table of settings, got {type(data).__name__}")

@@ -9,11 +9,19 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from emnist_diff.shown import shortened, shown
+
 
 class EmnistDiffError(Exception):
-    """Base of all errors of this package; `exit_code` is what the command line returns for it."""
+    """Base of all errors of this package; `exit_code` is what the command line returns for it.
+
+    A message of more than `shown.LONGEST_MESSAGE` characters loses its middle, whatever it echoes.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: str = "", *more: object) -> None:
+        super().__init__(shortened(message) if isinstance(message, str) else message, *more)
 
 
 class ConfigError(EmnistDiffError):
@@ -68,8 +76,14 @@ class Interrupted(EmnistDiffError):
     exit_code = 130
 
 
+_LONGEST_NAME = 200
+"""Of which a near one is looked for: comparing takes time that grows with the length."""
+
+
 def nearest(name: str, known: Iterable[str], limit: int = 3) -> list[str]:
     """The known names closest to `name`, best first; case is ignored when nothing matches exactly."""
+    if len(name) > _LONGEST_NAME:
+        return []
     known = list(known)
     hits = difflib.get_close_matches(name, known, n=limit, cutoff=0.6)
     if not hits:
@@ -85,8 +99,8 @@ def unknown(kind: str, name: str, known: Iterable[str], hint: str = "") -> Unkno
     if hits:
         way_out = " — did you mean " + " or ".join(repr(h) for h in hits) + "?"
     elif known:
-        shown = ", ".join(repr(k) for k in known[:12]) + (", …" if len(known) > 12 else "")
-        way_out = f" — known: {shown}"
+        some = ", ".join(repr(k) for k in known[:12]) + (", …" if len(known) > 12 else "")
+        way_out = f" — known: {some}"
     else:
         way_out = ""
-    return UnknownName(f"unknown {kind} {name!r}{way_out}" + (f" ({hint})" if hint else ""))
+    return UnknownName(f"unknown {kind} {shown(name)}{way_out}" + (f" ({hint})" if hint else ""))

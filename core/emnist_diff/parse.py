@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from emnist_diff.errors import ConfigError
+from emnist_diff.plaindata import from_json, read_text
+from emnist_diff.shown import shown
 
 _MOST_IDS = 1 << 22
 """As many samples as a run can have."""
@@ -24,11 +25,11 @@ def component(text: str, option: str) -> dict[str, Any]:
     if not equals:
         return {"name": text}
     if not colon:
-        raise ConfigError(f"{option} {text!r}: write it as name:key=value,key=value")
+        raise ConfigError(f"{option} {shown(text)}: write it as name:key=value,key=value")
     out: dict[str, Any] = {"name": name}
-    for key, value in settings(text[len(name) + 1 :], f"{option} {text!r}").items():
+    for key, value in settings(text[len(name) + 1 :], f"{option} {shown(text)}").items():
         if key == "name":
-            raise ConfigError(f"{option} {text!r}: 'name' is given twice")
+            raise ConfigError(f"{option} {shown(text)}: 'name' is given twice")
         out[key] = value
     return out
 
@@ -40,7 +41,7 @@ def settings(text: str, option: str) -> dict[str, Any]:
         key, equals, value = part.partition("=")
         key = key.strip()
         if not equals or not key:
-            raise ConfigError(f"{option}: {part!r} is not key=value")
+            raise ConfigError(f"{option}: {shown(part)} is not key=value")
         if key in out:
             raise ConfigError(f"{option}: {key!r} is given twice")
         out[key] = _value(value.strip())
@@ -53,7 +54,7 @@ def named_files(texts: Iterable[str], option: str) -> dict[str, str]:
     for text in texts:
         name, equals, file = text.partition("=")
         if not (name and equals and file):
-            raise ConfigError(f"{option} {text!r}: write it as NAME=FILE")
+            raise ConfigError(f"{option} {shown(text)}: write it as NAME=FILE")
         if name in out:
             raise ConfigError(f"{option}: {name!r} is given twice")
         out[name] = file
@@ -65,13 +66,12 @@ def json_or_file(text: str, option: str) -> Any:
     source = text
     if text.startswith("@"):
         try:
-            source = Path(text[1:]).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-            raise ConfigError(f"{option}: cannot read {text[1:]!r}: {reason}") from error
+            source = read_text(Path(text[1:]))
+        except ValueError as error:
+            raise ConfigError(f"{option}: cannot read {text[1:]!r}: {error}") from error
     try:
-        return json.loads(source, parse_constant=_refuse)
-    except (ValueError, RecursionError) as error:
+        return from_json(source)
+    except ValueError as error:
         raise ConfigError(f"{option}: not valid JSON: {error}") from error
 
 
@@ -88,7 +88,7 @@ def sample_ids(text: str | None, option: str = "--sample") -> list[int] | None:
         first = int(match[1]) if match else 0
         last = int(match[2]) if match and match[2] else first
         if not match or last < first or last - first >= _MOST_IDS - len(out):
-            raise ConfigError(f"{option} {text!r}: expected ids such as 3, 0-9 or 0-9,12")
+            raise ConfigError(f"{option} {shown(text)}: expected ids such as 3, 0-9 or 0-9,12")
         out += range(first, last + 1)
     return out
 
@@ -111,11 +111,6 @@ def _split(text: str) -> list[str]:
 
 def _value(text: str) -> Any:
     try:
-        return json.loads(text, parse_constant=_refuse)
-    except (ValueError, RecursionError):
+        return from_json(text)
+    except ValueError:
         return text
-
-
-def _refuse(constant: str) -> None:
-    """Python reads NaN and Infinity, which are no JSON and could not be written again."""
-    raise ValueError(f"{constant} is no JSON")

@@ -24,6 +24,7 @@ from emnist_diff.errors import ConfigError, PluginError
 from emnist_diff.plugins import Registry, installed
 from emnist_diff.records import PresetSpec
 from emnist_diff.schedules import Function, Product, Schedule, to_data
+from emnist_diff.shown import shown
 from emnist_diff.structuring import structure
 
 _ADDED = ("forces", "drifts")
@@ -47,7 +48,8 @@ def expanded(registry: Registry, said: Mapping[str, Any]) -> dict[str, Any]:
                 below[key] = [*below.get(key, []), *value]
             elif key not in said and below.get(key, value) != value:
                 raise ConfigError(
-                    f"preset {name!r} says {key} = {value!r}, another says {below[key]!r} — say which with --{key}"
+                    f"preset {name!r} says {key} = {shown(value)}, "
+                    f"another says {shown(below[key])} — say which with --{key}"
                 )
             else:
                 below[key] = value
@@ -69,7 +71,7 @@ def _layer(registry: Registry, item: Any) -> tuple[str, dict[str, Any]]:
     made = make(registry, PresetSpec, structure(asked, config.Component, "preset"))
     layer = told(made.said("preset"), made.object.expand)
     if not isinstance(layer, Mapping):
-        raise PluginError(f"preset {made.name!r} of {made.distribution} expanded to {layer!r}, not to a table")
+        raise PluginError(f"preset {made.name!r} of {made.distribution} expanded to {shown(layer)}, not to a table")
     return made.name, config.normalised(layer)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import attrs
+from attrs import validators as v
 
 if TYPE_CHECKING:  # the contracts can be read without paying for torch
     from pathlib import Path
@@ -25,6 +26,11 @@ if TYPE_CHECKING:  # the contracts can be read without paying for torch
 PredictionType = Literal["epsilon", "v_prediction", "sample", "flow"]
 """What a network returns: the noise; v; the image; or, on a flow, the velocity. See `parameterization`."""
 
+MOST_TIMESTEPS = 100_000
+"""Levels of a forward process; networks are trained on thousands."""
+
+_FARTHEST = 1e6
+
 ForwardPath = Literal["diffusion", "flow"]
 """How signal and noise mix into a state; see `rates`."""
 
@@ -36,26 +42,31 @@ def rates(alpha_bar: float, path: ForwardPath) -> tuple[float, float]:
     return (signal, noise) if path == "diffusion" else (signal / (signal + noise), noise / (signal + noise))
 
 
+def _clip(instance: object, attribute: Any, value: float | None) -> None:
+    if value is not None and not 0 < value <= _FARTHEST:
+        raise ValueError(f"'clip_sample' must be > 0 and <= {_FARTHEST:g}: {value}")
+
+
 @attrs.frozen
 class NoiseSchedule:
     """The forward process x_t = sqrt(alpha_bar_t) x_0 + sqrt(1 - alpha_bar_t) eps that a network was trained on.
 
     train_timesteps: number of discrete levels.
     beta_schedule: ``linear``, ``scaled_linear`` or ``squaredcos_cap_v2``.
-    beta_start, beta_end: ends of the linear ones; the squared cosine ignores them.
+    beta_start, beta_end: ends of the linear ones, more than 0 and less than 1; the squared cosine ignores them.
     zero_terminal_snr: rescaled so that the last level holds no signal (Lin et al., 2024, arXiv:2305.08891,
     algorithm 1).
     clip_sample: half-width of the range that x0 is clipped to while sampling, or None. Images live in [-1, 1].
     """
 
-    train_timesteps: int = attrs.field(default=1000, validator=attrs.validators.ge(1))
+    train_timesteps: int = attrs.field(default=1000, validator=v.and_(v.ge(1), v.le(MOST_TIMESTEPS)))
     beta_schedule: str = attrs.field(
         default="squaredcos_cap_v2",
-        validator=attrs.validators.in_(("linear", "scaled_linear", "squaredcos_cap_v2")),
+        validator=v.in_(("linear", "scaled_linear", "squaredcos_cap_v2")),
     )
-    beta_start: float = 0.0001
-    beta_end: float = 0.02
-    clip_sample: float | None = 1.0
+    beta_start: float = attrs.field(default=0.0001, validator=v.and_(v.gt(0), v.lt(1)))
+    beta_end: float = attrs.field(default=0.02, validator=v.and_(v.gt(0), v.lt(1)))
+    clip_sample: float | None = attrs.field(default=1.0, validator=_clip)
     zero_terminal_snr: bool = False
 
 
@@ -68,8 +79,8 @@ class FlowSchedule:
     clip_sample: half-width of the range that x0 is clipped to while sampling, or None.
     """
 
-    time_scale: float = attrs.field(default=1000.0, validator=attrs.validators.gt(0))
-    clip_sample: float | None = None
+    time_scale: float = attrs.field(default=1000.0, validator=[v.gt(0), v.le(_FARTHEST)])
+    clip_sample: float | None = attrs.field(default=None, validator=_clip)
 
 
 ForwardProcess = NoiseSchedule | FlowSchedule

@@ -20,6 +20,7 @@ from emnist_diff.plugins import Registry, installed
 from emnist_diff.prefetch import noise_ahead
 from emnist_diff.protocols import BatchResult, Field, Outcome, Sink, StepInfo
 from emnist_diff.recording import asked, recording
+from emnist_diff.shown import shown
 
 log = get_logger()
 
@@ -108,7 +109,8 @@ def _account(sink: Sink, said: object) -> frozenset[int] | None:
         return None
     if not isinstance(said, Set) or not all(isinstance(position, Integral) for position in said):
         raise RunFailed(
-            f"sink {type(sink).__name__}: open() returned {said!r}, neither None nor a set of the positions that it has"
+            f"sink {type(sink).__name__}: open() returned {shown(said)}, "
+            "neither None nor a set of the positions that it has"
         )
     return frozenset(said)
 

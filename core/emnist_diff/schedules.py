@@ -32,6 +32,7 @@ from attrs import validators as v
 
 from emnist_diff.errors import ConfigError, unknown
 from emnist_diff.protocols import StepInfo
+from emnist_diff.shown import shown
 
 By = Literal["fraction", "timestep", "sigma"]
 _BY = ("fraction", "timestep", "sigma")
@@ -58,7 +59,9 @@ def _float(value: Any) -> Any:
 
 def _number(instance: Any, attribute: Any, value: Any) -> None:
     if not isinstance(value, float) or not math.isfinite(value):
-        raise ConfigError(f"{attribute.metadata.get('key') or attribute.name}: expected a finite number, got {value!r}")
+        raise ConfigError(
+            f"{attribute.metadata.get('key') or attribute.name}: expected a finite number, got {shown(value)}"
+        )
 
 
 def _field(default: Any, help: str, key: str = "", **more: Any) -> Any:
@@ -214,11 +217,11 @@ def _points(value: object) -> tuple[tuple[float, float], ...]:
     try:
         points = sorted((float(where), float(what)) for where, what in value)  # type: ignore[attr-defined]  # tried
     except (TypeError, ValueError, OverflowError) as error:
-        raise ConfigError(f"points: expected pairs [position, value], got {value!r}") from error
+        raise ConfigError(f"points: expected pairs [position, value], got {shown(value)}") from error
     if not points or len({where for where, _ in points}) < len(points):
-        raise ConfigError(f"points: expected different positions, at least one, got {value!r}")
+        raise ConfigError(f"points: expected different positions, at least one, got {shown(value)}")
     if not all(math.isfinite(number) for point in points for number in point):
-        raise ConfigError(f"points: expected finite numbers, got {value!r}")
+        raise ConfigError(f"points: expected finite numbers, got {shown(value)}")
     return tuple(points)
 
 
@@ -278,7 +281,9 @@ class Function(Schedule):
             value = math.nan
         if not math.isfinite(value):
             name = function_data(self.function)["name"]
-            raise ConfigError(f"the schedule {name!r} returned {returned!r} at step {at.index}, not a finite number")
+            raise ConfigError(
+                f"the schedule {name!r} returned {shown(returned)} at step {at.index}, not a finite number"
+            )
         return value
 
 
@@ -302,7 +307,7 @@ def schedule(value: object) -> Schedule:
         return Product(tuple(schedule(item) for item in value))
     if callable(value):
         return Function(value)
-    raise ConfigError(f"expected a number, or a schedule as a table or list, got {value!r}")
+    raise ConfigError(f"expected a number, or a schedule as a table or list, got {shown(value)}")
 
 
 def to_data(value: Schedule) -> Any:
@@ -377,7 +382,7 @@ def as_function(value: object) -> Callable[..., Any]:
             raise ConfigError(f"the function {value['name']!r} was part of a program and cannot be loaded by name")
         value = value["name"]
     if not isinstance(value, str):
-        raise ConfigError(f"expected package.module:function, or a function, got {value!r}")
+        raise ConfigError(f"expected package.module:function, or a function, got {shown(value)}")
     return load(value)
 
 
@@ -418,7 +423,9 @@ def _from_table(table: Mapping[str, Any]) -> Schedule:
         return Function(as_function(said))
     if kind not in _KINDS:
         if kind is None:
-            raise ConfigError(f"a schedule needs a kind ({', '.join(sorted({*_KINDS, 'function'}))}), got {table!r}")
+            raise ConfigError(
+                f"a schedule needs a kind ({', '.join(sorted({*_KINDS, 'function'}))}), got {shown(table)}"
+            )
         raise unknown("kind of schedule", str(kind), {*_KINDS, "function"})
     cls = _KINDS[kind]
     known = _keys(cls)

@@ -22,6 +22,7 @@ from cattrs.errors import ClassValidationError, IterableValidationError, Iterabl
 from emnist_diff.deprecation import deprecated
 from emnist_diff.errors import ConfigError, EmnistDiffError, unknown
 from emnist_diff.schedules import Function, Schedule, schedule, to_data
+from emnist_diff.shown import shown
 
 _T = TypeVar("_T")
 
@@ -57,7 +58,7 @@ def unstructure(value: object) -> Any:
 
 def _renamed(data: object, cls: type, what: str, beside: Iterable[str]) -> dict[str, Any]:
     if not isinstance(data, Mapping):
-        raise ConfigError(f"{what}: expected a table of settings, got {data!r}")
+        raise ConfigError(f"{what}: expected a table of settings, got {shown(data)}")
     table, out = aliases(cls), {}
     for key, value in data.items():
         if key not in table:
@@ -90,25 +91,27 @@ def _messages(error: BaseException) -> list[str]:
 
 def _number(value: object, _: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"expected a number, got {value!r}")
+        raise TypeError(f"expected a number, got {shown(value)}")
     try:
         number = float(value)
     except OverflowError:
         number = math.inf
     if not math.isfinite(number):
-        raise TypeError(f"expected a finite number, got {value!r}")
+        raise TypeError(f"expected a finite number, got {shown(value)}")
     return number
 
 
 def _integer(value: object, _: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"expected a whole number, got {value!r}")
+        raise TypeError(f"expected a whole number, got {shown(value)}")
+    if not -(2**63) <= value < 2**63:
+        raise TypeError(f"expected a whole number of 64 bits, got {shown(value)}")
     return value
 
 
 def _flag(value: object, _: object) -> bool:
     if not isinstance(value, bool):
-        raise TypeError(f"expected true or false, got {value!r}")
+        raise TypeError(f"expected true or false, got {shown(value)}")
     return value
 
 
@@ -116,28 +119,28 @@ def _text(value: object, _: object) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     if not isinstance(value, str):
-        raise TypeError(f"expected text, got {value!r}")
+        raise TypeError(f"expected text, got {shown(value)}")
     return value
 
 
 def _one_of(value: object, target: Any) -> Any:
     known = typing.get_args(target)
     if not any(type(value) is type(one) and value == one for one in known):
-        raise TypeError(f"expected {', '.join(known[:-1])}{' or ' if known[1:] else ''}{known[-1]}, got {value!r}")
+        raise TypeError(f"expected {', '.join(known[:-1])}{' or ' if known[1:] else ''}{known[-1]}, got {shown(value)}")
     return value
 
 
 def _list(value: object, target: Any) -> Any:
     """A tuple from a list: text is no list of its letters."""
     if not isinstance(value, list | tuple):
-        raise TypeError(f"expected a list, got {value!r}")
+        raise TypeError(f"expected a list, got {shown(value)}")
     member = typing.get_args(target)[0]
     return tuple(made for _, made in _members(enumerate(value), member, target))
 
 
 def _table(value: object, target: Any) -> Any:
     if not isinstance(value, Mapping):
-        raise TypeError(f"expected a table, got {value!r}")
+        raise TypeError(f"expected a table, got {shown(value)}")
     key, member = typing.get_args(target)
     return {_converter().structure(name, key): made for name, made in _members(value.items(), member, target)}
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -28,12 +27,9 @@ from emnist_diff import config
 from emnist_diff.config import MOST_THREADS
 from emnist_diff.errors import ConfigError
 from emnist_diff.files import write_bytes
+from emnist_diff.plaindata import from_toml, read_text
+from emnist_diff.shown import shown
 from emnist_diff.structuring import structure
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 VARIABLE = "EMNIST_DIFF_CONFIG"
 """The environment variable that names another file; empty, it means none."""
@@ -117,17 +113,16 @@ def _text(file: Path) -> str:
     if file.suffix != ".toml":
         raise ConfigError(f"the user's configuration {str(file)!r} must end in .toml")
     try:
-        return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ConfigError(f"cannot read the user's configuration {str(file)!r}: {reason}") from error
+        return read_text(file)
+    except ValueError as error:
+        raise ConfigError(f"cannot read the user's configuration {str(file)!r}: {error}") from error
 
 
 def _settings(text: str, file: Path) -> dict[str, Any]:
     """The table ``[run]`` of a file with this text, checked."""
     try:
-        data = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # the decoder's own errors are ValueErrors
+        data = from_toml(text)
+    except ValueError as error:
         raise ConfigError(f"the user's configuration {str(file)!r} is not valid TOML: {error}") from error
     if other := sorted(data.keys() - {_TABLE}):
         raise ConfigError(f"the user's configuration {str(file)!r} holds {other[0]!r} — it has one table, [run]")
@@ -150,7 +145,7 @@ def _toml(value: Any) -> str:
         return "{" + ", ".join(f"{json.dumps(key)} = {_toml(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_toml, value)) + "]"
-    raise ConfigError(f"{value!r} cannot be written to a configuration file")
+    raise ConfigError(f"{shown(value)} cannot be written to a configuration file")
 
 
 def _with_line(text: str, key: str, line: str | None) -> str:

@@ -134,6 +134,62 @@ def test_changed_bytes_never_surprise(tmp_path: Path) -> None:
     assert outcomes == {True, False}
 
 
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"schedule": {"train_timesteps": 10**9}}, "'train_timesteps' must be <= 100000: 1000000000"),
+        ({"schedule": {"train_timesteps": 2**62}}, "'train_timesteps' must be <= 100000"),
+        ({"schedule": {"train_timesteps": 10**4000}}, "a number of 4001 digits"),
+        ({"schedule": {"beta_schedule": "linear", "beta_end": 1e300}}, "'beta_end' must be < 1"),
+        ({"schedule": {"beta_start": -1}}, "'beta_start' must be > 0"),
+        ({"schedule": {"clip_sample": 1e30}}, "'clip_sample' must be > 0 and <= 1e\\+06"),
+        ({"classes": ["x" * 5_000_000]}, "class name 'xxx.*xxx' is empty, has more than 1000 characters"),
+        ({"classes": [str(n) for n in range(70_000)]}, "classes are 70000, the most is 65536"),
+        ({"null_index": 2**40}, "null_index"),
+        ({"epoch": -(2**60)}, "epoch"),
+        ({"family": {"deep": [[["x" * 10**5]]] * 10}}, "family: expected text"),
+        ({"x" * 10**6: 1}, "unknown setting of checkpoint header"),
+        ({"provenance": "[" * 100 + "]" * 100}, "nested deeper than 64"),
+        ({"provenance": '{"a": 1e999}'}, "1e999 is more than a number can be"),
+        ({"provenance": '{"a": NaN}'}, "NaN is no JSON"),
+        ({"provenance": '{"a": 1, "a": 2}'}, "key 'a' is there twice"),
+        ({"provenance": '{"a": "\\ud800"}'}, "is no Unicode"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_a_header_cannot_claim_what_no_model_has(tmp_path: Path, change: dict[str, Any], match: str) -> None:
+    """Each is refused before anything is allocated for it, in a line that does not echo it."""
+    said = {"format_version": 1, "family": "unet2d", "classes": ["A"]}
+    sys.set_int_max_str_digits(0)
+    text = json.dumps({**said, **change})
+    sys.set_int_max_str_digits(4300)
+    if isinstance(plain := change.get("provenance"), str):
+        text = text.replace(json.dumps(plain), plain)
+    path = raw(tmp_path / "x.safetensors", {"__metadata__": {checkpoint.METADATA_KEY: text}})
+    with pytest.raises(CheckpointError, match=match) as error:
+        checkpoint.load(path)
+    assert len(one_line(error)) < 2100
+
+
+@pytest.mark.parametrize(
+    ("tensors", "match"),
+    [
+        ({"a": {"dtype": "F32", "shape": [2**40], "data_offsets": [0, 8]}}, r"has 8 bytes, not those of F32 \[1099"),
+        ({"a": {"dtype": "F32", "shape": [1] * 30, "data_offsets": [0, 4]}}, "has 30 dimensions"),
+        ({"a": {"dtype": "O", "shape": [1], "data_offsets": [0, 8]}}, "is of type 'O'"),
+        ({"a": {"dtype": "F32", "shape": [2**70], "data_offsets": [0, 8]}}, "is not described"),
+        ({"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]},
+          "b": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}, "'b' does not begin where the one before"),
+        ({"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}, "its tensors need 73 bytes, it has 77"),
+    ],
+    ids=lambda value: str(value)[:40],
+)  # fmt: skip
+def test_tensors_are_the_bytes_of_the_file(tmp_path: Path, tensors: dict[str, Any], match: str) -> None:
+    with pytest.raises(CheckpointError, match=match) as error:
+        checkpoint.tensors_of(raw(tmp_path / "x.safetensors", tensors, bytes(8)))
+    assert len(one_line(error)) < 500
+
+
 def test_sha256(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_bytes(b"abc")
@@ -316,7 +372,7 @@ class TestRefusals:
             ('{"family": "unet2d", "classes": ["A", ""]}', "class name '' is empty"),
             (
                 '{"family": "unet2d", "classes": ["A", "\\u001b[2J"]}',
-                r"class name '\\x1b\[2J' is empty or",
+                r"class name '\\x1b\[2J' is empty, has more than",
             ),
             ('{"family": "unet2d", "classes": ["A"], "null_index": -1}', "null_index -1"),
             ('{"family": "unet2d", "classes": ["A"], "merged": {"b": "B"}}', "'B', which is no class"),

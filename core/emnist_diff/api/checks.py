@@ -11,6 +11,7 @@ import attrs
 
 from emnist_diff.errors import ConfigError
 from emnist_diff.schedules import Schedule
+from emnist_diff.shown import shown
 
 Check = Callable[[object], str | None]
 """Says what a value must be, or None when it is that."""
@@ -33,7 +34,7 @@ def _validator(check: Check, optional: bool) -> Callable[[Any, Any, Any], None]:
         if value is None and optional:
             return
         if wrong := check(value):
-            raise ConfigError(f"{type(instance).__name__}.{attribute.name} = {value!r}: must be {wrong}")
+            raise ConfigError(f"{type(instance).__name__}.{attribute.name} = {shown(value)}: must be {wrong}")
 
     return validate
 
@@ -126,8 +127,8 @@ def plain(data: object, what: str) -> Any:
     if data is None or isinstance(data, str | bool | int) or (isinstance(data, float) and math.isfinite(data)):
         return data
     raise ConfigError(
-        f"{what} = {data!r}: must be plain data (text, finite numbers, true, false, lists, tables) or a function — "
-        "other code becomes a component by way of a plugin, see docs/plugins.md"
+        f"{what} = {shown(data)}: must be plain data (text, finite numbers, true, false, lists, tables) or a function "
+        "— other code becomes a component by way of a plugin, see docs/plugins.md"
     )
 
 
@@ -136,7 +137,7 @@ def table(what: str) -> Callable[[object], dict[str, Any]]:
 
     def convert(data: object) -> dict[str, Any]:
         if not isinstance(data, Mapping):
-            raise ConfigError(f"{what} = {data!r}: must be a table of settings")
+            raise ConfigError(f"{what} = {shown(data)}: must be a table of settings")
         copy: dict[str, Any] = plain(data, what)
         return copy
 

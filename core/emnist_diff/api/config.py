@@ -30,6 +30,7 @@ from emnist_diff.api.checks import (
 )
 from emnist_diff.config import Component, RunConfig
 from emnist_diff.errors import ConfigError
+from emnist_diff.shown import shown
 from emnist_diff.structuring import structure, unstructure
 
 _T = TypeVar("_T", bound="Settings")
@@ -121,7 +122,7 @@ class VideoConfig(Settings):
 
 def _stack(items: object) -> tuple[Component, ...]:
     if isinstance(items, str | Mapping) or not isinstance(items, list | tuple):
-        raise ConfigError(f"ForceConfig.force_stack = {items!r}: must be a list of forces")
+        raise ConfigError(f"ForceConfig.force_stack = {shown(items)}: must be a list of forces")
     out = []
     for i, item in enumerate(items):
         what = f"ForceConfig.force_stack[{i}]"
@@ -131,11 +132,11 @@ def _stack(items: object) -> tuple[Component, ...]:
 
 def _guides(data: object) -> dict[str, str]:
     if not isinstance(data, Mapping):
-        raise ConfigError(f"ForceConfig.guides = {data!r}: must be a table, name → checkpoint file")
+        raise ConfigError(f"ForceConfig.guides = {shown(data)}: must be a table, name → checkpoint file")
     files = {name: path(file) for name, file in data.items()}
     for name, file in files.items():
         if not isinstance(name, str) or not isinstance(file, str):
-            raise ConfigError(f"ForceConfig.guides = {data!r}: must be a table, name → checkpoint file")
+            raise ConfigError(f"ForceConfig.guides = {shown(data)}: must be a table, name → checkpoint file")
     return files
 
 
@@ -265,7 +266,7 @@ class InferenceConfig(Settings):
     def from_dict(cls: type[_C], data: Mapping[str, Any]) -> _C:
         """As `Settings.from_dict`, with a table for each nested configuration."""
         if not isinstance(data, Mapping):
-            raise ConfigError(f"InferenceConfig: expected a table of settings, got {data!r}")
+            raise ConfigError(f"InferenceConfig: expected a table of settings, got {shown(data)}")
         own = {key: value for key, value in data.items() if key not in NESTED}
         nested: dict[str, Any] = {key: kind.from_dict(data[key]) for key, kind in NESTED.items() if key in data}
         return attrs.evolve(structure(own, cls, cls.__name__), **nested)
@@ -324,7 +325,7 @@ def refuse_later(config: InferenceConfig) -> None:
             value = getattr(part, field.name)
             if "later" in field.metadata and value != field.default:
                 raise ConfigError(
-                    f"{type(part).__name__}.{field.name} = {value!r} is not supported yet — leave it at "
+                    f"{type(part).__name__}.{field.name} = {shown(value)} is not supported yet — leave it at "
                     f"{field.default!r}; {field.metadata['later']}"
                 )
 

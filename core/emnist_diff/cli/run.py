@@ -16,6 +16,7 @@ from emnist_diff.cli.log_options import choices
 from emnist_diff.cli.run_page import RunCommand
 from emnist_diff.cli.sink_switches import switches
 from emnist_diff.errors import ConfigError
+from emnist_diff.shown import shown
 
 
 @app.command(cls=RunCommand, short_help="Generate samples and record their trajectories")
@@ -275,5 +276,5 @@ def _presets(names: list[str], arguments: str | None) -> list[dict[str, Any]]:
         raise ConfigError(f"--preset-args needs one --preset, got {len(names)}")
     settings = parse.json_or_file(arguments, "--preset-args")
     if not isinstance(settings, dict):
-        raise ConfigError(f"--preset-args: expected a table of settings, got {settings!r}")
+        raise ConfigError(f"--preset-args: expected a table of settings, got {shown(settings)}")
     return [{"name": names[0], "settings": settings}]

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from emnist_diff.conditions import ConditionSpace, RowConditions
 from emnist_diff.errors import ConfigError
-from emnist_diff.protocols import FlowSchedule, ForwardProcess, NoiseSchedule, PredictionType
+from emnist_diff.protocols import MOST_TIMESTEPS, FlowSchedule, ForwardProcess, NoiseSchedule, PredictionType
 from emnist_diff_plugins.schedulers._process import Process
 
 _SYMBOLS = string.digits + string.ascii_uppercase + string.ascii_lowercase
@@ -54,7 +54,9 @@ class GaussianMixture:
     )
     seed: int = attrs.field(default=0, validator=v.ge(0), metadata={"help": "seed of the drawn means"})
     train_timesteps: int = attrs.field(
-        default=1000, validator=v.ge(1), metadata={"help": "levels of the forward process"}
+        default=1000,
+        validator=v.and_(v.ge(1), v.le(MOST_TIMESTEPS)),
+        metadata={"help": "levels of the forward process"},
     )
     beta_schedule: str = attrs.field(
         default="linear",

@@ -24,6 +24,7 @@ from torch.torch_version import TorchVersion
 from emnist_diff import checkpoint, foreign
 from emnist_diff.checkpoint import CheckpointHeader
 from emnist_diff.errors import CheckpointError, ConfigError, OutputError
+from emnist_diff.shown import shown
 from emnist_diff.structuring import structure, unstructure
 from emnist_diff_plugins.denoisers import _pickles
 from emnist_diff_plugins.denoisers._plain import PlainCopy
@@ -275,12 +276,12 @@ def _table(key: str, value: Any) -> dict[Any, Any]:
 
 def _sequence(key: str, value: Any) -> list[Any]:
     if not isinstance(value, list | tuple):
-        raise CheckpointError(f"{key!r} is {value!r}, not a list")
+        raise CheckpointError(f"{key!r} is {shown(value)}, not a list")
     return list(value)
 
 
 def _unsupported(table: str, key: str, value: Any) -> CheckpointError:
-    return CheckpointError(f"{table} says {key} = {value!r}, which denoiser 'unet2d' cannot represent")
+    return CheckpointError(f"{table} says {key} = {shown(value)}, which denoiser 'unet2d' cannot represent")
 
 
 def _line(error: BaseException) -> str:

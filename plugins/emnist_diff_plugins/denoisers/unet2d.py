@@ -11,6 +11,7 @@ from attrs import validators as v
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from emnist_diff.checkpoint import MOST_CLASSES
 from emnist_diff.conditions import ConditionSpace, RowConditions
 from emnist_diff.errors import CheckpointError, ConfigError
 from emnist_diff.onethread import one_thread
@@ -18,6 +19,13 @@ from emnist_diff.protocols import NoiseSchedule, PredictionType
 from emnist_diff.variants import require
 from emnist_diff_plugins.denoisers._attention import VARIANTS, perturbed
 from emnist_diff_plugins.denoisers._unet import UNet
+
+_LARGEST_SIDE, _WIDEST, _MOST_LEVELS, _MOST_LAYERS = 4096, 16_384, 12, 64
+"""Bounds on settings, far above what anybody trains here: a header cannot ask for what no machine holds."""
+
+
+def _from_1(most: int) -> Any:
+    return v.and_(v.ge(1), v.le(most))
 
 
 @attrs.frozen
@@ -27,12 +35,18 @@ class UNet2D:
     Example: ``emnist-diff train unet2d --channels 32,64,128``
     """
 
-    sample_size: int = attrs.field(default=28, validator=v.ge(1), metadata={"help": "height and width in pixels"})
-    channels: int = attrs.field(default=1, validator=v.ge(1), metadata={"help": "image channels"})
-    block_out_channels: tuple[int, ...] = attrs.field(
-        default=(32, 64, 128), metadata={"help": "channels of each level, full resolution first"}
+    sample_size: int = attrs.field(
+        default=28, validator=_from_1(_LARGEST_SIDE), metadata={"help": "height and width in pixels"}
     )
-    layers_per_block: int = attrs.field(default=1, validator=v.ge(1), metadata={"help": "residual layers a level"})
+    channels: int = attrs.field(default=1, validator=_from_1(_WIDEST), metadata={"help": "image channels"})
+    block_out_channels: tuple[int, ...] = attrs.field(
+        default=(32, 64, 128),
+        validator=v.and_(v.max_len(_MOST_LEVELS), v.deep_iterable(_from_1(_WIDEST))),
+        metadata={"help": "channels of each level, full resolution first"},
+    )
+    layers_per_block: int = attrs.field(
+        default=1, validator=_from_1(_MOST_LAYERS), metadata={"help": "residual layers a level"}
+    )
     attention: tuple[bool, ...] = attrs.field(
         default=(False, False, True), metadata={"help": "which levels have self-attention"}
     )
@@ -41,10 +55,14 @@ class UNet2D:
         validator=v.in_(("default", "scale_shift")),
         metadata={"help": "how time and class enter: added, or as scale and shift"},
     )
-    norm_num_groups: int = attrs.field(default=8, validator=v.ge(1), metadata={"help": "groups of the group norms"})
-    attention_head_dim: int = attrs.field(default=32, validator=v.ge(1), metadata={"help": "channels of a head"})
+    norm_num_groups: int = attrs.field(
+        default=8, validator=_from_1(_WIDEST), metadata={"help": "groups of the group norms"}
+    )
+    attention_head_dim: int = attrs.field(
+        default=32, validator=_from_1(_WIDEST), metadata={"help": "channels of a head"}
+    )
     num_class_embeds: int = attrs.field(
-        default=63, validator=v.ge(1), metadata={"help": "classes, and one for no class"}
+        default=63, validator=_from_1(MOST_CLASSES + 1), metadata={"help": "classes, and one for no class"}
     )
     dropout: float = attrs.field(default=0.0, validator=v.and_(v.ge(0), v.lt(1)), metadata={"help": "dropout rate"})
 

@@ -15,6 +15,7 @@ from emnist_diff.conditions import NULL, Cond, ConditionSpace, Predictions, each
 from emnist_diff.errors import ConfigError
 from emnist_diff.protocols import Step, StepInfo
 from emnist_diff.schedules import schedule
+from emnist_diff.shown import shown
 
 Target = str | tuple[str, ...]
 """A class name, ``own``, or one class name a sample."""
@@ -26,7 +27,7 @@ def class_name(value: object) -> str:
         return str(value)
     if isinstance(value, str) and value:
         return value
-    raise ConfigError(f"expected a class name, own, or a list with one class a sample, got {value!r}")
+    raise ConfigError(f"expected a class name, own, or a list with one class a sample, got {shown(value)}")
 
 
 def target(value: object) -> Target:

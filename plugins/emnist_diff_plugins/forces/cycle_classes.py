@@ -12,6 +12,7 @@ from emnist_diff.conditions import ConditionSpace
 from emnist_diff.errors import ConfigError
 from emnist_diff.protocols import StepInfo
 from emnist_diff.schedules import Schedule
+from emnist_diff.shown import shown
 from emnist_diff_plugins.forces._class_force import ClassForce, Target, check, class_name, scalar_field
 
 
@@ -19,7 +20,7 @@ def _names(value: object) -> tuple[str, ...] | None:
     if value is None or value == "all":
         return None
     if isinstance(value, str) or not isinstance(value, Sequence) or not value:
-        raise ConfigError(f"class_list: expected a list of class names, or all, got {value!r}")
+        raise ConfigError(f"class_list: expected a list of class names, or all, got {shown(value)}")
     return tuple(class_name(name) for name in value)
 
 

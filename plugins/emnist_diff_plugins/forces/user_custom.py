@@ -12,12 +12,13 @@ from emnist_diff.conditions import NULL, OWN, Cond, ConditionSpace, Predictions
 from emnist_diff.errors import ConfigError
 from emnist_diff.protocols import Step, StepInfo
 from emnist_diff.schedules import as_function
+from emnist_diff.shown import shown
 from emnist_diff_plugins.forces._class_force import Target, check, condition, target
 
 
 def _targets(value: object) -> tuple[Target, ...]:
     if isinstance(value, str) or not isinstance(value, Iterable):
-        raise ConfigError(f"reads: expected a list of class names, got {value!r}")
+        raise ConfigError(f"reads: expected a list of class names, got {shown(value)}")
     return tuple(target(item) for item in value)
 
 

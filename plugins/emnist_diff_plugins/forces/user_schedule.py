@@ -10,6 +10,7 @@ import attrs
 from emnist_diff.errors import ConfigError
 from emnist_diff.protocols import StepInfo
 from emnist_diff.schedules import By, Table, as_function, call
+from emnist_diff.shown import shown
 from emnist_diff_plugins.forces._class_force import ClassForce, Target
 
 Rows = tuple[tuple[float, Mapping[str, float]], ...]
@@ -21,7 +22,7 @@ def _schedule(value: object) -> Rows | Callable[..., Mapping[str, float]]:
     if callable(value) or isinstance(value, str | Mapping):
         return as_function(value)
     if not isinstance(value, Sequence) or not value:
-        raise ConfigError(f"schedule: expected rows [position, {{class: weight}}], got {value!r}")
+        raise ConfigError(f"schedule: expected rows [position, {{class: weight}}], got {shown(value)}")
     rows = []
     for row in value:
         if isinstance(row, Mapping):
@@ -33,13 +34,13 @@ def _schedule(value: object) -> Rows | Callable[..., Mapping[str, float]]:
             where, weights = row
             rows.append((_number(where), {str(name): _number(weight) for name, weight in weights.items()}))
         except (TypeError, ValueError, AttributeError) as error:
-            raise ConfigError(f"schedule: expected a row [position, {{class: weight}}], got {row!r}") from error
+            raise ConfigError(f"schedule: expected a row [position, {{class: weight}}], got {shown(row)}") from error
     return tuple(sorted(rows, key=lambda row: row[0]))
 
 
 def _number(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{value!r} is no number")
+        raise TypeError(f"{shown(value)} is no number")
     return float(value)
 
 
@@ -78,7 +79,9 @@ class UserSchedule(ClassForce):
         if callable(self.schedule):
             said = call(self.schedule, at)
             if not isinstance(said, Mapping):
-                raise ConfigError(f"schedule: the function returned {said!r} at step {at.index}, not class → weight")
+                raise ConfigError(
+                    f"schedule: the function returned {shown(said)} at step {at.index}, not class → weight"
+                )
             return [(str(name), float(weight)) for name, weight in said.items()]
         return [(name, table(at)) for name, table in self._tables().items()]
 

@@ -10,6 +10,7 @@ import attrs
 from emnist_diff.errors import ConfigError
 from emnist_diff.protocols import StepInfo
 from emnist_diff.schedules import Schedule, schedule
+from emnist_diff.shown import shown
 from emnist_diff_plugins.forces._class_force import ClassForce, Target, class_name
 
 Weights = Mapping[str, Schedule] | tuple[Schedule, ...]
@@ -20,7 +21,9 @@ def _weights(value: object) -> Weights:
         return {str(name): schedule(weight) for name, weight in value.items()}
     if isinstance(value, list | tuple) and value:
         return tuple(schedule(weight) for weight in value)
-    raise ConfigError(f'weights: expected a table of classes and weights, e.g. {{"A": 1, "B": 0.5}}, got {value!r}')
+    raise ConfigError(
+        f'weights: expected a table of classes and weights, e.g. {{"A": 1, "B": 0.5}}, got {shown(value)}'
+    )
 
 
 def weights_field() -> Any:

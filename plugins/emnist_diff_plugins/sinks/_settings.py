@@ -7,6 +7,8 @@ from typing import Any
 import attrs
 from attrs import validators as v
 
+from emnist_diff.shown import shown
+
 
 def samples_setting(what: str = "which samples") -> Any:
     """Of which samples a sink keeps something. `what`: the beginning of its help."""
@@ -25,4 +27,4 @@ def every_setting(what: str = "every k-th step, from the first; the final state 
 def _check_samples(instance: object, attribute: object, value: int | tuple[int, ...] | None) -> None:
     numbers = value if isinstance(value, tuple) else () if value is None else (value,)
     if any(number < 0 for number in numbers) or value == ():
-        raise ValueError(f"samples must be ids, 0 or more, got {value!r}")
+        raise ValueError(f"samples must be ids, 0 or more, got {shown(value)}")

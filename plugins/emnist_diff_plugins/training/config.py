@@ -13,7 +13,8 @@ from attrs import validators as v
 from emnist_diff import config as run_config
 from emnist_diff.config import MOST_THREADS, Component, component
 from emnist_diff.errors import ConfigError
-from emnist_diff.protocols import PredictionType
+from emnist_diff.protocols import MOST_TIMESTEPS, PredictionType
+from emnist_diff.shown import shown
 from emnist_diff.structuring import structure, unstructure
 
 
@@ -47,7 +48,7 @@ class TrainConfig:
     prediction: PredictionType = _setting("v_prediction", "what the network learns: v_prediction, epsilon or sample")
     weighting: Literal["uniform", "min-snr"] = _setting("uniform", "loss weight by noise level: uniform or min-snr")
     min_snr_gamma: float = _setting(5.0, "signal-to-noise ratio where min-snr cuts", _POSITIVE)
-    train_timesteps: int = _setting(1000, "noise levels", v.ge(2))
+    train_timesteps: int = _setting(1000, "noise levels", v.and_(v.ge(2), v.le(MOST_TIMESTEPS)))
     beta_schedule: Literal["linear", "scaled_linear", "squaredcos_cap_v2"] = _setting(
         "squaredcos_cap_v2", "linear, scaled_linear or squaredcos_cap_v2"
     )
@@ -125,7 +126,7 @@ def check_resumable(before: TrainConfig, now: TrainConfig) -> None:
     for name, was in old.items():
         if was != asked[name]:
             raise ConfigError(
-                f"cannot resume: {name} was {was!r} and is now {asked[name]!r} — "
+                f"cannot resume: {name} was {shown(was)} and is now {shown(asked[name])} — "
                 "leave it out to keep what was, or name another --output"
             )
 

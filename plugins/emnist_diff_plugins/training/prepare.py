@@ -22,6 +22,7 @@ from emnist_diff.events import get_logger
 from emnist_diff.plugins import Registry
 from emnist_diff.protocols import NoiseSchedule, TrainableFamily
 from emnist_diff.records import DatasetSpec, DenoiserSpec
+from emnist_diff.shown import shown
 from emnist_diff.structuring import unstructure
 from emnist_diff_plugins.datasets.images import Images
 from emnist_diff_plugins.training.batches import key
@@ -107,7 +108,9 @@ def _fitted(registry: Registry, asked: Component, images: Images) -> Made:
     fitted = dict(factory.fitted(tuple(images.images.shape[1:]), len(images.classes)))
     for name in fitted.keys() & asked.settings.keys():
         if fitted[name] != asked.settings[name]:
-            raise ConfigError(f"{name} = {asked.settings[name]!r} does not fit the data, which needs {fitted[name]!r}")
+            raise ConfigError(
+                f"{name} = {shown(asked.settings[name])} does not fit the data, which needs {shown(fitted[name])}"
+            )
     return _trainable(registry, attrs.evolve(asked, settings={**asked.settings, **fitted}))
 
 
@@ -160,7 +163,7 @@ def _start_from(
     was, weights = start
     for name in ("network", "classes"):
         if (theirs := unstructure(getattr(was, name))) != (ours := unstructure(getattr(header, name))):
-            raise ConfigError(f"init_from: the checkpoint has {name} = {theirs!r}, the training {ours!r}")
+            raise ConfigError(f"init_from: the checkpoint has {name} = {shown(theirs)}, the training {shown(ours)}")
     for name in ("prediction", "schedule"):
         if (theirs := unstructure(getattr(was, name))) != (ours := unstructure(getattr(header, name))):
             log.warning("train.init_from_differs", setting=name, checkpoint=theirs, training=ours)

@@ -13,12 +13,15 @@ from safetensors import safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
+from emnist_diff import tensorfile
 from emnist_diff.errors import CheckpointError, ConfigError
 from emnist_diff.files import write_bytes
+from emnist_diff.plaindata import from_json
 from emnist_diff.structuring import structure, unstructure
 
 FORMAT_VERSION = 1
 _KEY = "emnist_diff_training"
+_WAY_OUT = "name another --output; --init-from starts it from the last checkpoint's weights"
 
 
 @attrs.frozen(kw_only=True)
@@ -60,15 +63,14 @@ def save(path: Path, facts: Facts, tensors: Mapping[str, Tensor]) -> None:
 def read_facts(path: Path) -> Facts:
     """What a state says, read without its tensors. Raises `CheckpointError` when it is foreign, damaged or newer."""
     try:
-        with safe_open(path, "pt") as file:
-            text = (file.metadata() or {}).get(_KEY)
-    except (safetensors.SafetensorError, OSError) as error:
-        raise _damaged(path, error) from error
-    if text is None:
+        text = tensorfile.read(path).metadata.get(_KEY)
+    except CheckpointError as error:
+        raise CheckpointError(f"{error} — {_WAY_OUT}") from error
+    if not isinstance(text, str):
         raise CheckpointError(f"{path} is no training state of emnist-diff — name another --output")
     try:
-        raw = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        raw = from_json(text, names=True)
+    except ValueError as error:
         raise _damaged(path, error) from error
     version = raw.get("format_version") if isinstance(raw, dict) else None
     if isinstance(version, int) and version > FORMAT_VERSION:
@@ -87,11 +89,9 @@ def load(path: Path) -> tuple[Facts, dict[str, Tensor]]:
     try:
         with safe_open(path, "pt") as file:
             return facts, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
-    except (safetensors.SafetensorError, OSError) as error:
+    except (safetensors.SafetensorError, OSError, RuntimeError) as error:
         raise _damaged(path, error) from error
 
 
 def _damaged(path: Path, error: Exception) -> CheckpointError:
-    return CheckpointError(
-        f"{path} is damaged: {error} — name another --output; --init-from starts it from the last checkpoint's weights"
-    )
+    return CheckpointError(f"{path} is damaged: {error} — {_WAY_OUT}")
