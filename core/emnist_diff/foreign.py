@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 from pathlib import Path
+
+from emnist_diff.plaindata import from_json, read_text
 
 _MAGIC = (
     (b"version https://git-lfs", "a Git LFS pointer, not the weights it stands for — run git lfs pull"),
@@ -58,8 +59,8 @@ def weights(names: Collection[str]) -> str:
 def _class_name(path: Path) -> str | None:
     """The class that a configuration of diffusers is of."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8")[: 1 << 20])
-    except (OSError, ValueError, RecursionError):
+        data = from_json(read_text(path))
+    except ValueError:
         return None
     name = data.get("_class_name") if isinstance(data, dict) else None
     return name[:80] if isinstance(name, str) else None
