@@ -11,7 +11,7 @@ import attrs
 import numpy as np
 import torch
 
-from emnist_diff import checkpoint, config, filenames, guides, presets, variants
+from emnist_diff import checkpoint, config, deciding, filenames, guides, presets, variants
 from emnist_diff.backends import AUTO, Chosen, ShortOfMemory, choose, precision_of, ready
 from emnist_diff.base import Base
 from emnist_diff.clip import Clip, ClipSum
@@ -70,7 +70,11 @@ def configure(registry: Registry, *layers: Mapping[str, Any]) -> tuple[RunConfig
         merged.update(config.normalised(layer))
     if merged.get("per_character") is not None and "total_videos" in merged:
         raise ConfigError("total_videos and per_character exclude each other — one says it in all, the other of each")
+    for given, missing in (("rank", "world_size"), ("world_size", "rank")):
+        if given in merged and missing not in merged:
+            raise ConfigError(f"{given} = {merged[given]!r:.40} without {missing}: give both, or say --distributed")
     recorded, recorded_guides = merged.pop("checkpoint_sha256", None), merged.pop("guide_sha256", None)
+    recorded_files = merged.pop("files", None)
     if recorded is not None:
         merged.pop("denoiser", None)  # which the record copied from the checkpoint
     guided = merged.get("guidance_scale")
@@ -83,6 +87,7 @@ def configure(registry: Registry, *layers: Mapping[str, Any]) -> tuple[RunConfig
     if named_only.denoiser is not None:
         if named_only.checkpoint is not None:
             raise ConfigError("checkpoint and denoiser exclude each other — name one of them")
+        _require_files(registry, named_only, named_only.denoiser, recorded_files)
         return named_only, None
     path = checkpoint_path(registry, named_only)
     header = checkpoint.read_header(path)
@@ -92,9 +97,22 @@ def configure(registry: Registry, *layers: Mapping[str, Any]) -> tuple[RunConfig
             "name that one with --checkpoint"
         )
     try:
-        return config.resolve(header.recommended, merged), header
+        settings = config.resolve(header.recommended, merged)
     except ConfigError as error:
         raise CheckpointError(f"{path}: its recommended settings do not hold here: {error}") from error
+    _require_files(registry, settings, Component(header.family, settings=header.network), recorded_files)
+    return settings, header
+
+
+def _require_files(registry: Registry, settings: RunConfig, denoiser: Component, recorded: Any) -> None:
+    """Raise `ConfigError` where a record says that other files decided its samples than those that are named here."""
+    if recorded is None:
+        return
+    made = [make(registry, DenoiserSpec, denoiser), make(registry, SchedulerSpec, settings.scheduler)]
+    made += [make(registry, ForceSpec, force) for force in settings.forces]
+    made += [make(registry, DriftSpec, drift) for drift in settings.drifts]
+    if odd := deciding.differing({"files": recorded}, _files(settings, made, {})):
+        raise ConfigError(f"this configuration was recorded with other files ({odd}) — give back those that it names")
 
 
 def checkpoint_path(registry: Registry, settings: RunConfig) -> Path:
@@ -149,7 +167,8 @@ def assemble(registry: Registry, settings: RunConfig) -> Assembly:
     needed = [*components, *(guide for guide, _ in further.values()), *sinks, backend.made]
     header = RunHeader(
         output=Path(settings.output) / laid.folder,
-        config=_recorded(settings, laid, components, parts, backend),
+        config=_recorded(settings, laid, components, parts, backend)
+        | _files(settings, components, {name: guide for name, (guide, _) in further.items()}),
         environment=environment(needed, device, backend.precision, engine.micro_batch, source.facts)
         | ({"guides": {name: dict(guide.facts) for name, guide in parts.guides.items()}} if parts.guides else {})
         | backend.environment()
@@ -594,6 +613,20 @@ def _recorded(
     data["backend"] = {"name": backend.made.name, "settings": backend.made.settings}
     data["precision"] = backend.precision
     return data
+
+
+def _files(settings: RunConfig, made: Sequence[Made], further: Mapping[str, Made]) -> dict[str, Any]:
+    """The files that decide the samples beside checkpoint and guides, as the record names them; {} without any."""
+    denoiser, scheduler, *rest = made
+    forces, drifts = rest[: len(settings.forces)], rest[len(settings.forces) :]
+    parts: dict[str, Any] = {"denoiser": denoiser, "scheduler": scheduler}
+    parts |= {f"guides.{name}": guide for name, guide in further.items()}
+    for kind, items, components in (("forces", forces, settings.forces), ("drifts", drifts, settings.drifts)):
+        for number, (item, component) in enumerate(zip(items, components, strict=True)):
+            parts[f"{kind}[{number}]"] = item
+            parts[f"{kind}[{number}].weight"] = component.weight
+    files = deciding.recorded_files(parts)
+    return {"files": files} if files else {}
 
 
 def _worker(settings: RunConfig) -> dict[str, Any]:

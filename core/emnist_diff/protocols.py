@@ -467,6 +467,14 @@ class TrainableFamily(DenoiserFamily, Protocol):
         → (B, *shape)."""
 
 
+@runtime_checkable
+class NamesFiles(Protocol):
+    """What a component also offers that reads files which none of its settings names: see `deciding`."""
+
+    def files(self) -> Mapping[str, str | Path]:
+        """Files and directories that decide what it does, name → path. A run records their hashes under these names."""
+
+
 class Field(enum.Enum):
     """What a sink can ask of a step; the values are the names in the trajectory file."""
 

@@ -15,13 +15,15 @@ import torch
 
 from emnist_diff import assembly, checkpoint, config
 from emnist_diff.config import MOST_THREADS, RunConfig
+from emnist_diff.deciding import recorded_files
+from emnist_diff.deciding import require_recorded as require_recorded_files
 from emnist_diff.engine import Batch, walk
 from emnist_diff.errors import CheckpointError, ConfigError, Interrupted, TrajectoryError, UnknownName
 from emnist_diff.guides import require_recorded
 from emnist_diff.interrupts import stop_requests
 from emnist_diff.pixels import to_uint8
 from emnist_diff.plugins import Registry
-from emnist_diff.protocols import BatchResult, Field, Frame
+from emnist_diff.protocols import BatchResult, Denoiser, Field, Frame
 from emnist_diff.trajectory.compare import Differences
 from emnist_diff.trajectory.pictures import Decode
 from emnist_diff.trajectory.reader import Trajectory
@@ -69,6 +71,7 @@ def settings_of(
     data: dict[str, Any] = {**config.WITHOUT_BACKENDS, **trajectory.config}
     sha256 = data.pop("checkpoint_sha256", None)
     recorded_guides = data.pop("guide_sha256", None)
+    data.pop("files", None)  # which are compared once the components that name them are made
     if guides is not None:
         require_recorded(guides, recorded_guides, str(trajectory.path))
         data["guides"] = dict(guides)
@@ -111,10 +114,24 @@ def _device(trajectory: Trajectory) -> str:
     return recorded if recorded.startswith("cuda") and torch.cuda.is_available() else "cpu"
 
 
-def decoder(trajectory: Trajectory, registry: Registry, file: str | None = None) -> Decode:
-    """The codec of the model that made a file, from its own configuration; raises as `settings_of`."""
+def model(trajectory: Trajectory, registry: Registry, file: str | None = None) -> tuple[RunConfig, Denoiser]:
+    """The configuration that made a file, and its network, ready to be asked. Raises as `settings_of`, and
+    `TrajectoryError` where the network is made of other files than the recorded ones."""
     settings = settings_of(trajectory, registry, file)
-    _, denoiser = assembly.Source.of(registry, settings).load(registry, settings.device)
+    made, denoiser = assembly.Source.of(registry, settings).load(registry, settings.device)
+    files = trajectory.config.get("files")
+    known = {
+        place: said
+        for place, said in (files if isinstance(files, dict) else {}).items()
+        if place.startswith("denoiser.")
+    }
+    require_recorded_files(trajectory.path, {"files": known}, {"files": recorded_files({"denoiser": made})})
+    return settings, denoiser
+
+
+def decoder(trajectory: Trajectory, registry: Registry, file: str | None = None) -> Decode:
+    """The codec of the model that made a file, from its own configuration; raises as `model`."""
+    settings, denoiser = model(trajectory, registry, file)
 
     def decode(states: Any) -> Any:
         with torch.inference_mode():
@@ -144,6 +161,7 @@ def replay(
     settings = settings_of(trajectory, registry, checkpoint, guides or {})
     assembled = assembly.assemble(registry, settings)
     header = assembled.header
+    require_recorded_files(trajectory.path, trajectory.config, header.config)
     positions = _positions(trajectory, samples)
     ids = trajectory.ids[positions]
     if (ids < 0).any() or (ids >= len(header.labels)).any():

@@ -16,6 +16,7 @@ from emnist_diff.engine import INITIAL_STREAM, Batch, walk
 from emnist_diff.errors import EmnistDiffError, Interrupted, RunFailed
 from emnist_diff.events import get_logger
 from emnist_diff.interrupts import stop_requests
+from emnist_diff.other_workers import require_same_workers
 from emnist_diff.plugins import Registry, installed
 from emnist_diff.prefetch import noise_ahead
 from emnist_diff.protocols import BatchResult, Field, Outcome, Sink, StepInfo
@@ -69,6 +70,8 @@ def execute(
     if not total:
         log.info("run.nothing_to_do", rank=header.rank, world_size=header.world_size)
         return RunResult(header.output, 0, 0, 0.0, 0, assembly.plan.micro_batch)
+    if assembly.sinks:
+        require_same_workers(header)
     opened: list[Sink] = []
     outcome = Outcome.FAILED
     try:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import attrs
 
+from emnist_diff.workers import in_slurm_step
+
 WAIT_POLICY = "OMP_WAIT_POLICY"
 ASKED_FOR = "OMP_NUM_THREADS"
 
@@ -137,7 +139,7 @@ def _workers(environment: Mapping[str, str]) -> int:
     for name in _LOCAL_WORKERS:
         if environment.get(name, "").isdecimal():
             return max(1, int(environment[name]))
-    if "SLURM_PROCID" in environment:  # started by srun: the batch script itself is alone
+    if in_slurm_step(environment):  # the batch script itself is alone
         # "4", or a list by node as in "2(x3),1": the most of any node, which is too careful on the others at worst
         counts = re.findall(r"(?:^|,)(\d+)", environment.get("SLURM_STEP_TASKS_PER_NODE", ""))
         counts = counts or re.findall(r"(?:^|,)(\d+)", environment.get("SLURM_TASKS_PER_NODE", ""))

@@ -43,7 +43,8 @@ class ClassifierForce(EnergyForce):
         default=False, metadata={"help": "whether strength is a share of the norm of the base, whatever the gradient"}
     )
     file: str | None = attrs.field(
-        default=None, metadata={"help": "the classifier's file; the one that comes with the package when left out"}
+        default=None,
+        metadata={"help": "the classifier's file; the one that comes with the package when left out", "file": True},
     )
     sha256: str = attrs.field(
         default="", metadata={"help": "of the file, which must be it; found out and recorded when left out"}

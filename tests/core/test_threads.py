@@ -107,6 +107,9 @@ def test_a_quota_is_kept(machine, files, quota, count):
     assert usable_cpus(root) == count
 
 
+STEP = {"SLURM_STEP_ID": "0", "SLURM_PROCID": "0"}
+
+
 @pytest.mark.parametrize(
     ("environment", "count"),
     [
@@ -114,15 +117,25 @@ def test_a_quota_is_kept(machine, files, quota, count):
         ({"LOCAL_WORLD_SIZE": "3"}, 2),
         ({"LOCAL_WORLD_SIZE": "100"}, 1),
         ({"OMPI_COMM_WORLD_LOCAL_SIZE": "2"}, 4),
-        ({"SLURM_PROCID": "0", "SLURM_STEP_TASKS_PER_NODE": "4(x2)", "SLURM_CPUS_ON_NODE": "8"}, 2),
-        ({"SLURM_PROCID": "0", "SLURM_TASKS_PER_NODE": "2(x3),1", "SLURM_CPUS_ON_NODE": "8"}, 4),
-        ({"SLURM_PROCID": "0", "SLURM_NTASKS_PER_NODE": "8"}, 1),
         (
-            {"SLURM_PROCID": "0", "SLURM_TASKS_PER_NODE": "4", "SLURM_CPUS_ON_NODE": "32"},
+            {
+                "SLURM_STEP_ID": "0",
+                "SLURM_PROCID": "0",
+                "SLURM_STEP_TASKS_PER_NODE": "4(x2)",
+                "SLURM_CPUS_ON_NODE": "8",
+            },
+            2,
+        ),
+        ({**STEP, "SLURM_TASKS_PER_NODE": "2(x3),1", "SLURM_CPUS_ON_NODE": "8"}, 4),
+        ({**STEP, "SLURM_NTASKS_PER_NODE": "8"}, 1),
+        (
+            {**STEP, "SLURM_TASKS_PER_NODE": "4", "SLURM_CPUS_ON_NODE": "32"},
             8,
         ),  # bound to its share already
-        ({"SLURM_PROCID": "1", "SLURM_TASKS_PER_NODE": "2", "SLURM_CPUS_PER_TASK": "3"}, 3),
-        ({"SLURM_TASKS_PER_NODE": "4", "SLURM_CPUS_ON_NODE": "4"}, 4),  # the batch script, which is alone
+        ({**STEP, "SLURM_TASKS_PER_NODE": "2", "SLURM_CPUS_PER_TASK": "3"}, 3),
+        # the batch script, which is alone
+        ({"SLURM_PROCID": "0", "SLURM_TASKS_PER_NODE": "4", "SLURM_CPUS_ON_NODE": "4"}, 4),
+        ({"SLURM_STEP_ID": "4294967291", "SLURM_PROCID": "0", "SLURM_TASKS_PER_NODE": "4"}, 8),
         ({"SLURM_CPUS_ON_NODE": "2", "SLURM_ARRAY_TASK_ID": "3"}, 2),
     ],
 )

@@ -98,7 +98,9 @@ def run(
     device: str | None = typer.Option(None, help="auto, cpu, cuda, … [default: auto]"),
     threads: int | None = typer.Option(None, help="CPU threads. [default: the cores that it can count on]"),
     distributed: bool = typer.Option(
-        False, "--distributed", help="Make this SLURM task's share of the samples (sbatch --array, or srun)."
+        False,
+        "--distributed",
+        help="Make this worker's share of the samples, as sbatch --array, srun, torchrun or mpirun numbers it.",
     ),
     rank: int | None = typer.Option(
         None, help="Which worker this is, 0 … world size - 1; it makes every world-size-th sample, into its own file."
@@ -144,10 +146,9 @@ def run(
     if force and force_stack is not None:
         raise ConfigError("--force and --force-stack exclude each other — put every force in one of them")
     if distributed:
-        from emnist_diff.workers import from_slurm
+        from emnist_diff.workers import chosen
 
-        place, workers = from_slurm(os.environ)
-        rank, world_size = place if rank is None else rank, workers if world_size is None else world_size
+        rank, world_size = chosen(rank, world_size, os.environ)
     layer: dict[str, Any] = {
         "checkpoint": checkpoint,
         "epoch": epoch,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import pickle
+import re
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,7 @@ from typing import Any
 import attrs
 
 from emnist_diff.components import mutable_defaults
+from emnist_diff.deciding import FILE
 from emnist_diff.deprecation import EmnistDiffDeprecationWarning
 from emnist_diff.errors import EmnistDiffError
 from emnist_diff.structuring import structure, unstructure
@@ -25,6 +27,8 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+
+_LIKE_A_FILE = re.compile(r"(.+_)?(file|path|weights|checkpoint|directory|folder)")
 
 OF_THE_CLASS = ("attrs_class", "documented", "immutable_defaults")
 """The rules that need no object, only its class."""
@@ -89,6 +93,20 @@ def immutable_defaults(bench: Any) -> Iterator[str]:
             f"{field.name} defaults to the {type(field.default).__name__} {field.default!r}: use a tuple, or "
             "attrs.field(factory=…)"
         )
+
+
+@rule(
+    "any",
+    "a setting that is called like a file is marked as one",
+    "a run records the hash of every file that decides its samples, and refuses to go on with another; without the "
+    "mark a name without a suffix, or of a directory, is taken for plain text",
+    warning=True,
+)
+def files_marked(bench: Any) -> Iterator[str]:
+    for field in _fields(bench.subject.factory):
+        marked = field.metadata.get(FILE) is not None or "Path" in str(field.type)
+        if _LIKE_A_FILE.fullmatch(field.name) and "str" in str(field.type) and not marked:
+            yield f'{field.name}: attrs.field(…, metadata={{"help": "…", "file": True}}), or False where it is no file'
 
 
 @rule(

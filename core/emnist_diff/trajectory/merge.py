@@ -8,7 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from emnist_diff.config import MOST_SAMPLES, canonical_json, fingerprint
+from emnist_diff.deciding import differing
 from emnist_diff.errors import OutputError, TrajectoryError
+from emnist_diff.other_workers import few, missing_ranks
+from emnist_diff.other_workers import worker_files as all_worker_files
 from emnist_diff.trajectory.compose import Part, by_reference, compose, shared_environment
 from emnist_diff.trajectory.merged import Source
 from emnist_diff.trajectory.opening import reading
@@ -18,10 +21,32 @@ from emnist_diff.trajectory.verify import require_sound
 
 def worker_files(folder: Path, stem: str = "trajectory") -> list[Path]:
     """The files that workers left in a directory. Raises `TrajectoryError` when there are none."""
-    files = sorted(folder.glob(f"{stem}-[0-9]*-of-[0-9]*.h5"))
-    if not files:
+    found = [file for file in all_worker_files(folder) if file.stem == stem and file.path.suffix == ".h5"]
+    if not found:
         raise TrajectoryError(f"{str(folder)!r} holds no {stem}-RANK-of-WORLD.h5 — name the files")
-    return files
+    counts = sorted({file.count for file in found})
+    if len(counts) > 1:
+        raise TrajectoryError(
+            f"{str(folder)!r} holds files of runs with {few(counts)} workers — name the files of one of them"
+        )
+    return [file.path for file in found]
+
+
+def _too_few(files: Sequence[Path]) -> str:
+    """The message where there is nothing to join: what there is, and which workers' files are not."""
+    if not files:
+        return "merge joins the files of a run's workers, and got none — name them, or their directory"
+    beside = [file for file in all_worker_files(files[0].parent) if file.path.suffix == ".h5"]
+    mine = next((file for file in beside if file.path == files[0]), None)
+    if mine is None:
+        return f"merge joins the files of a run's workers, and {files[0]} is not one of them: it is whole as it is"
+    lacking = missing_ranks([file for file in beside if file.stem == mine.stem], mine.count)
+    alone = f"{files[0]} is the file of worker {mine.rank} of {mine.count} alone"
+    if not lacking:
+        return f"{alone}: name the others too"
+    one = len(lacking) == 1
+    where = f"the file{'s'[: not one]} of rank{'s'[: not one]} {few(lacking)} {'is' if one else 'are'} not beside it"
+    return f"{alone}: {where} — make what is missing with --rank R --world-size {mine.count}"
 
 
 def merge(
@@ -37,7 +62,7 @@ def merge(
     cannot be written.
     """
     if len(files) < 2:
-        raise TrajectoryError(f"merge joins two files or more, got {', '.join(map(str, files)) or 'none'}")
+        raise TrajectoryError(_too_few(files))
     opened: list[Trajectory] = []
     try:
         for file in files:
@@ -79,6 +104,8 @@ def _check_same_run(first: Trajectory, other: Trajectory) -> None:
             fingerprint(trajectory.config)
     if fingerprint(first.config) != fingerprint(other.config):
         a, b = first.config, other.config
+        if contents := differing(a, b):
+            raise TrajectoryError(f"{other.path} was made with other files than {first.path} ({contents})")
         keys = sorted(key for key in a.keys() | b.keys() if a.get(key) != b.get(key))
         raise TrajectoryError(f"{other.path} is of another run than {first.path}: {', '.join(keys[:6])} differ")
     for name in ("classes", "kept_steps", "timestep", "alpha_bar", "sigma", "force_names", "drift_names"):
@@ -114,10 +141,26 @@ def _check_ids(opened: Sequence[Trajectory], ids: np.ndarray, allow_holes: bool)
     if missing := sorted(wanted - done):
         open_runs = [f"{t.path} ({_few(left)})" for t in opened if (left := sorted(set(t.ids.tolist()) - done))]
         unfinished = f"; --resume finishes what {', '.join(open_runs[:4])} began" if open_runs else ""
+        unfinished += _no_file_of(opened, missing)
         raise TrajectoryError(
             f"{len(missing)} of {len(wanted)} samples are in none of these files ({_few(missing)}) — say --allow-holes "
             f"to join them without, or name the files that hold them{unfinished}"
         )
+
+
+def _no_file_of(opened: Sequence[Trajectory], missing: Sequence[int]) -> str:
+    """Of which workers no file is among these, and how their samples are made; nothing where all are."""
+    workers = [worker for t in opened if isinstance(worker := t.environment.get("worker"), dict)]
+    counts = {worker.get("world_size") for worker in workers}
+    count = counts.pop() if len(counts) == 1 else None
+    if not isinstance(count, int) or count < 2:
+        return ""
+    lacking = sorted({number % count for number in missing} - {worker.get("rank") for worker in workers})
+    if not lacking:
+        return ""
+    how = lacking[0] if len(lacking) == 1 else "R"
+    ranks = f"rank{'s'[: len(lacking) != 1]} {few(lacking)}"
+    return f"; no file is of {ranks}, whose samples --rank {how} --world-size {count} makes"
 
 
 def _few(numbers: Sequence[int]) -> str:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from emnist_diff import __version__
 from emnist_diff.config import MOST_SAMPLES, canonical_json, fingerprint
+from emnist_diff.deciding import differing
 from emnist_diff.errors import OutputError, TrajectoryError
 from emnist_diff.lock import WriterLock
 from emnist_diff.protocols import RunHeader
@@ -206,6 +207,9 @@ def _check_same_run(path: Path, there: Trajectory, header: RunHeader, capture: C
     if fingerprint(there.config) != fingerprint(header.config):
         keys = sorted(there.config.keys() | header.config.keys())
         odd = [k for k in keys if there.config.get(k) != header.config.get(k)]
+        files = differing(there.config, header.config)
+        if files and set(odd) <= {"files", "denoiser", "scheduler", "forces", "drifts"}:
+            raise TrajectoryError(f"{path} was made with other files ({files}) — give back those, or use --overwrite")
         shown = "; ".join(f"{k}: {there.config.get(k)!r} there, {header.config.get(k)!r} here" for k in odd[:4])
         way = "repeat that run's settings, or use --overwrite"
         if set(odd) <= {"backend", "precision", "micro_batch"} and isinstance(there.config.get("backend"), dict):

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from emnist_diff import assembly
 from emnist_diff.config import RunConfig
+from emnist_diff.deciding import require_recorded
 from emnist_diff.engine import Batch, walk
 from emnist_diff.errors import ConfigError, TrajectoryError, UnknownName, unknown
 from emnist_diff.events import get_logger
@@ -125,6 +126,7 @@ def what_if(
     require_sound(trajectory)
     settings = settings_of(trajectory, registry, checkpoint, guides or {})
     made = [assembly.assemble(registry, s) for s in (settings, left_out(settings, without))]
+    require_recorded(trajectory.path, trajectory.config, made[0].header.config)
     if made[0].engine.micro_batch != made[1].engine.micro_batch:
         raise TrajectoryError(f"{trajectory.path} does not say its micro_batch, and so cannot be compared")
     positions = _positions(trajectory, samples)

@@ -18,7 +18,7 @@ import attrs
 import numpy as np
 import torch
 
-from emnist_diff import assembly, replay
+from emnist_diff import replay
 from emnist_diff.conditions import RowConditions
 from emnist_diff.errors import TrajectoryError
 from emnist_diff.noise import INITIAL, batch_normal
@@ -72,11 +72,10 @@ class Examples:
     @classmethod
     def of_model(cls, path: Path, registry: Registry, checkpoint: str | None = None) -> Examples:
         """All classes of the model that made a file: its estimates, in the mean over a few draws of the noise that its
-        first step starts from. Raises as `replay.settings_of`."""
+        first step starts from. Raises as `replay.model`."""
         with Trajectory(path) as trajectory:
             at = BlockReader(trajectory, registry).header.timeline.at(0)
-            settings = replay.settings_of(trajectory, registry, checkpoint)
-        _, denoiser = assembly.Source.of(registry, settings).load(registry, settings.device)
+            settings, denoiser = replay.model(trajectory, registry, checkpoint)
         count = len(denoiser.conditions.classes)
         clip = denoiser.schedule.clip_sample
         total = torch.zeros(count, *denoiser.shape)
