@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,11 +13,14 @@ from typing import Any, Literal
 import attrs
 from attrs import validators as v
 
+from emnist_diff import seeds
 from emnist_diff.errors import ConfigError
+from emnist_diff.paths import StrPath, local_path
 from emnist_diff.plaindata import from_json, from_toml, read_text
+from emnist_diff.scalars import scalar, scalars
 from emnist_diff.schedules import Constant, Schedule, schedule
 from emnist_diff.shown import shown
-from emnist_diff.structuring import structure, unstructure
+from emnist_diff.structuring import as_written, structure, unstructure
 
 MOST_SAMPLES = 1 << 22
 """The most samples of a run, and of a file."""
@@ -29,7 +33,16 @@ _GUIDE = re.compile(r"[A-Za-z][A-Za-z0-9_-]*\Z")
 
 
 def _setting(default: Any, help: str, validator: Any = None, **more: Any) -> Any:
-    return attrs.field(default=default, validator=validator, metadata={"help": help, **more})
+    converter = more.pop("converter", scalar)
+    return attrs.field(default=default, converter=converter, validator=validator, metadata={"help": help, **more})
+
+
+def _path(path: Any) -> Any:
+    return local_path(path) if isinstance(path, str | os.PathLike) else path
+
+
+def _files(files: Any) -> Any:
+    return {name: local_path(f) for name, f in scalars(files).items()} if isinstance(files, Mapping) else files
 
 
 @attrs.frozen
@@ -44,24 +57,29 @@ class Component:
 
     name: str
     weight: Schedule = attrs.field(default=Constant(1.0), converter=schedule)
-    settings: Mapping[str, Any] = attrs.field(factory=dict)
-    clip_abs: float | None = attrs.field(default=None, validator=v.optional(v.gt(0)))
-    clip_norm: float | None = attrs.field(default=None, validator=v.optional(v.gt(0)))
+    settings: Mapping[str, Any] = attrs.field(factory=dict, converter=scalars)
+    clip_abs: float | None = attrs.field(default=None, converter=scalar, validator=v.optional(v.gt(0)))
+    clip_norm: float | None = attrs.field(default=None, converter=scalar, validator=v.optional(v.gt(0)))
 
 
+@as_written
 @attrs.frozen(kw_only=True)
 class RunConfig:
     """What a run does. Every field is a key of the configuration file and, with dashes, a command-line option."""
 
     checkpoint: str | None = _setting(
-        None, "checkpoint file, or a directory whose newest epoch is taken; the shipped one when left out"
+        None,
+        "checkpoint file, or a directory whose newest epoch is taken; the shipped one when left out",
+        converter=_path,
     )
     epoch: int | None = _setting(None, "which epoch of a checkpoint directory", v.optional(v.ge(0)))
     denoiser: Component | None = _setting(
         None, "a denoiser that needs no weights, e.g. gaussian-mixture, instead of a checkpoint"
     )
     guides: Mapping[str, str] = attrs.field(
-        factory=dict, metadata={"help": "further networks that conditions can name: name → checkpoint file"}
+        factory=dict,
+        converter=_files,
+        metadata={"help": "further networks that conditions can name: name → checkpoint file"},
     )
     character: str = _setting("A", "the class to generate, several as A,B,k, or all", v.min_len(1))
     total_videos: int = _setting(
@@ -70,7 +88,13 @@ class RunConfig:
     per_character: int | None = _setting(
         None, "how many samples of each class, in place of the total", v.optional(v.and_(v.ge(1), v.le(MOST_SAMPLES)))
     )
-    seed: int = _setting(1000, "seed of the run, 0 … 2**63-1", v.and_(v.ge(0), v.lt(2**63)), aliases=("base_seed",))
+    seed: int = _setting(
+        1000,
+        "seed of the run, 0 … 2**63-1, or random: one that is drawn",
+        v.and_(v.ge(0), v.lt(2**63)),
+        converter=seeds.seed,
+        aliases=("base_seed",),
+    )
     steps: int = _setting(50, "denoising steps", v.ge(1), aliases=("num_inference_steps",))
     scheduler: Component = attrs.field(
         factory=lambda: Component("ddim"), metadata={"help": "what moves the state: ddim, ddpm, …"}
@@ -88,7 +112,9 @@ class RunConfig:
     )
     drifts: tuple[Component, ...] = _setting((), "drifts, in order")
     sinks: tuple[Component, ...] | None = _setting(None, "sinks; None for the default ones (hdf5 and grid)")
-    output: str = _setting("output", "directory that receives one folder a character", aliases=("output_dir",))
+    output: str = _setting(
+        "output", "directory that receives one folder a character", converter=_path, aliases=("output_dir",)
+    )
     batch_size: int | None = _setting(
         None, "samples walked together; changes no result; 16 on a CPU, 256 on a GPU when left out", v.optional(v.ge(1))
     )
@@ -173,7 +199,9 @@ def normalised(layer: Mapping[str, Any]) -> dict[str, Any]:
         said, key = key, _ALIASES.get(key.replace("-", "_"), key.replace("-", "_"))
         if key in out:
             raise ConfigError(f"{said!r} says again what another spelling of {key!r} already said")
-        if key in _COMPONENT_FIELDS and value is not None:
+        if key == "seed":
+            value = seeds.seed(value)
+        elif key in _COMPONENT_FIELDS and value is not None:
             value = component(value, key)
         elif key in _COMPONENT_LISTS and value is not None:
             if isinstance(value, str) or not isinstance(value, list | tuple):
@@ -209,11 +237,12 @@ def canonical_json(data: Mapping[str, Any]) -> str:
     return json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
 
 
-def read_file(path: Path) -> dict[str, Any]:
+def read_file(path: StrPath) -> dict[str, Any]:
     """The table in a ``.toml`` or ``.json`` configuration file.
 
     Raises `ConfigError` naming the file for anything else, and line and column for a syntax error.
     """
+    path = Path(path)
     try:
         text = read_text(path)
     except ValueError as error:

@@ -6,6 +6,7 @@ have no end, keys said twice, nesting without end, text that is no Unicode or ho
 
 from __future__ import annotations
 
+import codecs
 import json
 import math
 import re
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from emnist_diff.paths import local_path
 from emnist_diff.shown import shortened, shown
 
 if sys.version_info >= (3, 11):
@@ -30,6 +32,14 @@ DEEPEST = 64
 
 _LONGEST_NUMBER = 400
 """Characters of a number, more than any float needs."""
+
+_FOREIGN = (
+    (codecs.BOM_UTF32_LE, "UTF-32"),
+    (codecs.BOM_UTF32_BE, "UTF-32"),
+    (codecs.BOM_UTF16_LE, "UTF-16"),
+    (codecs.BOM_UTF16_BE, "UTF-16"),
+)
+"""The marks that texts in other encodings begin with."""
 
 _PART = r"""(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*"""
 _LONG_KEY = re.compile(rf"(?<![\w.-]){_PART}(?:{_PART}){{{DEEPEST}}}")
@@ -66,11 +76,12 @@ def from_toml(text: str) -> dict[str, Any]:
 
 
 def read_text(path: Path) -> str:
-    """The text of a file of settings, UTF-8, with at most `LARGEST_TEXT` bytes.
+    """The text of a file of settings, UTF-8, with at most `LARGEST_TEXT` bytes; a byte order mark is no part of it.
 
     Raises `ValueError` with the reason in a few words, whatever stands in the way: a name that no file can have, a
     folder, a pipe that nobody writes to.
     """
+    path = Path(local_path(path))
     try:
         if not stat.S_ISREG(mode := path.stat().st_mode) and not stat.S_ISDIR(mode):
             raise ValueError("it is no ordinary file")
@@ -80,10 +91,14 @@ def read_text(path: Path) -> str:
         raise ValueError(error.strerror or str(error)) from error
     if len(data) > LARGEST_TEXT:
         raise ValueError(f"it has more than {LARGEST_TEXT >> 20} MiB")
+    encoding = next((name for mark, name in _FOREIGN if data.startswith(mark)), "UTF-16" if b"\0" in data[:4] else "")
+    if encoding:
+        raise ValueError(f"it is {encoding}, not UTF-8 text — save it as UTF-8")
     try:
-        return data.decode("utf-8")
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError("it is not UTF-8 text") from error
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ValueError(f"it is not UTF-8 text (line {line}) — save it as UTF-8") from error
 
 
 def _constant(name: str) -> None:

@@ -32,6 +32,7 @@ from attrs import validators as v
 
 from emnist_diff.errors import ConfigError, unknown
 from emnist_diff.protocols import StepInfo
+from emnist_diff.scalars import scalar
 from emnist_diff.shown import shown
 
 By = Literal["fraction", "timestep", "sigma"]
@@ -49,6 +50,7 @@ class Schedule:
 
 def _float(value: Any) -> Any:
     """Whole numbers as floats, so that 2 and 2.0 are recorded alike; anything else as it is, for `_number` to judge."""
+    value = scalar(value)
     if isinstance(value, int) and not isinstance(value, bool):
         try:
             return float(value)
@@ -290,13 +292,14 @@ class Function(Schedule):
 _KINDS: dict[str, type[Any]] = {c.kind: c for c in (Constant, Ramp, Cosine, Power, Sine, Window, Table)}
 
 
-def schedule(value: object) -> Schedule:
+def schedule(value: Any) -> Schedule:
     """A schedule from data (a number, a table, a list), a function, or itself.
 
     Raises `ConfigError` naming what is wrong, `UnknownName` for an unknown kind or key.
     """
     if isinstance(value, Schedule):
         return value
+    value = scalar(value)
     if isinstance(value, int | float) and not isinstance(value, bool):
         return Constant(value)
     if isinstance(value, Mapping):

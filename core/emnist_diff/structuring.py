@@ -1,7 +1,7 @@
 """From plain data (TOML, JSON, the command line) to attrs classes, with messages that survive.
 
-A field's metadata may hold ``help`` (one line), ``aliases`` (other spellings of its name, tuple of str), and
-``deprecated`` (what to use instead; whoever sets the field is warned).
+A field's metadata may hold ``help`` (one line), ``aliases`` (other spellings of its name, tuple of str),
+``deprecated`` (what to use instead; whoever sets the field is warned), ``checked`` (its validator judges types too).
 Unknown keys are errors that suggest the nearest name; types are checked, never guessed: only an integer given for
 a text field becomes text, because class names may be digits.
 """
@@ -21,6 +21,7 @@ from cattrs.errors import ClassValidationError, IterableValidationError, Iterabl
 
 from emnist_diff.deprecation import deprecated
 from emnist_diff.errors import ConfigError, EmnistDiffError, unknown
+from emnist_diff.scalars import scalar
 from emnist_diff.schedules import Function, Schedule, schedule, to_data
 from emnist_diff.shown import shown
 
@@ -49,6 +50,54 @@ def structure(data: object, cls: type[_T], what: str, beside: Iterable[str] = ()
         raise error
     except Exception as error:
         raise ConfigError(f"{what}: {'; '.join(_messages(error))}") from error
+
+
+def as_written(cls: type[_T]) -> type[_T]:
+    """A class decorator: a constructor takes and refuses what `structure` takes and refuses for the class, with other
+    spellings of its fields, and `ConfigError` for every mistake."""
+    attrs_class: Any = cls
+    made = attrs_class.__init__
+
+    @functools.wraps(made)
+    def init(self: Any, **settings: Any) -> None:
+        given = _renamed(settings, cls, cls.__name__, ())
+        for field in attrs.fields(attrs_class):
+            if field.name in given and not field.metadata.get("checked"):
+                given[field.name] = _given(cls, field, given[field.name])
+        try:
+            made(self, **given)
+        except EmnistDiffError:
+            raise
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"{cls.__name__}: {'; '.join(_messages(error))}") from error
+
+    attrs_class.__init__ = init
+    return cls
+
+
+def _given(cls: type, field: Any, value: Any) -> Any:
+    """The value of one field as its type wants it, where that is plain data."""
+    value = value if field.converter is None else field.converter(value)
+    hint = _hints(cls)[field.name]
+    if not _is_plain(hint):
+        return value
+    try:
+        return _converter().structure(value, hint)
+    except Exception as error:
+        raise ConfigError(f"{cls.__name__}: {field.name}: {'; '.join(_messages(error))}") from error
+
+
+@functools.cache
+def _hints(cls: type) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
+
+
+def _is_plain(target: Any) -> bool:
+    """Whether a type is one of text, numbers, flags and None, or a choice or table of these."""
+    members = typing.get_args(target)
+    if _is_union(target) or _is_table(target):
+        return all(map(_is_plain, members))
+    return target in (str, int, float, bool, type(None)) or _is_literal(target)
 
 
 def unstructure(value: object) -> Any:
@@ -89,7 +138,8 @@ def _messages(error: BaseException) -> list[str]:
     return [" ".join(text.split()) or type(error).__name__]
 
 
-def _number(value: object, _: object) -> float:
+def _number(value: Any, _: object) -> float:
+    value = scalar(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"expected a number, got {shown(value)}")
     try:
@@ -101,7 +151,8 @@ def _number(value: object, _: object) -> float:
     return number
 
 
-def _integer(value: object, _: object) -> int:
+def _integer(value: Any, _: object) -> int:
+    value = scalar(value)
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"expected a whole number, got {shown(value)}")
     if not -(2**63) <= value < 2**63:
@@ -109,13 +160,15 @@ def _integer(value: object, _: object) -> int:
     return value
 
 
-def _flag(value: object, _: object) -> bool:
+def _flag(value: Any, _: object) -> bool:
+    value = scalar(value)
     if not isinstance(value, bool):
         raise TypeError(f"expected true or false, got {shown(value)}")
     return value
 
 
-def _text(value: object, _: object) -> str:
+def _text(value: Any, _: object) -> str:
+    value = scalar(value)
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     if not isinstance(value, str):
@@ -124,6 +177,7 @@ def _text(value: object, _: object) -> str:
 
 
 def _one_of(value: object, target: Any) -> Any:
+    value = scalar(value)
     known = typing.get_args(target)
     if not any(type(value) is type(one) and value == one for one in known):
         raise TypeError(f"expected {', '.join(known[:-1])}{' or ' if known[1:] else ''}{known[-1]}, got {shown(value)}")

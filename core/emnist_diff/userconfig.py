@@ -27,6 +27,7 @@ from emnist_diff import config
 from emnist_diff.config import MOST_THREADS
 from emnist_diff.errors import ConfigError
 from emnist_diff.files import write_bytes
+from emnist_diff.paths import local_path
 from emnist_diff.plaindata import from_toml, read_text
 from emnist_diff.shown import shown
 from emnist_diff.structuring import structure
@@ -54,7 +55,7 @@ def path() -> Path | None:
     """
     named = os.environ.get(VARIABLE)
     if named is not None:
-        return Path(named) if named else None
+        return Path(local_path(named)) if named else None
     base = Path(os.environ.get("XDG_CONFIG_HOME", ""))
     if not base.is_absolute():
         try:

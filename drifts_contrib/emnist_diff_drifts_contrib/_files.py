@@ -19,6 +19,7 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 from emnist_diff.errors import ConfigError
+from emnist_diff.paths import local_path
 from PIL import Image, UnidentifiedImageError
 
 Floats = npt.NDArray[np.float32]
@@ -34,7 +35,7 @@ FORMATS = ("PNG", "JPEG", "BMP")
 def path_of(name: str) -> Path:
     """The file that a name means. Raises `ConfigError` for an example that there is none of."""
     if not name.startswith(EXAMPLE):
-        return Path(name)
+        return Path(local_path(name))
     folder = Path(__file__).parent / "examples"
     path = folder / name[len(EXAMPLE) :]
     known = sorted(p.name for p in folder.iterdir())

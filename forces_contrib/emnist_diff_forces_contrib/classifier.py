@@ -9,6 +9,7 @@ import attrs
 import torch
 from emnist_diff.conditions import ConditionSpace
 from emnist_diff.errors import CheckpointError, ConfigError, unknown
+from emnist_diff.paths import local_path
 from emnist_diff.protocols import Step, StepInfo
 from emnist_diff.schedules import Schedule
 from torch import Tensor
@@ -62,7 +63,7 @@ class ClassifierForce(EnergyForce):
     @property
     def path(self) -> Path:
         """The classifier's file."""
-        return noisy_classifier.shipped() if self.file is None else Path(self.file)
+        return noisy_classifier.shipped() if self.file is None else Path(local_path(self.file))
 
     def bound(self, space: ConditionSpace) -> ClassifierForce:
         """The force for a model with these classes.

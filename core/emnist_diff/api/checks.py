@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import attrs
 
 from emnist_diff.errors import ConfigError
+from emnist_diff.paths import local_path
+from emnist_diff.scalars import scalar
 from emnist_diff.schedules import Schedule
 from emnist_diff.shown import shown
 
@@ -24,9 +26,16 @@ def setting(default: Any, help: str, check: Check, **more: Any) -> Any:
     ``later``, the way out for a feature that is not there yet, for which any value but the default is refused when
     samples are to be made; ``written``, the flag of the sink that makes a run write what is asked for.
     """
-    converter = more.pop("converter", None)
+    converter = more.pop("converter", _as_text if check in (text, named) else scalar)
     validator = _validator(check, default is None)
-    return attrs.field(default=default, validator=validator, converter=converter, metadata={"help": help, **more})
+    metadata = {"help": help, "checked": True, **more}
+    return attrs.field(default=default, validator=validator, converter=converter, metadata=metadata)
+
+
+def _as_text(value: Any) -> Any:
+    """Text also from a whole number, for the name of a class may be a digit."""
+    value = scalar(value)
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _validator(check: Check, optional: bool) -> Callable[[Any, Any, Any], None]:
@@ -55,9 +64,11 @@ def number(low: float = -math.inf, high: float = math.inf) -> Check:
     limits = "" if low == -math.inf else f", at least {low:g}" if high == math.inf else f" from {low:g} to {high:g}"
 
     def check(value: object) -> str | None:
-        real = isinstance(value, int | float) and not isinstance(value, bool)
-        fits = real and math.isfinite(value) and low <= value <= high  # type: ignore[arg-type,operator]  # real says so
-        return None if fits else f"a finite number{limits}"
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            with suppress(OverflowError):  # a whole number beyond all floats
+                if math.isfinite(value) and low <= value <= high:
+                    return None
+        return f"a finite number{limits}"
 
     return check
 
@@ -92,10 +103,10 @@ def one_of(*known: str) -> Check:
 
 
 def a(kind: type) -> Check:
-    """An instance of `kind`."""
+    """An instance of `kind`, which a converter makes of a table."""
 
     def check(value: object) -> str | None:
-        return None if isinstance(value, kind) else f"a {kind.__name__}"
+        return None if isinstance(value, kind) else f"a {kind.__name__}, or a table of its settings"
 
     return check
 
@@ -106,16 +117,19 @@ def anything(value: object) -> None:
 
 
 def path(value: Any) -> Any:
-    """Text from anything that is a path."""
-    return os.fspath(value) if isinstance(value, os.PathLike) else value
+    """Text from anything that is a path, see `paths.local_path`; "" and what is no path as they are."""
+    value = _as_text(value)
+    return local_path(value) if isinstance(value, str) and value else value
 
 
-def plain(data: object, what: str) -> Any:
+def plain(data: Any, what: str) -> Any:
     """`data` as JSON would give it back: tables with text keys, lists, text, finite numbers, flags and None; and
     functions and schedules as they are.
 
-    A copy, so that nobody changes it later. Raises `ConfigError` for anything else.
+    A copy, so that nobody changes it later; values of numpy, torch and pathlib become plain ones. Raises `ConfigError`
+    for anything else.
     """
+    data = scalar(data)
     if isinstance(data, Schedule) or (callable(data) and not isinstance(data, type)):
         return data
     if isinstance(data, Mapping):

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import attrs
 
 from emnist_diff import config as runs
+from emnist_diff import seeds
 from emnist_diff.api.checks import (
     a,
     anything,
@@ -31,10 +32,9 @@ from emnist_diff.api.checks import (
 from emnist_diff.config import Component, RunConfig
 from emnist_diff.errors import ConfigError
 from emnist_diff.shown import shown
-from emnist_diff.structuring import structure, unstructure
+from emnist_diff.structuring import as_written, structure, unstructure
 
 _T = TypeVar("_T", bound="Settings")
-_C = TypeVar("_C", bound="InferenceConfig")
 
 
 @attrs.frozen
@@ -48,18 +48,21 @@ class Settings:
 
         Raises `UnknownName` for an unknown key, with the nearest known ones, and `ConfigError` for a bad value.
         """
-        return structure(cls._long_form(data), cls, cls.__name__)
+        if not isinstance(data, Mapping):
+            raise ConfigError(f"{cls.__name__}: expected a table of settings, got {shown(data)}")
+        return cls(**{str(key): value for key, value in data.items()})
 
     @classmethod
-    def _long_form(cls, data: Mapping[str, Any]) -> Mapping[str, Any]:
-        """`data` with everything written as `to_dict` writes it."""
-        return data
+    def taken(cls: type[_T], data: Any) -> Any:
+        """The configuration that `data` is already, or is a table of; anything else as it is."""
+        return cls.from_dict(data) if isinstance(data, Mapping) else data
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready data that `from_dict` turns back into an equal configuration."""
         return dict(unstructure(self))
 
 
+@as_written
 @attrs.frozen(kw_only=True)
 class CaptureConfig(Settings):
     """What is kept of each step. A `FrameData` refuses what was not kept, naming the switch.
@@ -109,6 +112,7 @@ class CaptureConfig(Settings):
         return step_index % self.save_every == 0 or step_index == steps - 1
 
 
+@as_written
 @attrs.frozen(kw_only=True)
 class VideoConfig(Settings):
     """How images are shown, in memory (`upscale`) and in the files of a run."""
@@ -140,6 +144,7 @@ def _guides(data: object) -> dict[str, str]:
     return files
 
 
+@as_written
 @attrs.frozen(kw_only=True)
 class ForceConfig(Settings):
     """What is added to the prediction (score space).
@@ -180,13 +185,8 @@ class ForceConfig(Settings):
         if self.preset_args and self.preset is None:
             raise ConfigError("ForceConfig.preset_args: needs a preset — say ForceConfig(preset=…) too")
 
-    @classmethod
-    def _long_form(cls, data: Mapping[str, Any]) -> Mapping[str, Any]:
-        if isinstance(data, Mapping) and "force_stack" in data:
-            return {**data, "force_stack": unstructure(_stack(data["force_stack"]))}
-        return data
 
-
+@as_written
 @attrs.frozen(kw_only=True)
 class DriftConfig(Settings):
     """What happens to the state after each step (state space). Nothing unless `enabled`."""
@@ -205,6 +205,7 @@ class DriftConfig(Settings):
     )
 
 
+@as_written
 @attrs.frozen(kw_only=True)
 class EnvironmentConfig(Settings):
     """Where and how the work is done. Nothing here changes a sample but in its last bits, which `micro_batch` and
@@ -237,6 +238,12 @@ class EnvironmentConfig(Settings):
             )
 
 
+def _part(kind: type[Settings], help: str) -> Any:
+    """A configuration within another, which may be written as a table."""
+    return setting(attrs.Factory(kind), help, a(kind), converter=kind.taken)
+
+
+@as_written
 @attrs.frozen(kw_only=True)
 class InferenceConfig(Settings):
     """What to make. None means what the checkpoint recommends, where it recommends something."""
@@ -244,7 +251,13 @@ class InferenceConfig(Settings):
     character: str = setting("A", "the class to generate", named)
     total_videos: int = setting(10, "how many samples", whole(1))
     steps: int | None = setting(None, "denoising steps", whole(1), aliases=("num_inference_steps",))
-    base_seed: int = setting(1000, "seed, 0 … 2**63-1", whole(0, 2**63), aliases=("seed",))
+    base_seed: int = setting(
+        1000,
+        "seed, 0 … 2**63-1, or random: one that is drawn",
+        whole(0, 2**63),
+        converter=seeds.seed,
+        aliases=("seed",),
+    )
     scheduler: str | None = setting(None, "what moves the state: ddim, ddpm, …", named)
     eta: float | None = setting(None, "share of DDPM's noise in ddim, 0 … 1", number(0, 1))
     checkpoint_path: str | None = setting(
@@ -256,20 +269,11 @@ class InferenceConfig(Settings):
     experiment_name: str | None = setting(None, "directory of a run within output_dir", named)
     output_dir: str = setting("output", "directory of runs; generate_sample writes nothing", named, converter=path)
 
-    capture: CaptureConfig = setting(attrs.Factory(CaptureConfig), "what is kept of each step", a(CaptureConfig))
-    video: VideoConfig = setting(attrs.Factory(VideoConfig), "how images are shown", a(VideoConfig))
-    force: ForceConfig = setting(attrs.Factory(ForceConfig), "what is added to the prediction", a(ForceConfig))
-    drift: DriftConfig = setting(attrs.Factory(DriftConfig), "what happens to the state", a(DriftConfig))
-    env: EnvironmentConfig = setting(attrs.Factory(EnvironmentConfig), "where and how", a(EnvironmentConfig))
-
-    @classmethod
-    def from_dict(cls: type[_C], data: Mapping[str, Any]) -> _C:
-        """As `Settings.from_dict`, with a table for each nested configuration."""
-        if not isinstance(data, Mapping):
-            raise ConfigError(f"InferenceConfig: expected a table of settings, got {shown(data)}")
-        own = {key: value for key, value in data.items() if key not in NESTED}
-        nested: dict[str, Any] = {key: kind.from_dict(data[key]) for key, kind in NESTED.items() if key in data}
-        return attrs.evolve(structure(own, cls, cls.__name__), **nested)
+    capture: CaptureConfig = _part(CaptureConfig, "what is kept of each step")
+    video: VideoConfig = _part(VideoConfig, "how images are shown")
+    force: ForceConfig = _part(ForceConfig, "what is added to the prediction")
+    drift: DriftConfig = _part(DriftConfig, "what happens to the state")
+    env: EnvironmentConfig = _part(EnvironmentConfig, "where and how")
 
     @property
     def checkpoint(self) -> str | None:

@@ -20,6 +20,7 @@ import attrs
 from emnist_diff.errors import OutputError
 from emnist_diff.events import get_logger
 from emnist_diff.files import write_bytes
+from emnist_diff.paths import local_path
 
 log = get_logger()
 
@@ -41,7 +42,7 @@ def user_cache(environment: Mapping[str, str] = os.environ, platform: str = sys.
     None where there is to be none or the user has no home. It need not exist."""
     said = environment.get(VARIABLE)
     if said is not None:
-        return Path(said) if said else None
+        return Path(local_path(said)) if said else None
     try:
         home = Path.home()
     except RuntimeError:  # a process without a home, as in some containers

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from emnist_diff.checkpoint import sha256
 from emnist_diff.errors import DatasetError
+from emnist_diff.paths import local_path
 
 LEFTOVERS = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "icon\r", "$recycle.bin"})
 """What Windows, macOS and network disks leave in folders, in lower case, beside what is hidden by a dot."""
@@ -14,7 +15,7 @@ LEFTOVERS = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@
 
 def directory(data: str | Path) -> Path:
     """`data` as a path. Raises `DatasetError` when it is no directory."""
-    folder = Path(data)
+    folder = Path(local_path(data))
     if folder.is_file():
         raise DatasetError(f"{str(data)!r} is a file, and this reader takes a directory — unpack it if it is packed")
     if not folder.is_dir():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from emnist_diff.errors import ConfigError, OutputError
+from emnist_diff.paths import local_path
 from emnist_diff.plugins import Registry, installed
 
 if TYPE_CHECKING:  # what these import is not needed for --help
@@ -106,7 +107,7 @@ def _basin(files: list[Path], registry: Registry, said: str, checkpoint: str | N
 
     if said == "own":
         return measure(files, registry, "own")
-    return measure(files, registry, "model" if said == "model" else Path(said), checkpoint)
+    return measure(files, registry, "model" if said == "model" else Path(local_path(said)), checkpoint)
 
 
 def _keys(table: Table) -> list[tuple[str, int]]:

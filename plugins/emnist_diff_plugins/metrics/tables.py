@@ -87,7 +87,7 @@ def read_csv(path: Path) -> Table:
     Raises `OutputError` for a file that is something else.
     """
     try:
-        text = path.read_bytes().decode("utf-8")
+        text = path.read_bytes().decode("utf-8-sig")
         lines = text[: text.rfind("\n") + 1]
         names, *rows = list(csv.reader(io.StringIO(lines), strict=True)) or [[]]
         if not names or names[0] != "vid_id" or any(len(row) != len(names) for row in rows):

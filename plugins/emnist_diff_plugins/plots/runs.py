@@ -278,7 +278,7 @@ def _measured(folder: Path, ids: npt.NDArray[np.int64], run: str) -> dict[str, F
     out = {name: np.full(len(ids), np.nan) for name in _COLUMNS}
     for path in sorted(folder.glob("video_metrics*.csv")) if folder.is_dir() else ():
         try:
-            with path.open(newline="", encoding="utf-8") as lines:
+            with path.open(newline="", encoding="utf-8-sig") as lines:
                 for row in csv.DictReader(lines):
                     place = places.get(_number(row.get("vid_id"), int, -1))
                     for name, column in _COLUMNS.items():

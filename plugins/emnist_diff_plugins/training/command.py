@@ -121,10 +121,11 @@ def train(
     layer = {name: value for name, value in layer.items() if value is not None}
 
     from emnist_diff.config import read_file
+    from emnist_diff.paths import local_path
     from emnist_diff_plugins.training.config import resolve, to_dict
 
     file_layer = {} if config is None else read_file(config)
-    folder = Path(str(layer.get("output", file_layer.get("output", "training"))))
+    folder = Path(local_path(str(layer.get("output", file_layer.get("output", "training")))))
     before: dict[str, Any] = {}
     if resume:
         from emnist_diff_plugins.training.trainer import saved_config

@@ -13,13 +13,14 @@ from attrs import validators as v
 from emnist_diff import config as run_config
 from emnist_diff.config import MOST_THREADS, Component, component
 from emnist_diff.errors import ConfigError
+from emnist_diff.paths import local_path
 from emnist_diff.protocols import MOST_TIMESTEPS, PredictionType
 from emnist_diff.shown import shown
 from emnist_diff.structuring import structure, unstructure
 
 
-def _setting(default: Any, help: str, validator: Any = None) -> Any:
-    return attrs.field(default=default, validator=validator, metadata={"help": help})
+def _setting(default: Any, help: str, validator: Any = None, converter: Any = None) -> Any:
+    return attrs.field(default=default, converter=converter, validator=validator, metadata={"help": help})
 
 
 _FRACTION = v.and_(v.ge(0), v.lt(1))
@@ -33,8 +34,12 @@ class TrainConfig:
 
     family: Component = attrs.field(metadata={"help": "the denoiser family, with its network settings"})
     dataset: Component = attrs.field(metadata={"help": "the dataset reader, with its settings"})
-    output: str = _setting("training", "directory for checkpoints, metrics and the state to resume from")
-    init_from: str | None = _setting(None, "checkpoint whose weights to start from")
+    output: str = _setting(
+        "training", "directory for checkpoints, metrics and the state to resume from", converter=local_path
+    )
+    init_from: str | None = _setting(
+        None, "checkpoint whose weights to start from", converter=attrs.converters.optional(local_path)
+    )
     epochs: int = _setting(10, "passes over the training images", v.ge(1))
     batch_size: int = _setting(128, "images of one step, over all workers together", v.ge(1))
     lr: float = _setting(1e-3, "peak learning rate of AdamW", _POSITIVE)

@@ -19,6 +19,7 @@ from emnist_diff.components import Made, make
 from emnist_diff.config import Component
 from emnist_diff.errors import CheckpointError, ConfigError, DatasetError, EmnistDiffError
 from emnist_diff.events import get_logger
+from emnist_diff.paths import local_path
 from emnist_diff.plugins import Registry
 from emnist_diff.protocols import NoiseSchedule, TrainableFamily
 from emnist_diff.records import DatasetSpec, DenoiserSpec
@@ -129,7 +130,7 @@ def _holds_class_folders(data: object) -> bool:
     """Whether a directory looks like what the reader ``folder`` reads: images in folders, perhaps of a part."""
     if not isinstance(data, str):
         return False
-    found = (path for pattern in ("*/*.*", "train/*/*.*") for path in Path(data).glob(pattern))
+    found = (path for pattern in ("*/*.*", "train/*/*.*") for path in Path(local_path(data)).glob(pattern))
     return any((mimetypes.guess_type(path.name)[0] or "").startswith("image/") for path in found)
 
 
