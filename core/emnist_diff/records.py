@@ -7,20 +7,44 @@ component is first used, so that listing plugins never imports torch.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
 from typing import ClassVar
 
 import attrs
 from attrs import validators as v
 
+from emnist_diff.shown import shown
+
 API = 1
 """The version of the contract between this core and a plugin. Records that ask for a newer one are refused."""
 
-_NAME = v.matches_re(r"[a-z0-9][a-z0-9_.-]*")
-_FACTORY = v.matches_re(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+_NAME = v.matches_re(r"[a-z0-9][a-z0-9_.-]{0,99}")
+_FACTORY = v.matches_re(r"[A-Za-z_][\w.]{0,299}:[A-Za-z_][\w.]{0,299}")
+_LONGEST = 1000
+_MOST_NAMES = 100
+
+
+def _line(instance: object, attribute: attrs.Attribute[str], value: object) -> None:
+    """Text that a listing can print on a line."""
+    if not isinstance(value, str):
+        raise TypeError(f"{attribute.name!r} must be text, got {shown(value)}")
+    if not value.isprintable() or len(value) > _LONGEST:
+        raise ValueError(f"{attribute.name!r} must be one line of printable text, at most {_LONGEST} characters")
+
+
+def _summary(instance: object, attribute: attrs.Attribute[str], value: str) -> None:
+    _line(instance, attribute, value)
+    if not value:
+        raise ValueError("'summary' is empty")
 
 
 def _names(names: Iterable[str]) -> tuple[str, ...]:
-    return tuple(names)  # `tuple` itself, as a converter, would take nothing in the eyes of a type checker
+    if isinstance(names, str):
+        raise TypeError(f"expected a list of names, got the text {shown(names)}")
+    out = tuple(islice(names, _MOST_NAMES + 1))
+    if len(out) > _MOST_NAMES or not all(isinstance(name, str) and name.isprintable() for name in out):
+        raise ValueError(f"expected at most {_MOST_NAMES} names that can be printed")
+    return out  # `tuple` itself, as a converter, would take nothing in the eyes of a type checker
 
 
 @attrs.frozen(kw_only=True)
@@ -39,10 +63,10 @@ class Spec:
 
     name: str = attrs.field(validator=_NAME)
     factory: str = attrs.field(validator=_FACTORY)
-    summary: str = attrs.field(validator=v.min_len(1))
+    summary: str = attrs.field(validator=_summary)
     aliases: tuple[str, ...] = attrs.field(default=(), converter=_names)
     api: int = attrs.field(default=API, validator=v.instance_of(int))
-    deprecated: str = ""
+    deprecated: str = attrs.field(default="", validator=_line)
 
 
 @attrs.frozen(kw_only=True)
@@ -71,10 +95,10 @@ class SchedulerSpec(Spec):
     """
 
     kind: ClassVar[str] = "scheduler"
-    order: str = "?"
-    noise: str = "?"
-    evaluations: str = "1"
-    process: str = "diffusion"
+    order: str = attrs.field(default="?", validator=_line)
+    noise: str = attrs.field(default="?", validator=_line)
+    evaluations: str = attrs.field(default="1", validator=_line)
+    process: str = attrs.field(default="diffusion", validator=_line)
     predictions: tuple[str, ...] = attrs.field(default=("epsilon", "v_prediction", "sample"), converter=_names)
 
 
@@ -102,7 +126,7 @@ class DenoiserSpec(Spec):
 
     kind: ClassVar[str] = "denoiser"
     needs_weights: bool = True
-    shipped: str = ""
+    shipped: str = attrs.field(default="", validator=_line)
 
 
 @attrs.frozen(kw_only=True)
@@ -151,7 +175,7 @@ class BackendSpec(Spec):
 
     kind: ClassVar[str] = "backend"
     requires: tuple[str, ...] = attrs.field(default=(), converter=_names)
-    extra: str = ""
+    extra: str = attrs.field(default="", validator=_line)
     devices: tuple[str, ...] = attrs.field(default=("cpu",), converter=_names)
     precisions: tuple[str, ...] = attrs.field(default=("fp32",), converter=_names)
     worth: int = attrs.field(default=0, validator=v.ge(0))

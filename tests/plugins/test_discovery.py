@@ -9,8 +9,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from emnist_diff.discovery import discover
 from emnist_diff.errors import ConfigError, PluginError, UnknownName
-from emnist_diff.plugins import discover, installed, require_healthy
+from emnist_diff.plugins import installed, require_healthy
 from emnist_diff.records import DenoiserSpec, DriftSpec, ForceSpec
 
 _number = itertools.count()
@@ -115,7 +116,8 @@ def test_what_a_plugin_module_imports_is_no_hook_of_its_own(plugin):
 
 
 @pytest.mark.parametrize(
-    ("more", "said"), [({"api": "one"}, "'api' must be <class 'int'> (got 'one'"), ({"summary": 3}, "has no len()")]
+    ("more", "said"),
+    [({"api": "one"}, "'api' must be <class 'int'> (got 'one'"), ({"summary": 3}, "'summary' must be text, got 3")],
 )
 def test_a_record_that_cannot_be_made_is_named_in_a_sentence(plugin, more, said):
     (broken,) = discover([plugin(offering("fine", **more))]).broken

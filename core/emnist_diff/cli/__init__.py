@@ -12,6 +12,10 @@ def main() -> None:
 
     wait_quietly()
 
+    from emnist_diff.probing import probe_from_now_on
+
+    probe_from_now_on()
+
     from emnist_diff.cli.app import app
     from emnist_diff.errors import EmnistDiffError
 

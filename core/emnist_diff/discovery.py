@@ -1,0 +1,215 @@
+"""Discovery: every plugin is looked at, and what it offers put into a `plugins.Registry`.
+
+A plugin that fails to import, or whose hook raises, becomes a `Broken` value and stops nothing else.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import os
+import sys
+import traceback
+from collections.abc import Iterable
+from importlib.metadata import EntryPoint, entry_points
+from itertools import islice
+from pathlib import Path
+from types import ModuleType
+
+import attrs
+import pluggy
+
+from emnist_diff import hookspecs
+from emnist_diff.errors import PluginError, nearest
+from emnist_diff.plugins import CORE_DISTRIBUTION, Broken, Entry, Registry, Source
+from emnist_diff.printable import printable
+from emnist_diff.probing import deadly, printing_to_stderr, reason
+from emnist_diff.records import Spec
+from emnist_diff.shown import shortened, shown
+
+MOST_RECORDS = 1000
+"""That one hook of a plugin may yield."""
+
+_LONGEST_TRACEBACK = 20_000
+
+
+@attrs.frozen
+class _Plugin:
+    """A plugin to look at: an installed one, or a file of the user's."""
+
+    source: Source
+    where: EntryPoint | Path
+
+    def load(self) -> object:
+        return _load_file(self.where) if isinstance(self.where, Path) else self.where.load()
+
+
+def discover(
+    points: Iterable[EntryPoint] | None = None, narrow: str | None = None, files: Iterable[Path] = ()
+) -> Registry:
+    """Look at every plugin.
+
+    points: entry points of the group ``emnist_diff``; None reads the installed ones.
+    narrow: comma-separated plugins or distributions to keep (built-ins always stay); ``""`` keeps none; None all.
+    files: Python files that hold hook implementations; their distribution is the file's name.
+
+    Raises `PluginError` for a file that is not there or cannot be imported: it was asked for.
+    """
+    plugins = [*_installed(points, narrow), *(_Plugin(Source(p.stem, p.name, "", p.stem), p) for p in files)]
+    foreign = [plugin for plugin in plugins if plugin.source.distribution != CORE_DISTRIBUTION]
+    fatal = {foreign[n]: why for n, why in deadly(len(foreign), lambda n: _probe(foreign[n])).items()}
+    entries: list[Entry] = []
+    broken: list[Broken] = []
+    manager = _manager()
+    for plugin in plugins:
+        source = plugin.source
+        if plugin in fatal:
+            if isinstance(plugin.where, Path):
+                raise PluginError(f"plugin file {str(plugin.where)!r} cannot be loaded: {fatal[plugin]}")
+            broken.append(Broken(source.distribution, source.name, fatal[plugin], version=source.version))
+            continue
+        found, bad = _looked_at(manager, plugin)
+        entries += found
+        broken += bad
+    return Registry(tuple(entries), tuple(broken), tuple(plugin.source for plugin in plugins))
+
+
+def _manager() -> pluggy.PluginManager:
+    manager = pluggy.PluginManager(hookspecs.GROUP)
+    manager.add_hookspecs(hookspecs)
+    return manager
+
+
+def _installed(points: Iterable[EntryPoint] | None, narrow: str | None) -> list[_Plugin]:
+    """The installed plugins that `narrow` keeps, by name, each once: a path listed twice lists its plugins twice."""
+    keep = None if narrow is None else {n.strip() for n in narrow.split(",") if n.strip()}
+    out: dict[tuple[str, str, str], _Plugin] = {}
+    for point in sorted(entry_points(group=hookspecs.GROUP) if points is None else points, key=lambda p: p.name):
+        distribution, version = (point.dist.name, point.dist.version) if point.dist else ("(unknown)", "")
+        if distribution != CORE_DISTRIBUTION and keep is not None and not {point.name, distribution} & keep:
+            continue
+        source = Source(point.name, distribution, version, point.value)
+        out.setdefault((distribution, point.name, point.value), _Plugin(source, point))
+    return list(out.values())
+
+
+def _probe(plugin: _Plugin) -> None:
+    """All that `discover` will do with the plugin; only what ends the process, or interrupts it, shows."""
+    try:
+        _looked_at(_manager(), plugin)
+    except PluginError:  # of a file, which is raised again where somebody hears it
+        return
+
+
+def _looked_at(manager: pluggy.PluginManager, plugin: _Plugin) -> tuple[list[Entry], list[Broken]]:
+    """What a plugin offers, and what is broken of it. Raises `PluginError` for a file that cannot be imported."""
+    source = plugin.source
+    with printing_to_stderr():
+        try:
+            module = plugin.load()
+        except (KeyboardInterrupt, PluginError):
+            raise
+        except BaseException as error:  # one bad plugin stops nothing
+            return [], [_broken(source, source.name, error)]
+        return _records(manager, module, source)
+
+
+def _records(manager: pluggy.PluginManager, module: object, source: Source) -> tuple[list[Entry], list[Broken]]:
+    """What one plugin module's hooks hand over."""
+    key = f"{source.distribution}:{source.name}"
+    entries: list[Entry] = []
+    broken: list[Broken] = []
+    try:
+        manager.register(module, key)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        return [], [_broken(source, source.name, error)]
+    for hook, record in hookspecs.HOOKS.items():
+        for implementation in getattr(manager.hook, hook).get_hookimpls():
+            if implementation.plugin_name != key:
+                continue
+            try:
+                offered = islice(implementation.function(), MOST_RECORDS + 1)
+                found = [_checked(spec, record, hook) for spec in offered]
+                if len(found) > MOST_RECORDS:
+                    raise ValueError(f"{hook} yields more than {MOST_RECORDS} records")
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
+                broken.append(_broken(source, f"{source.name} ({hook})", error))
+            else:
+                entries.extend(Entry(spec, source.distribution, source.version) for spec in found)
+    wrong = _no_hooks(manager, module)
+    return entries, broken + [Broken(source.distribution, source.name, w, version=source.version) for w in wrong]
+
+
+def _no_hooks(manager: pluggy.PluginManager, module: object) -> list[str]:
+    """What is wrong with functions of a plugin module that were meant as hooks and are none: pluggy passes over a
+    misspelt name and over one without the mark in silence. What the module imports is not its own."""
+    wrong: list[str] = []
+    if not isinstance(module, ModuleType):
+        return wrong
+    for name, value in vars(module).items():
+        if not inspect.isfunction(value) or value.__module__ != module.__name__:
+            continue
+        marked = manager.parse_hookimpl_opts(module, name)
+        known = ((marked and marked["specname"]) or name) in hookspecs.HOOKS
+        if known and marked is None:
+            wrong.append(f"{name} lacks @hookimpl")
+        elif not known and (marked is not None or name.startswith(f"{hookspecs.GROUP}_")):
+            hits = nearest(name, hookspecs.HOOKS, limit=1)  # their names have so much in common that others are near
+            way_out = f"did you mean {hits[0]!r}?" if hits else f"hooks are {', '.join(hookspecs.HOOKS)}"
+            wrong.append(f"{name} is no hook — {way_out}")
+    return wrong
+
+
+def _load_file(path: Path) -> object:
+    """The module in a file, importable by the file's own name from now on, as its records need."""
+    if not os.path.isfile(path):
+        raise PluginError(f"plugin file {str(path)!r} does not exist")
+    known = sys.modules.get(path.stem)
+    if known is not None and Path(getattr(known, "__file__", None) or "").resolve() != path.resolve():
+        raise PluginError(f"plugin file {str(path)!r} has the name of the module {path.stem!r} — rename it")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None or not path.stem.isidentifier():
+        raise PluginError(f"plugin file {str(path)!r} is no Python module — name it like one, as in my_forces.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException as error:
+        sys.modules.pop(path.stem, None)
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        raise PluginError(f"plugin file {str(path)!r} cannot be loaded: {reason(error)}") from error
+    return module
+
+
+def _checked(spec: object, record: type[Spec], hook: str) -> Spec:
+    if not isinstance(spec, record):
+        raise TypeError(f"{hook} yielded {type(spec).__name__}, not records.{record.__name__}")
+    return spec
+
+
+def _broken(source: Source, plugin: str, error: BaseException) -> Broken:
+    validated = any(isinstance(argument, attrs.Attribute) for argument in error.args)
+    # a validator adds the field, the value and more to its sentence
+    text = f"{type(error).__name__}: {shortened(str(error.args[0]), 400)}" if validated else reason(error)
+    kind, _, what = text.partition(": ")
+    whole = printable(" ".join(f"{kind}: {_refused(error)}{what}".split()))
+    try:
+        lines = "".join(traceback.format_exception(error)).splitlines()
+    except Exception:  # an exception whose own text cannot be had
+        lines = [reason(error)]
+    shown_lines = shortened("\n".join(map(printable, lines)), _LONGEST_TRACEBACK)
+    return Broken(source.distribution, plugin, whole, shown_lines + "\n", source.version)
+
+
+def _refused(error: BaseException) -> str:
+    """The record that could not be made, as the beginning of a message; nothing where it is not known."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        record = frame.f_locals.get("self")
+        if isinstance(record, Spec):
+            return f"{type(record).__name__} {shown(getattr(record, 'name', ''))}: "
+    return ""
