@@ -1,47 +1,167 @@
-"""Files that are whole or not there."""
+"""Files that are whole or not there, and bytes of which it is known whether they are on the disk."""
 
 from __future__ import annotations
 
+import errno
 import os
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from itertools import islice
 from pathlib import Path
+from typing import BinaryIO
 
 from emnist_diff.errors import OutputError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+_CANNOT_BE_SYNCED = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP)
+"""What a file system answers that has nothing to wait for. Any other answer means that bytes may be lost."""
+
+_TOGETHER = 64
+"""Files that are open at once while many are written."""
 
 
 def write_bytes(path: Path, data: bytes, *, sync: bool = True) -> None:
     """Replace `path` by `data`: whatever kills this process, it is the old file or the whole new one.
 
-    sync: wait until it is on the disk, so that a power cut cannot take it back; dear where files are many.
+    sync: wait until it is on the disk, so that a power cut cannot take it back.
+    What earlier processes that were killed here have left of the same file is removed.
 
     Raises `OutputError` when it cannot be written; the old file is then as it was.
     """
     if not path.name or os.path.isdir(path):  # pathlib raises where a name is too long
         raise OutputError(f"cannot write {path}: it is a directory — name a file")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with _refusals(path):
+        make_folder(path.parent, sync=sync)
+        remove_leftovers(path)
+        _write(path.parent, [(path.name, data)], sync)
+
+
+def write_files(folder: Path, files: Iterable[tuple[str, bytes]], *, sync: bool = True) -> None:
+    """Write many files, by name and content, into a folder that is there: each whole or not at all, and with `sync`
+    all of them on the disk when this returns, which costs less than to wait for one after the other.
+
+    Raises `OutputError`.
+    """
+    left = iter(files)
+    while some := list(islice(left, _TOGETHER)):
+        with _refusals(folder / some[0][0]):
+            _write(folder, some, sync)
+
+
+def _write(folder: Path, files: list[tuple[str, bytes]], sync: bool) -> None:
+    """Write under temporary names, wait for the disk, and rename."""
+    temporaries = [folder / f".{name}.{os.getpid()}.tmp" for name, _ in files]
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(data)
-            if sync:
-                file.flush()
-                os.fsync(file.fileno())
-        os.replace(temporary, path)
+        with ExitStack() as opened:
+            handles = []
+            for temporary, (_, data) in zip(temporaries, files, strict=True):
+                handle = opened.enter_context(open(temporary, "wb", buffering=0))
+                write_at(handle, 0, data)
+                handles.append(handle)
+                if sync and len(files) > 1:
+                    _begin_writing_back(handle)
+            for handle in handles if sync else ():
+                sync_file(handle)
+        for temporary, (name, _) in zip(temporaries, files, strict=True):
+            os.replace(temporary, folder / name)
         if sync:
-            sync_directory(path.parent)
-    except BaseException as error:  # an interrupt must not leave the temporary file behind either
-        with suppress(OSError):
-            temporary.unlink()
-        if isinstance(error, OSError):
-            raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+            sync_folder(folder)
+    except BaseException:  # an interrupt must not leave the temporary files behind either
+        for temporary in temporaries:
+            with suppress(OSError):
+                temporary.unlink()
         raise
 
 
-def sync_directory(folder: Path) -> None:
-    """Make a new name survive a power cut, where directories can be synced."""
-    with suppress(OSError):
+@contextmanager
+def _refusals(path: Path) -> Iterator[None]:
+    """The system's refusals as an `OutputError` that names the file, or the one that the system names."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def write_at(file: BinaryIO, offset: int, data: bytes | memoryview) -> None:
+    """Write all of `data`, which is bytes, to an unbuffered file from `offset` on, however little the system takes at
+    a time."""
+    left = memoryview(data)
+    file.seek(offset)
+    while left:
+        taken = file.write(left)
+        if not taken:
+            raise OSError(errno.EIO, "the system takes no more bytes and does not say why")
+        left = left[taken:]
+
+
+def sync_file(file: BinaryIO) -> None:
+    """Return when all bytes of an unbuffered file are on the disk. Raises `OSError` when some may never be."""
+    try:
+        if hasattr(fcntl, "F_FULLFSYNC"):  # on macOS, fsync stops at the disk's own memory
+            fcntl.fcntl(file, fcntl.F_FULLFSYNC)
+        else:
+            getattr(os, "fdatasync", os.fsync)(file.fileno())
+    except OSError as error:
+        if error.errno not in _CANNOT_BE_SYNCED:
+            raise
+
+
+def _begin_writing_back(file: BinaryIO) -> None:
+    """Let the disk begin, so that waiting for many files is waiting for one journal entry."""
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def sync_folder(folder: Path) -> None:
+    """Return when the names in a folder are on the disk, where folders can be synced. Raises `OSError` when some may
+    never be."""
+    try:
         handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+    except PermissionError:  # Windows opens no folders, and a folder may be for writing alone
+        return
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _CANNOT_BE_SYNCED:
+            raise
+    finally:
+        os.close(handle)
+
+
+def make_folder(folder: Path, *, sync: bool = True) -> None:
+    """Make a folder and those above it that are missing, their names on the disk. Raises `OSError`."""
+    missing = []
+    while not folder.is_dir():
+        missing.append(folder)
+        if folder.parent == folder:
+            break
+        folder = folder.parent
+    for new in reversed(missing):
+        new.mkdir(exist_ok=True)
+        if sync:
+            sync_folder(new.parent)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what processes that died while writing `path` have left under temporary names. Raises `OSError`."""
+    with suppress(FileNotFoundError), os.scandir(path.parent) as entries:
+        for entry in entries:
+            if entry.name.startswith(f".{path.name}.") and entry.name.endswith(".tmp"):
+                owner = entry.name[len(path.name) + 2 : -len(".tmp")]
+                if owner.isdecimal() and not _another_alive(int(owner)):
+                    Path(entry.path).unlink(missing_ok=True)
+
+
+def _another_alive(process: int) -> bool:
+    """Whether a process other than this one has this id."""
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        return True
+    return process != os.getpid()

@@ -497,6 +497,7 @@ class RunHeader:
     force_weights: (forces, steps) weights.
     resume: continue what is there; overwrite: replace what is there; neither: what is there is an error.
     rank, world_size: this is the share of one worker of several, which write into one directory.
+    fsync: whether a sink's commit waits until what it wrote is on the disk.
     decode: images in [0, 1], (B, C, H, W), from states (B, *shape), as the denoiser shows them; cheap to ask twice in
     a row for the same states, as several sinks do.
     """
@@ -518,6 +519,7 @@ class RunHeader:
     overwrite: bool = False
     rank: int = 0
     world_size: int = 1
+    fsync: bool = True
     decode: Callable[[Tensor], Tensor] = no_decoder
 
     def own_name(self, name: str) -> str:

@@ -20,7 +20,7 @@ def test_a_file_is_made_with_its_folders_and_replaced(tmp_path):
     assert [p.name for p in path.parent.iterdir()] == ["file"]
 
 
-@pytest.mark.parametrize("call", ["fsync", "replace"])
+@pytest.mark.parametrize("call", ["fdatasync" if hasattr(os, "fdatasync") else "fsync", "replace"])
 @pytest.mark.parametrize(
     ("what", "raised"),
     [(OSError(errno.ENOSPC, "No space left on device"), OutputError), (KeyboardInterrupt(), KeyboardInterrupt)],

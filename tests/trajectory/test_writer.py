@@ -20,6 +20,7 @@ from emnist_diff.protocols import Field
 from emnist_diff.trajectory import creation, reader, schema
 from emnist_diff.trajectory import writer as writing
 from emnist_diff.trajectory.reader import Trajectory
+from emnist_diff.trajectory.rows import RowFile
 from emnist_diff.trajectory.schema import Capture
 from emnist_diff.trajectory.verify import verify
 from emnist_diff.trajectory.writer import TrajectoryWriter
@@ -85,37 +86,54 @@ def test_commits_change_nothing_but_the_bytes_of_datasets(tmp_path, a_run):
     assert np.array_equal(before, after)
 
 
-def test_a_disk_that_refuses_leaves_the_marker_unset_and_earlier_commits_whole(tmp_path, a_run, monkeypatch):
-    path = tmp_path / "t.h5"
-    writer = TrajectoryWriter.create(path, a_run.header)
-    writer.commit([0, 1], a_run.data([0, 1]))
-    written = []
+class Disk:
+    """Counts what a writer asks of the system, and refuses the n-th."""
 
-    def refuse(dataset, rows, values):
-        written.append(dataset.name)
-        if len(written) == 3:
+    def __init__(self, monkeypatch, refused: int = 0):
+        self.log, self.refused = [], refused
+        write, sync = RowFile.write, RowFile.sync
+        monkeypatch.setattr(RowFile, "write", lambda f, name, *rest: (self.ask(name), write(f, name, *rest))[1])
+        monkeypatch.setattr(RowFile, "sync", lambda f: (self.ask("sync"), sync(f))[1])
+
+    def ask(self, what):
+        self.log.append(what)
+        if len(self.log) == self.refused:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(writing, "_write_rows", refuse)
-    with pytest.raises(OutputError, match=r"t\.h5: No space left on device — committed samples are safe.*--resume"):
+
+@pytest.mark.parametrize("refused", range(1, 12))
+@pytest.mark.parametrize("fsync", [True, False])
+def test_a_disk_that_refuses_leaves_the_marker_unset_and_earlier_commits_whole(
+    tmp_path, a_run, monkeypatch, fsync, refused
+):
+    """A commit writes eight datasets, waits, marks, waits; without fsync there is one wait at the end, for all."""
+    path = tmp_path / "t.h5"
+    writer = TrajectoryWriter.create(path, attrs.evolve(a_run.header, fsync=fsync))
+    writer.commit([0, 1], a_run.data([0, 1]))
+    disk = Disk(monkeypatch, refused)
+    error = None
+    try:
         writer.commit([2, 3], a_run.data([2, 3]))
+        writer.close()
+    except OutputError as refusal:
+        error = str(refusal)
     writer.close()
-    assert "/samples/steps_done" not in written
     assert verify(path) == []
     with Trajectory(path) as t:
-        assert t.committed == [0, 1]
+        done = t.committed
+    if not fsync and refused == 11:
+        assert (error, done) == (None, [0, 1, 2, 3])
+        return
+    assert error == f"cannot write {path}: No space left on device — {writing._COMMITTED_SAFE}"
+    assert done == ([] if not fsync and disk.log[refused - 1] == "sync" else [0, 1])
 
 
-def test_data_reaches_the_file_before_its_marker(tmp_path, a_run, monkeypatch):
+def test_data_are_on_the_disk_before_their_marker(tmp_path, a_run, monkeypatch):
     writer = TrajectoryWriter.create(tmp_path / "t.h5", a_run.header)
-    log = []
-    write, flush = writing._write_rows, h5py.File.flush
-    monkeypatch.setattr(writing, "_write_rows", lambda d, *rest: (log.append(d.name), write(d, *rest)))
-    monkeypatch.setattr(h5py.File, "flush", lambda file: (log.append("flush"), flush(file)))
+    disk = Disk(monkeypatch)
     writer.commit([0], a_run.data([0]))
     writer.close()
-    assert log[-3:] == ["flush", "/samples/steps_done", "flush"]
-    assert set(log[:-3]) == {"/" + name for name in a_run.data([0])}
+    assert disk.log == [*a_run.data([0]), "sync", writing.MARKERS, "sync"]
 
 
 def test_a_commit_that_is_not_exactly_the_layout_marks_nothing(tmp_path, a_run):
@@ -178,7 +196,7 @@ def test_a_second_writer_is_refused_while_the_first_is_at_work(tmp_path, a_run, 
 
 def test_a_file_that_appears_during_creation_is_not_replaced(tmp_path, a_run, monkeypatch):
     path = tmp_path / "t.h5"
-    monkeypatch.setattr(creation, "allocate", lambda temporary, size=0: path.write_text("theirs"))
+    monkeypatch.setattr(creation, "allocate", lambda file, size=0: (file.touch(), path.write_text("theirs")))
     with pytest.raises(OutputError, match="already exists"):
         TrajectoryWriter.create(path, a_run.header)
     assert path.read_text() == "theirs"

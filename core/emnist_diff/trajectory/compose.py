@@ -17,6 +17,7 @@ from emnist_diff.config import canonical_json
 from emnist_diff.errors import OutputError
 from emnist_diff.trajectory import plugin_data
 from emnist_diff.trajectory.creation import create_contiguous, new_file, output_errors
+from emnist_diff.trajectory.device import Device, laid_out
 from emnist_diff.trajectory.merged import Source
 from emnist_diff.trajectory.opening import reading
 from emnist_diff.trajectory.reader import Trajectory
@@ -105,7 +106,7 @@ def compose(
     layout, rows = _plan(parts)
     # room for all of it, although packing may need less: HDF5 can crash on a disk that fills
     with new_file(path, () if sources else [*layout, *beside], overwrite or replace, _WAY_OUT) as temporary:
-        with h5py.File(temporary, "w") as file:
+        with laid_out(temporary) as (file, device):
             _lay_out(file, parts, environment, sources)
             if carried is not None:
                 plugin_data.carry(carried, file["plugins"])
@@ -115,7 +116,7 @@ def compose(
                 if (create or _contiguous)(inside, attrs.evolve(array, name=name), rows[array.name]):
                     continue
                 for piece in rows[array.name]:
-                    _copy(piece, inside[name])
+                    _copy(piece, inside[name], device)
         if below is not None and temporary.stat().st_size >= below:
             raise NotSmaller(temporary.stat().st_size)
         _compare(temporary, rows)
@@ -207,9 +208,10 @@ def _contiguous(group: Any, array: Array, rows: Sequence[Rows]) -> bool:
     return False
 
 
-def _copy(rows: Rows, target: Any) -> None:
+def _copy(rows: Rows, target: Any, device: Device) -> None:
     for here, there in _blocks(rows):
         target[there] = _read(rows, here)
+        device.check()
 
 
 def _read(rows: Rows, here: tuple[slice, ...]) -> npt.NDArray[Any]:

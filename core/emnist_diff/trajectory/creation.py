@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 
 from emnist_diff.errors import OutputError
-from emnist_diff.files import sync_directory
+from emnist_diff.files import make_folder, remove_leftovers, sync_file, sync_folder
 from emnist_diff.lock import WriterLock
 from emnist_diff.trajectory.occupied import RESUME_OR_REPLACE, occupied
 from emnist_diff.trajectory.schema import Array
@@ -40,11 +40,11 @@ def new_file(path: Path, layout: Sequence[Array], overwrite: bool, way_out: str 
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with output_errors(path, "make room, or choose another --output"):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             remove_leftovers(path)
             needed = need_room(path, layout)
             try:
-                allocate(temporary, needed)  # HDF5 can crash on a disk that fills while it lays a file out
+                allocate(temporary, needed)
                 yield temporary
                 allocate(temporary)
                 publish(temporary, path, overwrite, way_out)
@@ -81,14 +81,14 @@ def create_contiguous(group: Any, name: str, array: Array) -> None:
 
 def allocate(path: Path, size: int = 0) -> None:
     """Take the blocks of a file of `size` bytes, or as many as it has, from the disk now, not amid a run."""
-    with path.open("ab") as file:
+    with path.open("ab", buffering=0) as file:
         if hasattr(os, "posix_fallocate"):
             try:
                 os.posix_fallocate(file.fileno(), 0, size or os.fstat(file.fileno()).st_size)
             except OSError as error:
                 if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
                     raise  # a file system that cannot reserve space still gets its file
-        os.fsync(file.fileno())
+        sync_file(file)
 
 
 def publish(temporary: Path, path: Path, overwrite: bool, way_out: str = RESUME_OR_REPLACE) -> None:
@@ -103,25 +103,12 @@ def publish(temporary: Path, path: Path, overwrite: bool, way_out: str = RESUME_
         except OSError:  # a file system without hard links
             os.replace(temporary, path)
         temporary.unlink(missing_ok=True)
-    sync_directory(path.parent)
-
-
-def remove_leftovers(path: Path) -> None:
-    """Remove the temporary files of runs that died while creating."""
-    for leftover in path.parent.glob(f".{path.name}.*.tmp"):
-        owner = leftover.name.removesuffix(".tmp").rpartition(".")[2]
-        if not (owner.isdigit() and _alive(int(owner))):
-            leftover.unlink(missing_ok=True)
-
-
-def _alive(process: int) -> bool:
     try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
+        sync_folder(path.parent)
     except OSError:
-        return True
-    return process != os.getpid()
+        if not overwrite:
+            path.unlink(missing_ok=True)
+        raise
 
 
 @contextmanager

@@ -1,13 +1,16 @@
-"""Writing trajectories so that a kill at any moment loses nothing that was committed.
+"""Writing trajectories so that a kill or a power cut at any moment loses nothing that was committed.
 
-The file is sized and allocated under a temporary name and renamed once complete; after that no metadata changes.
-A commit writes the batch's data, flushes, then writes the samples' commit markers and flushes again: a marker never
-speaks of data that is not there.
+HDF5 lays the file out under a temporary name, sized and allocated, and has no more to do with it once it has its name:
+after that no metadata changes, and rows are written to where they are in the file. A commit writes the batch's data,
+waits until they are on the disk, then writes the samples' commit markers and waits again: a marker never speaks of
+data that is not there, and whatever the system refuses ends the commit.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +22,13 @@ from emnist_diff import __version__
 from emnist_diff.config import MOST_SAMPLES, canonical_json, fingerprint
 from emnist_diff.deciding import differing
 from emnist_diff.errors import OutputError, TrajectoryError
+from emnist_diff.files import remove_leftovers
 from emnist_diff.lock import WriterLock
 from emnist_diff.protocols import RunHeader
-from emnist_diff.trajectory.creation import create_contiguous, new_file, output_errors, remove_leftovers
+from emnist_diff.trajectory.creation import create_contiguous, new_file, output_errors
+from emnist_diff.trajectory.device import laid_out
 from emnist_diff.trajectory.reader import Trajectory
+from emnist_diff.trajectory.rows import Place, RowFile
 from emnist_diff.trajectory.schema import (
     FORMAT,
     FORMAT_VERSION,
@@ -35,17 +41,22 @@ from emnist_diff.trajectory.schema import (
 
 _EVERYTHING = Capture()
 
+MARKERS = "samples/steps_done"
+
 _COMMITTED_SAFE = "committed samples are safe; make room and use --resume, or choose another --output"
 
 
 class TrajectoryWriter:
     """One open trajectory file of one run. Make it with `create` or `resume`."""
 
-    def __init__(self, path: Path, file: Any, lock: WriterLock, header: RunHeader, capture: Capture) -> None:
+    def __init__(self, path: Path, rows: RowFile, lock: WriterLock, header: RunHeader, capture: Capture) -> None:
         self.path, self.steps = path, len(header.timeline)
-        self._file, self._lock = file, lock
+        self._file, self._lock, self._fsync = rows, lock, header.fsync
         self._arrays = {array.name: array for array in arrays(header, capture)}
         self._rows = {position: row for row, position in enumerate(capture.positions(header).tolist())}
+        self._unsynced: list[npt.NDArray[np.int64]] = []
+        """Positions that this writer has marked, of which nobody knows whether they are on the disk."""
+        self._closed = False
 
     @classmethod
     def create(
@@ -63,9 +74,18 @@ class TrajectoryWriter:
             if count > most:
                 raise OutputError(f"{path} would hold {count} {what}, a file holds at most {most} — make several runs")
         layout = arrays(header, capture)
-        with new_file(path, layout, overwrite) as temporary, h5py.File(temporary, "w") as file:
-            _lay_out(file, header, capture, layout)
-        return cls._open(path, header, capture)
+        with ExitStack() as held:
+            with new_file(path, layout, overwrite) as temporary:
+                with laid_out(temporary) as (file, _):
+                    _lay_out(file, header, capture, layout)
+                    places = _places({array.name: file[array.name] for array in layout}, file[MARKERS])
+                with output_errors(path):
+                    lock = WriterLock(temporary)  # before it has its name, so that nobody comes in between
+                held.callback(lock.release)
+            with output_errors(path):
+                rows = RowFile(path, places)
+            held.pop_all()
+        return cls(path, rows, lock, header, capture)
 
     @classmethod
     def resume(
@@ -77,29 +97,22 @@ class TrajectoryWriter:
         run, naming what differs; `OutputError` when another writer has it open.
         """
         with output_errors(path):
-            there_is_one = path.exists()
-        if not there_is_one:
+            before = path.stat() if path.exists() else None
+        if before is None:
             return cls.create(path, header, capture), frozenset()
         with Trajectory(path) as there:
             _check_same_run(path, there, header, capture)
-        with output_errors(path):
-            remove_leftovers(path)
-        writer = cls._open(path, header, capture)
-        # Read under the lock: until it was taken, another writer may have committed more.
-        done = writer._file["samples/steps_done"][...]
-        return writer, frozenset(int(p) for p in np.flatnonzero(done == writer.steps))
-
-    @classmethod
-    def _open(cls, path: Path, header: RunHeader, capture: Capture) -> TrajectoryWriter:
-        with output_errors(path):
-            lock = WriterLock(path)
-            try:
-                # Our lock stands in for HDF5's own, which would refuse this process's readers too.
-                file = h5py.File(path, "r+", locking=False)
-            except BaseException:
-                lock.release()
-                raise
-        return cls(path, file, lock, header, capture)
+            with output_errors(path), ExitStack() as held:
+                lock = WriterLock(path)
+                held.callback(lock.release)
+                if not os.path.samestat(before, path.stat()):
+                    raise OutputError(f"{path} was replaced by another run just now — repeat the command")
+                remove_leftovers(path)
+                rows = RowFile(path, _places(there.datasets(), there.field(MARKERS)))
+                held.pop_all()
+            # Read under the lock: until it was taken, another writer may have committed more.
+            committed = there.committed
+        return cls(path, rows, lock, header, capture), frozenset(committed)
 
     def kept(self, positions: Sequence[int]) -> list[int]:
         """Which of a batch's samples, by their place in the batch, have their states kept."""
@@ -125,10 +138,37 @@ class TrajectoryWriter:
             raise ValueError(f"a commit lacks {', '.join(missing)}")
         with output_errors(self.path, _COMMITTED_SAFE):
             for name, values in block.items():
-                _write_rows(self._file[name], samples if name == "images" else rows, values)
-            self._file.flush()
-            _write_rows(self._file["samples/steps_done"], samples, np.full(len(samples), self.steps, np.int64))
-            self._file.flush()
+                self._file.write(name, samples if name == "images" else rows, values)
+            if self._fsync:
+                self._file.sync()
+            self._mark(samples)
+
+    def _mark(self, samples: npt.NDArray[np.int64]) -> None:
+        """Say that samples, whose data are there, are committed. When that is refused, they are not."""
+        try:
+            self._file.write(MARKERS, samples, np.full(len(samples), self.steps, np.int64))
+        except BaseException:
+            self._unmark([samples])
+            raise
+        self._unsynced.append(samples)
+        if self._fsync:
+            self._sync()
+
+    def _sync(self) -> None:
+        """Wait for the disk. When it refuses, what it was not known to have is not marked any more."""
+        unsynced, self._unsynced = self._unsynced, []
+        try:
+            if unsynced:
+                self._file.sync()
+        except BaseException:
+            self._unmark(unsynced)
+            raise
+
+    def _unmark(self, marked: Sequence[npt.NDArray[np.int64]]) -> None:
+        """Take marks back, as far as the system lets us."""
+        for samples in marked:
+            with suppress(OSError):
+                self._file.write(MARKERS, samples, np.zeros(len(samples), np.int64))
 
     def _fitted(self, name: str, values: npt.NDArray[Any], count: int) -> npt.NDArray[Any]:
         """Rows in the dtype of their dataset."""
@@ -146,27 +186,31 @@ class TrajectoryWriter:
     def discard(self) -> None:
         """Close the file, and remove it if no sample was ever committed to it."""
         with output_errors(self.path):
-            if self._file and not self._file["samples/steps_done"][...].any():
+            if not self._closed and MARKERS in self._file.names and not self._file.read(MARKERS).any():
                 self.path.unlink(missing_ok=True)  # under the lock, so that it is nobody else's by now
         self.close()
 
     def close(self) -> None:
-        """Close the file; safe to call twice."""
+        """Close the file; safe to call twice.
+
+        Where commits did not wait for the disk, this does. Raises `OutputError` when the disk has not taken them all;
+        then none of them is marked any more.
+        """
+        if self._closed:
+            return
+        self._closed = True
         try:
-            if self._file:
-                with output_errors(self.path, _COMMITTED_SAFE):
-                    self._file.close()
+            with output_errors(self.path, _COMMITTED_SAFE):
+                self._sync()
         finally:
+            self._file.close()
             self._lock.release()
 
 
-def _write_rows(dataset: Any, rows: npt.NDArray[np.intp], values: npt.NDArray[Any]) -> None:
-    """Write (B, …) rows, as one block where they stand together."""
-    if len(rows) and rows[-1] - rows[0] == len(rows) - 1 and (np.diff(rows) == 1).all():
-        dataset[int(rows[0]) : int(rows[-1]) + 1] = values
-    else:
-        for row, value in zip(rows, values, strict=True):
-            dataset[int(row)] = value
+def _places(datasets: Mapping[str, Any], markers: Any) -> dict[str, Place]:
+    """Where the datasets that a commit writes are in the file; a packed one is nowhere, and has all its samples."""
+    found = {name: Place.of(dataset) for name, dataset in {**datasets, MARKERS: markers}.items()}
+    return {name: place for name, place in found.items() if place is not None}
 
 
 def _lay_out(file: Any, header: RunHeader, capture: Capture, layout: Sequence[Array]) -> None:
@@ -248,7 +292,8 @@ def _check_same_run(path: Path, there: Trajectory, header: RunHeader, capture: C
                 f"{path} was recorded with other fields: {name} is {stored.get(name, 'missing')} there, "
                 f"{wanted.get(name, 'not asked for')} here — repeat that run's sink settings, or use --overwrite"
             )
-    packed = [name for name, dataset in there.datasets().items() if dataset.id.get_offset() is None]
+    written = {**there.datasets(), MARKERS: there.field(MARKERS)}
+    packed = [name for name, dataset in written.items() if Place.of(dataset) is None]
     if packed and len(there.committed) < len(there):
         raise TrajectoryError(f"{path} is packed ({packed[0]} is not contiguous) and cannot be continued")
 
