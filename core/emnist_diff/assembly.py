@@ -187,6 +187,7 @@ def assemble(registry: Registry, settings: RunConfig) -> Assembly:
         ).reshape(len(laid.terms), len(timeline)),
         rank=settings.rank,
         world_size=settings.world_size,
+        fsync=settings.fsync,
         decode=Decoder(denoiser, device),
     )
     return Assembly(settings, engine, plan, tuple(s.object for s in sinks), header, backend)

@@ -135,6 +135,11 @@ class RunConfig:
     )
     rank: int = _setting(0, "which worker this is, 0 … world_size-1; it makes every world_size-th sample", v.ge(0))
     world_size: int = _setting(1, "how many workers share the samples; changes none of them", v.ge(1))
+    fsync: bool = _setting(
+        True,
+        "wait at each commit until what was recorded is on the disk; false is faster, and a power cut may cost "
+        "committed samples",
+    )
 
     def __attrs_post_init__(self) -> None:
         if self.epoch is not None and self.checkpoint is None:
@@ -151,7 +156,7 @@ _COMPONENT_LISTS = ("forces", "drifts", "sinks")
 _ALIASES = {"force_stack": "forces", "base_seed": "seed", "num_inference_steps": "steps", "output_dir": "output"}
 UNRELATED_TO_SAMPLES = (
     "output", "batch_size", "device", "threads", "rank", "world_size", "sinks", "checkpoint", "epoch", "guides",
-    "micro_batch",
+    "micro_batch", "fsync",
 )  # fmt: skip
 """Settings that do not decide what the samples are; what does of checkpoint and guides is their hashes, and the
 resolved micro-batch is recorded beside them."""

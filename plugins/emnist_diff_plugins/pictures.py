@@ -36,6 +36,6 @@ def png(pixels: np.ndarray, scale: int = 1) -> bytes:
     return encoded.getvalue()
 
 
-def save_png(pixels: np.ndarray, path: Path, scale: int = 1) -> None:
-    """Write `png` to a file. Raises `OutputError`."""
-    write_bytes(path, png(pixels, scale))
+def save_png(pixels: np.ndarray, path: Path, scale: int = 1, *, sync: bool = True) -> None:
+    """Write `png` to a file, as `emnist_diff.files.write_bytes` does. Raises `OutputError`."""
+    write_bytes(path, png(pixels, scale), sync=sync)

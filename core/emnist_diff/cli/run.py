@@ -106,6 +106,12 @@ def run(
         None, help="Which worker this is, 0 … world size - 1; it makes every world-size-th sample, into its own file."
     ),
     world_size: int | None = typer.Option(None, help="How many workers share the samples. [default: 1]"),
+    fsync: bool | None = typer.Option(
+        None,
+        "--fsync/--no-fsync",
+        help="Wait at each commit until the disk has it; without, a power cut may cost committed samples. "
+        "[default: fsync]",
+    ),
     dry_run: bool = typer.Option(
         False, "--dry-run", help="Print the resolved configuration and the plan as JSON and stop."
     ),
@@ -171,6 +177,7 @@ def run(
         "threads": threads,
         "rank": rank,
         "world_size": world_size,
+        "fsync": fsync,
         "denoiser": None if denoiser is None else parse.component(denoiser, "--denoiser"),
         "scheduler": None if scheduler is None else parse.component(scheduler, "--scheduler"),
         "forces": [parse.component(f, "--force") for f in force] or None,

@@ -21,7 +21,7 @@ PANELS = {
         "plot_schedules",
     ),
     _SINKS: ("output", "resume", "overwrite", "dry_run", "as_json", "sink", "fps", "upscale"),
-    "Speed": ("batch_size", "micro_batch", "backend", "precision", "device", "threads", "user_config"),
+    "Speed": ("batch_size", "micro_batch", "backend", "precision", "device", "threads", "fsync", "user_config"),
     "Several workers": ("distributed", "rank", "world_size"),
     "Settings and plugins": ("config", "plugin_file", "strict_plugins", "help"),
     LAST: ("progress", "dashboard"),

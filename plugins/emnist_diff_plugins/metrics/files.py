@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 
 import attrs
@@ -13,12 +12,13 @@ import numpy as np
 
 from emnist_diff.config import fingerprint
 from emnist_diff.errors import OutputError
-from emnist_diff.files import write_bytes
+from emnist_diff.files import make_folder, sync_file, write_at, write_bytes
 from emnist_diff.lock import WriterLock
 from emnist_diff.protocols import RunHeader
 from emnist_diff.trajectory.occupied import occupied
 from emnist_diff_plugins.metrics.record import Run
 from emnist_diff_plugins.metrics.tables import Table, csv_header, csv_rows, read_csv
+from emnist_diff_plugins.sinks._folder import rewrite
 
 FOLDER = "metrics"
 VIDEOS, STEPS, SUMMARY = "video_metrics.csv", "step_metrics.csv", "inference_metrics.json"
@@ -39,6 +39,7 @@ class GrowingTables:
     summary: Path
     done: frozenset[int]
     _lock: WriterLock
+    _fsync: bool
 
     @classmethod
     def open(cls, header: RunHeader, run: Run, settings: str) -> GrowingTables:
@@ -55,7 +56,7 @@ class GrowingTables:
         if videos.exists() and not (header.resume or header.overwrite):
             raise occupied(videos, run=header.output)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder, sync=header.fsync)
             mark.touch()
             lock = WriterLock(mark)
         except OSError as error:
@@ -67,27 +68,27 @@ class GrowingTables:
                     f"{videos} is of another run or of other settings — repeat that run's, or use --overwrite"
                 )
             done = _kept(videos, steps, len(header.timeline)) if again else frozenset()
-            _begin(videos, run.video_columns, done)
-            _begin(steps, run.step_columns, done)
-            with suppress(FileNotFoundError):
-                if header.overwrite:
-                    summary.unlink()
-            mark.write_text(said, encoding="utf-8")  # in place: the lock is on this very file
+            if not again:  # whatever stops this now, no rows stand there that the mark does not speak of
+                for old in (summary, videos, steps):
+                    old.unlink(missing_ok=True)
+                rewrite(mark, said.encode(), sync=header.fsync)
+            _begin(steps, run.step_columns, done, header.fsync)
+            _begin(videos, run.video_columns, done, header.fsync)
         except BaseException as error:
             lock.release()
             if isinstance(error, OSError):
                 raise OutputError(f"cannot write {folder}: {error.strerror or error}") from error
             raise
-        return cls(videos, steps, summary, done, lock)
+        return cls(videos, steps, summary, done, lock, header.fsync)
 
     def append(self, videos: Table, steps: Table) -> None:
         """Add the rows of finished samples. Raises `OutputError`."""
         for path, table in ((self.steps, steps), (self.videos, videos)):
             try:
-                with path.open("a", encoding="utf-8", newline="") as file:
-                    file.write(csv_rows(table))
-                    file.flush()
-                    os.fsync(file.fileno())
+                with path.open("r+b", buffering=0) as file:
+                    write_at(file, file.seek(0, os.SEEK_END), csv_rows(table).encode())
+                    if self._fsync:
+                        sync_file(file)
             except OSError as error:
                 raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
 
@@ -105,7 +106,7 @@ def _kept(videos: Path, steps: Path, count: int) -> frozenset[int]:
     return frozenset(whole & set(np.asarray(read_csv(videos)["vid_id"], dtype=np.int64).tolist()))
 
 
-def _begin(path: Path, columns: Iterable[str], done: frozenset[int]) -> None:
+def _begin(path: Path, columns: Iterable[str], done: frozenset[int], sync: bool) -> None:
     """A table with the rows of these samples alone: what a kill cut off, or left without its other half, goes."""
     names = list(columns)
     text = csv_header(names)
@@ -113,4 +114,4 @@ def _begin(path: Path, columns: Iterable[str], done: frozenset[int]) -> None:
         table = read_csv(path)
         kept = np.isin(np.asarray(table["vid_id"], dtype=np.int64), list(done))
         text += csv_rows({name: table[name][kept] for name in names})
-    write_bytes(path, text.encode())
+    write_bytes(path, text.encode(), sync=sync)

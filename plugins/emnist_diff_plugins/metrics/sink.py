@@ -113,7 +113,9 @@ class MetricsSink:
         try:
             videos = read_csv(self._tables.videos)
             seconds = None if self._tables.done or from_file(self.header) else time.perf_counter() - self._opened
-            write_bytes(self._tables.summary, json_bytes(report(self.header.config, videos, seconds)))
+            write_bytes(
+                self._tables.summary, json_bytes(report(self.header.config, videos, seconds)), sync=self.header.fsync
+            )
         except OutputError:
             if outcome is Outcome.COMPLETED:
                 raise

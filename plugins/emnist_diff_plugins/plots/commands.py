@@ -59,7 +59,7 @@ def plot(
         if written:
             matplotlib()
         for name, path in written.items():
-            write_bytes(path, render(chosen.drawn[name], runs, look, format), sync=False)
+            write_bytes(path, render(chosen.drawn[name], runs, look, format))
     if as_json:
         drawn = {name: str(path) for name, path in written.items()}
         typer.echo(json.dumps({"drawn": list(chosen.drawn) if names else drawn, "left_out": chosen.left_out}))
@@ -127,7 +127,7 @@ def _written(path: Path, page: str, as_json: bool) -> None:
     from emnist_diff.files import write_bytes
 
     data = page.encode("utf-8")
-    write_bytes(path, data, sync=False)
+    write_bytes(path, data)
     if as_json:
         typer.echo(json.dumps({"output": str(path), "bytes": len(data)}))
     else:

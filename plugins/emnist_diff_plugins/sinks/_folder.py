@@ -14,7 +14,7 @@ import numpy as np
 
 from emnist_diff.config import fingerprint
 from emnist_diff.errors import OutputError
-from emnist_diff.files import write_bytes
+from emnist_diff.files import make_folder, sync_file, write_at, write_files
 from emnist_diff.lock import WriterLock
 from emnist_diff.protocols import RunHeader
 from emnist_diff.trajectory.occupied import whose
@@ -46,6 +46,7 @@ class Folder:
     complete: frozenset[int]
     """Ids of the samples whose files were all there when the folder was opened."""
     _lock: WriterLock
+    _fsync: bool
 
     @classmethod
     def open(
@@ -65,7 +66,7 @@ class Folder:
         mark = path / header.own_name(".run.json")
         said = json.dumps({"config_sha256": fingerprint(header.config), "settings": settings}, sort_keys=True).encode()
         try:
-            path.mkdir(parents=True, exist_ok=True)
+            make_folder(path, sync=header.fsync)
             there = _listed(path, header)
             if there and not (header.resume or header.overwrite):
                 raise OutputError(_ALREADY_THERE.format(path, whose(header.output)))
@@ -82,32 +83,30 @@ class Folder:
                 if header.overwrite or file.startswith("."):
                     (path / file).unlink(missing_ok=True)
             if known != said:
-                _rewrite(mark, said)
+                rewrite(mark, said, sync=header.fsync)
         except OSError as error:
             lock.release()
             raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
         whole = {file for file, size in there.items() if size} if header.resume else set()
         ids = {number for file in whole if (number := sample_number(file)) is not None}
-        return cls(path, frozenset(n for n in ids if whole.issuperset(files(n))), lock)
+        return cls(path, frozenset(n for n in ids if whole.issuperset(files(n))), lock, header.fsync)
 
-    def write(self, name: str, data: bytes) -> None:
-        """One file, whole or not at all. Raises `OutputError`.
-
-        It is not waited for until it is on the disk: that costs more than all the rest of a sink, and a file that a
-        power cut took or emptied is written again by a resumed run.
-        """
-        write_bytes(self.path / name, data, sync=False)
+    def write(self, files: Iterable[tuple[str, bytes]]) -> None:
+        """Files by name and content, each whole or not at all. Raises `OutputError`."""
+        write_files(self.path, files, sync=self._fsync)
 
     def release(self) -> None:
         """Let others write here."""
         self._lock.release()
 
 
-def _rewrite(mark: Path, said: bytes) -> None:
-    """In place: the lock is on this very file."""
-    with mark.open("r+b") as file:
-        file.write(said)
+def rewrite(mark: Path, said: bytes, *, sync: bool) -> None:
+    """Replace what a file says in place, because the lock is on this very file. Raises `OSError`."""
+    with mark.open("r+b", buffering=0) as file:
+        write_at(file, 0, said)
         file.truncate()
+        if sync:
+            sync_file(file)
 
 
 def _listed(path: Path, header: RunHeader) -> dict[str, int]:

@@ -97,11 +97,15 @@ class PerSampleSink:
         assert self._folder is not None
         taken = [*self._taken, (len(self.header.timeline), self.last(batch))]
         self._taken = []
+        self._folder.write(self._files(batch, taken))
+
+    def _files(self, batch: BatchResult, taken: Sequence[tuple[int, Any]]) -> Iterator[tuple[str, bytes]]:
+        """Name and content of each file of the batch that is still to be written."""
+        assert self._folder is not None
         for row, position in enumerate(batch.positions):
             number = int(self.header.sample_ids[position])
             if self._chosen(number) and number not in self._folder.complete:
-                for name, data in self.files(number, row, taken):
-                    self._folder.write(name, data)
+                yield from self.files(number, row, taken)
 
     def close(self, outcome: Outcome) -> None:
         self._taken = []

@@ -82,7 +82,7 @@ class GridSink:
         folder, own_name = self._header.output, self._header.own_name
         images = [self._images[p] for p in sorted(self._images)]
         columns = math.ceil(math.sqrt(len(images) * 1.6))
-        save_png(table(images, columns), folder / own_name("samples.png"), self.scale)
+        save_png(table(images, columns), folder / own_name("samples.png"), self.scale, sync=self._header.fsync)
         cells = []
         shown = sorted({p for p, _ in self._strips} & self._images.keys())
         steps = sorted(  # a file that keeps few steps has few for the samples that a resumed run found in it
@@ -93,7 +93,7 @@ class GridSink:
             final = self._images[position]
             cells += [*(state for state, _ in pairs), final, *(estimate for _, estimate in pairs), final]
         if steps and cells:
-            save_png(table(cells, len(steps) + 1), folder / own_name("strips.png"), self.scale)
+            save_png(table(cells, len(steps) + 1), folder / own_name("strips.png"), self.scale, sync=self._header.fsync)
 
     def _pictures(self) -> bool:
         """Whether a state, (C, H, W) with C 1 or 3, is a picture that decodes to an image of its own size."""

@@ -119,7 +119,7 @@ class MetadataSink:
                 "pixel_resolution": [height, width],
             },
         }
-        write_bytes(header.output / header.own_name("metadata.json"), _json(data))
+        write_bytes(header.output / header.own_name("metadata.json"), _json(data), sync=header.fsync)
 
     def _write_index(self) -> None:
         assert self._header is not None
@@ -144,7 +144,7 @@ class MetadataSink:
             "steps": len(header.timeline),
             "videos": videos,
         }
-        write_bytes(header.output / header.own_name("index.json"), _json(data))
+        write_bytes(header.output / header.own_name("index.json"), _json(data), sync=header.fsync)
         ended = time.monotonic()
         self._next = ended + _SHARE * (ended - started)
 
