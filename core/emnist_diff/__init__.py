@@ -10,18 +10,18 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from emnist_diff.api.capture import CaptureConfig as CaptureConfig
+    from emnist_diff.api.capture import VideoConfig as VideoConfig
     from emnist_diff.api.checkpoints import BuiltScheduler as BuiltScheduler
     from emnist_diff.api.checkpoints import CheckpointInfo as CheckpointInfo
     from emnist_diff.api.checkpoints import LoadedDenoiser as LoadedDenoiser
     from emnist_diff.api.checkpoints import build_scheduler as build_scheduler
     from emnist_diff.api.checkpoints import load_checkpoint as load_checkpoint
     from emnist_diff.api.checkpoints import load_unet as load_unet
-    from emnist_diff.api.config import CaptureConfig as CaptureConfig
     from emnist_diff.api.config import DriftConfig as DriftConfig
     from emnist_diff.api.config import EnvironmentConfig as EnvironmentConfig
     from emnist_diff.api.config import ForceConfig as ForceConfig
     from emnist_diff.api.config import InferenceConfig as InferenceConfig
-    from emnist_diff.api.config import VideoConfig as VideoConfig
     from emnist_diff.api.frames import FrameData as FrameData
     from emnist_diff.api.frames import GenerationResult as GenerationResult
     from emnist_diff.api.generate import generate_sample as generate_sample
@@ -34,7 +34,7 @@ __version__ = "0.1.0"
 
 _WHERE = {
     "BuiltScheduler": "emnist_diff.api.checkpoints",
-    "CaptureConfig": "emnist_diff.api.config",
+    "CaptureConfig": "emnist_diff.api.capture",
     "CheckpointInfo": "emnist_diff.api.checkpoints",
     "DriftConfig": "emnist_diff.api.config",
     "EnvironmentConfig": "emnist_diff.api.config",
@@ -43,7 +43,7 @@ _WHERE = {
     "GenerationResult": "emnist_diff.api.frames",
     "InferenceConfig": "emnist_diff.api.config",
     "LoadedDenoiser": "emnist_diff.api.checkpoints",
-    "VideoConfig": "emnist_diff.api.config",
+    "VideoConfig": "emnist_diff.api.capture",
     "build_scheduler": "emnist_diff.api.checkpoints",
     "generate_sample": "emnist_diff.api.generate",
     "generate_samples": "emnist_diff.api.generate",

@@ -67,7 +67,11 @@ def configure(registry: Registry, *layers: Mapping[str, Any]) -> tuple[RunConfig
     for layer in layers:
         if "checkpoint_sha256" in layer:  # a record
             merged.update(config.WITHOUT_BACKENDS)
-        merged.update(config.normalised(layer))
+        layer = config.normalised(layer)
+        for one, other in (("total_videos", "per_character"), ("per_character", "total_videos")):
+            if layer.get(one) is not None and other not in layer:
+                merged.pop(other, None)
+        merged.update(layer)
     if merged.get("per_character") is not None and "total_videos" in merged:
         raise ConfigError("total_videos and per_character exclude each other — one says it in all, the other of each")
     for given, missing in (("rank", "world_size"), ("world_size", "rank")):

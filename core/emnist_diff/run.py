@@ -9,11 +9,12 @@ from numbers import Integral
 from pathlib import Path
 
 import attrs
+import numpy as np
 
 from emnist_diff.assembly import Assembly, assemble
 from emnist_diff.config import RunConfig
 from emnist_diff.engine import INITIAL_STREAM, Batch, walk
-from emnist_diff.errors import EmnistDiffError, Interrupted, RunFailed
+from emnist_diff.errors import ConfigError, EmnistDiffError, Interrupted, RunFailed
 from emnist_diff.events import get_logger
 from emnist_diff.interrupts import stop_requests
 from emnist_diff.other_workers import require_same_workers
@@ -21,7 +22,9 @@ from emnist_diff.plugins import Registry, installed
 from emnist_diff.prefetch import noise_ahead
 from emnist_diff.protocols import BatchResult, Field, Outcome, Sink, StepInfo
 from emnist_diff.recording import asked, recording
+from emnist_diff.seeds import DrawnSeed
 from emnist_diff.shown import shown
+from emnist_diff.trajectory.occupied import record
 
 log = get_logger()
 
@@ -32,7 +35,8 @@ OnCommit = Callable[[int, int], None]
 
 @attrs.frozen
 class RunResult:
-    """What a finished run leaves: the directory, samples made now and found committed, and seconds of walking."""
+    """What a finished run leaves: the directory, samples made now and found committed, seconds of walking, and the
+    seed, which may have been drawn."""
 
     output: Path
     samples: int
@@ -40,6 +44,7 @@ class RunResult:
     seconds: float
     rows: int
     micro_batch: int
+    seed: int
 
 
 def run(
@@ -65,11 +70,12 @@ def execute(
     assembly: Assembly, *, resume: bool = False, overwrite: bool = False, on_commit: OnCommit | None = None
 ) -> RunResult:
     """Run what was assembled; see `run`."""
+    assembly = _with_settled_seed(assembly, resume)
     header = attrs.evolve(assembly.header, resume=resume, overwrite=overwrite)
     total = len(header.sample_ids)
     if not total:
         log.info("run.nothing_to_do", rank=header.rank, world_size=header.world_size)
-        return RunResult(header.output, 0, 0, 0.0, 0, assembly.plan.micro_batch)
+        return RunResult(header.output, 0, 0, 0.0, 0, assembly.plan.micro_batch, assembly.config.seed)
     if assembly.sinks:
         require_same_workers(header)
     opened: list[Sink] = []
@@ -103,7 +109,34 @@ def execute(
     finally:
         _close(opened, outcome)
     log.info("run.completed", output=str(header.output), samples=made, seconds=round(seconds, 3))
-    return RunResult(header.output, made, len(done), seconds, assembly.plan.rows, assembly.plan.micro_batch)
+    return RunResult(
+        header.output, made, len(done), seconds, assembly.plan.rows, assembly.plan.micro_batch, assembly.config.seed
+    )
+
+
+def _with_settled_seed(assembly: Assembly, resume: bool) -> Assembly:
+    """The same run with the seed that it will have: a drawn one gives way to that of the run that is continued.
+
+    Raises `ConfigError` where each of several workers would have drawn its own.
+    """
+    seed, header = assembly.config.seed, assembly.header
+    if not isinstance(seed, DrawnSeed):
+        return assembly
+    there = record(header.output) if resume else None
+    recorded = None if there is None else there[0].get("seed")
+    if isinstance(recorded, int) and not isinstance(recorded, bool) and 0 <= recorded < 1 << 63:
+        log.info("seed.recorded", seed=recorded)
+        return attrs.evolve(
+            assembly,
+            config=attrs.evolve(assembly.config, seed=recorded),
+            header=attrs.evolve(
+                header, config={**header.config, "seed": recorded}, seeds=np.full_like(header.seeds, recorded)
+            ),
+        )
+    if header.world_size > 1:
+        raise ConfigError(f"seed random would be another for each of {header.world_size} workers — give all one number")
+    log.info("seed.drawn", seed=int(seed))
+    return assembly
 
 
 def _account(sink: Sink, said: object) -> frozenset[int] | None:

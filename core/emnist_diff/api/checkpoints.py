@@ -188,12 +188,12 @@ def build_scheduler(ckpt: CheckpointInfo, name: str | None = None, **settings: A
     return BuiltScheduler(made.name, made.settings, header.schedule, header.prediction, bound)
 
 
-def chosen_scheduler(header: CheckpointHeader, name: str | None, settings: Mapping[str, Any]) -> Component:
+def chosen_scheduler(header: CheckpointHeader | None, name: str | None, settings: Mapping[str, Any]) -> Component:
     """The scheduler called `name`, or the one recommended with its settings under `settings`. One that knows no eta is
     not asked for it: then it is the default one's."""
     if name is not None:
         return Component(name, settings=dict(settings))
-    recommended = normalised(header.recommended).get("scheduler")
+    recommended = None if header is None else normalised(header.recommended).get("scheduler")
     default = Component(RunConfig().scheduler.name, settings=dict(settings))
     if recommended is None:
         return default

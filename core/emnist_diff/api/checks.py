@@ -24,7 +24,8 @@ def setting(default: Any, help: str, check: Check, **more: Any) -> Any:
 
     None is allowed where it is the default. Among `more`: ``converter``; ``aliases``, other spellings in files;
     ``later``, the way out for a feature that is not there yet, for which any value but the default is refused when
-    samples are to be made; ``written``, the flag of the sink that makes a run write what is asked for.
+    samples are to be made; ``written``, the flag of the sink that makes a run write what is asked for; ``kept``, where
+    that is kept in memory as well.
     """
     converter = more.pop("converter", _as_text if check in (text, named) else scalar)
     validator = _validator(check, default is None)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import attrs
 
 from emnist_diff import config as runs
 from emnist_diff import seeds
+from emnist_diff.api.capture import CaptureConfig, Settings, VideoConfig
 from emnist_diff.api.checks import (
     a,
     anything,
@@ -32,96 +33,7 @@ from emnist_diff.api.checks import (
 from emnist_diff.config import Component, RunConfig
 from emnist_diff.errors import ConfigError
 from emnist_diff.shown import shown
-from emnist_diff.structuring import as_written, structure, unstructure
-
-_T = TypeVar("_T", bound="Settings")
-
-
-@attrs.frozen
-class Settings:
-    """What the configurations have in common."""
-
-    @classmethod
-    def from_dict(cls: type[_T], data: Mapping[str, Any]) -> _T:
-        """The configuration from plain data, as `to_dict` or a TOML or JSON file gives it; what is left out has its
-        default.
-
-        Raises `UnknownName` for an unknown key, with the nearest known ones, and `ConfigError` for a bad value.
-        """
-        if not isinstance(data, Mapping):
-            raise ConfigError(f"{cls.__name__}: expected a table of settings, got {shown(data)}")
-        return cls(**{str(key): value for key, value in data.items()})
-
-    @classmethod
-    def taken(cls: type[_T], data: Any) -> Any:
-        """The configuration that `data` is already, or is a table of; anything else as it is."""
-        return cls.from_dict(data) if isinstance(data, Mapping) else data
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready data that `from_dict` turns back into an equal configuration."""
-        return dict(unstructure(self))
-
-
-@as_written
-@attrs.frozen(kw_only=True)
-class CaptureConfig(Settings):
-    """What is kept of each step. A `FrameData` refuses what was not kept, naming the switch.
-
-    `generate_sample` keeps all in memory and writes nothing. Files are written by a run of the same configuration
-    (``emnist_diff.run.run(config.to_run_config())``): trajectory.h5 with every step, and those asked for here.
-    """
-
-    archive_mode: str = setting(
-        "tier1", "tier1, or tier2: also pixels, L2 maps, states before and after", one_of("tier1", "tier2")
-    )
-    save_latents: bool = setting(True, "keep the states and what follows from them (delta_x)", flag)
-    save_pixels: bool = setting(True, "keep decoded images", flag)
-    save_deltas: bool = setting(True, "keep the differences of decoded images", flag)
-    save_l2_maps: bool = setting(False, "give maps of the L2 norm of changes over channels", flag)
-    save_x_before_after: bool = setting(False, "give the state before and after each step", flag)
-    save_every: int = setting(1, "keep every n-th step, and the last", whole(1))
-    delta_dtype: str = setting("float16", "dtype of delta_x: float16 or float32", one_of("float16", "float32"))
-    active_latent_threshold: float = setting(1e-4, "|delta_x| above which a value is active, ≥ 0", number(0))
-    active_pixel_threshold: float = setting(1, "|delta_pixel| above which a pixel is active, 0 … 255", number(0, 255))
-    top_n_coords: int = setting(1000, "how many of the most changed places are listed", whole(0))
-    save_frames: bool = setting(False, "a run writes a picture of every kept step", flag, written="frames")
-    save_video: bool = setting(False, "a run writes a video of every sample", flag, written="video")
-    save_meta: bool = setting(False, "a run writes metadata.json and index.json", flag, written="meta")
-    latent_format: str | None = setting(
-        None, "a run writes the state of every kept step to a file: npy or pt", one_of("npy", "pt"), written="latents"
-    )
-    frame_format: str = setting("png", "format of save_frames: png or jpg", one_of("png", "jpg"))
-
-    @property
-    def keeps_pixels(self) -> bool:
-        """Whether decoded images are kept."""
-        return self.save_pixels or self.archive_mode == "tier2"
-
-    @property
-    def keeps_l2_maps(self) -> bool:
-        """Whether frames have L2 maps."""
-        return self.save_l2_maps or self.archive_mode == "tier2"
-
-    @property
-    def keeps_x_before_after(self) -> bool:
-        """Whether frames have the states before and after."""
-        return self.save_x_before_after or self.archive_mode == "tier2"
-
-    def saves(self, step_index: int, steps: int) -> bool:
-        """Whether this step, 0 … steps-1, is kept."""
-        return step_index % self.save_every == 0 or step_index == steps - 1
-
-
-@as_written
-@attrs.frozen(kw_only=True)
-class VideoConfig(Settings):
-    """How images are shown, in memory (`upscale`) and in the files of a run."""
-
-    upscale: int = setting(8, "each pixel is a square of this many", whole(1, 257))
-    write_video: bool = setting(False, "a run writes a video of every sample", flag, written="video")
-    fps: int = setting(60, "frames a second of videos", whole(1, 1001))
-    codec: str = setting("libx264", "encoder of videos, as FFmpeg calls it", named)
-    pixel_format: str = setting("yuv420p", "pixel format of videos, as FFmpeg calls it", named)
+from emnist_diff.structuring import as_written, structure
 
 
 def _stack(items: object) -> tuple[Component, ...]:
@@ -340,13 +252,22 @@ def written(config: InferenceConfig) -> dict[str, str]:
     for part in (config.capture, config.video):
         for field in attrs.fields(type(part)):
             if "written" in field.metadata and getattr(part, field.name):
-                out[field.metadata["written"]] = f"{type(part).__name__}.{field.name}"
+                out.setdefault(field.metadata["written"], f"{type(part).__name__}.{field.name}")
+    if not config.capture.keeps_latents:  # a format alone is no wish
+        out.pop("latents", None)
     return out
+
+
+_KEPT = {field.name for field in attrs.fields(CaptureConfig) if "kept" in field.metadata}
+"""What generate_sample keeps in memory, and a run writes as well."""
 
 
 def refuse_files(config: InferenceConfig) -> None:
     """Raise `ConfigError` for settings that only a run can meet."""
     for asked in written(config).values():
+        name = asked.rpartition(".")[2]
+        if name in _KEPT:
+            continue
         raise ConfigError(
             f"{asked} asks for files, and generate_sample writes none — take frames from its result, or run "
             "emnist_diff.run.run(config.to_run_config())"

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from emnist_diff.api.config import CaptureConfig
+from emnist_diff.api.capture import CaptureConfig
 from emnist_diff.errors import ConfigError
 from emnist_diff.pixels import Pixels
 
@@ -70,37 +70,37 @@ class FrameData:
     @property
     def latent(self) -> Tensor:
         """The state that the step ended in, drifts included; float32 (*shape)."""
-        self._need("latent", "save_latents", self._capture.save_latents)
+        self._need("latent", "save_latents", self._capture.keeps_latents)
         return self._states()[1]
 
     @property
     def delta_x(self) -> Tensor:
         """The change of the state in this step, drifts included; (*shape), in ``delta_dtype``."""
-        self._need("delta_x", "save_latents", self._capture.save_latents)
+        self._need("delta_x", "save_latents", self._capture.keeps_latents)
         return self._change().to(getattr(torch, self._capture.delta_dtype))
 
     @property
     def delta_x_l2(self) -> float:
         """The L2 norm of the change of the state, from its float32 values."""
-        self._need("delta_x_l2", "save_latents", self._capture.save_latents)
+        self._need("delta_x_l2", "save_latents", self._capture.keeps_latents)
         return float(self._change().double().norm())
 
     @property
     def stats_delta_x(self) -> dict[str, float]:
         """`stats` of the change of the state."""
-        self._need("stats_delta_x", "save_latents", self._capture.save_latents)
+        self._need("stats_delta_x", "save_latents", self._capture.keeps_latents)
         return stats(self._change().numpy())
 
     @property
     def active_latent_mask(self) -> Tensor:
         """Where |change of the state| > ``active_latent_threshold``; bool (*shape)."""
-        self._need("active_latent_mask", "save_latents", self._capture.save_latents)
+        self._need("active_latent_mask", "save_latents", self._capture.keeps_latents)
         return self._change().abs() > self._capture.active_latent_threshold
 
     @property
     def top_latent_coords(self) -> Coordinates:
         """The ``top_n_coords`` places that changed most, by L2 norm over channels; [] for states that are no images."""
-        self._need("top_latent_coords", "save_latents", self._capture.save_latents)
+        self._need("top_latent_coords", "save_latents", self._capture.keeps_latents)
         return top_coordinates(self._latent_map(), self._capture.top_n_coords)
 
     @property
@@ -142,31 +142,31 @@ class FrameData:
     @property
     def delta_pixel(self) -> npt.NDArray[np.int16]:
         """`frame_u8` minus that of the frame kept before, -255 … 255; zero for the first."""
-        self._need("delta_pixel", "save_deltas", self._capture.save_deltas)
+        self._need("delta_pixel", "save_deltas", self._capture.keeps_deltas)
         return enlarged(self._pixel_change(), self._upscale)
 
     @property
     def stats_delta_pixel(self) -> dict[str, float]:
         """`stats` of `delta_pixel`."""
-        self._need("stats_delta_pixel", "save_deltas", self._capture.save_deltas)
+        self._need("stats_delta_pixel", "save_deltas", self._capture.keeps_deltas)
         return stats(self._pixel_change())
 
     @property
     def delta_pixel_l2(self) -> float:
         """The L2 norm of `delta_pixel`."""
-        self._need("delta_pixel_l2", "save_deltas", self._capture.save_deltas)
+        self._need("delta_pixel_l2", "save_deltas", self._capture.keeps_deltas)
         return float(np.linalg.norm(self._pixel_change().astype(np.float64))) * self._upscale
 
     @property
     def active_pixel_mask(self) -> npt.NDArray[np.bool_]:
         """Where |delta_pixel| > ``active_pixel_threshold``."""
-        self._need("active_pixel_mask", "save_deltas", self._capture.save_deltas)
+        self._need("active_pixel_mask", "save_deltas", self._capture.keeps_deltas)
         return np.abs(self.delta_pixel) > self._capture.active_pixel_threshold
 
     @property
     def top_pixel_coords(self) -> Coordinates:
         """The ``top_n_coords`` pixels of `delta_pixel` that changed most, by L2 norm over channels."""
-        self._need("top_pixel_coords", "save_deltas", self._capture.save_deltas)
+        self._need("top_pixel_coords", "save_deltas", self._capture.keeps_deltas)
         return top_coordinates(_over_channels(self.delta_pixel, -1), self._capture.top_n_coords)
 
     @property

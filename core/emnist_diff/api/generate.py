@@ -225,10 +225,10 @@ class _Camera:
         """The frame of each sample: states (B, *shape) on the CPU, and `after` once more where the denoiser is."""
         capture, upscale = self.config.capture, self.config.video.upscale
         images: list[Pixels] | None = None
-        if capture.keeps_pixels or capture.save_deltas or capture.keeps_l2_maps or self.watched:
+        if capture.keeps_pixels or capture.keeps_deltas or capture.keeps_l2_maps or self.watched:
             with torch.inference_mode():
                 images = [to_uint8(image) for image in self.engine.denoisers[""].decode(on_device)]
-        holds = capture.save_latents or capture.keeps_l2_maps or capture.keeps_x_before_after
+        holds = capture.keeps_latents or capture.keeps_l2_maps or capture.keeps_x_before_after
         alpha = step.alpha_bar / step.alpha_bar_next
         frames = [
             FrameData(

@@ -42,8 +42,18 @@ def settings(config: InferenceConfig, path: Path, header: CheckpointHeader, regi
         resolve(recommended)
     except ConfigError as error:
         raise CheckpointError(f"{path}: its recommended settings do not hold here: {error}") from error
+    said = {"checkpoint": str(path), **layer(config, header, registry)}
+    if "steps" not in said and "steps" not in recommended:
+        said["steps"] = min(RunConfig().steps, header.schedule.train_timesteps)
+    return resolve(recommended, expanded(registry, normalised(said)))
+
+
+def layer(config: InferenceConfig, header: CheckpointHeader | None, registry: Registry) -> dict[str, Any]:
+    """What `config` says of a run, but which checkpoint: a layer for `assembly.configure`.
+
+    header: of its checkpoint, or None where there is none.  Raises as `settings`.
+    """
     said: dict[str, Any] = {
-        "checkpoint": str(path),
         "character": config.character,
         "total_videos": config.total_videos,
         "seed": config.base_seed,
@@ -68,12 +78,10 @@ def settings(config: InferenceConfig, path: Path, header: CheckpointHeader, regi
         said["guidance_scale"] = config.force.guidance_scale
     if config.steps is not None:
         said["steps"] = config.steps
-    elif "steps" not in recommended:
-        said["steps"] = min(RunConfig().steps, header.schedule.train_timesteps)
     if config.scheduler is not None or config.eta is not None:
         eta = {} if config.eta is None else {"eta": config.eta}
         said["scheduler"] = chosen_scheduler(header, config.scheduler, eta)
-    return resolve(recommended, expanded(registry, normalised(said)))
+    return said
 
 
 def sinks(config: InferenceConfig, registry: Registry) -> list[Component] | None:
@@ -89,7 +97,8 @@ def sinks(config: InferenceConfig, registry: Registry) -> list[Component] | None
     settings: dict[str, dict[str, Any]] = {
         "frames": {"format": capture.frame_format, **shown},
         "video": {"fps": video.fps, "codec": video.codec, "pixel_format": video.pixel_format, **shown},
-        "latents": {"format": capture.latent_format, "every": capture.save_every},
+        "latents": {"format": capture.latent_format or "npy", "every": capture.save_every},
+        "deltas": {"every": capture.save_every},
     }
     chosen = switched(registry, None, dict.fromkeys(asked, True), settings)
     return [Component(item["name"], settings=item.get("settings", {})) for item in chosen]

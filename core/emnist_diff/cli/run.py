@@ -11,12 +11,12 @@ import attrs
 import typer
 
 from emnist_diff import parse
+from emnist_diff.cli import run_options
 from emnist_diff.cli.app import app
 from emnist_diff.cli.log_options import choices
 from emnist_diff.cli.run_page import RunCommand
 from emnist_diff.cli.sink_switches import switches
 from emnist_diff.errors import ConfigError
-from emnist_diff.shown import shown
 
 
 @app.command(cls=RunCommand, short_help="Generate samples and record their trajectories")
@@ -42,7 +42,7 @@ def run(
         None, help="How many samples in all, dealt evenly among the classes. [default: 10]"
     ),
     per_character: int | None = typer.Option(None, help="How many samples of each class, in place of the total."),
-    seed: int | None = typer.Option(None, help="Seed of the run. [default: 1000]"),
+    seed: str | None = typer.Option(None, help="Seed of the run, or random for one that is drawn. [default: 1000]"),
     steps: int | None = typer.Option(
         None, "--steps", "--num-inference-steps", help="Denoising steps. [default: the checkpoint's, else 50]"
     ),
@@ -54,7 +54,9 @@ def run(
         None, help="Scale of classifier-free guidance. [default: the checkpoint's, else 3]"
     ),
     preset: list[str] = typer.Option(
-        [], "--preset", help="A named stack of forces, or a TOML or JSON file with one; may be repeated."
+        [],
+        "--preset",
+        help='A named stack of forces, e.g. "attract_class:target=B", or a TOML or JSON file of one; may be repeated.',
     ),
     preset_args: str | None = typer.Option(
         None, help='Settings of the preset as JSON, or @FILE, e.g. \'{"positive": "E", "negative": "F"}\'.'
@@ -78,6 +80,11 @@ def run(
     ),
     output: str | None = typer.Option(
         None, "--output", "--output-dir", help="Directory that receives a folder per character. [default: output]"
+    ),
+    save: list[str] = typer.Option(
+        [],
+        "--save",
+        help="What else to write: all, or sinks that have a --save option below, e.g. latents,video; may be repeated.",
     ),
     fps: int | None = typer.Option(None, help="Frames a second of videos. [default: 30]"),
     upscale: int | None = typer.Option(
@@ -162,7 +169,7 @@ def run(
         "character": character,
         "total_videos": total_videos,
         "per_character": per_character,
-        "seed": seed,
+        "seed": run_options.seed(seed),
         "steps": steps,
         "base": base,
         "guidance_scale": guidance_scale,
@@ -186,13 +193,14 @@ def run(
     }
     if force_stack is not None:
         layer["forces"] = parse.json_or_file(force_stack, "--force-stack")
-    layer["preset"] = _presets(preset, preset_args) or None
+    layer["preset"] = run_options.presets(preset, preset_args) or None
     layer = {key: value for key, value in layer.items() if value is not None}
 
     from emnist_diff import config as configuration
     from emnist_diff import userconfig
     from emnist_diff.cli.logging import configure as configure_logging
     from emnist_diff.cli.progress import choose, shown
+    from emnist_diff.documents import read_layer
     from emnist_diff.plugins import installed, require_healthy
 
     log = choices(ctx)
@@ -203,17 +211,19 @@ def run(
     registry = installed(tuple(plugin_file))
     if strict_plugins:
         require_healthy(registry)
-    file_layer = {} if config is None else configuration.read_file(config)
+    file_layer = {} if config is None else read_layer(config, registry, checkpoint)
 
     from emnist_diff.assembly import assemble, configure
     from emnist_diff.run import execute
-    from emnist_diff.shorthands import switched, with_noise, with_settings
+    from emnist_diff.seeds import DrawnSeed
+    from emnist_diff.shorthands import flags, switched, with_noise, with_settings
     from emnist_diff.threads import default_threads, share
 
     said = {key: value for key, value in (("fps", fps), ("upscale", upscale)) if value is not None}
-    if said or switches(ctx):
+    switched_on = run_options.saved(save, flags(registry)) | switches(ctx)
+    if said or switched_on:
         asked = layer.get("sinks", configuration.normalised(file_layer).get("sinks"))
-        layer["sinks"] = with_settings(registry, switched(registry, asked, switches(ctx)), said)
+        layer["sinks"] = with_settings(registry, switched(registry, asked, switched_on), said)
     of_machine = userconfig.read() if user_config else {}
     if "threads" in of_machine:  # of which each of several workers has its share
         of_machine["threads"] = share(of_machine["threads"])
@@ -241,6 +251,7 @@ def run(
             "output": str(result.output),
             "samples": result.samples,
             "resumed": result.resumed,
+            "seed": result.seed,
             "seconds": round(result.seconds, 3),
             "network_rows": result.rows,
             "micro_batch": result.micro_batch,
@@ -253,7 +264,8 @@ def run(
         typer.echo(f"no samples for worker {assembly.config.rank} of {assembly.config.world_size}")
         return
     again = f" ({result.resumed} were already there)" if result.resumed else ""
-    typer.echo(f"{result.samples} samples of {assembly.config.character!r} in {result.seconds:.1f} s{again}")
+    drawn = f", seed {result.seed}" if isinstance(settings.seed, DrawnSeed) else ""
+    typer.echo(f"{result.samples} samples of {assembly.config.character!r} in {result.seconds:.1f} s{drawn}{again}")
     there = result.output.iterdir() if result.output.is_dir() else ()  # not every sink makes files
     for path in sorted(p for p in there if not p.name.startswith(".")):
         typer.echo(f"  {path}" if path.is_file() else f"  {path}{os.sep}  ({_count(path)} files)")
@@ -274,15 +286,3 @@ def _plot_schedules(registry: Any, settings: Any, path: Path) -> None:
     plot = make(registry, PlotSpec, Component("schedules")).object
     write_bytes(path, plot.png(preview(registry, settings)))
     typer.echo(f"  {path}", err=True)
-
-
-def _presets(names: list[str], arguments: str | None) -> list[dict[str, Any]]:
-    """The presets asked for; the arguments belong to the only one."""
-    if arguments is None:
-        return [{"name": name} for name in names]
-    if len(names) != 1:
-        raise ConfigError(f"--preset-args needs one --preset, got {len(names)}")
-    settings = parse.json_or_file(arguments, "--preset-args")
-    if not isinstance(settings, dict):
-        raise ConfigError(f"--preset-args: expected a table of settings, got {shown(settings)}")
-    return [{"name": names[0], "settings": settings}]

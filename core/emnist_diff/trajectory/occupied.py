@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from emnist_diff.errors import EmnistDiffError, OutputError
+from emnist_diff.plaindata import from_json, read_text
 
 _LONGEST = 60
 
@@ -25,15 +27,24 @@ def occupied(path: Path, way_out: str = RESUME_OR_REPLACE, *, run: Path | None =
 def whose(place: Path) -> str:
     """`` and holds a run of 'A', seed 1000, written 2026-05-01 10:20 UTC``: what a trajectory file, or one in a folder,
     says of its run; "" where nothing there says anything."""
+    recorded = record(place)
+    return "" if recorded is None else " and holds " + _described(*recorded)
+
+
+def record(place: Path) -> tuple[Mapping[str, Any], Path] | None:
+    """The configuration that a trajectory file records, or the first one in a folder, else the ``metadata.json`` there;
+    and the file that says so. None where nothing there says anything."""
     from emnist_diff.trajectory.reader import Trajectory  # which stands above the writer, who asks
 
-    try:
+    with suppress(EmnistDiffError, OSError):  # damaged, or none of ours
         for path in sorted(place.glob("*.h5")) if place.is_dir() else [place]:
             with Trajectory(path) as there:
-                return " and holds " + _described(there.config, path)
-    except (EmnistDiffError, OSError):
-        pass  # damaged, or none of ours: the refusal stands without
-    return ""
+                return there.config, path
+    for path in sorted(place.glob("metadata*.json")):
+        with suppress(ValueError, OSError):
+            if isinstance(data := from_json(read_text(path)), Mapping) and isinstance(data.get("config"), Mapping):
+                return data["config"], path
+    return None
 
 
 def _described(config: Mapping[str, Any], path: Path) -> str:
