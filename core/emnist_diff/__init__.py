@@ -6,9 +6,7 @@ The names a user needs are importable from here and loaded on first use, so that
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # as typing has it, which need not be imported for this
 if TYPE_CHECKING:
     from emnist_diff.api.capture import CaptureConfig as CaptureConfig
     from emnist_diff.api.capture import VideoConfig as VideoConfig
@@ -61,6 +59,8 @@ if not TYPE_CHECKING:  # to a type checker this would make every unknown name an
     def __getattr__(name: str) -> object:
         if name not in _WHERE:
             raise AttributeError(f"module 'emnist_diff' has no attribute {name!r}")
+        import importlib
+
         return getattr(importlib.import_module(_WHERE[name]), name)
 
 

@@ -10,8 +10,7 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
-def echo(text: str = "", err: bool = False) -> None:
-    """Print `text`, line by line, each of them `printable`; on stderr if `err`. All that a command prints goes through
-    this, except pictures made of colours."""
-    for line in text.split("\n"):
-        print(printable(line), file=sys.stderr if err else sys.stdout)
+def echo(line: str = "", err: bool = False) -> None:
+    """Print one line, `printable`, on stdout or on stderr. All that commands print for people goes through this, except
+    pictures that are made of colours."""
+    print(printable(line), file=sys.stderr if err else sys.stdout)

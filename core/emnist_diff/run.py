@@ -16,7 +16,7 @@ from emnist_diff.config import RunConfig
 from emnist_diff.engine import INITIAL_STREAM, Batch, walk
 from emnist_diff.errors import ConfigError, EmnistDiffError, Interrupted, RunFailed
 from emnist_diff.events import get_logger
-from emnist_diff.interrupts import stop_requests
+from emnist_diff.interrupts import Report, Signals, report_requests, stop_requests
 from emnist_diff.other_workers import require_same_workers
 from emnist_diff.plugins import Registry, installed
 from emnist_diff.prefetch import noise_ahead
@@ -67,9 +67,14 @@ def run(
 
 
 def execute(
-    assembly: Assembly, *, resume: bool = False, overwrite: bool = False, on_commit: OnCommit | None = None
+    assembly: Assembly,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    on_commit: OnCommit | None = None,
+    signals: Signals = Signals(),  # noqa: B008  # it is frozen
 ) -> RunResult:
-    """Run what was assembled; see `run`."""
+    """Run what was assembled; see `run`. `signals` are those that it listens to while it walks and closes."""
     assembly = _with_settled_seed(assembly, resume)
     header = attrs.evolve(assembly.header, resume=resume, overwrite=overwrite)
     total = len(header.sample_ids)
@@ -96,8 +101,8 @@ def execute(
         )
         log.info("run.started", output=str(header.output), samples=total, resumed=len(done))
         started = time.perf_counter()
-        with stop_requests() as stopping:
-            made = _walk_all(assembly, header.seeds.tolist(), done, opened, stopping, on_commit)
+        with stop_requests(signals.stop) as stopping, report_requests(signals.report) as report:
+            made = _walk_all(assembly, header.seeds.tolist(), done, opened, _Asked(stopping, report), on_commit)
         seconds = time.perf_counter() - started
         if made + len(done) < total:
             outcome = Outcome.INTERRUPTED
@@ -107,7 +112,8 @@ def execute(
             )
         outcome = Outcome.COMPLETED
     finally:
-        _close(opened, outcome)
+        with stop_requests(signals.stop):  # what is being finished is not stopped, unless for a second time
+            _close(opened, outcome)
     log.info("run.completed", output=str(header.output), samples=made, seconds=round(seconds, 3))
     return RunResult(
         header.output, made, len(done), seconds, assembly.plan.rows, assembly.plan.micro_batch, assembly.config.seed
@@ -151,12 +157,20 @@ def _account(sink: Sink, said: object) -> frozenset[int] | None:
     return frozenset(said)
 
 
+@attrs.frozen
+class _Asked:
+    """What signals ask of a run: to stop after the batch in hand, or to say how far it is."""
+
+    stopping: threading.Event
+    report: Report
+
+
 def _walk_all(
     assembly: Assembly,
     seeds: list[int],
     done: frozenset[int],
     sinks: list[Sink],
-    stopping: threading.Event,
+    signalled: _Asked,
     on_commit: OnCommit | None,
 ) -> int:
     """Walk the batches that are not done; returns how many samples were made."""
@@ -182,6 +196,12 @@ def _walk_all(
 
     def wants(at: StepInfo) -> frozenset[Field]:
         way.report()  # also where nobody wants anything of any step
+        if signalled.report.wanted:
+            signalled.report.wanted = False
+            at_step = f"{at.index} of {at.steps}"
+            log.info(
+                "run.progress", done=len(done) + made, total=len(ids), in_hand=len(current.positions), step=at_step
+            )
         return frozenset().union(*(sink.wants(at) for sink in sinks))
 
     ahead = noise_ahead(engine)
@@ -190,13 +210,13 @@ def _walk_all(
         engine = attrs.evolve(engine, normal=ahead or engine.normal)
         following = batch(0)
         for start in range(0, len(todo), size):
-            if stopping.is_set():
+            if signalled.stopping.is_set():
                 break
             current, following = following, batch(start + size)
             if ahead is not None and following.positions:
                 ahead.start(following.seeds, following.sample_ids, INITIAL_STREAM, engine.shape)
             for event in walk(engine, current, wants):
-                if stopping.is_set() and not announced:
+                if signalled.stopping.is_set() and not announced:
                     announced = True
                     log.warning("run.stopping", hint="finishing the batch in hand")
                 way.hand(event)

@@ -12,21 +12,14 @@ from emnist_diff import __version__
 from emnist_diff.cli.help import in_order, write_commands, write_options
 from emnist_diff.cli.homes import with_homes
 from emnist_diff.cli.log_options import add_log_options
-from emnist_diff.errors import Interrupted
 from emnist_diff.plugins import Entry, installed, load_factory
+from emnist_diff.printable import echo
 from emnist_diff.records import CommandSpec
 
 
 class _Group(TyperGroup):
     """Adds the commands of plugins. Help shows their summaries without importing them; a broken one is an error
     only when it is called."""
-
-    def invoke(self, ctx: Any) -> Any:
-        """Ctrl-C in a command that has nothing to save is said too: Typer itself would stop without a word."""
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt as error:
-            raise Interrupted("stopped") from error
 
     def _entry(self, name: str) -> Entry | None:
         claims = [e for e in installed().of(CommandSpec) if e.spec.name == name]
@@ -104,7 +97,7 @@ Exit codes: 0 done, 1 problems found, 2 wrong usage or setting, 3 plugin, 4 chec
 
 def _version(value: bool) -> None:
     if value:
-        typer.echo(f"emnist-diff {__version__}")
+        echo(f"emnist-diff {__version__}")
         raise typer.Exit
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import typer
 
 from emnist_diff.cli.app import app
-from emnist_diff.printable import printable
+from emnist_diff.printable import echo
 
 
 @app.command(short_help="Compare two trajectory files: same or not, and where first")
@@ -48,7 +48,7 @@ def diff(
         lines += [f"  settings differ: {', '.join(found.settings)}"] if found.settings else []
         lines += [f"  {text}" for text in (*found.missing, *found.notes)]
         for line in [*lines, *told(found.differences)]:
-            typer.echo(printable(line))
+            echo(line)
     if not found.same:
         raise typer.Exit(1)
 

@@ -11,6 +11,7 @@ import typer
 
 from emnist_diff.cli.app import app
 from emnist_diff.errors import EmnistDiffError
+from emnist_diff.printable import echo
 
 _REQUIRED = (
     "torch",
@@ -94,15 +95,15 @@ def doctor(as_json: bool = typer.Option(False, "--json", help="Print JSON.")) ->
     else:
         for label in ("emnist-diff", "python", "platform", "device", "shipped checkpoint"):
             key = label.replace(" ", "_").replace("-", "_")
-            typer.echo(f"{label:<20}{data[key] or '-'}")
-        typer.echo(f"{'plugins':<20}{', '.join(data['plugins'])} — {data['components']} components")
+            echo(f"{label:<20}{data[key] or '-'}")
+        echo(f"{'plugins':<20}{', '.join(data['plugins'])} — {data['components']} components")
         for name, version in libraries.items():
             extra, purpose = _OPTIONAL.get(name, ("", ""))
             use = f"  (optional: {purpose})" if version else f"  ({purpose}: pip install 'emnist-diff[{extra}]')"
-            typer.echo(f"  {name:<18}{version or 'not installed'}{use if extra else ''}")
+            echo(f"  {name:<18}{version or 'not installed'}{use if extra else ''}")
         for problem in problems:
-            typer.echo(f"problem: {problem}")
-        typer.echo("everything is fine" if not problems else f"{len(problems)} problem(s)")
+            echo(f"problem: {problem}")
+        echo("everything is fine" if not problems else f"{len(problems)} problem(s)")
     if problems:
         raise typer.Exit(1)
 

@@ -12,7 +12,7 @@ from typing import Any
 import typer
 
 from emnist_diff.cli.app import app
-from emnist_diff.printable import printable
+from emnist_diff.printable import echo
 
 
 @app.command(short_help="Show what a trajectory file holds")
@@ -50,7 +50,7 @@ def inspect(
         typer.echo(json.dumps(data, indent=2))  # ASCII: nothing in it can upset a terminal
         return
     for line in _lines(data):
-        typer.echo(printable(line))
+        echo(line)
 
 
 def _lines(data: dict[str, Any]) -> list[str]:
@@ -142,9 +142,9 @@ def _show_sample(
     if as_json:
         typer.echo(json.dumps(data, indent=2))
         return
-    typer.echo(printable(f"sample {number}, class {data['class']}, steps {', '.join(map(str, steps))}"))
+    echo(f"sample {number}, class {data['class']}, steps {', '.join(map(str, steps))}")
     colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     for line in strip(images, shutil.get_terminal_size((100, 24)).columns, colour):
         typer.echo(line)
     if png is not None:
-        typer.echo(printable(f"  {png}"))
+        echo(f"  {png}")

@@ -60,9 +60,7 @@ def _for_people() -> list[structlog.types.Processor]:
     colors = sys.stderr.isatty() and not plain
     return [
         _on_one_line,
-        structlog.dev.ConsoleRenderer(
-            colors=colors, pad_event=18, exception_formatter=structlog.dev.plain_traceback, sort_keys=False
-        ),
+        structlog.dev.ConsoleRenderer(18, colors, exception_formatter=structlog.dev.plain_traceback, sort_keys=False),
     ]
 
 

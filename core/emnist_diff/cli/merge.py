@@ -8,7 +8,7 @@ from pathlib import Path
 import typer
 
 from emnist_diff.cli.app import app
-from emnist_diff.printable import printable
+from emnist_diff.printable import echo
 
 
 @app.command(short_help="Join the files that the workers of a run left")
@@ -38,4 +38,4 @@ def merge(
     if as_json:
         typer.echo(json.dumps({"file": str(target), "files": [str(f) for f in found], "samples": count}))
     else:
-        typer.echo(printable(f"{target}: {count} samples of {len(found)} files"))
+        echo(f"{target}: {count} samples of {len(found)} files")

@@ -8,7 +8,7 @@ from pathlib import Path
 import typer
 
 from emnist_diff.cli.app import app
-from emnist_diff.printable import printable
+from emnist_diff.printable import echo
 
 
 @app.command(short_help="Compress a finished trajectory file without loss")
@@ -43,4 +43,4 @@ def pack(
     else:
         sizes = f"{done.before / 1e6:.2f} → {done.after / 1e6:.2f} MB"
         kept = "" if done.written else "; the original is kept"
-        typer.echo(printable(f"{done.path}: {sizes}, {done}{kept}"))
+        echo(f"{done.path}: {sizes}, {done}{kept}")

@@ -12,6 +12,7 @@ from emnist_diff import plugins as registry_module
 from emnist_diff.cli.app import app
 from emnist_diff.errors import PluginError, unknown
 from emnist_diff.plugins import KINDS, Entry, installed
+from emnist_diff.printable import echo
 from emnist_diff.records import SchedulerSpec
 
 plugins_app = typer.Typer(
@@ -77,16 +78,17 @@ def list_(
         for k in kinds:
             if not entries[k]:
                 continue
-            typer.echo(f"{k}s")
+            echo(f"{k}s")
             width = max(len(e.spec.name) for e in entries[k])
             for e in entries[k]:
                 health = found.health(e)
                 ill = "" if health == "ok" else f"  — {health}"
-                typer.echo(f"  {e.spec.name:<{width}}  {e.spec.summary}  [{e.origin}]{ill}")
+                echo(f"  {e.spec.name:<{width}}  {e.spec.summary}  [{e.origin}]{ill}")
         for b in found.broken:
-            typer.echo(f"broken: {f'{b.distribution} {b.version}'.rstrip()} [{b.plugin}]: {b.error}")
+            echo(f"broken: {f'{b.distribution} {b.version}'.rstrip()} [{b.plugin}]: {b.error}")
             if traceback:
-                typer.echo(b.traceback)
+                for line in b.traceback.rstrip().splitlines():
+                    echo(line)
     if strict_plugins:
         registry_module.require_healthy(found)
 
@@ -121,18 +123,19 @@ def show(
         return
     for number, (e, item) in enumerate(zip(hits, described, strict=True)):
         if number:
-            typer.echo("")
-        typer.echo(f"{item['kind']} {item['name']}  [{e.origin}]")
-        typer.echo(f"  {item['summary']}" + (f"  (also: {', '.join(item['aliases'])})" if item["aliases"] else ""))
+            echo()
+        echo(f"{item['kind']} {item['name']}  [{e.origin}]")
+        echo(f"  {item['summary']}" + (f"  (also: {', '.join(item['aliases'])})" if item["aliases"] else ""))
         if item["doc"]:
-            typer.echo("")
+            echo()
             for line in item["doc"].splitlines():
-                typer.echo(f"  {line}".rstrip())
+                echo(f"  {line}".rstrip())
         if item["settings"]:
-            typer.echo("\n  settings:")
+            echo()
+            echo("  settings:")
             for s in item["settings"]:
                 also = f"  (also: {', '.join(s['aliases'])})" if s["aliases"] else ""
-                typer.echo(f"    {s['name']}: {s['type']} = {s['default']}  — {s['help']}{also}")
+                echo(f"    {s['name']}: {s['type']} = {s['default']}  — {s['help']}{also}")
 
 
 def _described(entry: Entry) -> dict[str, Any]:
@@ -211,4 +214,4 @@ def schedulers(
         return
     widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
     for row in (heads, *rows):
-        typer.echo("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+        echo("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -12,6 +12,7 @@ import typer
 
 from emnist_diff.cli.plugins import plugins_app
 from emnist_diff.errors import ConfigError
+from emnist_diff.printable import echo
 
 if TYPE_CHECKING:
     from emnist_diff.plugins import Broken
@@ -62,7 +63,7 @@ def check(
     else:
         _tell(results, found.broken)
         if not results and not found.broken:
-            typer.echo(f"{distribution} registers nothing")
+            echo(f"{distribution} registers nothing")
     if wrong:
         raise typer.Exit(1)
 
@@ -75,13 +76,13 @@ def _tell(results: list[Checked], broken: tuple[Broken, ...]) -> None:
         parts += [f"{item.models - len(item.refused)} of {item.models} models"] if item.refused else []
         parts += [f"{len(item.broken)} broken"] if item.broken else []
         parts += [f"{warnings} warning{'s' if warnings > 1 else ''}"] if warnings else []
-        typer.echo(f"{'FAILED' if item.broken else 'ok':<6}  {_title(item):<{width}}  {', '.join(parts)}")
+        echo(f"{'FAILED' if item.broken else 'ok':<6}  {_title(item):<{width}}  {', '.join(parts)}")
         for finding in item.findings:
-            typer.echo(f"        {'warning: ' if finding.warning else ''}{finding.rule.name}: {finding.rule.says}")
-            typer.echo(f"            {finding.message}")
-            typer.echo(f"            why: {finding.rule.because}")
+            echo(f"        {'warning: ' if finding.warning else ''}{finding.rule.name}: {finding.rule.says}")
+            echo(f"            {finding.message}")
+            echo(f"            why: {finding.rule.because}")
     for bad in broken:
-        typer.echo(f"FAILED  {f'{bad.distribution} {bad.version}'.rstrip()} [{bad.plugin}]: {bad.error}")
+        echo(f"FAILED  {f'{bad.distribution} {bad.version}'.rstrip()} [{bad.plugin}]: {bad.error}")
 
 
 def _title(item: Checked) -> str:

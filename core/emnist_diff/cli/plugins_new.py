@@ -7,6 +7,7 @@ from pathlib import Path
 import typer
 
 from emnist_diff.cli.plugins import plugins_app
+from emnist_diff.printable import echo
 
 
 @plugins_app.command("new", short_help="Write a new plugin package")
@@ -25,6 +26,6 @@ def new(
     from emnist_diff.scaffold import create
 
     for path in create(name, kind, several, directory):
-        typer.echo(f"  {path}")
+        echo(f"  {path}")
     root = (Path() if directory is None else directory) / name
-    typer.echo(f"next: pip install -e '{root}[test]' && pytest {root}")
+    echo(f"next: pip install -e '{root}[test]' && pytest {root}")

@@ -10,7 +10,7 @@ import typer
 from emnist_diff import parse
 from emnist_diff.cli.app import app
 from emnist_diff.cli.diff import differences, told
-from emnist_diff.printable import printable
+from emnist_diff.printable import echo
 
 
 @app.command(short_help="Make a recorded run again from its own file, and compare")
@@ -72,6 +72,6 @@ def replay(
         lines += told(done.differences)
         lines += [f"  otherwise here: {text}" for text in done.environment]
         for line in lines:
-            typer.echo(printable(line))
+            echo(line)
     if verdict == "different":
         raise typer.Exit(1)

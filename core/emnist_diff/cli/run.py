@@ -17,6 +17,7 @@ from emnist_diff.cli.log_options import choices
 from emnist_diff.cli.run_page import RunCommand
 from emnist_diff.cli.sink_switches import switches
 from emnist_diff.errors import ConfigError
+from emnist_diff.printable import echo
 
 
 @app.command(cls=RunCommand, short_help="Generate samples and record their trajectories")
@@ -214,6 +215,7 @@ def run(
     file_layer = {} if config is None else read_layer(config, registry, checkpoint)
 
     from emnist_diff.assembly import assemble, configure
+    from emnist_diff.interrupts import OF_COMMANDS
     from emnist_diff.run import execute
     from emnist_diff.seeds import DrawnSeed
     from emnist_diff.shorthands import flags, switched, with_noise, with_settings
@@ -241,11 +243,11 @@ def run(
         from emnist_diff.forecast import forecast
 
         data = {"config": configuration.to_dict(settings), "plan": forecast(assembly)}
-        typer.echo(json.dumps(data, indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(data, indent=2))
         return
     with shown(progress, board, len(assembly.header.labels)) as told:
         assembly = attrs.evolve(assembly, sinks=(*assembly.sinks, *told.sinks))
-        result = execute(assembly, resume=resume, overwrite=overwrite, on_commit=told.on_commit)
+        result = execute(assembly, resume=resume, overwrite=overwrite, on_commit=told.on_commit, signals=OF_COMMANDS)
     if as_json:
         summary = {
             "output": str(result.output),
@@ -261,14 +263,14 @@ def run(
     if log.quiet:
         return
     if not result.samples and not result.resumed:
-        typer.echo(f"no samples for worker {assembly.config.rank} of {assembly.config.world_size}")
+        echo(f"no samples for worker {assembly.config.rank} of {assembly.config.world_size}")
         return
     again = f" ({result.resumed} were already there)" if result.resumed else ""
     drawn = f", seed {result.seed}" if isinstance(settings.seed, DrawnSeed) else ""
-    typer.echo(f"{result.samples} samples of {assembly.config.character!r} in {result.seconds:.1f} s{drawn}{again}")
+    echo(f"{result.samples} samples of {assembly.config.character!r} in {result.seconds:.1f} s{drawn}{again}")
     there = result.output.iterdir() if result.output.is_dir() else ()  # not every sink makes files
     for path in sorted(p for p in there if not p.name.startswith(".")):
-        typer.echo(f"  {path}" if path.is_file() else f"  {path}{os.sep}  ({_count(path)} files)")
+        echo(f"  {path}" if path.is_file() else f"  {path}{os.sep}  ({_count(path)} files)")
 
 
 def _count(folder: Path) -> int:
@@ -285,4 +287,4 @@ def _plot_schedules(registry: Any, settings: Any, path: Path) -> None:
 
     plot = make(registry, PlotSpec, Component("schedules")).object
     write_bytes(path, plot.png(preview(registry, settings)))
-    typer.echo(f"  {path}", err=True)
+    echo(f"  {path}", err=True)

@@ -9,7 +9,7 @@ import typer
 
 from emnist_diff import parse
 from emnist_diff.cli.app import app
-from emnist_diff.printable import printable
+from emnist_diff.printable import echo
 
 
 @app.command(short_help="Copy some samples of a trajectory file into another")
@@ -32,9 +32,7 @@ def select(
     with Trajectory(file) as trajectory:
         positions = chosen(trajectory, character, parse.sample_ids(sample))
         count = copy(trajectory, positions, output, overwrite=overwrite)
-    typer.echo(
-        json.dumps({"file": str(output), "samples": count}) if as_json else printable(f"{output}: {count} samples")
-    )
+    echo(json.dumps({"file": str(output), "samples": count}) if as_json else f"{output}: {count} samples")
 
 
 @app.command(short_help="Split a trajectory file into one a class or a sample")
@@ -55,4 +53,4 @@ def split(
         typer.echo(json.dumps({"files": [str(path) for path in made]}))
         return
     for path in made:
-        typer.echo(printable(str(path)))
+        echo(str(path))

@@ -8,7 +8,7 @@ from pathlib import Path
 import typer
 
 from emnist_diff.cli.app import app
-from emnist_diff.printable import printable
+from emnist_diff.printable import echo
 
 
 @app.command(short_help="Check a trajectory file for everything a reader relies on")
@@ -29,10 +29,10 @@ def verify(
         typer.echo(json.dumps({"file": str(file), "problems": found, "notes": notes}))
     else:
         for p in problems:
-            typer.echo(printable(f"{file}: {p.where}: {p.what}"))
+            echo(f"{file}: {p.where}: {p.what}")
         if not problems:
-            typer.echo(printable(f"{file}: ok"))
+            echo(f"{file}: ok")
         for note in notes:
-            typer.echo(printable(f"  {note}"))
+            echo(f"  {note}")
     if problems:
         raise typer.Exit(1)

@@ -139,8 +139,9 @@ def checked(entry: Entry, registry: Registry) -> Checked:
     try:
         rules, bench = _on_bench(entry)
         on = bench()
-    except EmnistDiffError as error:
-        return Checked(entry, count + 1, (*findings, Finding(record.name, MAKEABLE, str(error))))
+    except Exception as error:  # the component is a stranger's, and may raise anything
+        text = str(error) if isinstance(error, EmnistDiffError) else f"{type(error).__name__}: {error}"
+        return Checked(entry, count + 1, (*findings, Finding(record.name, MAKEABLE, text)))
     findings += [finding for rule in rules for finding in rule.findings(on)]
     try:
         refused = on.refused() if hasattr(on, "refused") else {}

@@ -10,6 +10,7 @@ import typer
 
 from emnist_diff.errors import OutputError
 from emnist_diff.plugins import installed
+from emnist_diff.printable import echo
 
 if TYPE_CHECKING:  # not needed for --help
     from emnist_diff_plugins.analysis.attribution import ContributionMaps
@@ -86,10 +87,10 @@ def attribution(
         }
         typer.echo(json.dumps({"output": str(folder), "samples": found.samples, "parts": parts}))
     else:
-        typer.echo(f"maps of {found.samples} samples: {picture.name} and {arrays.name} in {folder}")
+        echo(f"maps of {found.samples} samples: {picture.name} and {arrays.name} in {folder}")
         for number, name in enumerate(found.names):
             most = ", ".join(f"({r}, {c})" for r, c in zip(places.rows[number], places.columns[number], strict=True))
-            typer.echo(f"  {name}: {share[number]:.1%} of the activity, most at {most}")
+            echo(f"  {name}: {share[number]:.1%} of the activity, most at {most}")
 
 
 def _png(found: ContributionMaps, timestep: list[float], count: int) -> bytes:

@@ -13,6 +13,7 @@ from emnist_diff import parse
 from emnist_diff.errors import OutputError
 from emnist_diff.events import get_logger
 from emnist_diff.plugins import installed
+from emnist_diff.printable import echo
 
 if TYPE_CHECKING:  # not needed for --help
     from emnist_diff_plugins.analysis.whatif import WhatIf
@@ -96,7 +97,7 @@ def whatif(
         typer.echo(json.dumps({"output": str(folder), "files": [path.name for path in paths.values()], **summary}))
     else:
         changed = float(found.pixel_mean.mean())
-        typer.echo(
+        echo(
             f"without {', '.join(found.without)}: {len(found.ids)} samples differ by {changed:.1f} of 255 a pixel in "
             f"the mean — {', '.join(path.name for path in paths.values())} in {folder}"
         )

@@ -13,6 +13,7 @@ import typer
 from emnist_diff.config import MOST_THREADS
 from emnist_diff.errors import ConfigError
 from emnist_diff.plugins import Registry, installed
+from emnist_diff.printable import echo
 from emnist_diff.records import BackendSpec
 
 if TYPE_CHECKING:  # what these import is not needed for --help
@@ -93,7 +94,7 @@ def bench(
     with _said() as tell:
         findings = _find(registry, settings, names, chosen, sizes, counts, quick, patience, reduced, dear, tell)
     if as_json:
-        typer.echo(json.dumps(findings.data(), indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(findings.data(), indent=2))
     else:
         from rich.console import Console
 
@@ -103,7 +104,7 @@ def bench(
         if findings.recommended is None:
             raise ConfigError("--write: nothing is recommended, so nothing was written — measure calls of 8 or 32 rows")
         path = userconfig.write(findings.recommended.settings | ({} if device == "auto" else {"device": device}))
-        typer.echo(f"written to {path}", err=True)
+        echo(f"written to {path}", err=True)
 
 
 def _find(

@@ -8,6 +8,7 @@ import attrs
 from rich.console import Console
 from rich.table import Table
 
+from emnist_diff.printable import printable
 from emnist_diff_plugins.benching.ceiling import Ceiling
 from emnist_diff_plugins.benching.cells import Measured, Skipped
 from emnist_diff_plugins.benching.recommend import Recommendation
@@ -85,21 +86,25 @@ class Findings:
 
     def show(self, console: Console) -> None:
         """Print it."""
+
+        def say(text: str = "") -> None:
+            console.print(printable(text), highlight=False, markup=False, soft_wrap=True)
+
         machine = self.machine
-        console.print(f"{machine['processor']}, {machine['cores']} cores, {machine['device']}", highlight=False)
+        say(f"{machine['processor']}, {machine['cores']} cores, {machine['device']}")
         versions = ", ".join(f"{name} {version}" for name, version in machine["libraries"].items())
         load = "" if machine["load"] is None else f"; load {machine['load']:.1f} before it began"
-        console.print(f"{machine['instructions']}, {versions}{load}", highlight=False)
-        console.print(
+        say(f"{machine['instructions']}, {versions}{load}")
+        say(
             f"{self.checkpoint}: {self.flops / 1e9:.2f} GFLOP a network row; a default run ({self.run}) asks for "
-            f"{self.rows_per_sample:g} rows a sample\n",
-            highlight=False,
+            f"{self.rows_per_sample:g} rows a sample"
         )
+        say()
         console.print(self._cells())
         for skip in self.skipped:
-            console.print(f"skipped {skip.what}: {skip.reason}", highlight=False, markup=False)
+            say(f"skipped {skip.what}: {skip.reason}")
         if self.skipped:
-            console.print()
+            say()
         for c in self.ceilings:
             parts = [f"matrix product {c.matmul / 1e9:,.0f}"]
             if c.convolution is not None and c.convolutions is not None:
@@ -108,10 +113,12 @@ class Findings:
                     f"all of them {c.convolutions / 1e9:,.0f}",
                     *parts,
                 ]
-            console.print(f"ceiling {c.precision}, {_threads(c.threads)}, GFLOP/s: {', '.join(parts)}", highlight=False)
+            say(f"ceiling {c.precision}, {_threads(c.threads)}, GFLOP/s: {', '.join(parts)}")
         if self.busy:
-            console.print("\nthe machine was busy: repeat this when it is not", highlight=False)
-        console.print(f"\n{self.advice()}", highlight=False, markup=False, soft_wrap=True)
+            say()
+            say("the machine was busy: repeat this when it is not")
+        say()
+        say(self.advice())
 
     def _cells(self) -> Table:
         best = self.recommended.best if self.recommended is not None else None

@@ -12,6 +12,8 @@ from typing import Any
 
 import typer
 
+from emnist_diff.printable import echo, printable
+
 app = typer.Typer(
     help="Look into checkpoints (trained networks with all that is needed to run them), and convert legacy ones.",
     no_args_is_help=True,
@@ -46,7 +48,11 @@ def inspect(
         "dtypes": sorted({t.dtype for t in tensors}),
         **unstructure(header),
     }
-    typer.echo(json.dumps(data, indent=2) if as_json else "\n".join(_lines(data)))
+    if as_json:
+        typer.echo(json.dumps(data, indent=2))
+        return
+    for line in _lines(data):
+        echo(line)
 
 
 def _shipped(epoch: int | None) -> Path:
@@ -71,9 +77,9 @@ def _lines(data: dict[str, Any]) -> list[str]:
         "epoch": "not recorded" if data["epoch"] is None else str(data["epoch"]),
         "sha256": data["sha256"],
     }
-    lines = [f"{_printable(data['file'])}  ({data['bytes'] / 1e6:.1f} MB)"]
+    lines = [f"{printable(data['file'])}  ({data['bytes'] / 1e6:.1f} MB)"]
     for key, value in rows.items():
-        lines += textwrap.wrap(f"  {key:<11} {_printable(value)}", 100, subsequent_indent=" " * 14)
+        lines += textwrap.wrap(f"  {key:<11} {printable(value)}", 100, subsequent_indent=" " * 14)
     for title, key in (
         ("noise schedule", "schedule"),
         ("network", "network"),
@@ -81,7 +87,7 @@ def _lines(data: dict[str, Any]) -> list[str]:
         ("provenance", "provenance"),
     ):
         lines.append(f"  {title}" + ("" if data[key] else ": none"))
-        lines += [f"    {_printable(name)} = {_printable(value)}" for name, value in _flat(data[key])]
+        lines += [f"    {printable(name)} = {printable(value)}" for name, value in _flat(data[key])]
     return lines
 
 
@@ -92,11 +98,6 @@ def _flat(table: dict[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
             yield from _flat(value, f"{above}{key}.")
         else:
             yield above + key, json.dumps(value, ensure_ascii=False)
-
-
-def _printable(text: str) -> str:
-    """The text, with escapes for what would steer a terminal; a checkpoint may come from anywhere."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 @app.command(short_help="Convert a legacy .pt checkpoint")
@@ -119,6 +120,6 @@ def convert(
 
     written = legacy.convert(source, destination, overwrite=overwrite)
     classes = checkpoint.read_header(written).classes
-    typer.echo(f"wrote {written}  ({written.stat().st_size / 1e6:.1f} MB, {len(classes)} classes)")
+    echo(f"wrote {written}  ({written.stat().st_size / 1e6:.1f} MB, {len(classes)} classes)")
     character = "A" if "A" in classes else classes[0]
-    typer.echo(f"run it: emnist-diff run --checkpoint {shlex.quote(str(written))} --character {shlex.quote(character)}")
+    echo(f"run it: emnist-diff run --checkpoint {shlex.quote(str(written))} --character {shlex.quote(character)}")

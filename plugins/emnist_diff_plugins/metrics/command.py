@@ -11,6 +11,7 @@ import typer
 from emnist_diff.errors import ConfigError, OutputError
 from emnist_diff.paths import local_path
 from emnist_diff.plugins import Registry, installed
+from emnist_diff.printable import echo
 
 if TYPE_CHECKING:  # what these import is not needed for --help
     from emnist_diff_plugins.metrics.join import Measured
@@ -78,13 +79,13 @@ def metrics(
         out["basin_trace"] = _basin(files, registry, basin, checkpoint)
     written = _write(folder, format, out, found, overwrite)
     for line in found.lacking:
-        typer.echo(f"note: {line}", err=True)
+        echo(f"note: {line}", err=True)
     if as_json:
         data = {"output": str(folder), "samples": tables.length(found.videos), "files": written}
         typer.echo(json.dumps(data))
     else:
         count = tables.length(found.videos)
-        typer.echo(f"metrics of {count} sample{'s'[: count != 1]} in {folder}: {', '.join(written)}")
+        echo(f"metrics of {count} sample{'s'[: count != 1]} in {folder}: {', '.join(written)}")
 
 
 def _tables(found: Measured, by: str) -> dict[str, Table]:

@@ -10,6 +10,7 @@ import typer
 
 from emnist_diff.errors import ConfigError, OutputError
 from emnist_diff.plugins import installed
+from emnist_diff.printable import echo
 
 plot_app = typer.Typer(add_completion=False, rich_markup_mode=None)
 report_app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -65,9 +66,9 @@ def plot(
         typer.echo(json.dumps({"drawn": list(chosen.drawn) if names else drawn, "left_out": chosen.left_out}))
         return
     for name in chosen.drawn:
-        typer.echo(f"  {written.get(name, name)}")
+        echo(f"  {written.get(name, name)}")
     if chosen.left_out:
-        typer.echo(f"left out: {chosen.line}", err=True)
+        echo(f"left out: {chosen.line}", err=True)
 
 
 @report_app.command()
@@ -131,4 +132,4 @@ def _written(path: Path, page: str, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps({"output": str(path), "bytes": len(data)}))
     else:
-        typer.echo(f"{path}  ({len(data) / 1e6:.1f} MB)")
+        echo(f"{path}  ({len(data) / 1e6:.1f} MB)")

@@ -13,6 +13,7 @@ from emnist_diff import parse
 from emnist_diff.errors import ConfigError
 from emnist_diff.more_options import Switch, more_options
 from emnist_diff.plugins import installed
+from emnist_diff.printable import echo
 from emnist_diff.records import SinkSpec
 
 _RECORDER = "hdf5"
@@ -93,7 +94,7 @@ def export(
     if as_json:
         typer.echo(json.dumps({"output": str(folder), "samples": count, "sinks": list(sinks)}))
     else:
-        typer.echo(f"{', '.join(sinks)} of {count} samples in {folder}")
+        echo(f"{', '.join(sinks)} of {count} samples in {folder}")
 
 
 def _said(fps: int | None, upscale: int | None) -> dict[str, int]:

@@ -9,6 +9,8 @@ from typing import Any
 
 import typer
 
+from emnist_diff.printable import echo
+
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
@@ -138,7 +140,7 @@ def train(
         layer["dataset"] = reader
     settings = resolve(before, file_layer, layer)
     if dry_run:
-        typer.echo(json.dumps(to_dict(settings), indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(to_dict(settings), indent=2))
         return
 
     from emnist_diff_plugins.training.progress import Progress
@@ -158,9 +160,9 @@ def train(
         typer.echo(json.dumps(summary))
     elif result.finished:
         where = "is no longer there" if result.checkpoint is None else f"is {result.checkpoint}"
-        typer.echo(f"trained {settings.epochs} epochs; the newest checkpoint {where}")
+        echo(f"trained {settings.epochs} epochs; the newest checkpoint {where}")
     else:
-        typer.echo(f"stopped after step {result.steps}, state saved — repeat the command with --resume to go on")
+        echo(f"stopped after step {result.steps}, state saved — repeat the command with --resume to go on")
 
 
 def _settings(items: list[str], option: str) -> dict[str, Any]:

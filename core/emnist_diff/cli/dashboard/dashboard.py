@@ -18,6 +18,7 @@ from emnist_diff.cli.dashboard.screen import Drawn, screen
 from emnist_diff.cli.dashboard.state import State
 from emnist_diff.cli.dashboard.terminal import Terminal, in_foreground
 from emnist_diff.cli.dashboard.watch import Watch
+from emnist_diff.printable import echo, printable
 from emnist_diff.protocols import RunHeader
 
 _PAUSES, _SHARE = (0.25, 1.0), 0.005
@@ -67,7 +68,8 @@ class Dashboard:
         except Exception as error:
             self._terminal.leave()
             self.log.close()
-            print(f"emnist-diff: the dashboard stopped: {type(error).__name__}: {error}", file=self._terminal.stream)
+            text = printable(f"emnist-diff: the dashboard stopped: {type(error).__name__}: {error}")
+            print(text, file=self._terminal.stream)
         finally:
             meters.close()
 
@@ -96,9 +98,9 @@ class Dashboard:
         self._restore.close()
         grave, self.log.grave = self.log.grave, []
         for line in grave[-5:]:
-            print(line, file=sys.stderr)
+            echo(line, err=True)
         if len(grave) > 5 and self.log.path is not None:
-            print(f"{len(grave)} warnings in all — see {self.log.path}", file=sys.stderr)
+            echo(f"{len(grave)} warnings in all — see {self.log.path}", err=True)
 
 
 @contextlib.contextmanager

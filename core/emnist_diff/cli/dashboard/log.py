@@ -70,7 +70,7 @@ class Log:
                 return
             stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(line.at))
             try:
-                self._file.write(json.dumps({"timestamp": stamp, **data}, default=str, ensure_ascii=False) + "\n")
+                self._file.write(json.dumps({"timestamp": stamp, **data}, default=str) + "\n")
             except OSError:  # a full disk ends the log, not the run
                 self._file = None
 
