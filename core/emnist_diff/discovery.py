@@ -85,12 +85,18 @@ def _installed(points: Iterable[EntryPoint] | None, narrow: str | None) -> list[
     keep = None if narrow is None else {n.strip() for n in narrow.split(",") if n.strip()}
     out: dict[tuple[str, str, str], _Plugin] = {}
     for point in sorted(entry_points(group=hookspecs.GROUP) if points is None else points, key=lambda p: p.name):
-        distribution, version = (point.dist.name, point.dist.version) if point.dist else ("(unknown)", "")
+        distribution, version = _whose(point)
         if distribution != CORE_DISTRIBUTION and keep is not None and not {point.name, distribution} & keep:
             continue
         source = Source(point.name, distribution, version, point.value)
         out.setdefault((distribution, point.name, point.value), _Plugin(source, point))
     return list(out.values())
+
+
+def _whose(point: EntryPoint) -> tuple[str, str]:
+    """Distribution and version, as one can print them; metadata may lack either."""
+    names = (point.dist.name, point.dist.version) if point.dist else (None, None)
+    return printable(shortened(names[0] or "(unknown)", 100)), printable(shortened(names[1] or "", 100))
 
 
 def _probe(plugin: _Plugin) -> None:
@@ -196,8 +202,8 @@ def _broken(source: Source, plugin: str, error: BaseException) -> Broken:
     validated = any(isinstance(argument, attrs.Attribute) for argument in error.args)
     # a validator adds the field, the value and more to its sentence
     text = f"{type(error).__name__}: {shortened(str(error.args[0]), 400)}" if validated else reason(error)
-    kind, _, what = text.partition(": ")
-    whole = printable(" ".join(f"{kind}: {_refused(error)}{what}".split()))
+    kind, colon, what = text.partition(": ")
+    whole = printable(" ".join(f"{kind}{colon}{_refused(error)}{what}".split()))
     try:
         lines = "".join(traceback.format_exception(error)).splitlines()
     except Exception:  # an exception whose own text cannot be had

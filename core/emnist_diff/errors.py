@@ -15,13 +15,16 @@ from emnist_diff.shown import shortened, shown
 class EmnistDiffError(Exception):
     """Base of all errors of this package; `exit_code` is what the command line returns for it.
 
-    A message of more than `shown.LONGEST_MESSAGE` characters loses its middle, whatever it echoes.
+    A message is one line: one of several is joined, and one of more than `shown.LONGEST_MESSAGE` characters loses its
+    middle, whatever it echoes.
     """
 
     exit_code = 1
 
     def __init__(self, message: str = "", *more: object) -> None:
-        super().__init__(shortened(message) if isinstance(message, str) else message, *more)
+        if isinstance(message, str):
+            message = shortened(message if "\n" not in message else " ".join(message.split()))
+        super().__init__(message, *more)
 
 
 class ConfigError(EmnistDiffError):

@@ -125,4 +125,4 @@ def reason(error: BaseException) -> str:
         text = f"{type(error).__name__}: {error}"
     except Exception:
         text = type(error).__name__
-    return printable(shortened(" ".join(text.split()), 500))
+    return printable(shortened(" ".join(text.split()).removesuffix(":"), 500))

@@ -105,6 +105,14 @@ def test_a_header_that_claims_too_much_costs_nothing(zipped, tmp_path):
         idx.read(path, 3)
 
 
+def test_zeros_that_are_what_the_header_says_are_a_bomb_too(tmp_path, idx_bytes):
+    path = tmp_path / "zeros.gz"
+    path.write_bytes(gzip.compress(idx_bytes(np.zeros((100, 1000, 1000), np.uint8)), 9))
+    assert peak(lambda: idx.read(path, 3)) < 1 << 20
+    with pytest.raises(DatasetError, match=r"claims 100 × 1000 × 1000 = 100000000 bytes, and has \d+: no images are"):
+        idx.read(path, 3)
+
+
 def test_a_gzip_bomb_is_not_unpacked(tmp_path, idx_bytes):
     path = tmp_path / "bomb"
     path.write_bytes(gzip.compress(idx_bytes(ARRAY) + bytes(64 << 20)))

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from emnist_diff.errors import DatasetError
+from emnist_diff_plugins.datasets import idx
 
 LARGEST = 1 << 31
 """Bytes of a file in an archive: the largest file of EMNIST has about a quarter of that."""
@@ -53,6 +54,11 @@ def _unpack(archive: Path, wanted: Callable[[str], bool], folder: Path) -> Itera
                     continue
                 if item.file_size > LARGEST:
                     raise DatasetError(f"{archive}: {name} claims {item.file_size} bytes, at most {LARGEST} are read")
+                if idx.too_dense(item.file_size, item.compress_size):
+                    raise DatasetError(
+                        f"{archive}: {name} claims to unpack {item.compress_size} bytes to {item.file_size}: no images "
+                        "are like that"
+                    )
                 folder.mkdir(exist_ok=True)
                 room = shutil.disk_usage(folder).free
                 if item.file_size > room:

@@ -23,6 +23,12 @@ from emnist_diff_plugins.datasets.images import Images
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 """What is decoded; Pillow knows more, some of it by starting other programs."""
 
+_MOST_PIXELS = 1 << 26
+"""Of an image; a camera takes up to 50 million, and more would not fit into a gigabyte while it is decoded."""
+
+_BAND = 1 << 22
+"""Pixels that are converted at a time."""
+
 
 @attrs.frozen
 class Folder:
@@ -97,9 +103,11 @@ def read(path: Path, size: int, channels: int) -> npt.NDArray[np.uint8]:
             warnings.simplefilter("ignore")  # of the rest, such as odd metadata, none names the file
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=formats) as image:
+                if image.width * image.height > _MOST_PIXELS:
+                    raise Image.DecompressionBombError
                 square = _square(_plain(image, "L" if channels == 1 else "RGB"), size)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise DatasetError(f"{path} has more than {Image.MAX_IMAGE_PIXELS} pixels — make it smaller") from error
+        raise DatasetError(f"{path} has more than {_MOST_PIXELS} pixels — make it smaller") from error
     except Exception as error:  # a decoder raises whatever it stumbles over
         reason = "" if isinstance(error, UnidentifiedImageError) else f": {' '.join(str(error).split())}"
         raise DatasetError(
@@ -110,8 +118,18 @@ def read(path: Path, size: int, channels: int) -> npt.NDArray[np.uint8]:
 
 
 def _plain(image: Image.Image, mode: str) -> Image.Image:
-    """Upright as the camera meant it, opaque, with 8 bits a channel."""
-    image = ImageOps.exif_transpose(image)
+    """Upright as the camera meant it, opaque, with 8 bits a channel. Converted band by band, since a copy of a large
+    picture for each step would take gigabytes."""
+    ImageOps.exif_transpose(image, in_place=True)
+    out = Image.new(mode, image.size)
+    rows = max(1, _BAND // image.width)
+    for top in range(0, image.height, rows):
+        box = (0, top, image.width, min(top + rows, image.height))
+        out.paste(_opaque(image.crop(box)).convert(mode), box)
+    return out
+
+
+def _opaque(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):  # 16 bits, which Pillow would clip
         values = np.asarray(image).astype(np.int64)
         if values.min() < 0 or values.max() > 65535:
@@ -122,7 +140,7 @@ def _plain(image: Image.Image, mode: str) -> Image.Image:
     if "A" in image.getbands() or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "black"), image)
-    return image.convert(mode)
+    return image
 
 
 def _square(image: Image.Image, size: int) -> Image.Image:

@@ -22,6 +22,13 @@ _UINT8 = 8
 _INFLATES = 1032
 """What a byte of a gzip file can become at most (https://zlib.net/zlib_tech.html)."""
 
+_FREELY, DENSEST = 1 << 26, 64
+"""Bytes that any file may unpack to, and how many times its own size a larger one may: pictures take a tenth of their
+size, and what takes a thousandth is meant to fill the memory."""
+
+_MOST = 1 << 34
+"""Bytes of an array."""
+
 _PART = 1 << 24
 """Bytes read at a time."""
 
@@ -37,7 +44,7 @@ def read(path: Path, dimensions: int) -> npt.NDArray[np.uint8]:
             zipped = raw.read(2) == b"\x1f\x8b"
             stored = raw.seek(0, 2)
         with gzip.open(path, "rb") if zipped else path.open("rb") as file:
-            return _read(path, file, dimensions, stored * _INFLATES if zipped else stored)
+            return _read(path, file, dimensions, stored, zipped)
     except (OSError, EOFError, zlib.error, MemoryError) as error:
         reason = getattr(error, "strerror", None) or str(error) or "it does not fit into memory"
         raise DatasetError(f"cannot read {path}: {reason}") from error
@@ -52,8 +59,11 @@ def read_labelled(images: Path, labels: Path) -> tuple[npt.NDArray[np.uint8], np
     return x, y
 
 
-def _read(path: Path, file: BufferedReader | gzip.GzipFile, dimensions: int, most: int) -> npt.NDArray[np.uint8]:
-    """The array of an open file that holds at most `most` bytes."""
+def _read(
+    path: Path, file: BufferedReader | gzip.GzipFile, dimensions: int, stored: int, zipped: bool
+) -> npt.NDArray[np.uint8]:
+    """The array of an open file of `stored` bytes, packed or not."""
+    most = stored * _INFLATES if zipped else stored
     head = file.read(4)
     if not head:
         raise DatasetError(f"{path} is empty")
@@ -70,6 +80,10 @@ def _read(path: Path, file: BufferedReader | gzip.GzipFile, dimensions: int, mos
     claimed = math.prod(shape)
     if not claimed:
         raise DatasetError(f"{path} holds no data: its header says {_times(shape)}")
+    if claimed <= most and (claimed > _MOST or too_dense(claimed, stored)):
+        raise DatasetError(
+            f"{path} claims {_times(shape)} = {claimed} bytes, and has {stored}: no images are like that"
+        )
     data = bytearray()
     # Part by part, and not at all where the file is too small for it: a header can claim more than there is memory.
     while claimed <= most and len(data) <= claimed and (part := file.read(min(_PART, claimed + 1 - len(data)))):
@@ -78,6 +92,11 @@ def _read(path: Path, file: BufferedReader | gzip.GzipFile, dimensions: int, mos
         what = "is truncated" if len(data) < claimed else "goes on after its data"
         raise DatasetError(f"{path} {what}: its header says {_times(shape)} = {claimed} bytes")
     return np.frombuffer(data, np.uint8).reshape(shape)
+
+
+def too_dense(claimed: int, stored: int) -> bool:
+    """Whether so many bytes cannot have been packed into so few, unless to do harm."""
+    return claimed > _FREELY and claimed > stored * DENSEST
 
 
 def _times(shape: tuple[int, ...]) -> str:
