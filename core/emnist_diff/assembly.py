@@ -11,7 +11,7 @@ import attrs
 import numpy as np
 import torch
 
-from emnist_diff import checkpoint, config, deciding, filenames, guides, presets, variants
+from emnist_diff import checkpoint, config, continuing, deciding, filenames, guides, needs, presets, variants
 from emnist_diff.backends import AUTO, Chosen, ShortOfMemory, choose, precision_of, ready
 from emnist_diff.base import Base
 from emnist_diff.clip import Clip, ClipSum
@@ -138,8 +138,11 @@ class Assembly:
     backend: Chosen
 
 
-def assemble(registry: Registry, settings: RunConfig) -> Assembly:
+def assemble(registry: Registry, settings: RunConfig, *, resume: bool = False) -> Assembly:
     """Everything a run needs, checked before any work starts.
+
+    resume: where backend, precision and rows of a call are left to choice, take those of the earlier run in the
+    directory, so that the rest of its samples, or further ones, are of the same arithmetic.
 
     Raises the errors of `components.make`, `UnknownName` for a class, `ConfigError` for impossible settings,
     `CheckpointError` for a bad checkpoint.
@@ -152,9 +155,17 @@ def assemble(registry: Registry, settings: RunConfig) -> Assembly:
         torch.set_num_threads(settings.threads)
 
     parts = _Parts.of(registry, settings)
+    if resume:
+        settings = continuing.as_before(settings, Path(settings.output) / parts.layout.folder)
+        if settings.micro_batch is not None:
+            parts = attrs.evolve(parts, layout=parts.layout.with_rows(settings.micro_batch))
     source = parts.source
     made, denoiser = source.load(registry, str(device))
     parts.layout.require_variants({"": denoiser}, made.name)  # before a backend takes its time to set up
+    samples = len(range(settings.rank, len(parts.layout.labels), settings.world_size))
+    needs.require_states(
+        parts.layout.plan, denoiser.shape, samples, len(parts.layout.terms) + len(parts.layout.drifts), device
+    )
     laid, backend, evaluator = on_backend(
         registry, settings, parts.layout, denoiser, str(source.facts.get("sha256", "")), device, torch.get_num_threads()
     )
@@ -223,6 +234,10 @@ class Layout:
     def folder(self) -> str:
         """The characters as the name of a folder, see `filenames.of_classes`."""
         return filenames.of_classes(self.characters)
+
+    def with_rows(self, rows: int) -> Layout:
+        """The same with so many rows in every network call."""
+        return attrs.evolve(self, plan=attrs.evolve(self.plan, micro_batch=rows))
 
     def require_variants(self, denoisers: Mapping[str, Denoiser], called: str) -> None:
         """Raise `ConfigError` for a variant that one of these denoisers does not declare.  called: the main one."""
@@ -370,10 +385,9 @@ def _say_merged(settings: RunConfig, plan: Plan, space: ConditionSpace) -> None:
 
 
 def dealt(indices: Sequence[int], count: int) -> tuple[int, ...]:
-    """`count` samples dealt evenly among classes, in class order; the first classes get one more where it does not
-    divide."""
-    each, more = divmod(count, len(indices))
-    return tuple(index for k, index in enumerate(indices) for _ in range(each + (k < more)))
+    """The classes of `count` samples, dealt in turn: the first samples are the same however many there are, and the
+    first classes get one more where it does not divide."""
+    return tuple(indices[number % len(indices)] for number in range(count))
 
 
 def bound_scheduler(made: Made, schedule: ForwardProcess, prediction: PredictionType) -> Scheduler:

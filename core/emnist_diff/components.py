@@ -67,12 +67,15 @@ def make(registry: Registry, kind: type[Spec], asked: Component) -> Made:
 def told(said: str, call: Callable[..., Any], *arguments: Any) -> Any:
     """What a component answers before a walk.  said: how messages call it.
 
-    Raises `PluginError` naming the component for whatever it raises; errors of this package pass as they are.
+    Raises `PluginError` naming the component for whatever it raises, `ConfigError` where memory does not suffice;
+    errors of this package pass as they are.
     """
     try:
         return call(*arguments)
     except EmnistDiffError:
         raise
+    except MemoryError as error:
+        raise ConfigError(f"{said} needs more memory than there is: {error} — give it smaller settings") from error
     except Exception as error:  # a stranger's method may raise anything
         raise PluginError(f"{said} raised {type(error).__name__}: {error}") from error
 

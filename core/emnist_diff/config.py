@@ -25,6 +25,9 @@ from emnist_diff.structuring import as_written, structure, unstructure
 MOST_SAMPLES = 1 << 22
 """The most samples of a run, and of a file."""
 
+MOST_STEPS = 1 << 20
+"""The most denoising steps that a configuration may ask for: each is laid out before a run, and more take minutes."""
+
 MOST_THREADS = 256
 """The most CPU threads that a configuration may ask for; where the system has not enough of them, torch crashes."""
 
@@ -83,7 +86,7 @@ class RunConfig:
     )
     character: str = _setting("A", "the class to generate, several as A,B,k, or all", v.min_len(1))
     total_videos: int = _setting(
-        10, "how many samples in all, dealt evenly among the classes", v.and_(v.ge(1), v.le(MOST_SAMPLES))
+        10, "how many samples in all, dealt to the classes in turn", v.and_(v.ge(1), v.le(MOST_SAMPLES))
     )
     per_character: int | None = _setting(
         None, "how many samples of each class, in place of the total", v.optional(v.and_(v.ge(1), v.le(MOST_SAMPLES)))
@@ -95,7 +98,7 @@ class RunConfig:
         converter=seeds.seed,
         aliases=("base_seed",),
     )
-    steps: int = _setting(50, "denoising steps", v.ge(1), aliases=("num_inference_steps",))
+    steps: int = _setting(50, "denoising steps", v.and_(v.ge(1), v.le(MOST_STEPS)), aliases=("num_inference_steps",))
     scheduler: Component = attrs.field(
         factory=lambda: Component("ddim"), metadata={"help": "what moves the state: ddim, ddpm, …"}
     )

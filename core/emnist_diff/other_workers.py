@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from emnist_diff.config import fingerprint
+from emnist_diff.continuing import run_fingerprint
 from emnist_diff.errors import OutputError, TrajectoryError
 from emnist_diff.protocols import RunHeader
 from emnist_diff.trajectory.reader import Trajectory
@@ -111,14 +111,14 @@ def _environment(path: Path) -> Mapping[str, Any]:
 
 def _lone_file(header: RunHeader) -> Path | None:
     """A file in the directory that a lone run of these samples has left: no index, and joined of no workers' files."""
-    ours = fingerprint(header.config)
+    ours = run_fingerprint(header.config)
     for path in sorted(header.output.glob("*.h5")):
         if _OF_A_WORKER.fullmatch(path.name):
             continue
         try:
             with Trajectory(path) as there:
                 alone = not there.sources and not {"worker", "workers"} & there.environment.keys()
-                if alone and fingerprint(there.config) == ours and len(there) == there.config.get("total_videos"):
+                if alone and run_fingerprint(there.config) == ours and len(there) == there.config.get("total_videos"):
                     return path
         except TrajectoryError:
             continue

@@ -486,6 +486,15 @@ class Field(enum.Enum):
     DRIFT = "drifts"
 
 
+def worker_name(name: str, rank: int, world_size: int) -> str:
+    """The name of a worker's own file where all workers of a run need one: ``trajectory.h5`` of a lone one, else
+    ``trajectory-0003-of-0010.h5``."""
+    stem, dot, suffix = name.rpartition(".")
+    if world_size == 1:
+        return name
+    return f"{stem or name}-{rank:04d}-of-{world_size:04d}{dot}{suffix if stem else ''}"
+
+
 @attrs.frozen(eq=False)
 class RunHeader:
     """What a sink is told before the first frame.
@@ -523,12 +532,8 @@ class RunHeader:
     decode: Callable[[Tensor], Tensor] = no_decoder
 
     def own_name(self, name: str) -> str:
-        """The name of this worker's file where all workers of a run need one: ``trajectory.h5`` of a lone one, else
-        ``trajectory-0003-of-0010.h5``."""
-        stem, dot, suffix = name.rpartition(".")
-        if self.world_size == 1:
-            return name
-        return f"{stem or name}-{self.rank:04d}-of-{self.world_size:04d}{dot}{suffix if stem else ''}"
+        """The name of this worker's file where all workers of a run need one, see `worker_name`."""
+        return worker_name(name, self.rank, self.world_size)
 
 
 @attrs.frozen(eq=False)
@@ -591,6 +596,15 @@ class Sink(Protocol):
 
     def close(self, outcome: Outcome) -> None:
         """Always called, exactly once, also after an error."""
+
+
+@runtime_checkable
+class SaysMemory(Protocol):
+    """What a `Sink` also offers that keeps much until a batch is committed, so that a run which cannot end well is
+    refused before it starts."""
+
+    def memory(self, header: RunHeader, batch: int) -> float:
+        """Bytes of main memory that it holds at most while a batch of so many samples is made; asked before `open`."""
 
 
 @runtime_checkable

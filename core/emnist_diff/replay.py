@@ -266,6 +266,6 @@ def _replay_batch(
 
 
 def _otherwise(there: dict[str, Any], here: Any) -> tuple[str, ...]:
-    ours = ("slurm", "worker", "workers", "checkpoint", "guides")  # of one run, or compared by hash
+    ours = ("slurm", "worker", "workers", "earlier", "checkpoint", "guides")  # of one run, or compared by hash
     keys = sorted(key for key in there.keys() | here.keys() if key not in ours)
     return tuple(f"{k}: {there.get(k)} → {here.get(k)}" for k in keys if there.get(k) != here.get(k))

@@ -17,6 +17,7 @@ from emnist_diff.engine import INITIAL_STREAM, Batch, walk
 from emnist_diff.errors import ConfigError, EmnistDiffError, Interrupted, RunFailed
 from emnist_diff.events import get_logger
 from emnist_diff.interrupts import Report, Signals, report_requests, stop_requests
+from emnist_diff.needs import require_sinks
 from emnist_diff.other_workers import require_same_workers
 from emnist_diff.plugins import Registry, installed
 from emnist_diff.prefetch import noise_ahead
@@ -57,12 +58,13 @@ def run(
 ) -> RunResult:
     """Generate what `config` asks for and hand every frame to its sinks.
 
-    resume: continue what an earlier run with the same configuration left; overwrite: replace it.
+    resume: continue what an earlier run with the same configuration left, or, where it had fewer samples, add to them;
+    overwrite: replace it.
 
     Raises the errors of `assembly.assemble`; `RunFailed` when a component misbehaves; `Interrupted` after SIGINT or
     SIGTERM, with the batch in hand committed; `OutputError` when a sink cannot write. What was committed stays.
     """
-    assembly = assemble(registry or installed(), config)
+    assembly = assemble(registry or installed(), config, resume=resume)
     return execute(assembly, resume=resume, overwrite=overwrite, on_commit=on_commit)
 
 
@@ -83,6 +85,7 @@ def execute(
         return RunResult(header.output, 0, 0, 0.0, 0, assembly.plan.micro_batch, assembly.config.seed)
     if assembly.sinks:
         require_same_workers(header)
+    require_sinks(assembly.sinks, header, assembly.plan.batch_size)
     opened: list[Sink] = []
     outcome = Outcome.FAILED
     try:

@@ -92,23 +92,27 @@ def physical_cores(cpus: frozenset[int], root: Path = Path("/")) -> int:
 
 def cpu_quota(root: Path = Path("/")) -> float | None:
     """The CPUs' worth of time that control groups (version 2 or 1) give this process; None without a limit."""
-    limits = []
+    limits = (_limit(folder) for folder in control_groups("cpu", root))
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+def control_groups(controller: str, root: Path = Path("/")) -> list[Path]:
+    """The folders of the control groups (version 2 or 1) that a process is in, and of those around them, for one
+    controller, ``cpu`` or ``memory``."""
+    found = []
     for line in _text(root / "proc/self/cgroup").splitlines():
         number, _, rest = line.partition(":")
         controllers, _, group = rest.partition(":")
         if number == "0" and not controllers:
             mounts = [root / "sys/fs/cgroup", root / "sys/fs/cgroup/unified"]
-        elif "cpu" in controllers.split(","):
-            mounts = [root / "sys/fs/cgroup" / name for name in ("cpu", controllers)]
+        elif controller in controllers.split(","):
+            mounts = [root / "sys/fs/cgroup" / name for name in (controller, controllers)]
         else:
             continue
         # In a container the path may be that of the host; then its own group is mounted at the root.
         inside = Path(group.lstrip("/"))
-        for mount in mounts:
-            for folder in (inside, *inside.parents):
-                if (limit := _limit(mount / folder)) is not None:
-                    limits.append(limit)
-    return min(limits, default=None)
+        found += [mount / folder for mount in mounts for folder in (inside, *inside.parents)]
+    return found
 
 
 def _limit(folder: Path) -> float | None:

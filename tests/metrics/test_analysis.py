@@ -252,7 +252,7 @@ def test_without_a_force_is_the_run_that_never_had_it(file, measured, tmp_path):
     found = asked(file, "attract_class")
     np.testing.assert_allclose(found.x, np.linalg.norm(x - other, axis=-1), rtol=1e-12)
     assert (found.x[:, 0] == 0).all()
-    assert (found.x[:, -1] > 0.01).all()
+    assert (found.x[:, -1] > 0.001).all()
     np.testing.assert_array_equal(found.image, image)
     np.testing.assert_array_equal(found.other, other_image)
     change = (image.astype(int) - other_image).reshape(7, -1)

@@ -214,9 +214,9 @@ def test_what_is_there_is_not_overwritten_or_mixed(measured, tmp_path):
     measured.run(tmp_path, "metrics")
     with pytest.raises(OutputError, match="use --resume to continue"):
         measured.run(tmp_path, "metrics")
-    with pytest.raises(OutputError, match="of another run or of other settings"):
+    with pytest.raises(OutputError, match="belongs to another run"):
         measured.run(tmp_path, "metrics", resume=True, seed=5)
-    with pytest.raises(OutputError, match="of another run or of other settings"):
+    with pytest.raises(OutputError, match="belongs to another run"):
         measured.run(tmp_path, {"name": "metrics", "fields": ["x"]}, resume=True)
 
 

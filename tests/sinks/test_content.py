@@ -208,8 +208,8 @@ def test_the_index_finds_every_file(work, recorded: Path):
     assert index["run_id"] == json.loads((recorded / "metadata.json").read_text())["run_id"]
     assert [(v["id"], v["vid"], v["character"], v["label"], v["seed"]) for v in index["videos"]] == [
         (0, "v000", "A", 0, 1000),
-        (1, "v001", "A", 0, 1000),
-        (2, "v002", "B", 1, 1000),
+        (1, "v001", "B", 1, 1000),
+        (2, "v002", "A", 0, 1000),
     ]
     found = set()
     for video in index["videos"]:

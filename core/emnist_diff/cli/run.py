@@ -40,7 +40,7 @@ def run(
         None, "--character", "--class", help="The class to generate, several as A,B,k, or all. [default: A]"
     ),
     total_videos: int | None = typer.Option(
-        None, help="How many samples in all, dealt evenly among the classes. [default: 10]"
+        None, help="How many samples in all, dealt to the classes in turn. [default: 10]"
     ),
     per_character: int | None = typer.Option(None, help="How many samples of each class, in place of the total."),
     seed: str | None = typer.Option(None, help="Seed of the run, or random for one that is drawn. [default: 1000]"),
@@ -91,7 +91,7 @@ def run(
     upscale: int | None = typer.Option(
         None, help="Pixels of frames and videos become squares of this size. [default: each sink's]"
     ),
-    resume: bool = typer.Option(False, "--resume", help="Continue what the same command left unfinished."),
+    resume: bool = typer.Option(False, "--resume", help="Continue what the same command left, or add samples to it."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace what is there."),
     batch_size: int | None = typer.Option(
         None, help="Samples walked together; changes no result. [default: 16, or 256 on a GPU]"
@@ -238,7 +238,7 @@ def run(
         _plot_schedules(registry, settings, plot_schedules)
         if not dry_run:
             return
-    assembly = assemble(registry, settings)
+    assembly = assemble(registry, settings, resume=resume)
     if dry_run:
         from emnist_diff.forecast import forecast
 

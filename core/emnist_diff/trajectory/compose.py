@@ -116,7 +116,7 @@ def compose(
                 if (create or _contiguous)(inside, attrs.evolve(array, name=name), rows[array.name]):
                     continue
                 for piece in rows[array.name]:
-                    _copy(piece, inside[name], device)
+                    copy_rows(piece, inside[name], device)
         if below is not None and temporary.stat().st_size >= below:
             raise NotSmaller(temporary.stat().st_size)
         _compare(temporary, rows)
@@ -208,7 +208,9 @@ def _contiguous(group: Any, array: Array, rows: Sequence[Rows]) -> bool:
     return False
 
 
-def _copy(rows: Rows, target: Any, device: Device) -> None:
+def copy_rows(rows: Rows, target: Any, device: Device) -> None:
+    """Copy the committed ones of these rows into a dataset of the new file, a block at a time. Raises what `device`,
+    on which that is, has refused."""
     for here, there in _blocks(rows):
         target[there] = _read(rows, here)
         device.check()

@@ -11,15 +11,18 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import attrs
 import h5py
 import numpy as np
 import numpy.typing as npt
 
 from emnist_diff import __version__
 from emnist_diff.config import MOST_SAMPLES, canonical_json, fingerprint
+from emnist_diff.continuing import grows, shrinks
 from emnist_diff.deciding import differing
 from emnist_diff.errors import OutputError, TrajectoryError
 from emnist_diff.files import remove_leftovers
@@ -27,6 +30,7 @@ from emnist_diff.lock import WriterLock
 from emnist_diff.protocols import RunHeader
 from emnist_diff.trajectory.creation import create_contiguous, new_file, output_errors
 from emnist_diff.trajectory.device import laid_out
+from emnist_diff.trajectory.extend import extend, grown_environment, smaller
 from emnist_diff.trajectory.reader import Trajectory
 from emnist_diff.trajectory.rows import Place, RowFile
 from emnist_diff.trajectory.schema import (
@@ -67,12 +71,7 @@ class TrajectoryWriter:
         Raises `OutputError` for more samples or steps than a reader accepts, when the file is there and `overwrite` is
         off, when another writer has it open, when the disk is too full, or when the directory cannot be written.
         """
-        for what, count, most in (
-            ("samples", len(header.sample_ids), MOST_SAMPLES),
-            ("steps", len(header.timeline), MOST_STEPS),
-        ):
-            if count > most:
-                raise OutputError(f"{path} would hold {count} {what}, a file holds at most {most} — make several runs")
+        _check_size(path, header)
         layout = arrays(header, capture)
         with ExitStack() as held:
             with new_file(path, layout, overwrite) as temporary:
@@ -93,7 +92,8 @@ class TrajectoryWriter:
     ) -> tuple[TrajectoryWriter, frozenset[int]]:
         """The file of an earlier run of the same configuration, and the positions of its committed samples.
 
-        A file that is not there is created. Raises `TrajectoryError` when it is no trajectory or belongs to another
+        A file that is not there is created; one of the same run with fewer samples is made anew with room for all, see
+        `extend.extend`. Raises `TrajectoryError` when it is no trajectory or belongs to another
         run, naming what differs; `OutputError` when another writer has it open.
         """
         with output_errors(path):
@@ -101,6 +101,10 @@ class TrajectoryWriter:
         if before is None:
             return cls.create(path, header, capture), frozenset()
         with Trajectory(path) as there:
+            if grows(there.config, header.config):
+                _check_same_run(path, there, smaller(header, there), capture)
+                _grow(path, there, header, capture)
+                return cls.resume(path, header, capture)
             _check_same_run(path, there, header, capture)
             with output_errors(path), ExitStack() as held:
                 lock = WriterLock(path)
@@ -213,6 +217,24 @@ def _places(datasets: Mapping[str, Any], markers: Any) -> dict[str, Place]:
     return {name: place for name, place in found.items() if place is not None}
 
 
+def _grow(path: Path, there: Trajectory, header: RunHeader, capture: Capture) -> None:
+    """Replace a file of the same run with fewer samples by one for all of them."""
+    _check_size(path, header)
+    header = attrs.evolve(header, environment=grown_environment(there.environment, header.environment))
+    layout = arrays(header, capture)
+    extend(path, there, partial(_lay_out, header=header, capture=capture, layout=layout), layout)
+
+
+def _check_size(path: Path, header: RunHeader) -> None:
+    """Raise `OutputError` for more samples or steps than a reader accepts."""
+    for what, count, most in (
+        ("samples", len(header.sample_ids), MOST_SAMPLES),
+        ("steps", len(header.timeline), MOST_STEPS),
+    ):
+        if count > most:
+            raise OutputError(f"{path} would hold {count} {what}, a file holds at most {most} — make several runs")
+
+
 def _lay_out(file: Any, header: RunHeader, capture: Capture, layout: Sequence[Array]) -> None:
     """All groups, attributes and datasets; bulk data allocated and not filled."""
     file.attrs["format"] = FORMAT
@@ -248,6 +270,8 @@ def _lay_out(file: Any, header: RunHeader, capture: Capture, layout: Sequence[Ar
 
 def _check_same_run(path: Path, there: Trajectory, header: RunHeader, capture: Capture) -> None:
     """Raise `TrajectoryError` naming what differs between a file and the run that is to continue it."""
+    if fewer := shrinks(there.config, header.config):
+        raise TrajectoryError(f"{path} {fewer}")
     if fingerprint(there.config) != fingerprint(header.config):
         keys = sorted(there.config.keys() | header.config.keys())
         odd = [k for k in keys if there.config.get(k) != header.config.get(k)]

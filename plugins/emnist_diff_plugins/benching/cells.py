@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from emnist_diff.backends import missing
+from emnist_diff.capacity import require_memory
 from emnist_diff.components import make
 from emnist_diff.conditions import RowConditions
 from emnist_diff.config import Component
@@ -22,6 +24,9 @@ from emnist_diff_plugins.benching.ceiling import wait
 
 NOMINAL = 32
 """Rows asked for at once: 16 samples with guidance, which is what a run does unless it is told otherwise."""
+
+_COPIES = 4
+"""Of the states of a question: noise, what is chosen of it for a call, the network's answer, and the exact one."""
 
 _CALLS = 100_000
 """Network calls that backends are told to expect: a long run, for which any set-up pays."""
@@ -98,7 +103,15 @@ class Bench:
     def __call__(
         self, cells: Iterable[Cell], tell: Callable[[str], None] = lambda text: None
     ) -> tuple[list[Measured], list[Skipped]]:
-        """Measure what can be measured. tell: called with what is being done now."""
+        """Measure what can be measured. tell: called with what is being done now. Raises `ConfigError` for more rows
+        than memory holds."""
+        cells = list(cells)
+        most = max((max(cell.rows, cell.at_once) for cell in cells), default=0)
+        require_memory(
+            4.0 * _COPIES * most * math.prod(self.denoiser.shape),
+            f"--rows: {most} states of shape {tuple(self.denoiser.shape)}",
+            "say fewer rows",
+        )
         threads = torch.get_num_threads()
         try:
             with torch.inference_mode():

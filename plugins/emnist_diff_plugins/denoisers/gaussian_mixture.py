@@ -24,6 +24,7 @@ import torch
 from attrs import validators as v
 from torch import Tensor
 
+from emnist_diff.capacity import require_memory
 from emnist_diff.conditions import ConditionSpace, RowConditions
 from emnist_diff.errors import ConfigError
 from emnist_diff.protocols import MOST_TIMESTEPS, FlowSchedule, ForwardProcess, NoiseSchedule, PredictionType
@@ -97,7 +98,13 @@ class GaussianMixture:
     def denoiser(
         self, weights: Mapping[str, Tensor] | None = None, header: Any = None, device: str = "cpu"
     ) -> MixtureDenoiser:
-        """The denoiser; needs neither weights nor header."""
+        """The denoiser; needs neither weights nor header. Raises `ConfigError` where memory does not hold the means."""
+        require_memory(
+            16.0 * len(self.classes) * self.components * math.prod(self.shape),
+            f"gaussian-mixture: means of {len(self.classes)} classes × {self.components} components × "
+            f"{math.prod(self.shape)} numbers",
+            "give a smaller shape, or fewer classes or components",
+        )
         if self.prediction == "flow":
             return MixtureDenoiser(self, FlowSchedule(clip_sample=None), torch.device(device))
         schedule = NoiseSchedule(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,7 +9,6 @@ from pathlib import Path
 import attrs
 import numpy as np
 
-from emnist_diff.config import fingerprint
 from emnist_diff.errors import OutputError
 from emnist_diff.files import make_folder, sync_file, write_at, write_bytes
 from emnist_diff.lock import WriterLock
@@ -19,6 +17,7 @@ from emnist_diff.trajectory.occupied import occupied
 from emnist_diff_plugins.metrics.record import Run
 from emnist_diff_plugins.metrics.tables import Table, csv_header, csv_rows, read_csv
 from emnist_diff_plugins.sinks._folder import rewrite
+from emnist_diff_plugins.sinks._mark import NAME, Mark
 
 FOLDER = "metrics"
 VIDEOS, STEPS, SUMMARY = "video_metrics.csv", "step_metrics.csv", "inference_metrics.json"
@@ -51,8 +50,7 @@ class GrowingTables:
         """
         folder = header.output / FOLDER
         videos, steps, summary = (folder / header.own_name(name) for name in (VIDEOS, STEPS, SUMMARY))
-        mark = folder / header.own_name(".run.json")
-        said = json.dumps({"config_sha256": fingerprint(header.config), "settings": settings}, sort_keys=True)
+        mark, ours = folder / header.own_name(NAME), Mark.of(header, {"fields": settings})
         if videos.exists() and not (header.resume or header.overwrite):
             raise occupied(videos, run=header.output)
         try:
@@ -63,15 +61,14 @@ class GrowingTables:
             raise OutputError(f"cannot write {folder}: {error.strerror or error}") from error
         try:
             again = header.resume and videos.exists()
-            if again and mark.read_text(encoding="utf-8") != said:
-                raise OutputError(
-                    f"{videos} is of another run or of other settings — repeat that run's, or use --overwrite"
-                )
+            if again and (reason := ours.refusal(mark.read_bytes())):
+                raise OutputError(f"{videos} {reason} — repeat that run's settings, or use --overwrite")
             done = _kept(videos, steps, len(header.timeline)) if again else frozenset()
             if not again:  # whatever stops this now, no rows stand there that the mark does not speak of
                 for old in (summary, videos, steps):
                     old.unlink(missing_ok=True)
-                rewrite(mark, said.encode(), sync=header.fsync)
+            if mark.read_bytes() != (said := ours.to_bytes()):
+                rewrite(mark, said, sync=header.fsync)
             _begin(steps, run.step_columns, done, header.fsync)
             _begin(videos, run.video_columns, done, header.fsync)
         except BaseException as error:

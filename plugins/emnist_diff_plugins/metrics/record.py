@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from emnist_diff.config import fingerprint
+from emnist_diff.continuing import run_fingerprint
 from emnist_diff.protocols import RunHeader
 from emnist_diff.trajectory.schema import component_path
 from emnist_diff_plugins.metrics import steps as of_steps
@@ -19,8 +19,9 @@ from emnist_diff_plugins.metrics.tables import Table
 
 
 def run_name(config: Mapping[str, Any]) -> str:
-    """What the column ``run`` calls the run of this configuration: the first 12 digits of its hash."""
-    return fingerprint(config)[:12]
+    """What the column ``run`` calls the run of this configuration: the first 12 digits of its hash, which does not
+    depend on how many samples the run has."""
+    return run_fingerprint(config)[:12]
 
 
 @attrs.frozen

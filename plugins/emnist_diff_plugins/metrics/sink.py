@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -59,6 +60,12 @@ class MetricsSink:
 
     def wants(self, at: StepInfo) -> frozenset[Field]:
         return frozenset(Field(name) for name in self.fields)
+
+    def memory(self, header: RunHeader, batch: int) -> float:
+        """The states of a batch that metrics are computed of."""
+        many = {"forces": len(header.forces), "drifts": len(header.drifts)}
+        states = sum(many.get(field, 1) for field in self.fields)
+        return 4.0 * batch * len(header.timeline) * states * math.prod(header.shape)
 
     def open(self, header: RunHeader) -> frozenset[int]:
         self._header, self._run = header, Run.of(header)

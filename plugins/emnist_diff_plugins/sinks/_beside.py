@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 import numpy as np
 
-from emnist_diff.config import fingerprint
+from emnist_diff.continuing import run_fingerprint
 from emnist_diff.errors import TrajectoryError
 from emnist_diff.events import get_logger
 from emnist_diff.protocols import RunHeader
@@ -35,6 +35,7 @@ def trajectories_beside(header: RunHeader) -> Iterator[Trajectory]:
 
 
 def is_of(trajectory: Trajectory, header: RunHeader) -> bool:
-    """Whether the file holds the very samples of this run, each in its place."""
-    same = fingerprint(trajectory.config) == fingerprint(header.config)
-    return same and np.array_equal(trajectory.ids, header.sample_ids)
+    """Whether the file holds samples of this very run, each in its place: all of them, or the first of a run that had
+    fewer."""
+    same = run_fingerprint(trajectory.config) == run_fingerprint(header.config)
+    return same and np.array_equal(trajectory.ids, header.sample_ids[: len(trajectory)])

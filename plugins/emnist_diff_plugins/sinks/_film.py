@@ -16,6 +16,10 @@ FASTEST_GIF = 50
 """Frames a second: most viewers slow down a GIF whose frames last less than two hundredths."""
 
 
+LONGEST_GIF = 655
+"""Seconds that a frame of a GIF can last: it counts hundredths in 16 bits."""
+
+
 def mp4(frames: Sequence[np.ndarray], fps: int, still: int, codec: str, pixel_format: str, quality: int) -> bytes:
     """An MP4 with one picture a frame; equal frames give equal bytes on one machine.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -12,12 +11,12 @@ from typing import Any
 import attrs
 import numpy as np
 
-from emnist_diff.config import fingerprint
 from emnist_diff.errors import OutputError
 from emnist_diff.files import make_folder, sync_file, write_at, write_files
 from emnist_diff.lock import WriterLock
 from emnist_diff.protocols import RunHeader
 from emnist_diff.trajectory.occupied import whose
+from emnist_diff_plugins.sinks._mark import NAME, Mark
 
 _OF_A_SAMPLE = re.compile(r"\.?v(\d{3,})[_.].*")
 _ALREADY_THERE = "{} already has files of samples{} — use --resume to continue it or --overwrite to replace them"
@@ -63,16 +62,16 @@ class Folder:
         run's, when another writer is at work, or when the directory cannot be written.
         """
         path = header.output / name
-        mark = path / header.own_name(".run.json")
-        said = json.dumps({"config_sha256": fingerprint(header.config), "settings": settings}, sort_keys=True).encode()
+        mark, ours = path / header.own_name(NAME), Mark.of(header, settings)
+        said = ours.to_bytes()
         try:
             make_folder(path, sync=header.fsync)
             there = _listed(path, header)
             if there and not (header.resume or header.overwrite):
                 raise OutputError(_ALREADY_THERE.format(path, whose(header.output)))
             known = mark.read_bytes() if mark.exists() else None
-            if header.resume and there and known != said:
-                raise OutputError(f"{path} {_why_other(known, said)} — repeat that run's settings, or use --overwrite")
+            if header.resume and there and (reason := ours.refusal(known)):
+                raise OutputError(f"{path} {reason} — repeat that run's settings, or use --overwrite")
             if known is None:
                 mark.touch()
             lock = WriterLock(mark)
@@ -121,17 +120,3 @@ def _listed(path: Path, header: RunHeader) -> dict[str, int]:
         if number is not None and (header.world_size == 1 or number in mine) and entry.is_file(follow_symlinks=False):
             out[entry.name] = entry.stat(follow_symlinks=False).st_size
     return out
-
-
-def _why_other(known: bytes | None, said: bytes) -> str:
-    """What sets the samples that are there apart from those that are asked for."""
-    here = json.loads(said)
-    try:
-        there = json.loads(known or b"")
-        if there["config_sha256"] == here["config_sha256"]:
-            odd = sorted(k for k in here["settings"] if there["settings"].get(k) != here["settings"][k])
-            shown = "; ".join(f"{k}: {there['settings'].get(k)!r} there, {here['settings'][k]!r} here" for k in odd)
-            return f"was written with other settings ({shown})"
-    except (ValueError, KeyError, TypeError, AttributeError):
-        pass  # damaged, or made by hand: not known to be this run's
-    return "belongs to another run"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar
 
@@ -63,6 +64,22 @@ class PerSampleSink:
         state that step i started from, and the number of steps the final one.
         """
         raise NotImplementedError
+
+    def memory(self, header: RunHeader, batch: int) -> float:
+        """What is taken of the steps of a batch: a number for each element of each field that is wanted."""
+        timeline = header.timeline
+        wanted = sum(self._count(header, self.wants(timeline.at(step))) for step in range(len(timeline)))
+        return batch * (wanted + 1) * self.of_a_state(header)
+
+    def of_a_state(self, header: RunHeader) -> float:
+        """Bytes that are taken of one field of one sample at a step."""
+        return 4.0 * math.prod(header.shape)
+
+    @staticmethod
+    def _count(header: RunHeader, fields: frozenset[Field]) -> int:
+        """How many tensors some fields are."""
+        many = {Field.FORCES: len(header.forces), Field.DRIFT: len(header.drifts)}
+        return sum(many.get(field, 1) for field in fields)
 
     @property
     def header(self) -> RunHeader:
@@ -126,6 +143,9 @@ class PictureSink(PerSampleSink):
 
     def wants(self, at: StepInfo) -> frozenset[Field]:
         return frozenset() if at.index % self.every else frozenset({Field.X})
+
+    def of_a_state(self, header: RunHeader) -> float:
+        return float(math.prod(header.image_shape))
 
     def check(self, header: RunHeader) -> None:
         if header.image_shape[0] not in (1, 3):

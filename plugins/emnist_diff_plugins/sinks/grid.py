@@ -17,7 +17,7 @@ from emnist_diff_plugins.sinks._beside import trajectories_beside
 
 @attrs.define(eq=False)
 class GridSink:
-    """Writes ``samples.png``, the final samples in order, and ``strips.png``: for a few samples the state (upper
+    """Writes ``samples.png``, the final samples class by class, and ``strips.png``: for a few samples the state (upper
     row) and the image estimate (lower row) at evenly spaced steps, from noise to image.
 
     A resumed run takes the pictures of samples that are already there from the run's trajectory file. Each of
@@ -28,7 +28,9 @@ class GridSink:
 
     strips: int = attrs.field(default=4, validator=v.ge(0), metadata={"help": "how many samples get a strip"})
     moments: int = attrs.field(default=10, validator=v.ge(2), metadata={"help": "pictures in a strip"})
-    scale: int = attrs.field(default=3, validator=v.ge(1), metadata={"help": "pixels become squares of this size"})
+    scale: int = attrs.field(
+        default=3, validator=v.and_(v.ge(1), v.le(256)), metadata={"help": "pixels become squares of this size"}
+    )
     _header: RunHeader | None = attrs.field(init=False, default=None)
     _images: dict[int, np.ndarray] = attrs.field(init=False, factory=dict)
     _strips: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = attrs.field(init=False, factory=dict)
@@ -37,6 +39,12 @@ class GridSink:
         if self.strips and self._pictures() and at.index in self._moments(at.steps):
             return frozenset({Field.X, Field.X0})
         return frozenset()
+
+    def memory(self, header: RunHeader, batch: int) -> float:
+        """The final images, the picture of them, and it enlarged, before and after it is encoded."""
+        image = math.prod(header.image_shape)
+        strips = 2 * min(self.strips, len(header.sample_ids)) * (min(self.moments, len(header.timeline)) + 1)
+        return image * (2.0 * len(header.sample_ids) + 2.0 * self.scale**2 * max(len(header.sample_ids), strips))
 
     def open(self, header: RunHeader) -> None:
         for name in ("samples.png", "strips.png"):
@@ -80,7 +88,8 @@ class GridSink:
         if self._header is None or not self._images or outcome is Outcome.FAILED:
             return
         folder, own_name = self._header.output, self._header.own_name
-        images = [self._images[p] for p in sorted(self._images)]
+        labels = self._header.labels
+        images = [self._images[p] for p in sorted(self._images, key=lambda p: (labels[p], p))]
         columns = math.ceil(math.sqrt(len(images) * 1.6))
         save_png(table(images, columns), folder / own_name("samples.png"), self.scale, sync=self._header.fsync)
         cells = []

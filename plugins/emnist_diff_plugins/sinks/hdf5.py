@@ -12,7 +12,7 @@ from torch import Tensor
 
 from emnist_diff.pixels import to_uint8
 from emnist_diff.protocols import BatchResult, Field, Frame, Outcome, RunHeader, StepInfo
-from emnist_diff.trajectory.schema import STEP_FIELDS, Capture, component_path
+from emnist_diff.trajectory.schema import STEP_FIELDS, Capture, arrays, component_path
 from emnist_diff.trajectory.writer import TrajectoryWriter
 from emnist_diff_plugins.sinks._settings import every_setting, samples_setting
 
@@ -58,6 +58,11 @@ class Hdf5Sink:
 
     def wants(self, at: StepInfo) -> frozenset[Field]:
         return frozenset() if at.index % self.every else self._capture.fields
+
+    def memory(self, header: RunHeader, batch: int) -> float:
+        """The states of a batch, as they were handed over and as they are written, and its images."""
+        of_one = sum(array.size / array.shape[0] for array in arrays(header, self._capture) if array.shape[0])
+        return (2.0 if self._capture.fields else 1.0) * batch * of_one
 
     def open(self, header: RunHeader) -> frozenset[int]:
         self._header = header

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-import uuid
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
@@ -13,11 +12,13 @@ from typing import Any
 import attrs
 
 from emnist_diff.config import canonical_json, fingerprint
+from emnist_diff.continuing import run_fingerprint, shrinks
 from emnist_diff.errors import OutputError
 from emnist_diff.files import write_bytes
 from emnist_diff.protocols import BatchResult, Field, Frame, Outcome, RunHeader, StepInfo
 from emnist_diff.trajectory.occupied import occupied
 from emnist_diff_plugins.sinks._folder import sample_name, sample_number
+from emnist_diff_plugins.sinks._run_id import run_id
 
 _SHARE = 20
 """The index is written anew when this many times as long has passed as writing it took."""
@@ -29,7 +30,7 @@ class MetadataSink:
     (each finished sample, its class and seed, and where its files are).
 
     Nothing of the machine but what the trajectory file says as well. Times are UTC, in ISO 8601. A resumed run keeps
-    the id and the start; several workers write one pair of files each.
+    the id and the start, also where it adds samples; several workers write one pair of files each, with the same id.
 
     Example: ``--sink hdf5 --sink video --sink metadata``
     """
@@ -47,12 +48,15 @@ class MetadataSink:
         known = _read(path)
         if path.exists() and not (header.resume or header.overwrite):
             raise occupied(path, run=header.output)
-        same = header.resume and known.get("config_sha256") == fingerprint(header.config)
+        before = _table(known.get("config"))
+        same = header.resume and run_fingerprint(before) == run_fingerprint(header.config)
+        if header.resume and path.exists() and (reason := shrinks(before, header.config)):
+            raise OutputError(f"{path} {reason}")
         if header.resume and path.exists() and not same:
             raise OutputError(f"{path} belongs to another run — repeat that run's settings, or use --overwrite")
         self._header = header
         self._run = {
-            "run_id": str(known.get("run_id") if same else uuid.uuid4()),
+            "run_id": str(known.get("run_id") if same else run_id(header)),
             "timestamp_start": str(known.get("timestamp_start") if same else _now()),
         }
         if same:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar
 
@@ -16,6 +17,7 @@ from emnist_diff_plugins.sinks._folder import sample_name
 from emnist_diff_plugins.sinks._per_sample import PictureSink, enlarged, upscale_setting
 
 _LARGEST = 8192
+_MOST_STILL = 10_000
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -56,8 +58,23 @@ class VideoSink(PictureSink):
                 f"a gif shows at most {_film.FASTEST_GIF} frames a second, not {self.fps} — lower fps, or say "
                 "format=webp"
             )
+        if self.format == "gif" and self.hold > _film.LONGEST_GIF:
+            raise ConfigError(
+                f"a gif shows a frame for at most {_film.LONGEST_GIF} seconds, not {self.hold:g} — lower hold, or say "
+                "format=webp"
+            )
+        if self.format == "mp4" and self.hold * self.fps > _MOST_STILL:
+            raise ConfigError(
+                f"hold = {self.hold:g} seconds at {self.fps} frames a second repeat the last frame "
+                f"{self.hold * self.fps:.0f} times — an mp4 takes at most {_MOST_STILL} of them"
+            )
         # A trial: what the encoder will not do, it says before anything is opened, or overwritten.
         self._made([np.zeros((16, 16), np.uint8)])
+
+    def memory(self, header: RunHeader, batch: int) -> float:
+        """The pictures of a batch, and one film of them, enlarged."""
+        film = (len(self.steps(header)) + 1) * self.upscale**2 * math.prod(header.image_shape)
+        return PictureSink.memory(self, header, batch) + film
 
     def check(self, header: RunHeader) -> None:
         PictureSink.check(self, header)

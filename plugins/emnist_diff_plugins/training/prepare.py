@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import mimetypes
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from emnist_diff import __version__, checkpoint
+from emnist_diff.capacity import require_memory
 from emnist_diff.checkpoint import CheckpointHeader
 from emnist_diff.components import Made, make
 from emnist_diff.config import Component
@@ -82,11 +84,26 @@ def prepare(config: TrainConfig, registry: Registry, before: Facts | None) -> Pr
         recommended=dict(config.recommended),
         provenance={**config.provenance, "data": data, "trained_with": _method(config, origin)},
     )
+    _require_memory(config, made, images)
     torch.manual_seed(key(config.seed, 4))
     network = made.object.network()
     if start is not None:
         _start_from(start, header, network)
     return Prepared(made.object, network, header, images, _held_out(registry, config.dataset, images), origin)
+
+
+def _require_memory(config: TrainConfig, made: Made, images: Images) -> None:
+    """Raise `ConfigError` where network and batch do not fit into memory: weights, gradients, two averages of AdamW and
+    the averaged weights; and the images of a batch, noised, with their noise and the network's answer."""
+    with torch.device("meta"):  # shapes alone; unet2d bounds how many layers there are
+        weights = sum(parameter.numel() for parameter in made.object.network().parameters())
+    require_memory(4.0 * 5 * weights, f"a network of {weights} weights in training", "make it smaller")
+    one = math.prod(images.images.shape[1:])
+    require_memory(
+        4.0 * 4 * config.batch_size * one,
+        f"a batch of {config.batch_size} images of {one} numbers in training",
+        "say a smaller --batch-size",
+    )
 
 
 def _over(start: CheckpointHeader, asked: Component) -> Component:
