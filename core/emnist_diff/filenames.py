@@ -1,7 +1,8 @@
 """Names of files and folders after classes: readable, and different for different classes on every disk.
 
 A disk may ignore case, normalise accents, reserve words, or bound the length of a name. Most names stand for
-themselves: ``A``, ``7``, ``cat``. Every other becomes what is readable of it and a hash of the whole: ``a-ca978112``.
+themselves: ``A``, ``7``, ``cat``. A letter in lower case says so, ``k-lower``. Every other name becomes what is
+readable of it and a hash of the whole: ``Ankle-boot-20991759``.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import unicodedata
 from collections.abc import Sequence
 
 _PLAIN = re.compile(r"[0-9A-Za-z](?:[0-9A-Za-z_-]{0,38}[0-9A-Za-z_])?")
-_HASHED = re.compile(r".*-[0-9a-f]{8}")
+_MADE = re.compile(r".*-([0-9a-f]{8}|lower)", re.IGNORECASE)
+"""What the names that are made here end in, and none that stands for itself."""
 _RESERVED = re.compile(r"con|prn|aux|nul|com\d|lpt\d", re.IGNORECASE)
 _LONGEST_SLUG = 32
 _LONGEST_LIST = 60
@@ -23,8 +25,10 @@ def of_class(name: str) -> str:
 
     Of names that differ by case alone one stands for itself: a letter in upper case, a longer name in lower case.
     """
+    if re.fullmatch("[a-z]", name):
+        return f"{name}-lower"
     one_of_its_cases = name == (name.upper() if len(name) == 1 else name.lower())
-    if one_of_its_cases and _PLAIN.fullmatch(name) and not (_HASHED.fullmatch(name) or _RESERVED.fullmatch(name)):
+    if one_of_its_cases and _PLAIN.fullmatch(name) and not (_MADE.fullmatch(name) or _RESERVED.fullmatch(name)):
         return name
     ascii_letters = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
     slug = re.sub(r"[^0-9A-Za-z_]+", "-", ascii_letters)[:_LONGEST_SLUG].strip("-") or "class"

@@ -56,11 +56,11 @@ def recorded(path) -> dict[str, bytes]:
 @pytest.mark.parametrize(
     ("asked", "folder", "labels"),
     [
-        (("--character", "A,B,k", "--total-videos", "7"), "A+B+k-8254c329", [0, 0, 0, 1, 1, 4, 4]),
-        (("--character", "k,A", "--total-videos", "2"), "k-8254c329+A", [4, 0]),
-        (("--character", "B, k", "--per-character", "2"), "B+k-8254c329", [1, 1, 4, 4]),
-        (("--character", "all", "--total-videos", "6"), "A+B+C+D+k-8254c329", [0, 0, 1, 2, 3, 4]),
-        (("--character", "all", "--per-character", "1"), "A+B+C+D+k-8254c329", [0, 1, 2, 3, 4]),
+        (("--character", "A,B,k", "--total-videos", "7"), "A+B+k-lower", [0, 0, 0, 1, 1, 4, 4]),
+        (("--character", "k,A", "--total-videos", "2"), "k-lower+A", [4, 0]),
+        (("--character", "B, k", "--per-character", "2"), "B+k-lower", [1, 1, 4, 4]),
+        (("--character", "all", "--total-videos", "6"), "A+B+C+D+k-lower", [0, 0, 1, 2, 3, 4]),
+        (("--character", "all", "--per-character", "1"), "A+B+C+D+k-lower", [0, 1, 2, 3, 4]),
         (("--character", "A,A", "--total-videos", "2"), "A", [0, 0]),
         (("--character", "A,B,C", "--total-videos", "2"), "A+B+C", [0, 1]),
     ],
@@ -184,14 +184,14 @@ def test_a_recorded_configuration_can_be_replayed(cli, tmp_path):
     more = (*drift, "--clip-norm", "2", "--character", "B,k", "--per-character", "2")
     first = cli(*RUN, *arguments, *more, "--force", "attract:target_class=k", "--output", tmp_path / "one")
     assert first.code == 0, first.err
-    with Trajectory(tmp_path / "one" / "B+k-8254c329" / "trajectory.h5") as trajectory:
+    with Trajectory(tmp_path / "one" / "B+k-lower" / "trajectory.h5") as trajectory:
         record = trajectory.config
     assert [f["name"] for f in record["forces"]] == ["attract_class"] * 3
     (tmp_path / "record.json").write_text(json.dumps(record))
 
     again = cli("run", "--config", tmp_path / "record.json", *RUN[-2:], "--output", tmp_path / "two")
     assert again.code == 0, again.err
-    files = [tmp_path / name / "B+k-8254c329" / "trajectory.h5" for name in ("one", "two")]
+    files = [tmp_path / name / "B+k-lower" / "trajectory.h5" for name in ("one", "two")]
     assert recorded(files[0]) == recorded(files[1])
     resumed = cli("run", "--config", tmp_path / "record.json", *RUN[-2:], "--resume", "--output", tmp_path / "one")
     assert resumed.code == 0, resumed.err
@@ -316,7 +316,7 @@ def test_the_python_interface_steers_as_the_command_does(info, cli, tmp_path):
         *("--drift", 'decay_only:decay={"kind":"ramp","end":0.1}', "--sink", "hdf5", "--output", tmp_path),
     )
     assert finished.code == 0, finished.err
-    with Trajectory(tmp_path / "k-8254c329" / "trajectory.h5") as trajectory:
+    with Trajectory(tmp_path / "k-lower" / "trajectory.h5") as trajectory:
         for index in range(3):
             assert np.array_equal(sample(info, config, index).x_final.numpy(), trajectory.x[index, -1])
 
@@ -381,7 +381,7 @@ def test_several_characters_in_the_python_interface(info, cli, tmp_path):
     assert [(result.character, result.label) for result in results] == [("A", 0), ("A", 0), ("k", 4)]
     command = ("run", "--checkpoint", info.path, "--character", "A,k", "--total-videos", "3", "--sink", "hdf5")
     assert cli(*command, "--output", tmp_path).code == 0
-    with Trajectory(tmp_path / "A+k-8254c329" / "trajectory.h5") as trajectory:
+    with Trajectory(tmp_path / "A+k-lower" / "trajectory.h5") as trajectory:
         for index, result in enumerate(results):
             assert np.array_equal(result.x_final.numpy(), trajectory.x[index, -1])
 
