@@ -204,6 +204,7 @@ def assemble(registry: Registry, settings: RunConfig, *, resume: bool = False) -
         world_size=settings.world_size,
         fsync=settings.fsync,
         decode=Decoder(denoiser, device),
+        prediction_type=denoiser.prediction,
     )
     return Assembly(settings, engine, plan, tuple(s.object for s in sinks), header, backend)
 

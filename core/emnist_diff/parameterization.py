@@ -11,15 +11,22 @@ For a state x_t = signal · x_0 + noise · eps (see `protocols.rates`):
 
 from __future__ import annotations
 
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
 from torch import Tensor
 
 from emnist_diff.protocols import PredictionType
+
+Values = TypeVar("Values", Tensor, npt.NDArray[np.float64])
+"""States and what is said of them: tensors in a run, arrays of numpy in what was recorded."""
 
 Rates = tuple[float, float]
 """(signal, noise) of the level, as `protocols.rates` gives them."""
 
 
-def to_x0(prediction: Tensor, x: Tensor, rates: Rates, kind: PredictionType) -> Tensor:
+def to_x0(prediction: Values, x: Values, rates: Rates, kind: PredictionType) -> Values:
     """The image estimate x_0 of a prediction made at `x`; all (B, *shape). Of ``epsilon`` it is undefined where there
     is no signal."""
     signal, noise = rates
@@ -32,7 +39,7 @@ def to_x0(prediction: Tensor, x: Tensor, rates: Rates, kind: PredictionType) -> 
     return signal * x - noise * prediction
 
 
-def to_epsilon(prediction: Tensor, x: Tensor, rates: Rates, kind: PredictionType) -> Tensor:
+def to_epsilon(prediction: Values, x: Values, rates: Rates, kind: PredictionType) -> Values:
     """The noise estimate of a prediction made at `x`; all (B, *shape)."""
     signal, noise = rates
     if kind == "epsilon":
@@ -44,13 +51,13 @@ def to_epsilon(prediction: Tensor, x: Tensor, rates: Rates, kind: PredictionType
     return epsilon_from_x0(prediction, x, rates)
 
 
-def epsilon_from_x0(x0: Tensor, x: Tensor, rates: Rates) -> Tensor:
+def epsilon_from_x0(x0: Values, x: Values, rates: Rates) -> Values:
     """The noise that takes the image `x0` to `x` at this level; undefined where there is none."""
     signal, noise = rates
     return (x - signal * x0) / noise
 
 
-def convert(prediction: Tensor, x: Tensor, rates: Rates, source: PredictionType, target: PredictionType) -> Tensor:
+def convert(prediction: Values, x: Values, rates: Rates, source: PredictionType, target: PredictionType) -> Values:
     """What was predicted as `source` at `x`, as a network that predicts `target` would say it; all (B, *shape).
 
     Of ``epsilon`` it is undefined where there is no signal; ``epsilon`` from ``sample`` where there is no noise.

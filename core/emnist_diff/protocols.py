@@ -501,6 +501,7 @@ class RunHeader:
 
     output: directory of the run.  config, environment: JSON-ready dictionaries.
     timeline: the steps.  shape: of one state.  image_shape: (C, H, W) of a decoded sample.
+    prediction_type: what base, contributions and predictions are; `parameterization` converts.
     sample_ids, labels, seeds: (N,) int64 / int64 / uint64, all samples of the run in order.
     classes: class names in index order.  forces, drifts: names in order of use.
     force_weights: (forces, steps) weights.
@@ -530,6 +531,7 @@ class RunHeader:
     world_size: int = 1
     fsync: bool = True
     decode: Callable[[Tensor], Tensor] = no_decoder
+    prediction_type: PredictionType = "epsilon"
 
     def own_name(self, name: str) -> str:
         """The name of this worker's file where all workers of a run need one, see `worker_name`."""

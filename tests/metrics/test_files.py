@@ -16,8 +16,6 @@ from emnist_diff.errors import OutputError
 from emnist_diff.plugins import installed
 from emnist_diff.protocols import NoiseSchedule
 from emnist_diff_plugins.metrics.join import measure
-from emnist_diff_plugins.metrics.kinds import prediction_kind
-from emnist_diff_plugins.metrics.reading import BlockReader
 from emnist_diff_plugins.metrics.tables import read_csv, stacked, write_table
 
 NAMES = ("video_metrics.csv", "step_metrics.csv")
@@ -123,19 +121,6 @@ def test_a_first_order_walk_is_displaced_as_the_metrics_say(measured, tmp_path):
         apart = (a["trajectory/x"][:, 1] - b["trajectory/x"][:, 1]).reshape(7, -1)
     first = table["force_00_attract_class_displacement_l2"].reshape(7, 5)[:, 0]
     np.testing.assert_allclose(first, np.linalg.norm(apart, axis=1), rtol=1e-3)
-
-
-@pytest.mark.parametrize("kind", ["epsilon", "v_prediction", "sample", "flow"])
-def test_the_kind_of_a_prediction_is_found_from_the_states_alone(measured, tmp_path, kind):
-    scheduler = "flow_euler" if kind == "flow" else "ddim"
-    denoiser = {**measured.settings["denoiser"], "prediction": kind}
-    folder = measured.run(tmp_path, {"name": "hdf5", "dtype": "float16"}, denoiser=denoiser,
-                          scheduler=scheduler)  # fmt: skip
-    from emnist_diff.trajectory.reader import Trajectory
-
-    with Trajectory(folder / "trajectory.h5") as trajectory:
-        block = BlockReader(trajectory, installed()).block([0, 1])
-        assert prediction_kind({}, block) == prediction_kind(trajectory.config, block) == kind
 
 
 def test_interrupted_and_resumed_gives_the_same_tables(recorded, measured, times, tmp_path):

@@ -126,7 +126,7 @@ def test_a_fresh_file_is_what_the_tables_say(fresh):
             for name in names:
                 check(row, name, found[name], kind, sizes, sink)
         assert not set(found) - matched, "datasets that the page does not tell of"
-        assert file["schedule"].attrs["path"] == "diffusion"
+        assert file["schedule"].attrs["forward_process"] == "diffusion"
         assert set(file["config"].attrs) == {"sha256"}
         told = re.findall(r"`(\w+)`", PAGE.partition("`environment` holds")[2].partition("No user or host")[0])
         assert set(json.loads(file["environment"][()])) <= set(told)

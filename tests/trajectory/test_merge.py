@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import resource
 import shutil
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
@@ -14,6 +17,7 @@ from emnist_diff.assembly import assemble, configure
 from emnist_diff.errors import OutputError, TrajectoryError
 from emnist_diff.plugins import installed
 from emnist_diff.run import run
+from emnist_diff.trajectory import open_files
 from emnist_diff.trajectory.compare import compare
 from emnist_diff.trajectory.merge import merge, worker_files
 from emnist_diff.trajectory.pack import Packing, pack
@@ -271,7 +275,77 @@ def test_verify_notices_an_index_whose_rows_are_crossed(index, files):
         layout[0] = h5py.VirtualSource(files[0].name, "trajectory/base", (3, *shape[1:]))[1]
         del file["trajectory/base"]
         file.create_virtual_dataset("trajectory/base", layout)
-    assert any("is not the one in" in p.what or "differs" in p.what for p in verify(index))
+    with Trajectory(index) as t:  # which reads the files themselves, each sample where it is
+        assert t.base[0].tobytes() == Trajectory(files[0]).base[0].tobytes()
+    assert [p.what for p in verify(index)] == [
+        f"sample 0 is not the one in {files[0].name}, for readers that follow it"
+    ]
+
+
+@contextmanager
+def few_files():
+    """As long as it lasts, this process may open few files more than it has open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = max(map(int, os.listdir("/proc/self/fd"))) + 1
+    resource.setrlimit(resource.RLIMIT_NOFILE, (used + 12, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts open files as Linux does")
+def test_more_files_than_a_process_may_open_are_joined_and_read_right(cli, tmp_path):
+    """HDF5 gives NaN and black for the file of a virtual dataset that it cannot open."""
+    more = {"total_videos": 60, "steps": 2, "character": "A", "forces": [], "drifts": []}
+    alone = recorded(tmp_path / "alone", **more) / "trajectory.h5"
+    with Trajectory(alone) as t:
+        for rank in range(30):
+            select(t, np.arange(rank, 60, 30), tmp_path / f"trajectory-{rank:04d}-of-0030.h5")
+    index, chosen = tmp_path / "index.h5", tmp_path / "chosen.h5"
+    with few_files():
+        assert merge(worker_files(tmp_path), index) == 60
+        assert merge(worker_files(tmp_path), tmp_path / "copy.h5", copy=True) == 60
+        with Trajectory(index) as union, Trajectory(alone) as single:
+            assert compare(union, single).same
+            for key in (
+                ...,
+                7,
+                -1,
+                slice(3, 40, 7),
+                slice(50, 3, -9),
+                [4, 9, 2],
+                (slice(None), 1, 0),
+                (..., 0),
+                (3, -1),
+            ):
+                assert union.x[key].tobytes() == single.x[...][key].tobytes(), key
+                assert union.x[key].shape == single.x[...][key].shape, key
+        for command in (
+            ("select", index, chosen, "--sample", "0-59"), ("diff", index, chosen),
+            ("diff", alone, tmp_path / "copy.h5"), ("verify", index), ("inspect", index), ("replay", index),
+            ("pack", index, "--codec", "gzip"),
+        ):  # fmt: skip
+            assert cli(*command).code == 0, command
+    assert compare(Trajectory(alone), Trajectory(chosen)).same
+
+
+def test_a_file_that_goes_or_changes_under_an_index_is_an_error_not_zeros(tmp_path, index, files, monkeypatch):
+    monkeypatch.setattr(open_files, "most_open_files", lambda: 1)
+    with Trajectory(index) as t:
+        right = t.x[1]
+        again = files[1].read_bytes()
+        files[1].unlink()
+        _ = t.x[0]
+        with pytest.raises(TrajectoryError, match=r"0001-of-0003.h5' (does not exist|cannot be read)"):
+            _ = t.x[1]
+        files[1].write_bytes(files[0].read_bytes())
+        with pytest.raises(TrajectoryError, match="has changed while it was read"):
+            _ = t.images[1]
+        files[1].write_bytes(again)
+        assert t.x[1].tobytes() == right.tobytes()
+    with pytest.raises(TrajectoryError, match="is closed"):
+        _ = t.x
 
 
 def test_an_index_cannot_be_mapped_or_continued(index):

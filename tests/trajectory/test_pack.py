@@ -70,7 +70,7 @@ def test_replacing_leaves_one_file_and_a_packed_one_can_be_packed_again(tmp_path
 
 def test_a_file_that_does_not_come_out_right_never_gets_its_name(tmp_path, path, monkeypatch):
     before = path.read_bytes()
-    monkeypatch.setattr(composing, "_copy", lambda rows, target, device: None)
+    monkeypatch.setattr(composing, "copy_rows", lambda rows, target, device: None)
     with pytest.raises(OutputError, match="did not become what it should"):
         pack(path, packing=Packing("gzip"), replace=True)
     assert path.read_bytes() == before

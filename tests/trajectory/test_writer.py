@@ -17,7 +17,7 @@ import pytest
 
 from emnist_diff.errors import OutputError, TrajectoryError
 from emnist_diff.protocols import Field
-from emnist_diff.trajectory import creation, reader, schema
+from emnist_diff.trajectory import creation, schema, tree
 from emnist_diff.trajectory import writer as writing
 from emnist_diff.trajectory.reader import Trajectory
 from emnist_diff.trajectory.rows import RowFile
@@ -318,7 +318,7 @@ def test_a_directory_without_permission_is_an_error(a_run, mode):
 @pytest.mark.parametrize("what", ["samples", "steps"])
 def test_what_no_reader_would_accept_is_not_written(tmp_path, a_run, monkeypatch, what):
     """The bounds are lowered: a list of four million entries takes a while."""
-    for module in (writing, reader):
+    for module in (writing, tree):
         monkeypatch.setattr(module, "MOST_SAMPLES", 5 if what == "steps" else 4)
         monkeypatch.setattr(module, "MOST_STEPS", 3 if what == "steps" else 4)
     monkeypatch.setattr(writing, "arrays", lambda *_: pytest.fail("lists were built before the check"))
@@ -331,8 +331,8 @@ def test_what_no_reader_would_accept_is_not_written(tmp_path, a_run, monkeypatch
 def test_readers_and_writers_share_their_bounds(tmp_path, a_run, monkeypatch):
     path = a_run.record(tmp_path / "t.h5")
     Trajectory(path).close()
-    monkeypatch.setattr(reader, "MOST_SAMPLES", 4)
-    monkeypatch.setattr(reader, "MOST_STEPS", 4)
+    monkeypatch.setattr(tree, "MOST_SAMPLES", 4)
+    monkeypatch.setattr(tree, "MOST_STEPS", 4)
     with pytest.raises(TrajectoryError, match="no list of"):
         Trajectory(path)
     assert schema.MOST_SAMPLES == schema.MOST_STEPS == 2**22

@@ -66,7 +66,8 @@ def _lines(data: dict[str, Any]) -> list[str]:
         out.append(f"  kept       states of {kept}")
     if data["sources"]:
         out.append(f"  index of   {', '.join(data['sources'][:4])}{', …' if len(data['sources']) > 4 else ''}")
-    out.append(f"  schedule   {data['schedule']['path']}")
+    out.append(f"  schedule   {data['schedule']['forward_process']}")
+    out.append(f"  predicts   {data['prediction_type']}")
     out.append("    step  timestep  alpha_bar       sigma  evaluations")
     for row in data["schedule"]["table"]:
         sigma = "∞" if row["sigma"] is None else f"{row['sigma']:.4g}"

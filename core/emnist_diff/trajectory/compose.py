@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from emnist_diff.trajectory.merged import Source
 from emnist_diff.trajectory.opening import reading
 from emnist_diff.trajectory.reader import Trajectory
 from emnist_diff.trajectory.schema import FORMAT, FORMAT_VERSION, Array
-from emnist_diff.trajectory.verify import require_sound, structure
+from emnist_diff.trajectory.verify import mappings, require_sound, structure
 
 BLOCK = 1 << 25
 """Bytes that are held at once."""
@@ -32,22 +34,61 @@ _WAY_OUT = "use --overwrite to replace it, or name another"
 
 @attrs.frozen(eq=False)
 class Part:
-    """Samples of one file: at `positions` there, to stand at `places` in the new one; both rise."""
+    """Samples of one file: at `positions` in it, to stand at `places` in the new one; both rise.
 
-    trajectory: Trajectory
+    The file need not be open: what is kept of it here is enough to lay the new one out. Make it with `of`.
+
+    holding: the trajectory, open within a block.  kept, done: of which of the samples the states are kept, and which
+    are committed.  states: rows of the kept ones in the file's datasets of states.  samples: ids, seeds, labels and
+    markers.  layout: shape in the file, and dtype, of each dataset of states and of the images.
+    carries: whether it may hold more, such as data of plugins.
+    """
+
+    path: Path
+    holding: Callable[[], AbstractContextManager[Trajectory]]
     positions: npt.NDArray[np.int64]
     places: npt.NDArray[np.int64]
+    kept: npt.NDArray[np.bool_]
+    done: npt.NDArray[np.bool_]
+    states: npt.NDArray[np.int64]
+    samples: Mapping[str, npt.NDArray[Any]]
+    layout: Mapping[str, Array]
+    sources: tuple[Source, ...]
+    carries: bool
 
     @classmethod
-    def whole(cls, trajectory: Trajectory, places: npt.NDArray[np.int64] | None = None) -> Part:
-        """All samples of a file."""
-        everything = np.arange(len(trajectory), dtype=np.int64)
-        return cls(trajectory, everything, everything if places is None else places)
+    def of(
+        cls,
+        trajectory: Trajectory,
+        positions: npt.NDArray[np.int64] | None = None,
+        places: npt.NDArray[np.int64] | None = None,
+        holding: Callable[[], AbstractContextManager[Trajectory]] | None = None,
+    ) -> Part:
+        """positions: all when left out.  places: in their order, when left out.  holding: how to open it again; when
+        left out it stays open as long as the part is used. Raises `TrajectoryError` when the file is damaged."""
+        require_sound(trajectory)
+        chosen = np.arange(len(trajectory), dtype=np.int64) if positions is None else positions
+        kept = np.isin(chosen, trajectory.kept_samples)
+        marks = trajectory.steps_done[chosen]
+        lists = {"id": trajectory.ids, "seed": trajectory.seeds, "label": trajectory.labels}
+        return cls(
+            trajectory.path,
+            holding or (lambda: nullcontext(trajectory)),
+            chosen,
+            np.arange(len(chosen), dtype=np.int64) if places is None else places,
+            kept,
+            marks == trajectory.steps,
+            np.searchsorted(trajectory.kept_samples, chosen[kept]),
+            {**{name: values[chosen] for name, values in lists.items()}, "steps_done": marks},
+            {name: Array(name, tuple(d.shape), str(d.dtype)) for name, d in trajectory.datasets().items()},
+            trajectory.sources,
+            bool(trajectory.sources or trajectory.extras),
+        )
 
     @property
-    def kept(self) -> npt.NDArray[np.bool_]:
-        """Of which of its samples the states are kept."""
-        return np.isin(self.positions, self.trajectory.kept_samples)
+    def is_whole(self) -> bool:
+        """Whether all samples of the file go along."""
+        return len(self.positions) == self.layout["images"].shape[0]
 
 
 class NotSmaller(Exception):
@@ -67,7 +108,7 @@ reference, and False when they are to be copied."""
 class Rows:
     """Rows of one dataset of one file: at `here` there, to stand at `there` in the new file."""
 
-    trajectory: Trajectory
+    part: Part
     name: str
     here: npt.NDArray[np.int64]
     there: npt.NDArray[np.int64]
@@ -98,100 +139,118 @@ def compose(
     it is one of those that are read, when plugins' data would be lost, or when it cannot be written;
     `NotSmaller`, without having changed anything, when it does not stay below.
     """
-    for part in parts:
-        require_sound(part.trajectory)
     _check_target(path, parts, replace)
     carried = _carried(parts, sources)
-    beside = () if carried is None else (Array("plugins", (plugin_data.room(carried),), "uint8"),)
     layout, rows = _plan(parts)
-    # room for all of it, although packing may need less: HDF5 can crash on a disk that fills
-    with new_file(path, () if sources else [*layout, *beside], overwrite or replace, _WAY_OUT) as temporary:
+    with ExitStack() as stack:
+        plugins = None if carried is None else stack.enter_context(carried.holding())
+        beside = () if plugins is None else (Array("plugins", (plugin_data.room(plugins),), "uint8"),)
+        # room for all of it, although packing may need less: HDF5 can crash on a disk that fills
+        reserved = () if sources else [*layout, *beside]
+        temporary = stack.enter_context(new_file(path, reserved, overwrite or replace, _WAY_OUT))
         with laid_out(temporary) as (file, device):
-            _lay_out(file, parts, environment, sources)
-            if carried is not None:
-                plugin_data.carry(carried, file["plugins"])
-            for array in layout:
-                group, _, name = array.name.rpartition("/")
-                inside = file.require_group(group) if group else file
-                if (create or _contiguous)(inside, attrs.evolve(array, name=name), rows[array.name]):
-                    continue
-                for piece in rows[array.name]:
-                    copy_rows(piece, inside[name], device)
+            with parts[0].holding() as first:
+                _lay_out(file, first, parts, environment, sources)
+            if plugins is not None:
+                plugin_data.carry(plugins, file["plugins"])
+            _fill(file, layout, rows, create or _contiguous, device)
         if below is not None and temporary.stat().st_size >= below:
             raise NotSmaller(temporary.stat().st_size)
         _compare(temporary, rows)
+
+
+def _fill(file: Any, layout: Sequence[Array], rows: Sequence[Rows], create: Create, device: Device) -> None:
+    """The datasets of states and the images: made one by one, and filled file by file."""
+    copied = set()
+    for array in layout:
+        group, _, name = array.name.rpartition("/")
+        inside = file.require_group(group) if group else file
+        if not create(inside, attrs.evolve(array, name=name), [piece for piece in rows if piece.name == array.name]):
+            copied.add(array.name)
+    for piece in rows:
+        if piece.name in copied:
+            copy_rows(piece, file[piece.name], device)
+
+
+def copy_rows(rows: Rows, target: Any, device: Device) -> None:
+    """Copy the committed ones of these rows into a dataset of the new file, a block at a time. Raises what `device`,
+    on which that is, has refused."""
+    for here, there in _blocks(rows):
+        target[there] = _read(rows, here)
+        device.check()
 
 
 def _check_target(path: Path, parts: Sequence[Part], replace: bool) -> None:
     """Raise `OutputError` when `path` is a file of the parts, under whatever name, or one that an index among them
     points to."""
     for part in parts:
-        file = part.trajectory.path
-        read = [] if replace else [file]
-        for source in (*read, *(file.parent / source.file for source in part.trajectory.sources)):
+        read = [] if replace else [part.path]
+        for source in (*read, *(part.path.parent / source.file for source in part.sources)):
             with output_errors(path):
                 same = path.exists() and path.samefile(source)
             if same:
                 raise OutputError(f"{path} is what is read, and is not replaced — name another file")
 
 
-def _carried(parts: Sequence[Part], sources: Sequence[Source]) -> Trajectory | None:
+def _carried(parts: Sequence[Part], sources: Sequence[Source]) -> Part | None:
     """The file whose plugin data goes along. Raises `OutputError` when some of another's would be lost."""
     first = parts[0]
-    if len(parts) == 1 and len(first.positions) == len(first.trajectory) and not first.trajectory.sources:
-        return first.trajectory
+    if len(parts) == 1 and first.is_whole and not first.sources:
+        return first
     for part in parts if not sources else ():
-        plugin_data.require_none(part.trajectory)
+        if part.carries:
+            with part.holding() as trajectory:
+                plugin_data.require_none(trajectory)
     return None
 
 
-def _plan(parts: Sequence[Part]) -> tuple[list[Array], dict[str, list[Rows]]]:
-    """The datasets of the new file, and where their rows come from."""
+def _plan(parts: Sequence[Part]) -> tuple[list[Array], list[Rows]]:
+    """The datasets of the new file, and where their rows come from, file by file."""
     total = sum(len(part.places) for part in parts)
     chosen = np.sort(np.concatenate([part.places[part.kept] for part in parts]))
     layout: dict[str, Array] = {}
-    rows: dict[str, list[Rows]] = {}
+    rows: list[Rows] = []
     for part in parts:
-        t, kept = part.trajectory, part.kept
-        done = (t.steps_done == t.steps)[part.positions]
-        for name, dataset in t.datasets().items():
+        states = np.searchsorted(chosen, part.places[part.kept])
+        for name, array in part.layout.items():
             if name == "images":
-                here, there, committed, count = part.positions, part.places, done, total
+                piece, count = Rows(part, name, part.positions, part.places, part.done), total
             else:
-                here = np.searchsorted(t.kept_samples, part.positions[kept])
-                there, committed, count = np.searchsorted(chosen, part.places[kept]), done[kept], len(chosen)
+                piece, count = Rows(part, name, part.states, states, part.done[part.kept]), len(chosen)
             if count:
-                layout.setdefault(name, Array(name, (count, *dataset.shape[1:]), str(dataset.dtype)))
-                rows.setdefault(name, []).append(Rows(t, name, here, there, committed))
+                layout.setdefault(name, Array(name, (count, *array.shape[1:]), array.dtype))
+                rows.append(piece)
     return list(layout.values()), rows
 
 
 def _lay_out(
-    file: Any, parts: Sequence[Part], environment: Mapping[str, Any] | None, sources: Sequence[Source]
+    file: Any,
+    first: Trajectory,
+    parts: Sequence[Part],
+    environment: Mapping[str, Any] | None,
+    sources: Sequence[Source],
 ) -> None:
     """Everything but the datasets of states and the images."""
-    first = parts[0].trajectory
     file.attrs["format"] = FORMAT
     file.attrs["format_version"] = np.array(FORMAT_VERSION, dtype=np.int64)
     file.attrs["creator"] = "emnist-diff"
     file.attrs["creator_version"] = __version__
     text = h5py.string_dtype("utf-8")
-    config = first.field("config").asstr()[()]
-    file.create_dataset("config", data=config, dtype=text)
-    file["config"].attrs["sha256"] = first.field("config").attrs["sha256"]
-    said = first.field("environment").asstr()[()] if environment is None else canonical_json(environment)
-    file.create_dataset("environment", data=said, dtype=text)
+    file.create_dataset("config", data=first.config_text, dtype=text)
+    file["config"].attrs["sha256"] = first.config_hash
+    described = first.environment if environment is None else environment
+    file.create_dataset("environment", data=canonical_json(described), dtype=text)
     schedule = file.create_group("schedule")
     for name, values in first.schedule().items():
         schedule[name] = values
-    schedule.attrs["path"] = first.schedule_path
+    schedule.attrs["forward_process"] = first.forward_process
     samples = file.create_group("samples")
     places = np.argsort(np.concatenate([part.places for part in parts]))
-    for name, attribute in (("id", "ids"), ("seed", "seeds"), ("label", "labels"), ("steps_done", "steps_done")):
-        values = np.concatenate([getattr(part.trajectory, attribute)[part.positions] for part in parts])
-        samples[name] = values[places]
+    for name in parts[0].samples:
+        samples[name] = np.concatenate([part.samples[name] for part in parts])[places]
     samples.create_dataset("classes", data=list(first.classes), dtype=text)
     kept = file.create_group("trajectory")
+    kept.attrs["prediction_type"] = first.prediction_type
     kept["step"] = first.kept_steps
     kept["sample"] = np.sort(np.concatenate([part.places[part.kept] for part in parts]))
     for name in first.force_names:
@@ -208,35 +267,26 @@ def _contiguous(group: Any, array: Array, rows: Sequence[Rows]) -> bool:
     return False
 
 
-def copy_rows(rows: Rows, target: Any, device: Device) -> None:
-    """Copy the committed ones of these rows into a dataset of the new file, a block at a time. Raises what `device`,
-    on which that is, has refused."""
-    for here, there in _blocks(rows):
-        target[there] = _read(rows, here)
-        device.check()
-
-
 def _read(rows: Rows, here: tuple[slice, ...]) -> npt.NDArray[Any]:
-    with reading(rows.trajectory.path):
-        return np.asarray(rows.trajectory.field(rows.name)[here])
+    with rows.part.holding() as trajectory, reading(trajectory.path):
+        return np.asarray(trajectory.field(rows.name)[here])
 
 
-def _compare(path: Path, rows: Mapping[str, Iterable[Rows]]) -> None:
-    """Raises `OutputError` unless the file holds these rows to the bit."""
+def _compare(path: Path, rows: Sequence[Rows]) -> None:
+    """Raises `OutputError` unless the file holds these rows to the bit, or, where it is an index, leads to them."""
     with Trajectory(path) as made:
-        if problem := next(structure(made), None):
+        if problem := next(chain(structure(made), mappings(made)), None):
             raise OutputError(f"{path} did not become what it should: {problem.where}: {problem.what}")
-        for name, pieces in rows.items():
-            for piece in pieces:
-                for here, there in _blocks(piece):
-                    if _read(piece, here).tobytes() != np.asarray(made.field(name)[there]).tobytes():
-                        raise OutputError(f"{path} did not become what it should: {name} is not what was read")
+        for piece in rows:
+            for here, there in _blocks(piece) if not made.sources else ():
+                if _read(piece, here).tobytes() != np.asarray(made.field(piece.name)[there]).tobytes():
+                    raise OutputError(f"{path} did not become what it should: {piece.name} is not what was read")
 
 
 def _blocks(rows: Rows) -> Iterator[tuple[tuple[slice, ...], tuple[slice, ...]]]:
     """Where committed rows are and go, in blocks of at most `BLOCK` bytes where a step is not larger."""
-    dataset = rows.trajectory.field(rows.name)
-    shape, width = dataset.shape, dataset.dtype.itemsize
+    array = rows.part.layout[rows.name]
+    shape, width = array.shape, np.dtype(array.dtype).itemsize
     row = max(1, int(np.prod(shape[1:], dtype=np.int64)) * width)
     columns = max(1, shape[1] * BLOCK // row) if row > BLOCK else shape[1]
     for first, last in _runs(rows, max(1, BLOCK // row)):
@@ -270,24 +320,35 @@ def by_reference(group: Any, array: Array, rows: Sequence[Rows]) -> bool:
     """A `Create` for an index: the dataset is virtual, and its rows stay in the files, which stand beside it."""
     layout = h5py.VirtualLayout(array.shape, array.dtype)
     for piece in rows:
-        if not len(piece.here):
-            continue
-        dataset = piece.trajectory.field(piece.name)
-        source = h5py.VirtualSource(piece.trajectory.path.name, piece.name, dataset.shape, array.dtype)
-        step = int(piece.there[1] - piece.there[0]) if len(piece.there) > 1 else 1
-        if len(piece.here) == len(dataset) and (np.diff(piece.there) == step).all():
-            layout[int(piece.there[0]) : int(piece.there[-1]) + 1 : step] = source
-        else:
-            for here, there in zip(piece.here.tolist(), piece.there.tolist(), strict=True):
-                layout[there] = source[here]
+        source = h5py.VirtualSource(piece.part.path.name, piece.name, piece.part.layout[piece.name].shape, array.dtype)
+        for here, there in _evenly_spaced(piece.here, piece.there):
+            layout[there] = source[here]
+            source = h5py.VirtualSource(source.path, source.name, source.maxshape, array.dtype)
     fill = np.nan if array.dtype.startswith("float") else 0
     group.create_virtual_dataset(array.name, layout, fillvalue=fill)
     return True
 
 
-def shared_environment(parts: Sequence[Part]) -> dict[str, Any]:
-    """What the environments of all parts say alike, and what each says otherwise, under ``workers``."""
-    every = [part.trajectory.environment for part in parts]
+def _evenly_spaced(here: npt.NDArray[np.int64], there: npt.NDArray[np.int64]) -> Iterator[tuple[slice, slice]]:
+    """Rows in stretches that are evenly spaced on both sides."""
+    first = 0
+    while first < len(here):
+        last = first + 1
+        if last < len(here):
+            steps = here[last] - here[first], there[last] - there[first]
+            while last < len(here) and (here[last] - here[last - 1], there[last] - there[last - 1]) == steps:
+                last += 1
+        else:
+            steps = 1, 1
+        yield tuple(
+            slice(int(rows[first]), int(rows[last - 1]) + 1, int(step))
+            for rows, step in zip((here, there), steps, strict=True)
+        )  # type: ignore[misc]
+        first = last
+
+
+def shared_environment(every: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What these environments say alike, and what each says otherwise, under ``workers``."""
     alike = {k: v for k, v in every[0].items() if all(_same(e.get(k), v) for e in every)}
     others = [{k: v for k, v in e.items() if k not in alike} for e in every]
     return {**alike, "workers": others} if any(others) else alike

@@ -12,7 +12,7 @@ import numpy as np
 from emnist_diff.continuing import sample_count
 from emnist_diff.errors import OutputError
 from emnist_diff.protocols import RunHeader
-from emnist_diff.trajectory.compose import Rows, copy_rows
+from emnist_diff.trajectory.compose import Part, Rows, copy_rows
 from emnist_diff.trajectory.creation import new_file
 from emnist_diff.trajectory.device import laid_out
 from emnist_diff.trajectory.reader import Trajectory
@@ -57,10 +57,11 @@ def extend(path: Path, there: Trajectory, lay_out: Any, layout: Sequence[Array])
         )
     with new_file(path, layout, overwrite=True) as temporary, laid_out(temporary) as (file, device):
         lay_out(file)
+        part = Part.of(there)
         done = there.steps_done == there.steps  # under the lock that `new_file` has taken
         for array in layout:
             committed = done if array.name == "images" else done[there.kept_samples]
             if committed.any():
                 rows = np.arange(len(committed))
-                copy_rows(Rows(there, array.name, rows, rows, committed), file[array.name], device)
+                copy_rows(Rows(part, array.name, rows, rows, committed), file[array.name], device)
         file["samples/steps_done"][: len(done)] = np.where(done, there.steps, 0)

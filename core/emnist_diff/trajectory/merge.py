@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import attrs
 import numpy as np
+import numpy.typing as npt
 
 from emnist_diff.config import MOST_SAMPLES, canonical_json, fingerprint
 from emnist_diff.deciding import differing
@@ -14,9 +19,9 @@ from emnist_diff.other_workers import few, missing_ranks
 from emnist_diff.other_workers import worker_files as all_worker_files
 from emnist_diff.trajectory.compose import Part, by_reference, compose, shared_environment
 from emnist_diff.trajectory.merged import Source
+from emnist_diff.trajectory.open_files import OpenFiles
 from emnist_diff.trajectory.opening import reading
 from emnist_diff.trajectory.reader import Trajectory
-from emnist_diff.trajectory.verify import require_sound
 
 
 def worker_files(folder: Path, stem: str = "trajectory") -> list[Path]:
@@ -63,31 +68,42 @@ def merge(
     """
     if len(files) < 2:
         raise TrajectoryError(_too_few(files))
-    opened: list[Trajectory] = []
-    try:
-        for file in files:
-            opened.append(Trajectory(file, index=copy))
-            _check_same_run(opened[0], opened[-1])
-        ids = np.concatenate([trajectory.ids for trajectory in opened])
-        _check_ids(opened, ids, allow_holes)
+    with closing(OpenFiles(index=copy)) as opened:
+        parts, environments = _parts(opened, files)
+        ids = np.concatenate([part.samples["id"] for part in parts])
+        _check_ids(parts, ids)
+        with opened.holding(files[0]) as first:
+            total = first.config.get("total_videos")
+        if not allow_holes:
+            _check_complete(parts, ids, environments, total)
         order = np.sort(ids)
-        parts = []
-        for trajectory in opened:
-            if (np.diff(trajectory.ids) <= 0).any():
-                raise TrajectoryError(f"{trajectory.path} is damaged: samples/id must rise")
-            parts.append(Part.whole(trajectory, np.searchsorted(order, trajectory.ids)))
-        environment = shared_environment(parts)
+        parts = [attrs.evolve(part, places=np.searchsorted(order, part.samples["id"])) for part in parts]
+        environment = shared_environment(environments)
         if copy:
             compose(path, parts, overwrite=overwrite, environment=environment)
         else:
             for file in files:
                 _check_beside(file, path)
-            sources = [Source(file.name, len(trajectory)) for file, trajectory in zip(files, opened, strict=True)]
+            sources = [Source(part.path.name, len(part.positions)) for part in parts]
             compose(path, parts, by_reference, overwrite=overwrite, environment=environment, sources=sources)
         return len(ids)
-    finally:
-        for trajectory in opened:
-            trajectory.close()
+
+
+def _parts(opened: OpenFiles, files: Sequence[Path]) -> tuple[list[Part], list[dict[str, Any]]]:
+    """The files, each looked at and compared with the first, and their environments."""
+    parts: list[Part] = []
+    environments = []
+    first: _Shared | None = None
+    for file in files:
+        with opened.holding(file) as trajectory:
+            parts.append(Part.of(trajectory, holding=partial(opened.holding, file)))
+            shared = _Shared.of(trajectory)
+            first = first or shared
+            first.require_same(shared)
+            if (np.diff(trajectory.ids) <= 0).any():
+                raise TrajectoryError(f"{file} is damaged: samples/id must rise")
+            environments.append(trajectory.environment)
+    return parts, environments
 
 
 def _check_beside(file: Path, path: Path) -> None:
@@ -95,62 +111,78 @@ def _check_beside(file: Path, path: Path) -> None:
         raise OutputError(f"{file} is not beside {path}; an index points only to its neighbours — use --copy")
 
 
-def _check_same_run(first: Trajectory, other: Trajectory) -> None:
-    """Raise `TrajectoryError` naming what differs."""
-    for trajectory in (first, other):
-        require_sound(trajectory)
+@attrs.frozen(eq=False)
+class _Shared:
+    """What files of one run have in common: configuration, lists by name, and how each field is recorded, if any
+    states are kept."""
+
+    path: Path
+    config: dict[str, Any]
+    fingerprint: str
+    lists: dict[str, Any]
+    kinds: dict[str, tuple[str, tuple[int, ...]]] | None
+
+    @classmethod
+    def of(cls, trajectory: Trajectory) -> _Shared:
+        """Raises `TrajectoryError` for what cannot be written again."""
         with reading(trajectory.path):
             canonical_json(trajectory.environment).encode()
-            fingerprint(trajectory.config)
-    if fingerprint(first.config) != fingerprint(other.config):
-        a, b = first.config, other.config
-        if contents := differing(a, b):
-            raise TrajectoryError(f"{other.path} was made with other files than {first.path} ({contents})")
-        keys = sorted(key for key in a.keys() | b.keys() if a.get(key) != b.get(key))
-        raise TrajectoryError(f"{other.path} is of another run than {first.path}: {', '.join(keys[:6])} differ")
-    for name in ("classes", "kept_steps", "timestep", "alpha_bar", "sigma", "force_names", "drift_names"):
-        if not np.array_equal(getattr(first, name), getattr(other, name)):
-            raise TrajectoryError(f"{other.path} is of another run than {first.path}: {name} differ")
-    for name in first.force_names:
-        weight = f"forces/{name}/weight"
-        if not np.array_equal(first.field(weight)[...], other.field(weight)[...]):
-            raise TrajectoryError(f"{other.path} is of another run than {first.path}: {weight} differs")
-    kinds = [
-        {name: (str(d.dtype), d.shape[1:]) for name, d in t.datasets().items()}
-        for t in (first, other)
-        if len(t.kept_samples)
-    ]
-    if len(kinds) == 2 and kinds[0] != kinds[1]:
-        odd = sorted(name for name in kinds[0].keys() | kinds[1].keys() if kinds[0].get(name) != kinds[1].get(name))
-        raise TrajectoryError(f"{other.path} was recorded otherwise than {first.path}: {', '.join(odd[:6])} differ")
+            mark = fingerprint(trajectory.config)
+            names = ("prediction_type", "forward_process", "classes", "kept_steps", "timestep", "alpha_bar", "sigma")
+            lists = {name: getattr(trajectory, name) for name in (*names, "force_names", "drift_names")}
+            for name in trajectory.force_names:
+                lists[f"forces/{name}/weight"] = trajectory.field(f"forces/{name}/weight")[...]
+        kinds = {name: (str(d.dtype), d.shape[1:]) for name, d in trajectory.datasets().items()}
+        return cls(trajectory.path, trajectory.config, mark, lists, kinds if len(trajectory.kept_samples) else None)
+
+    def require_same(self, other: _Shared) -> None:
+        """Raise `TrajectoryError` naming what differs."""
+        whose = f"{other.path} is of another run than {self.path}"
+        if self.fingerprint != other.fingerprint:
+            a, b = self.config, other.config
+            if contents := differing(a, b):
+                raise TrajectoryError(f"{other.path} was made with other files than {self.path} ({contents})")
+            keys = sorted(key for key in a.keys() | b.keys() if a.get(key) != b.get(key))
+            raise TrajectoryError(f"{whose}: {', '.join(keys[:6])} differ")
+        for name, values in self.lists.items():
+            if not np.array_equal(values, other.lists.get(name, ())):
+                raise TrajectoryError(f"{whose}: {name} differ")
+        if self.kinds is not None and other.kinds is not None and self.kinds != other.kinds:
+            a, b = self.kinds, other.kinds
+            odd = sorted(name for name in a.keys() | b.keys() if a.get(name) != b.get(name))
+            raise TrajectoryError(f"{other.path} was recorded otherwise than {self.path}: {', '.join(odd[:6])} differ")
 
 
-def _check_ids(opened: Sequence[Trajectory], ids: np.ndarray, allow_holes: bool) -> None:
-    seen: dict[int, Path] = {}
-    for trajectory in opened:
-        for number in trajectory.ids.tolist():
-            if number in seen:
-                raise TrajectoryError(f"{trajectory.path} and {seen[number]} both hold sample {number}")
-            seen[number] = trajectory.path
-    if allow_holes:
-        return
-    done = {int(number) for t in opened for number in t.ids[t.committed]}
-    total = opened[0].config.get("total_videos")
+def _check_ids(parts: Sequence[Part], ids: npt.NDArray[np.int64]) -> None:
+    owner = np.repeat(np.arange(len(parts)), [len(part.positions) for part in parts])
+    order = np.argsort(ids, kind="stable")
+    if (twice := np.flatnonzero(np.diff(ids[order]) == 0)).size:
+        one, other = (int(owner[order[place]]) for place in (twice[0], twice[0] + 1))
+        raise TrajectoryError(f"{parts[other].path} and {parts[one].path} both hold sample {int(ids[order[twice[0]]])}")
+
+
+def _check_complete(
+    parts: Sequence[Part], ids: npt.NDArray[np.int64], environments: Sequence[Mapping[str, Any]], total: Any
+) -> None:
+    """total: how many samples the run makes, by its configuration."""
+    done = np.concatenate([part.samples["id"][part.done] for part in parts])
     # ids of a run count from 0; a file that says otherwise is only asked to be complete in itself
-    wanted = set(range(total)) if isinstance(total, int) and max(seen) < total <= MOST_SAMPLES else set(seen)
-    if missing := sorted(wanted - done):
-        open_runs = [f"{t.path} ({_few(left)})" for t in opened if (left := sorted(set(t.ids.tolist()) - done))]
+    counted = isinstance(total, int) and not isinstance(total, bool) and ids.max() < total <= MOST_SAMPLES
+    wanted = np.arange(total) if counted else np.sort(ids)
+    if missing := np.setdiff1d(wanted, done).tolist():
+        left = [(part.path, part.samples["id"][~part.done].tolist()) for part in parts if not part.done.all()]
+        open_runs = [f"{path} ({_few(numbers)})" for path, numbers in left]
         unfinished = f"; --resume finishes what {', '.join(open_runs[:4])} began" if open_runs else ""
-        unfinished += _no_file_of(opened, missing)
+        unfinished += _no_file_of(environments, missing)
         raise TrajectoryError(
             f"{len(missing)} of {len(wanted)} samples are in none of these files ({_few(missing)}) — say --allow-holes "
             f"to join them without, or name the files that hold them{unfinished}"
         )
 
 
-def _no_file_of(opened: Sequence[Trajectory], missing: Sequence[int]) -> str:
+def _no_file_of(environments: Sequence[Mapping[str, Any]], missing: Sequence[int]) -> str:
     """Of which workers no file is among these, and how their samples are made; nothing where all are."""
-    workers = [worker for t in opened if isinstance(worker := t.environment.get("worker"), dict)]
+    workers = [worker for e in environments if isinstance(worker := e.get("worker"), dict)]
     counts = {worker.get("world_size") for worker in workers}
     count = counts.pop() if len(counts) == 1 else None
     if not isinstance(count, int) or count < 2:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
+import h5py
 import numpy as np
+import numpy.typing as npt
 
 from emnist_diff.config import fingerprint
 from emnist_diff.errors import TrajectoryError
+from emnist_diff.trajectory.states import Piece
 
 if TYPE_CHECKING:
+    from emnist_diff.trajectory.open_files import OpenFiles
     from emnist_diff.trajectory.reader import Trajectory
 
 MOST_MAPPINGS = 1 << 16
@@ -71,8 +77,9 @@ def check_mappings(path: Path, name: str, dataset: Any, sources: tuple[Source, .
         properties.get_virtual_vspace(number).get_select_bounds()  # HDF5 refuses it for a piece without end
 
 
-def check_files(index: Trajectory) -> None:
-    """Look at each file of an index, before anything is read through it.
+def check_files(index: Trajectory, files: OpenFiles) -> dict[str, list[Piece]]:
+    """Look at each file of an index, before anything is read from it, and say where the rows of the index are: of the
+    ``states`` and of the ``images``.
 
     They stand in the index's own directory, also once links are resolved; are trajectories of the same run, and no
     indexes; hold datasets of the same name, dtype and shape of states as those that point to them; have no sample
@@ -80,41 +87,107 @@ def check_files(index: Trajectory) -> None:
 
     Raises `TrajectoryError` naming the file and what is wrong.
     """
-    committed = set(index.ids[index.committed].tolist())
-    seen: set[int] = set()
+    expected = _Expected.of(index)
+    pieces: dict[str, list[Piece]] = {"states": [], "images": []}
+    seen = np.zeros(len(index), bool)
     for source in index.sources:
-        seen |= _check_file(index, source, committed, seen)
-    if missing := set(index.ids.tolist()) - seen:
-        raise TrajectoryError(f"{index.path} is damaged: none of its files holds sample {min(missing)}")
+        path = index.path.parent / source.file
+        if path.resolve().parent != expected.folder or path.resolve() == index.path.resolve():
+            raise TrajectoryError(f"{index.path} points to {source.file!r:.60}; only files beside it are followed")
+        with files.holding(path) as file:
+            _check_file(expected, source, file)
+            places = expected.places(file)
+            if seen[places].any():
+                twice = int(index.ids[places[seen[places]][0]])
+                raise TrajectoryError(f"{index.path} is damaged: sample {twice} is in two of its files")
+            seen[places] = True
+            kept = places[file.kept_samples]
+            rows = np.searchsorted(index.kept_samples, kept)
+            if not np.isin(kept, index.kept_samples).all():
+                raise TrajectoryError(f"{path} keeps states of other samples than {index.path} says")
+            pieces["images"].append(Piece(path, places, np.arange(len(places))))
+            pieces["states"].append(Piece(path, rows, np.arange(len(rows))))
+    if not seen.all():
+        raise TrajectoryError(f"{index.path} is damaged: none of its files holds sample {int(index.ids[~seen][0])}")
+    if sum(len(piece.rows) for piece in pieces["states"]) != len(index.kept_samples):
+        raise TrajectoryError(f"{index.path} is damaged: its files do not keep the states that it lists")
+    return pieces
 
 
-def _check_file(index: Trajectory, source: Source, committed: set[int], seen: set[int]) -> set[int]:
-    """The sample ids of one file."""
-    from emnist_diff.trajectory.reader import Trajectory
+@attrs.frozen(eq=False)
+class _Expected:
+    """What an index says of its files.
 
-    where = index.path.resolve().parent
-    path = index.path.parent / source.file
-    if path.resolve().parent != where or path.resolve() == index.path.resolve():
-        raise TrajectoryError(f"{index.path} points to {source.file!r:.60}; only files beside it are followed")
-    with Trajectory(path, index=False) as file:
-        if fingerprint(file.config) != fingerprint(index.config) or len(file) != source.samples:
-            raise TrajectoryError(f"{path} is another run by now than the one that {index.path} was made of")
-        for name, dataset in index.datasets().items():
-            if not dataset.is_virtual:
+    order: positions of the index by rising ids.  spread: dtype and shape of a row of each dataset that is in the files.
+    """
+
+    index: Trajectory
+    folder: Path
+    fingerprint: str
+    order: npt.NDArray[np.int64]
+    committed: npt.NDArray[np.bool_]
+    spread: dict[str, tuple[str, tuple[int, ...]]]
+
+    @classmethod
+    def of(cls, index: Trajectory) -> _Expected:
+        spread = {name: (str(d.dtype), d.shape[1:]) for name, d in index.virtual().items()}
+        order = np.argsort(index.ids, kind="stable")
+        committed = index.steps_done == index.steps
+        return cls(index, index.path.resolve().parent, fingerprint(index.config), order, committed, spread)
+
+    def places(self, file: Trajectory) -> npt.NDArray[np.int64]:
+        """Positions in the index of a file's samples."""
+        ids = self.index.ids[self.order]
+        found = np.minimum(np.searchsorted(ids, file.ids), len(ids) - 1)
+        if strange := file.ids[ids[found] != file.ids].tolist():
+            raise TrajectoryError(f"{file.path} holds sample {strange[0]}, which is not in {self.index.path}")
+        return np.asarray(self.order[found], np.int64)
+
+
+def _check_file(expected: _Expected, source: Source, file: Trajectory) -> None:
+    """Raise `TrajectoryError` where a file is not what the index says."""
+    index, path = expected.index, file.path
+    if fingerprint(file.config) != expected.fingerprint or len(file) != source.samples:
+        raise TrajectoryError(f"{path} is another run by now than the one that {index.path} was made of")
+    for name, what in expected.spread.items():
+        there = file.datasets().get(name)
+        if there is None and name != "images" and not len(file.kept_samples):
+            continue
+        if there is None or (str(there.dtype), there.shape[1:]) != what:
+            raise TrajectoryError(f"{path}: {name} is not what {index.path} says")
+        if len(there) != len(file if name == "images" else file.kept_samples):
+            raise TrajectoryError(f"{path} is damaged: {name} has {len(there)} rows")
+    if not np.array_equal(file.kept_steps, index.kept_steps):
+        raise TrajectoryError(f"{path} keeps other steps than {index.path}")
+    places = expected.places(file)
+    lost = expected.committed[places] & (file.steps_done != file.steps)
+    if lost.any():
+        raise TrajectoryError(
+            f"{path}: sample {int(file.ids[lost][0])} is not committed any more, as {index.path} says — "
+            "finish that run, and merge again"
+        )
+
+
+def mapped_rows(dataset: Any) -> Iterator[tuple[str, npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
+    """What a virtual dataset tells readers that follow it: pieces of whole rows, as the file's name, and numbers of the
+    rows in the dataset and in that file.
+
+    Raises `TrajectoryError` for a piece that is not made of whole rows.
+    """
+    properties = dataset.id.get_create_plist()
+    for number in range(properties.get_virtual_count()):
+        told: list[npt.NDArray[np.int64]] = []
+        for space in (properties.get_virtual_vspace(number), properties.get_virtual_srcspace(number)):
+            if space.get_select_type() == h5py.h5s.SEL_ALL:  # of a file, as many rows as of the dataset
+                told.append(np.arange(len(told[0]) if told else len(dataset), dtype=np.int64))
                 continue
-            there = file.datasets().get(name)
-            if there is None and not len(file.kept_samples):
-                continue
-            if there is None or there.dtype != dataset.dtype or there.shape[1:] != dataset.shape[1:]:
-                raise TrajectoryError(f"{path}: {name} is not what {index.path} says")
-        if not np.array_equal(file.kept_steps, index.kept_steps):
-            raise TrajectoryError(f"{path} keeps other steps than {index.path}")
-        ids = set(file.ids.tolist())
-        if twice := ids & seen:
-            raise TrajectoryError(f"{index.path} is damaged: sample {min(twice)} is in two of its files")
-        if lost := (committed & ids) - set(file.ids[file.committed].tolist()):
-            raise TrajectoryError(
-                f"{path}: sample {min(lost)} is not committed any more, as {index.path} says — "
-                "finish that run, and merge again"
-            )
-        return ids
+            if not space.is_regular_hyperslab() or space.get_select_npoints() > dataset.size:
+                raise TrajectoryError(f"{dataset.name} is in pieces that are no rows")
+            start, stride, count, block = space.get_regular_hyperslab()
+            inner = math.prod(n * b for n, b in zip(count[1:], block[1:], strict=True))
+            if inner != math.prod(dataset.shape[1:]) or any(start[1:]):  # as many values as a row has: all of them
+                raise TrajectoryError(f"{dataset.name} is in pieces that are no rows")
+            told.append((start[0] + stride[0] * np.arange(count[0])[:, None] + np.arange(block[0])).ravel())
+        if len(told[0]) != len(told[1]):
+            raise TrajectoryError(f"{dataset.name} is in pieces that do not fit")
+        yield properties.get_virtual_filename(number), told[0], told[1]

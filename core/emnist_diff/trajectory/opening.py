@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import math
 import os
@@ -20,6 +21,12 @@ MOST_TEXT = 1 << 24
 """Bytes of a value, or of a text."""
 MOST_ATTRIBUTE = 1 << 12
 """Bytes of an attribute that is read."""
+MOST_SMALL_CHUNKS, SMALL_CHUNK = 1 << 12, 1 << 12
+"""A dataset has no more chunks than this, unless they hold as many bytes each: HDF5 spends some kilobytes on each that
+is read, however little is in it."""
+MOST_RATIO, FREE_CLAIM = 1 << 10, 1 << 20
+"""A dataset claims at most so many times the bytes that are stored of it (no common filter packs tighter), and bytes
+that may be claimed whatever is stored."""
 
 
 def open_file(path: Path) -> Any:
@@ -39,11 +46,29 @@ def open_file(path: Path) -> Any:
             pass  # the system's own words for what it refuses
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise TrajectoryError(f"{str(path)!r} cannot be read: {reason}") from error
+        raise TrajectoryError(f"{str(path)!r} cannot be read: {reason}{_more_files(error)}") from error
     try:
         return _open_beside_writer(path)
     except Exception as error:
+        if _more_files(error):
+            raise TrajectoryError(f"{str(path)!r} cannot be read: too many open files{_more_files(error)}") from error
         raise TrajectoryError(f"{str(path)!r} is no HDF5 file, or is truncated: {one_line(error)}") from error
+
+
+def _more_files(error: Exception) -> str:
+    """The way out for a process that may open no more files."""
+    full = isinstance(error, OSError) and (error.errno == errno.EMFILE or f"errno = {errno.EMFILE}," in str(error))
+    return " — the process may open no more; raise its limit (ulimit -n)" if full else ""
+
+
+def most_open_files() -> int:
+    """How many files a reader of many keeps open: an eighth of what the process may open, 2 … 64."""
+    try:
+        import resource  # is not on every system
+    except ImportError:
+        return 64
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return 64 if soft < 0 else max(2, min(64, soft // 8))
 
 
 def _open_beside_writer(path: Path) -> Any:
@@ -98,10 +123,23 @@ def checked(path: Path, name: str, dataset: Any) -> Any:
     if offset is not None and offset + size > path.stat().st_size:
         raise TrajectoryError(f"{path} is truncated: the data of {name} is not all there")
     if dataset.chunks is not None:
-        if math.prod(dataset.chunks) * width > MOST_CHUNK:
-            raise TrajectoryError(f"{path} is damaged: the chunks of {name} claim {dataset.chunks} values each")
+        _check_chunks(path, name, dataset, width)
         _check_filters(path, name, dataset.id.get_create_plist())
+    if not dataset.is_virtual and size > FREE_CLAIM:
+        stored = dataset.id.get_storage_size()
+        if size > MOST_RATIO * stored:
+            raise TrajectoryError(f"{path} is damaged: {name} claims {size} bytes, of which {stored} are stored")
     return dataset
+
+
+def _check_chunks(path: Path, name: str, dataset: Any, width: int) -> None:
+    """Raise `TrajectoryError` for chunks that are too large, or too small for their number."""
+    room = math.prod(dataset.chunks) * width
+    if room > MOST_CHUNK:
+        raise TrajectoryError(f"{path} is damaged: the chunks of {name} claim {dataset.chunks} values each")
+    count = math.prod(-(-length // chunk) for length, chunk in zip(dataset.shape, dataset.chunks, strict=True))
+    if count > MOST_SMALL_CHUNKS and room < SMALL_CHUNK:
+        raise TrajectoryError(f"{path} is damaged: {name} is stored in {count} chunks of {room} bytes")
 
 
 def _check_filters(path: Path, name: str, properties: Any) -> None:

@@ -127,7 +127,7 @@ def pack(
             before += sum((path.parent / source.file).stat().st_size for source in trajectory.sources)
         below = before if replace else None
         try:
-            compose(target, [Part.whole(trajectory)], create, overwrite=overwrite, replace=replace, below=below)
+            compose(target, [Part.of(trajectory)], create, overwrite=overwrite, replace=replace, below=below)
         except NotSmaller as larger:
             return Packed(path, before, larger.size, written=False)
     return Packed(target, before, target.stat().st_size)

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, overload
 
-import attrs
 import h5py
 import numpy as np
 import numpy.typing as npt
 
-from emnist_diff.config import MOST_SAMPLES
 from emnist_diff.errors import TrajectoryError, UnknownName, unknown
 from emnist_diff.protocols import Field
-from emnist_diff.trajectory.merged import Source, check_files, check_mappings, read_sources
-from emnist_diff.trajectory.opening import MOST_ATTRIBUTE, MOST_TEXT, checked, one_line, open_file
-from emnist_diff.trajectory.schema import FORMAT, FORMAT_VERSION, MOST_STEPS
+from emnist_diff.trajectory.merged import Source, check_files, read_sources
+from emnist_diff.trajectory.open_files import OpenFiles
+from emnist_diff.trajectory.opening import one_line
+from emnist_diff.trajectory.sample import Sample
+from emnist_diff.trajectory.schema import FORMAT, FORMAT_VERSION
+from emnist_diff.trajectory.states import Spread, Stored, Values
+from emnist_diff.trajectory.tree import ROOTS, Tree
+
+__all__ = ["Sample", "Trajectory"]
 
 _REQUIRED = (
     "config",
@@ -37,25 +41,26 @@ _REQUIRED = (
     "trajectory/sample",
     "images",
 )
-_ROOTS = ("config", "environment", "schedule", "samples", "trajectory", "forces", "drifts", "images")
-"""What this version knows; anything else in the file is left alone, `plugins` included."""
 _GROUPS = ("trajectory", "forces", "drifts")
-_DEEPEST, _MOST_OBJECTS = 3, 100_000
-"""Levels of the tree, as in ``forces/00_name/weight``, and groups and datasets in it, beyond which nobody looks."""
-_MOST_CLASSES = 1 << 16
+_PER_SAMPLE, _PER_STEP = 32, 40
+"""Bytes that the lists of samples and of steps have an entry, as a run writes them."""
+_MOST_LEVELS = 64
+"""Lists of a schedule, beyond which none is read."""
 
 
 class Trajectory:
     """A trajectory file, open for reading; a context manager.
 
-    Datasets of states are h5py datasets, read as they are sliced; ``trajectory.x[3, -1]`` is the final state in row 3.
+    Datasets of states are read as they are sliced, as h5py's are; ``trajectory.x[3, -1]`` is the final state in row 3.
     Rows are samples and columns are steps, by `kept_samples` and `kept_steps`: in a file that keeps everything, row 3
-    is the sample at position 3, and column 3 is step 3. `field` takes positions, and iterating gives one `Sample`
-    after the other, so that neither depends on it.
+    is the sample at position 3, and column 3 is step 3. `field` takes positions, and ``trajectory[3]`` is the `Sample`
+    at position 3, ``trajectory[:3]`` the list of the first three; neither depends on what is kept. Iterating gives the
+    committed samples one after the other; ``len`` counts all.
 
     A file may be read while a run is writing it: `committed` and what it names are as they are at that moment.
 
-    An index of merged files is read as if it were one file; see `merged.check_files` for what it may point to.
+    An index of merged files is read as if it were one file, a few of them open at a time; see `merged.check_files` for
+    what it may point to.
 
     Raises `TrajectoryError` when the path is no readable trajectory file of this format's major version; when it is
     asked for values after it was closed, too. A position that the file does not have raises `UnknownName`.
@@ -65,22 +70,58 @@ class Trajectory:
         """index: whether `path` may be an index of merged files; no index may point to another."""
         self.path = Path(path)
         self._may_be_index = index
-        self._file = open_file(self.path)
+        self._files: OpenFiles | None = None
+        self._tree = Tree(self.path)
         try:
             self._load()
         except TrajectoryError:
-            self._file.close()
+            self.close()
             raise
         except Exception as error:  # a hostile file can make h5py raise anything
-            self._file.close()
+            self.close()
             raise TrajectoryError(f"{self.path} is damaged: {one_line(error)}") from error
 
     def _load(self) -> None:
-        mark = self._attribute("format")
-        mark = mark.decode(errors="replace") if isinstance(mark, bytes) else mark
+        self._check_format()
+        tree = self._tree
+        self.sources: tuple[Source, ...] = ()
+        """The files that an index of merged files points to."""
+        tree.walk(("sources",))
+        if "sources" in tree.datasets:
+            if not self._may_be_index:
+                raise TrajectoryError(f"{self.path} is an index of merged files itself")
+            self.sources = read_sources(self.path, tree.texts("sources"))
+        tree.walk(ROOTS, self.sources)
+        for name in _GROUPS:
+            if name in tree.datasets:
+                raise TrajectoryError(f"{self.path} is damaged: {name} is no group")
+        for name in _REQUIRED:
+            if name not in tree.datasets:
+                raise TrajectoryError(f"{self.path} is damaged: {name} is missing")
+        self.config_text: str = tree.text("config")
+        """The configuration as it stands in the file."""
+        self.config_hash: str = str(tree.attribute("config", "sha256"))
+        """What the file says is its SHA-256."""
+        self.config: dict[str, Any] = tree.json("config")
+        self.environment: dict[str, Any] = tree.json("environment")
+        self.classes: tuple[str, ...] = tuple(tree.texts("samples/classes"))
+        self._load_schedule()
+        self._load_samples()
+        self._values: dict[str, Values] = {name: Stored(name, tree) for name in tree.datasets}
+        if self.sources:
+            self._files = OpenFiles()
+            pieces, rows = check_files(self, self._files), len(self.kept_samples)
+            for name in self.virtual():
+                here, count = (pieces["images"], len(self)) if name == "images" else (pieces["states"], rows)
+                if self._values[name].shape[:1] != (count,):
+                    raise TrajectoryError(f"{self.path} is damaged: {name} is {self._values[name]!r}, not {count} rows")
+                self._values[name] = Spread(name, self._values[name], here, self._holding)
+
+    def _check_format(self) -> None:
+        mark = self._tree.attribute("", "format")
         if mark != FORMAT:
             raise TrajectoryError(f"{self.path} is HDF5, but no emnist-diff trajectory (its format is {mark!r:.60})")
-        version = tuple(int(n) for n in np.atleast_1d(self._attribute("format_version"))[:2])
+        version = tuple(int(n) for n in np.atleast_1d(self._tree.attribute("", "format_version"))[:2])
         if len(version) != 2 or version[0] < 1:
             raise TrajectoryError(f"{self.path} is damaged: its format_version is {version}")
         if version[0] > FORMAT_VERSION[0]:
@@ -89,149 +130,52 @@ class Trajectory:
                 f"{FORMAT_VERSION[0]}.x — upgrade emnist-diff"
             )
         self.format_version = version
-        self._groups: set[str] = set()
-        self._datasets: dict[str, Any] = {}
-        self.links: list[str] = []
-        """Paths where a link stands instead of a group or dataset; none is followed."""
-        self.sources: tuple[Source, ...] = ()
-        """The files that an index of merged files points to."""
-        self._walk(self._file, "", ("sources",), ())
-        if "sources" in self._datasets:
-            if not self._may_be_index:
-                raise TrajectoryError(f"{self.path} is an index of merged files itself")
-            self.sources = read_sources(self.path, self._texts("sources"))
-        self._walk(self._file, "", _ROOTS, ())
-        for name in _GROUPS:
-            if name in self._datasets:
-                raise TrajectoryError(f"{self.path} is damaged: {name} is no group")
-        for name in _REQUIRED:
-            if name not in self._datasets:
-                raise TrajectoryError(f"{self.path} is damaged: {name} is missing")
-        self.config: dict[str, Any] = self._json("config")
-        self.environment: dict[str, Any] = self._json("environment")
-        self.classes: tuple[str, ...] = tuple(self._texts("samples/classes"))
-        self.ids: npt.NDArray[np.int64] = self._vector("samples/id", "iu")
-        self.seeds: npt.NDArray[np.uint64] = self._vector("samples/seed", "iu")
-        self.labels: npt.NDArray[np.int64] = self._vector("samples/label", "iu")
-        self.step: npt.NDArray[np.int64] = self._vector("schedule/step", "iu")
-        self.timestep: npt.NDArray[np.float64] = self._vector("schedule/timestep")
-        self.alpha_bar: npt.NDArray[np.float64] = self._vector("schedule/alpha_bar")
-        self.sigma: npt.NDArray[np.float64] = self._vector("schedule/sigma")
-        self.evaluations: npt.NDArray[np.int64] = self._vector("schedule/evaluations", "iu")
-        self.schedule_path: str = self._path_of_schedule()
-        """Of the forward process: ``diffusion`` or ``flow``."""
-        self.steps = len(self.timestep)
-        for name in ("step", "alpha_bar", "sigma", "evaluations"):
-            levels = getattr(self, name)
-            if len(levels) != self.steps:
-                raise TrajectoryError(
-                    f"{self.path} is damaged: schedule/{name} has {len(levels)} of {self.steps} steps"
-                )
-        if not self.steps or not len(self.ids):
+
+    def _load_schedule(self) -> None:
+        tree = self._tree
+        steps = tree.length("schedule/timestep", _PER_STEP, "steps")
+        self.steps: int = steps
+        self.timestep: npt.NDArray[np.float64] = tree.vector("schedule/timestep")
+        self.step: npt.NDArray[np.int64] = tree.vector("schedule/step", "iu", steps, "steps")
+        self.alpha_bar: npt.NDArray[np.float64] = tree.vector("schedule/alpha_bar", "iuf", steps, "steps")
+        self.sigma: npt.NDArray[np.float64] = tree.vector("schedule/sigma", "iuf", steps, "steps")
+        self.evaluations: npt.NDArray[np.int64] = tree.vector("schedule/evaluations", "iu", steps, "steps")
+        self.forward_process: str = str(tree.attribute("schedule", "forward_process"))
+        """How signal and noise mix into a state: ``diffusion`` or ``flow``."""
+        self.prediction_type: str = str(tree.attribute("trajectory", "prediction_type"))
+        """What predictions, base and contributions are: ``epsilon``, ``v_prediction``, ``sample`` or ``flow``."""
+
+    def _load_samples(self) -> None:
+        tree = self._tree
+        count = tree.length("samples/id", _PER_SAMPLE, "samples")
+        if not self.steps or not count:
             raise TrajectoryError(f"{self.path} is damaged: it has no steps or no samples")
-        done = self._vector("samples/steps_done", "iu")
-        for name, values in (("seed", self.seeds), ("label", self.labels), ("steps_done", done)):
-            if len(values) != len(self.ids):
-                raise TrajectoryError(
-                    f"{self.path} is damaged: samples/{name} has {len(values)} of {len(self.ids)} entries"
-                )
+        self.ids: npt.NDArray[np.int64] = tree.vector("samples/id", "iu")
+        self.seeds: npt.NDArray[np.uint64] = tree.vector("samples/seed", "iu", count)
+        self.labels: npt.NDArray[np.int64] = tree.vector("samples/label", "iu", count)
+        tree.vector("samples/steps_done", "iu", count)
         if ((self.labels < 0) | (self.labels >= len(self.classes))).any():
             raise TrajectoryError(f"{self.path} is damaged: samples/label points outside samples/classes")
-        self.kept_steps: npt.NDArray[np.int64] = self._choice("trajectory/step", self.steps)
+        self.kept_steps: npt.NDArray[np.int64] = tree.choice("trajectory/step", self.steps)
         """(K,) which steps are kept: column j of a dataset of states is step kept_steps[j]."""
-        self.kept_samples: npt.NDArray[np.int64] = self._choice("trajectory/sample", len(self.ids))
+        self.kept_samples: npt.NDArray[np.int64] = tree.choice("trajectory/sample", count)
         """(M,) whose states are kept: row r of a dataset of states is the sample at position kept_samples[r]."""
-        if self.sources:
-            check_files(self)
 
-    def _attribute(self, name: str) -> Any:
-        """A root attribute; None where there is none."""
-        if name not in self._file.attrs:
-            return None
-        if h5py.h5a.get_info(self._file.id, name.encode()).data_size > MOST_ATTRIBUTE:
-            raise TrajectoryError(f"{self.path} is damaged: its attribute {name} is too large")
-        return self._file.attrs[name]
+    def _holding(self, path: Path) -> AbstractContextManager[Trajectory]:
+        """A file of this index, open within the block."""
+        self._tree.require_open()
+        assert self._files is not None
+        return self._files.holding(path)
 
-    def _path_of_schedule(self) -> str:
-        group = self._file["schedule"]
-        if "path" not in group.attrs or h5py.h5a.get_info(group.id, b"path").data_size > MOST_ATTRIBUTE:
-            return "diffusion"
-        return str(group.attrs["path"])
-
-    def _choice(self, name: str, count: int) -> npt.NDArray[np.int64]:
-        """Rising indices into `count` things."""
-        chosen = self._vector(name, "iu")
-        if len(chosen) and not (chosen[0] >= 0 and chosen[-1] < count and (chosen[1:] > chosen[:-1]).all()):
-            raise TrajectoryError(f"{self.path} is damaged: {name} must rise within 0 … {count - 1}")
-        return chosen.astype(np.int64)
-
-    def _texts(self, name: str) -> list[str]:
-        """A short list of texts, read one by one: each may claim the memory of all."""
-        dataset = self._list(name, "OST")
-        if dataset.size > _MOST_CLASSES:
-            raise TrajectoryError(f"{self.path} is damaged: {name} has {dataset.size} entries")
-        out: list[str] = []
-        room = MOST_TEXT
-        for number in range(dataset.size):
-            out.append(str(dataset.asstr()[number]))
-            room -= len(out[-1])
-            if room < 0:
-                raise TrajectoryError(f"{self.path} is damaged: {name} is too long")
-        return out
-
-    def _walk(self, group: Any, prefix: str, names: Iterable[str], above: tuple[int, ...]) -> None:
-        """Note every group and dataset by its path.
-
-        above: addresses of the groups on the way here. Cycles, links that leave the file and groups deeper than the
-        format has any are not followed.
-        """
-        above = (*above, h5py.h5o.get_info(group.id).addr)
-        for name in names:
-            if not isinstance(name, str) or not name.isprintable():
-                raise TrajectoryError(f"{self.path} is damaged: no name may be {name!r:.60}")
-            path = prefix + name
-            link = group.get(name, getlink=True)
-            if not isinstance(link, h5py.HardLink):
-                self.links += [] if link is None else [path]
-                continue
-            if len(self._datasets) + len(self._groups) > _MOST_OBJECTS:
-                raise TrajectoryError(f"{self.path} is damaged: it holds more than {_MOST_OBJECTS} objects")
-            item = group[name]
-            if isinstance(item, h5py.Dataset):
-                check_mappings(self.path, path, item, self.sources)  # first: HDF5 may follow them for a shape
-                self._datasets[path] = checked(self.path, path, item)
-            elif isinstance(item, h5py.Group) and h5py.h5o.get_info(item.id).addr not in above:
-                self._groups.add(path)
-                if len(above) < _DEEPEST:
-                    self._walk(item, path + "/", item, above)
-
-    def _list(self, name: str, kinds: str) -> Any:
-        """A dataset of one axis and a sensible length, whose dtype is of one of the `kinds` of numpy."""
-        self._require_open()
-        dataset = self._datasets[name]
-        if dataset.ndim != 1 or dataset.size > max(MOST_SAMPLES, MOST_STEPS) or dataset.dtype.kind not in kinds:
-            what = {"iu": "whole numbers", "iuf": "numbers"}.get(kinds, "texts")
-            raise TrajectoryError(f"{self.path} is damaged: {name} is no list of {what}")
-        return dataset
-
-    def _require_open(self) -> None:
-        if not self._file:
-            raise TrajectoryError(f"{self.path} is closed — read it within the with block")
-
-    def _vector(self, name: str, kinds: str = "iuf") -> npt.NDArray[Any]:
-        return np.asarray(self._list(name, kinds)[...])
-
-    def _json(self, name: str) -> dict[str, Any]:
-        text = self._datasets[name].asstr()[()] if self._datasets[name].ndim == 0 else None
-        data = json.loads(text) if isinstance(text, str) else None
-        if not isinstance(data, dict):
-            raise TrajectoryError(f"{self.path} is damaged: {name} is no JSON table")
-        return data
+    @property
+    def links(self) -> list[str]:
+        """Paths where a link stands instead of a group or dataset; none is followed."""
+        return self._tree.links
 
     @property
     def steps_done(self) -> npt.NDArray[np.int64]:
         """(N,) steps recorded of each sample, as the file says now: 0, or all of them once the sample is committed."""
-        return self._vector("samples/steps_done", "iu")
+        return np.asarray(self._tree.vector("samples/steps_done", "iu", len(self.ids)))
 
     @property
     def committed(self) -> list[int]:
@@ -249,7 +193,9 @@ class Trajectory:
         return self._components("drifts")
 
     def _components(self, kind: str) -> tuple[str, ...]:
-        names = [path.split("/")[1] for path in self._groups if path.startswith(f"{kind}/") and path.count("/") == 1]
+        names = [
+            path.split("/")[1] for path in self._tree.groups if path.startswith(f"{kind}/") and path.count("/") == 1
+        ]
         return tuple(sorted(names, key=_component_order))
 
     @property
@@ -265,34 +211,42 @@ class Trajectory:
     @property
     def extras(self) -> list[str]:
         """What the file holds that this version does not know, extra data of plugins included."""
-        self._require_open()
-        known = {*_ROOTS, "plugins", "sources"}
-        others = [name for name in self._file if name not in known]
+        self._tree.require_open()
+        known = {*ROOTS, "plugins", "sources"}
+        others = [name for name in self._tree.file if name not in known]
         return others + [f"plugins/{name}" for name in self.plugins or ()]
 
     @property
     def plugins(self) -> Any:
         """The group of plugins' extra data, None where there is none. Nothing in it has been looked at."""
-        self._require_open()
-        if not isinstance(self._file.get("plugins", getlink=True), h5py.HardLink):
+        self._tree.require_open()
+        if not isinstance(self._tree.file.get("plugins", getlink=True), h5py.HardLink):
             return None
-        group = self._file["plugins"]
+        group = self._tree.file["plugins"]
         return group if isinstance(group, h5py.Group) else None
+
+    def virtual(self) -> dict[str, Any]:
+        """Of an index, the h5py datasets that point to its files. HDF5 gives zeros or NaN for a file that it cannot
+        open: nothing here reads through them."""
+        held = ((name, self._tree.dataset(name)) for name in self._tree.datasets) if self.sources else ()
+        return {name: dataset for name, dataset in held if dataset.is_virtual}
 
     def schedule(self) -> dict[str, npt.NDArray[Any]]:
         """All that the file says of each step, (T,) each, by name."""
-        names = [path for path in self._datasets if path.startswith("schedule/")]
-        out = {path.partition("/")[2]: self._vector(path) for path in names}
-        return {name: values for name, values in out.items() if len(values) == self.steps}
+        held = self._values.items()
+        names = [name for name, values in held if name.startswith("schedule/") and values.shape == (self.steps,)]
+        if len(names) > _MOST_LEVELS:
+            raise TrajectoryError(f"{self.path} is damaged: schedule holds more than {_MOST_LEVELS} lists")
+        return {name.partition("/")[2]: self._tree.vector(name) for name in names}
 
-    def datasets(self) -> Mapping[str, Any]:
+    def datasets(self) -> Mapping[str, Values]:
         """The datasets of states, and the images, by path: ``trajectory/x``, ``forces/00_name/contribution``, …"""
-        self._require_open()
+        self._tree.require_open()
         roots = ("trajectory/", "forces/", "drifts/", "images")
         other = ("trajectory/step", "trajectory/sample")
         return {
             name: dataset
-            for name, dataset in self._datasets.items()
+            for name, dataset in self._values.items()
             if name.startswith(roots) and not name.endswith("/weight") and name not in other
         }
 
@@ -300,17 +254,17 @@ class Trajectory:
         """A dataset by path, or by its last part for those under ``trajectory/``.
 
         samples: positions to read, as an array with samples first (none for a single position), of a slice those
-        whose states are kept; without it the h5py dataset itself, of which nothing is read yet.
+        whose states are kept; without it the dataset itself (`states.Values`), of which nothing is read yet.
         Raises `UnknownName` for a field or a position that is not there; `TrajectoryError` for a single position whose
         states are not kept, and once the file is closed.
         """
-        self._require_open()
+        self._tree.require_open()
         for path in (name, f"trajectory/{name}"):
-            if path in self._datasets:
+            if path in self._values:
                 break
         else:
-            raise unknown(f"field of {self.path.name}:", name, self._datasets)
-        dataset = self._datasets[path]
+            raise unknown(f"field of {self.path.name}:", name, self._values)
+        dataset = self._values[path]
         if samples is None:
             return dataset
         if isinstance(samples, int | np.integer):
@@ -356,6 +310,20 @@ class Trajectory:
             raise TrajectoryError(f"{self.path} does not keep step {step}; it keeps {_few(self.kept_steps)}")
         return column
 
+    @overload
+    def __getitem__(self, where: int) -> Sample: ...
+
+    @overload
+    def __getitem__(self, where: slice) -> list[Sample]: ...
+
+    def __getitem__(self, where: int | slice) -> Sample | list[Sample]:
+        """The sample at a position, or those of a slice of positions, committed or not. Raises `UnknownName`."""
+        if isinstance(where, slice):
+            return [Sample(self, position) for position in range(*where.indices(len(self)))]
+        if not isinstance(where, int | np.integer):
+            raise TypeError(f"a trajectory is indexed by positions of samples, not by {where!r:.60} — see field()")
+        return Sample(self, self.place(where))
+
     def __iter__(self) -> Iterator[Sample]:
         """The committed samples one after the other; of each only what is asked for is read."""
         for position in self.committed:
@@ -369,6 +337,33 @@ class Trajectory:
         from emnist_diff.trajectory.pictures import pictures
 
         return pictures(self, position, steps, decode)
+
+    def epsilon(self, position: int, step: int | None = None, of: str = "prediction") -> npt.NDArray[np.float64]:
+        """The noise that a recorded prediction means, (K, *shape), or (*shape) of one step; float64.
+
+        It is the prediction itself where `prediction_type` is ``epsilon``, and is computed from prediction and state
+        where it is another; see `parameterization`.  of: ``prediction``, or ``base``, which is before any force.
+
+        Raises `UnknownName` for a position or field that is not there; `TrajectoryError` for a sample or step that is
+        not kept, and where the prediction does not tell.
+        """
+        from emnist_diff.trajectory.estimates import estimate
+
+        return estimate(self, position, step, of, "epsilon")
+
+    def score(self, position: int, step: int | None = None, of: str = "prediction") -> npt.NDArray[np.float64]:
+        """The gradient of the log density of states that a recorded prediction means: -epsilon / noise rate. Shapes,
+        arguments and errors as of `epsilon`."""
+        from emnist_diff.trajectory.estimates import score
+
+        return score(self, position, step, of)
+
+    def predicted_x0(self, position: int, step: int | None = None, of: str = "prediction") -> npt.NDArray[np.float64]:
+        """The image that a recorded prediction means, as it follows from the prediction alone: `x0` is what the
+        scheduler made of it, which may clip it. Shapes, arguments and errors as of `epsilon`."""
+        from emnist_diff.trajectory.estimates import estimate
+
+        return estimate(self, position, step, of, "sample")
 
     def to_xarray(self) -> Any:
         """An `xarray.Dataset` with labelled axes, of the committed samples; its values are read when used.
@@ -419,15 +414,31 @@ class Trajectory:
         if dataset.dtype.kind not in "iuf" or not dataset.size:
             # bytes of a file taken for Python objects would be a crash at best
             raise TrajectoryError(f"{self.path}: {name} is no array of numbers and cannot be mapped")
-        offset = dataset.id.get_offset()
+        offset = dataset.offset()
         if offset is None:
-            why = "is spread over merged files" if dataset.is_virtual else "is not contiguous"
+            why = "is spread over merged files" if dataset.stored == "virtual" else "is not contiguous"
             raise TrajectoryError(f"{self.path}: {name} {why} and cannot be mapped — read it as a dataset")
         return np.memmap(self.path, dtype=dataset.dtype, mode="r", offset=offset, shape=dataset.shape)
 
+    def release(self) -> None:
+        """Hold no more of an open file than one of many needs."""
+        self._tree.release()
+
+    def suspend(self) -> None:
+        """Close the file until `resume`: what is in memory stays, and nothing can be read."""
+        self._tree.suspend()
+        if self._files is not None:
+            self._files.suspend()
+
+    def resume(self) -> None:
+        """Open a suspended file again, which must not have changed. Raises `TrajectoryError` when it cannot be."""
+        self._tree.resume()
+
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Close the file, and those that an index points to; safe to call twice."""
+        self._tree.close()
+        if self._files is not None:
+            self._files.close()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -439,46 +450,6 @@ class Trajectory:
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
         self.close()
-
-
-@attrs.frozen(eq=False)
-class Sample:
-    """One sample of an open trajectory: ``sample["x"]`` is (K+1, *shape), read now; ``sample["forces/00_push/…"]``."""
-
-    trajectory: Trajectory = attrs.field(repr=False)
-    position: int = attrs.field()
-
-    @position.validator
-    def _is_there(self, _: Any, position: int) -> None:
-        self.trajectory.place(position)
-
-    @property
-    def id(self) -> int:
-        """Its id within the run."""
-        return int(self.trajectory.ids[self.position])
-
-    @property
-    def seed(self) -> int:
-        """The seed that keys its noise."""
-        return int(self.trajectory.seeds[self.position])
-
-    @property
-    def character(self) -> str:
-        """The name of its class."""
-        return self.trajectory.classes[int(self.trajectory.labels[self.position])]
-
-    @property
-    def kept(self) -> bool:
-        """Whether its states are there; without them it has no more than id, seed, class and image."""
-        return self.trajectory.keeps(self.position)
-
-    @property
-    def image(self) -> npt.NDArray[np.uint8]:
-        """The decoded sample, (H, W) or (H, W, 3)."""
-        return np.asarray(self.trajectory.field("images", self.position))
-
-    def __getitem__(self, name: str) -> npt.NDArray[Any]:
-        return np.asarray(self.trajectory.field(name, self.position))
 
 
 def _few(values: npt.NDArray[Any]) -> str:

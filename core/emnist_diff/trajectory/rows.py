@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emnist_diff.files import sync_file, write_at
+from emnist_diff.trajectory.states import Values
 
 
 @attrs.frozen
@@ -27,8 +28,9 @@ class Place:
 
     @classmethod
     def of(cls, dataset: Any) -> Place | None:
-        """Where an h5py dataset is; None where its bytes do not stand together, or are not there yet."""
-        offset = dataset.id.get_offset()
+        """Where a dataset, of h5py or of `states`, is; None where its bytes do not stand together, or are not there
+        yet."""
+        offset = dataset.offset() if isinstance(dataset, Values) else dataset.id.get_offset()
         if offset is None or not dataset.ndim:
             return None
         return cls(offset, dataset.shape[0], tuple(dataset.shape[1:]), dataset.dtype)

@@ -42,8 +42,7 @@ def select(trajectory: Trajectory, positions: npt.NDArray[np.int64], path: Path,
 
     Raises as `compose.compose`.
     """
-    places = np.arange(len(positions), dtype=np.int64)
-    compose(path, [Part(trajectory, positions, places)], overwrite=overwrite)
+    compose(path, [Part.of(trajectory, positions)], overwrite=overwrite)
     return len(positions)
 
 

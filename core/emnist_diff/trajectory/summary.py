@@ -35,8 +35,9 @@ def summary(trajectory: Trajectory) -> dict[str, Any]:
         "kept_steps": len(trajectory.kept_steps),
         "kept_samples": len(trajectory.kept_samples),
         "timesteps": [float(trajectory.timestep[0]), float(trajectory.timestep[-1])],
+        "prediction_type": trajectory.prediction_type,
         "schedule": {
-            "path": trajectory.schedule_path,
+            "forward_process": trajectory.forward_process,
             "table": _schedule(trajectory),
         },
         "sources": [source.file for source in trajectory.sources],
@@ -67,7 +68,7 @@ def _schedule(trajectory: Trajectory) -> list[dict[str, Any]]:
 
 def _field(trajectory: Trajectory, name: str, committed: list[int]) -> dict[str, Any]:
     dataset = trajectory.field(name)
-    stored = "virtual" if dataset.is_virtual else "contiguous" if dataset.chunks is None else "chunked"
+    stored = dataset.stored
     out: dict[str, Any] = {
         "shape": list(dataset.shape),
         "dtype": str(dataset.dtype),
@@ -76,7 +77,7 @@ def _field(trajectory: Trajectory, name: str, committed: list[int]) -> dict[str,
     }
     try:
         if stored == "chunked":
-            out["stored_bytes"] = int(dataset.id.get_storage_size())
+            out["stored_bytes"] = dataset.stored_bytes()
         values = _look(trajectory, name, committed)
     except Exception as error:  # a hostile file can make h5py raise anything
         return {**out, "unreadable": one_line(error)}

@@ -6,7 +6,7 @@ import hashlib
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import attrs
 import numpy as np
@@ -14,6 +14,8 @@ import numpy.typing as npt
 
 from emnist_diff.errors import TrajectoryError, UnknownName
 from emnist_diff.pixels import as_images
+from emnist_diff.protocols import ForwardPath, PredictionType
+from emnist_diff.trajectory.merged import mapped_rows
 from emnist_diff.trajectory.opening import reading
 from emnist_diff.trajectory.reader import Trajectory
 
@@ -46,7 +48,7 @@ def verify(path: str | Path) -> list[Problem]:
             if not problems:
                 problems += _seeds(trajectory)
                 problems += _samples(trajectory)
-                problems += _index(trajectory)
+                problems += mappings(trajectory)
         except TrajectoryError:
             raise
         except Exception as error:  # a hostile file can make h5py raise anything
@@ -101,6 +103,13 @@ def structure(trajectory: Trajectory) -> Iterator[Problem]:
             yield Problem(name, f"has dtype {dataset.dtype}, {first[0]} has {first[1].dtype}")
     if claimed > MOST_BYTES:
         yield Problem("/", f"a step of a sample claims {claimed} bytes, too many to be checked")
+    for where, name, known in (
+        ("schedule", "forward_process", ForwardPath),
+        ("trajectory", "prediction_type", PredictionType),
+    ):
+        found = getattr(trajectory, name)
+        if found not in get_args(known):
+            yield Problem(where, f"has the {name} {found!r:.40}, not {' or '.join(get_args(known))}")
     yield from _schedule(trajectory)
     samples, steps = len(trajectory), trajectory.steps
     odd = set(np.unique(trajectory.steps_done).tolist()) - {0, steps}
@@ -110,8 +119,7 @@ def structure(trajectory: Trajectory) -> Iterator[Problem]:
         yield Problem("samples/id", "holds an id twice")
     if not len(trajectory.kept_steps):
         yield Problem("trajectory/step", "keeps no step")
-    config = trajectory.field("config")
-    if hashlib.sha256(config.asstr()[()].encode()).hexdigest() != str(config.attrs.get("sha256")):
+    if hashlib.sha256(trajectory.config_text.encode()).hexdigest() != trajectory.config_hash:
         yield Problem("config", "does not match its own sha256")
 
 
@@ -214,28 +222,24 @@ def _adds_up(terms: list[npt.NDArray[Any]], total: npt.NDArray[Any]) -> npt.NDAr
         return np.asarray(np.abs(found - total.astype(np.float32)) <= most * (2.0**-10 * (1 + 2.0**-9)) + below)
 
 
-def _index(trajectory: Trajectory) -> Iterator[Problem]:
-    """Where an index of merged files gives a sample other values than the file that the sample is in."""
-    places = {int(number): position for position, number in enumerate(trajectory.ids.tolist())}
-    for source in trajectory.sources:
-        with Trajectory(trajectory.path.parent / source.file, index=False) as file:
-            kept = set(file.kept_samples.tolist())
-            for position in file.committed:
-                here = places[int(file.ids[position])]
-                for name, dataset in file.datasets().items():
-                    if name != "images" and position not in kept:
-                        continue
-                    rows = (here, position)
-                    if name != "images":
-                        rows = (trajectory.row(here), file.row(position))
-                    width = max(1, math.prod(dataset.shape[2:]) * dataset.dtype.itemsize)
-                    columns = max(1, BLOCK // width)
-                    for first in range(0, dataset.shape[1], columns):
-                        part = slice(first, first + columns)
-                        one, other = trajectory.field(name)[rows[0], part], dataset[rows[1], part]
-                        if one.tobytes() != other.tobytes():
-                            yield Problem(name, f"sample {int(trajectory.ids[here])} is not the one in {source.file}")
-                            break
+def mappings(trajectory: Trajectory) -> Iterator[Problem]:
+    """Where the datasets of an index lead those who follow them, as HDF5 does, to other rows than their samples'."""
+    ids = {"images": trajectory.ids}
+    for name, dataset in trajectory.virtual().items():
+        right = trajectory.field(name)
+        files, numbers = np.full(len(right), "", object), np.full(len(right), -1, np.int64)
+        twice = np.zeros(len(right), bool)
+        try:
+            for file, rows, inside in mapped_rows(dataset):
+                twice[rows] |= numbers[rows] >= 0
+                files[rows], numbers[rows] = file, inside
+        except (TrajectoryError, IndexError) as error:
+            yield Problem(name, str(error))
+            continue
+        odd = np.flatnonzero(twice | (files != right.files) | (numbers != right.inside))
+        if len(odd):
+            sample = int(ids.get(name, trajectory.ids[trajectory.kept_samples])[odd[0]])
+            yield Problem(name, f"sample {sample} is not the one in {right.files[odd[0]]}, for readers that follow it")
 
 
 def _shows_final_state(trajectory: Trajectory, position: int) -> bool | None:

@@ -250,7 +250,7 @@ def _lay_out(file: Any, header: RunHeader, capture: Capture, layout: Sequence[Ar
     for name in ("timestep", "alpha_bar", "alpha_bar_next", "sigma"):
         schedule[name] = np.asarray(getattr(header.timeline, name), dtype=np.float64)
     schedule["evaluations"] = header.timeline.evaluations
-    schedule.attrs["path"] = header.timeline.path
+    schedule.attrs["forward_process"] = header.timeline.path
     samples = file.create_group("samples")
     samples["id"], samples["seed"], samples["label"] = header.sample_ids, header.seeds, header.labels
     samples["steps_done"] = np.zeros(len(header.sample_ids), dtype=np.int64)
@@ -265,6 +265,7 @@ def _lay_out(file: Any, header: RunHeader, capture: Capture, layout: Sequence[Ar
         group["weight"] = header.force_weights[index]
     for index, name in enumerate(header.drifts):
         file.require_group(component_path("drifts", index, name))
+    file["trajectory"].attrs["prediction_type"] = header.prediction_type
     file.create_group("plugins")
 
 

@@ -15,11 +15,11 @@ from emnist_diff.events import get_logger
 from emnist_diff.pixels import to_uint8
 from emnist_diff.plugins import Registry
 from emnist_diff.protocols import RunHeader
+from emnist_diff.trajectory.estimates import prediction_type
 from emnist_diff.trajectory.opening import reading
 from emnist_diff.trajectory.reader import Trajectory
 from emnist_diff_plugins.metrics.block import Block, Levels
 from emnist_diff_plugins.metrics.formulas import Array
-from emnist_diff_plugins.metrics.kinds import prediction_kind
 from emnist_diff_plugins.sinks._recorded import Recorded
 from emnist_diff_plugins.sinks.decoder import FileDecoder
 
@@ -81,11 +81,10 @@ class BlockReader:
 
         Raises `TrajectoryError` for values that are not finite, and for damaged files.
         """
-        count, kind = self._batch(), None
+        count = self._batch()
         for first in range(0, len(positions), count):
             block = self.block(positions[first : first + count])
-            kind = prediction_kind(self.trajectory.config, block) if first == 0 else kind
-            yield attrs.evolve(block, kind=kind)
+            yield attrs.evolve(block, kind=prediction_type(self.trajectory))
 
     def block(self, some: Sequence[int]) -> Block:
         """The samples at these positions."""

@@ -20,7 +20,6 @@ from emnist_diff.protocols import BatchResult, Field, Frame, Outcome, RunHeader,
 from emnist_diff_plugins.metrics.block import Block
 from emnist_diff_plugins.metrics.files import GrowingTables
 from emnist_diff_plugins.metrics.formulas import Array
-from emnist_diff_plugins.metrics.kinds import prediction_kind
 from emnist_diff_plugins.metrics.reading import from_file, levels_of
 from emnist_diff_plugins.metrics.record import Run, rows
 from emnist_diff_plugins.metrics.summary import report
@@ -53,8 +52,6 @@ class MetricsSink:
     _run: Run | None = attrs.field(init=False, default=None)
     _tables: GrowingTables | None = attrs.field(init=False, default=None)
     _batch: _Batch = attrs.field(init=False, factory=lambda: _Batch())
-    _kind: str | None = attrs.field(init=False, default=None)
-    _asked_kind: bool = attrs.field(init=False, default=False)
     _recalling: bool = attrs.field(init=False, default=False)
     _opened: float = attrs.field(init=False, default=0.0)
 
@@ -108,9 +105,8 @@ class MetricsSink:
         peak = _gpu_peak_mb() if known else None
         for some in self._batch.parts(len(batch.positions)):
             block = self._batch.block(self._run, self.header, batch, some)
-            if not self._asked_kind:
-                self._kind, self._asked_kind = prediction_kind(self.header.config, block), True
-            self._tables.append(*rows(self._run, attrs.evolve(block, kind=self._kind), seconds, share, peak))
+            block = attrs.evolve(block, kind=self.header.prediction_type)
+            self._tables.append(*rows(self._run, block, seconds, share, peak))
         self._batch = _Batch()
 
     def close(self, outcome: Outcome) -> None:

@@ -18,6 +18,7 @@ from emnist_diff.events import get_logger
 from emnist_diff.interrupts import stop_requests
 from emnist_diff.plugins import Registry
 from emnist_diff.protocols import BatchResult, Field, ForwardPath, Frame, Outcome, RunHeader, Sink, StepInfo, Timeline
+from emnist_diff.trajectory.estimates import prediction_type
 from emnist_diff.trajectory.reader import Trajectory
 from emnist_diff_plugins.sinks._beside import is_of
 from emnist_diff_plugins.sinks.decoder import FileDecoder
@@ -136,6 +137,7 @@ class Recorded:
                 resume=resume,
                 overwrite=overwrite,
                 decode=FileDecoder(file, self.registry, self.checkpoint),
+                prediction_type=prediction_type(file),
             )
 
     def _check_shapes(self) -> tuple[int, ...]:
@@ -180,7 +182,7 @@ class Recorded:
         file = self.trajectory
         levels = {name: values.astype(np.float64) for name, values in file.schedule().items()}
         after = levels.get("alpha_bar_next", np.append(file.alpha_bar[1:], 1.0))
-        path: ForwardPath = "flow" if file.schedule_path == "flow" else "diffusion"
+        path: ForwardPath = "flow" if file.forward_process == "flow" else "diffusion"
         return Timeline(levels["timestep"], levels["alpha_bar"], after, path)
 
     def _fields(self, sinks: Mapping[str, Sink], timeline: Timeline) -> dict[int, frozenset[Field]]:

@@ -109,6 +109,8 @@ class MetadataSink:
                 "slurm_array_task_id": slurm.get("SLURM_ARRAY_TASK_ID"),
                 **_sorted(environment),
             },
+            "prediction_type": header.prediction_type,
+            "forward_process": header.timeline.path,
             "scheduler": {
                 **_sorted(_table(header.config.get("scheduler"))),
                 "num_train_timesteps": schedule.get("train_timesteps"),
