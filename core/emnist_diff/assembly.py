@@ -21,8 +21,9 @@ from emnist_diff.config import MOST_SAMPLES, Component, RunConfig
 from emnist_diff.decoding import Decoder
 from emnist_diff.direct import Direct
 from emnist_diff.engine import Engine
-from emnist_diff.errors import CheckpointError, ConfigError, EmnistDiffError, PluginError
+from emnist_diff.errors import CheckpointError, ConfigError, EmnistDiffError, PluginError, UnknownName
 from emnist_diff.events import get_logger
+from emnist_diff.origins import explained_by_files
 from emnist_diff.plan import Plan, StateMap, Term, make_plan, nominal_batch, streams
 from emnist_diff.plugins import Registry
 from emnist_diff.protocols import (
@@ -154,7 +155,13 @@ def assemble(registry: Registry, settings: RunConfig, *, resume: bool = False) -
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
 
-    parts = _Parts.of(registry, settings)
+    try:
+        parts = _Parts.of(registry, settings)
+    except UnknownName as error:
+        said = explained_by_files(error, registry, settings) if resume else error
+        if said is error:
+            raise
+        raise said from error
     if resume:
         settings = continuing.as_before(settings, Path(settings.output) / parts.layout.folder)
         if settings.micro_batch is not None:

@@ -30,6 +30,7 @@ def environment(
 
     No other variable of the environment, no user or host name, and no directory.
     """
+    components = list(components)
     data: dict[str, Any] = {
         "emnist_diff": __version__,
         "python": platform.python_version(),
@@ -43,7 +44,11 @@ def environment(
         "micro_batch": micro_batch,
         "checkpoint": dict(checkpoint),
         "plugins": {
-            made.distribution: {"version": made.version, "sha256": distribution_sha256(made.distribution)}
+            made.distribution: {
+                "version": made.version,
+                "sha256": distribution_sha256(made.distribution),
+                "components": sorted({each.name for each in components if each.distribution == made.distribution}),
+            }
             for made in components
         },
     }

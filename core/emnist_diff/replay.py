@@ -21,6 +21,7 @@ from emnist_diff.engine import Batch, walk
 from emnist_diff.errors import CheckpointError, ConfigError, Interrupted, TrajectoryError, UnknownName
 from emnist_diff.guides import require_recorded
 from emnist_diff.interrupts import stop_requests
+from emnist_diff.origins import require_known
 from emnist_diff.pixels import to_uint8
 from emnist_diff.plugins import Registry
 from emnist_diff.protocols import BatchResult, Denoiser, Field, Frame
@@ -66,7 +67,8 @@ def settings_of(
     file: the checkpoint; the shipped one when left out, if its hash is the recorded one.  guides: name → file; where
     none are given, the configuration has none either, and cannot be assembled if a condition names one.
     Raises `CheckpointError` when checkpoint or guides are others than the recorded ones, `TrajectoryError` when the
-    file's configuration is none.
+    file's configuration is none, `UnknownName` for a component that is not installed, with the distribution that it
+    came from.
     """
     data: dict[str, Any] = {**config.WITHOUT_BACKENDS, **trajectory.config}
     sha256 = data.pop("checkpoint_sha256", None)
@@ -86,9 +88,11 @@ def settings_of(
     data["sinks"] = []
     data["device"] = _device(trajectory)
     try:
-        return config.resolve(data)
+        settings = config.resolve(data)
     except ConfigError as error:
         raise TrajectoryError(f"{trajectory.path} cannot be made again: {error}") from error
+    require_known(registry, settings, trajectory)
+    return settings
 
 
 def _found(trajectory: Trajectory, registry: Registry, sha256: str, file: str | None) -> Path:

@@ -187,8 +187,38 @@ def test_a_plugin_file_is_recorded_by_its_own_hash(tmp_path, cli):
     path = tmp_path / "A" / "trajectory.h5"
     with Trajectory(path) as t:
         digest = hashlib.sha256(plugin.read_bytes()).hexdigest()
-        assert t.environment["plugins"][plugin.name] == {"version": "", "sha256": digest}
+        assert t.environment["plugins"][plugin.name] == {"version": "", "sha256": digest, "components": ["halve"]}
     assert "bit for bit" in cli("replay", path, "--plugin-file", plugin).out
+    for without in (("replay", path), (*command[:-2], "--output", tmp_path, "--sink", "hdf5", "--resume")):
+        refused = cli(*without)
+        assert refused.code == 2
+        assert "unknown drift 'halve'" in refused.error
+        assert f"came from the plugin file '{plugin.name}' — say --plugin-file with its path" in refused.error
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        (
+            {"plugins": {"my-drifts": {"version": "1.2", "components": ["gone"]}}},
+            "distribution 'my-drifts 1.2' — install",
+        ),
+        ({"workers": [{}, {"plugins": {"their": {"components": ["gone"]}}}]}, "distribution 'their' — install"),
+        ({"plugins": {"other": {"version": "1.2", "components": ["ddim"]}}}, None),
+        ({"plugins": {"x": 3, "y": {"components": "gone"}}, "workers": 7}, None),
+    ],
+)
+def test_an_unknown_component_names_where_it_came_from(original, tmp_path, environment, message):
+    path = Path(shutil.copy(original, tmp_path / "copy.h5"))
+    with h5py.File(path, "r+") as file:
+        config = json.loads(file["config"].asstr()[()])
+        config["drifts"][0]["name"] = "their:gone"
+        del file["config"], file["environment"]
+        file["config"], file["environment"] = json.dumps(config), json.dumps(environment)
+    with Trajectory(path) as trajectory, pytest.raises(UnknownName) as caught:
+        replay(trajectory, installed())
+    assert "unknown distribution 'their'" in str(caught.value)
+    assert message in str(caught.value) if message else "it came from" not in str(caught.value)
 
 
 def test_the_hash_of_a_distribution_is_that_of_its_files():

@@ -1,0 +1,92 @@
+"""Where the components of a recorded run came from, for whoever does not have them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from emnist_diff.config import RunConfig
+from emnist_diff.errors import TrajectoryError, UnknownName
+from emnist_diff.plugins import Registry
+from emnist_diff.records import BackendSpec, DenoiserSpec, DriftSpec, ForceSpec, SchedulerSpec, Spec
+from emnist_diff.shown import shown
+from emnist_diff.trajectory.reader import Trajectory
+
+_MOST_FILES = 64
+
+
+def require_known(registry: Registry, settings: RunConfig, trajectory: Trajectory) -> None:
+    """Raise `UnknownName` for a component of a recorded run that is not installed, with the distribution that it came
+    from, where the file says so."""
+    family = trajectory.config.get("denoiser")
+    named = [(DenoiserSpec, family.get("name"))] if isinstance(family, dict) else []
+    for kind, name in [*named, *_components(settings)]:
+        if not isinstance(name, str):
+            continue
+        try:
+            registry.resolve(kind, name)
+        except UnknownName as error:
+            raise explained(error, name, [trajectory]) from error
+
+
+def explained_by_files(error: UnknownName, registry: Registry, settings: RunConfig) -> UnknownName:
+    """The error that a component of these settings is unknown, with what the files of runs say that stand where the
+    settings' own output would."""
+    missing = [name for kind, name in _components(settings) if not _known(registry, kind, name)]
+    found = sorted(Path(settings.output).glob("*/*.h5"))[:_MOST_FILES] if missing else []
+    for path in found:
+        try:
+            with Trajectory(path, index=False) as trajectory:
+                said = explained(error, missing[0], [trajectory])
+        except TrajectoryError:
+            continue
+        if said is not error:
+            return said
+    return error
+
+
+def explained(error: UnknownName, name: str, trajectories: Iterable[Trajectory]) -> UnknownName:
+    """The error with the distribution that offered a component of this name when these files were made; as it is where
+    none says."""
+    for trajectory in trajectories:
+        for distribution, version in _origins(trajectory.environment, name.rpartition(":")[2]):
+            if distribution.endswith(".py"):
+                way_out = f"it came from the plugin file {shown(distribution)} — say --plugin-file with its path"
+            else:
+                called = f"{distribution} {version}".rstrip()
+                way_out = f"it came from the distribution {shown(called)} — install that"
+            return UnknownName(f"{error}; {trajectory.path} says that {way_out}")
+    return error
+
+
+def _origins(environment: Mapping[str, Any], name: str) -> Iterator[tuple[str, str]]:
+    """The distributions that say that they offered a component of this name, with their versions."""
+    others = [item for key in ("workers", "earlier") for item in _list(environment.get(key))]
+    for said in (environment, *others):
+        plugins = said.get("plugins") if isinstance(said, Mapping) else None
+        for distribution, facts in plugins.items() if isinstance(plugins, Mapping) else ():
+            if isinstance(facts, Mapping) and name in _list(facts.get("components")):
+                version = facts.get("version")
+                yield str(distribution), version if isinstance(version, str) else ""
+
+
+def _components(settings: RunConfig) -> list[tuple[type[Spec], str]]:
+    named: list[tuple[type[Spec], str]] = [(SchedulerSpec, settings.scheduler.name)]
+    named += [(DenoiserSpec, settings.denoiser.name)] if settings.denoiser is not None else []
+    named += [(ForceSpec, force.name) for force in settings.forces]
+    named += [(DriftSpec, drift.name) for drift in settings.drifts]
+    named += [(BackendSpec, settings.backend.name)] if settings.backend.name != "auto" else []
+    return named
+
+
+def _known(registry: Registry, kind: type[Spec], name: str) -> bool:
+    try:
+        registry.resolve(kind, name)
+    except UnknownName:
+        return False
+    return True
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
