@@ -23,7 +23,9 @@ from emnist_diff.direct import Direct
 from emnist_diff.engine import Engine
 from emnist_diff.errors import CheckpointError, ConfigError, EmnistDiffError, PluginError, UnknownName
 from emnist_diff.events import get_logger
+from emnist_diff.forks import generation, use_threads
 from emnist_diff.origins import explained_by_files
+from emnist_diff.padding import warn_of_padding
 from emnist_diff.plan import Plan, StateMap, Term, make_plan, nominal_batch, streams
 from emnist_diff.plugins import Registry
 from emnist_diff.protocols import (
@@ -152,8 +154,7 @@ def assemble(registry: Registry, settings: RunConfig, *, resume: bool = False) -
     sinks = [make(registry, SinkSpec, c) for c in asked]
     _refuse_twins(sinks)
     device = torch.device(choose_device(settings.device))
-    if settings.threads is not None:
-        torch.set_num_threads(settings.threads)
+    threads = use_threads(settings.threads)
 
     try:
         parts = _Parts.of(registry, settings)
@@ -174,7 +175,7 @@ def assemble(registry: Registry, settings: RunConfig, *, resume: bool = False) -
         parts.layout.plan, denoiser.shape, samples, len(parts.layout.terms) + len(parts.layout.drifts), device
     )
     laid, backend, evaluator = on_backend(
-        registry, settings, parts.layout, denoiser, str(source.facts.get("sha256", "")), device, torch.get_num_threads()
+        registry, settings, parts.layout, denoiser, str(source.facts.get("sha256", "")), device, threads
     )
     further = load_guides(registry, parts.guides, denoiser, device)
     denoisers = {"": denoiser, **{name: loaded for name, (_, loaded) in further.items()}}
@@ -184,6 +185,7 @@ def assemble(registry: Registry, settings: RunConfig, *, resume: bool = False) -
         evaluators[name] = guide_on_backend(settings, laid, backend, name, denoisers[name], identity, device)
     engine = laid.engine(denoisers, device, evaluators, made.name)
     plan, timeline = laid.share(settings, {name: each.conditions for name, each in denoisers.items()}), laid.timeline
+    warn_of_padding(plan, engine)
     mine = slice(settings.rank, None, settings.world_size)
     components = [made, parts.scheduler, *parts.forces, *parts.drifts]
     needed = [*components, *(guide for guide, _ in further.values()), *sinks, backend.made]
@@ -532,6 +534,7 @@ def on_backend(
 
     A device whose memory does not hold a call is asked again with half as many rows, before anything is made.
     """
+    generation()  # from here on, a process that is forked minds what it is left without
     precision = precision_of(settings.precision, device)
     asked = [variant for name, variant in laid.plan.networks if not name]
     most = laid.plan.largest
@@ -614,7 +617,7 @@ def guide_on_backend(
     if settings.backend.name != AUTO:
         raise ConfigError(f"backend {backend.made.name!r} cannot serve guide {name!r}: {reason}")
     log.info("backend.refused", backend=backend.made.name, guide=name, reason=reason)
-    return Direct(denoiser, rows)
+    return Direct.of(denoiser, rows, device, backend.threads)
 
 
 def _recorded(

@@ -7,7 +7,13 @@ import torch
 from torch import Tensor
 
 from emnist_diff.conditions import RowConditions
-from emnist_diff.protocols import Denoiser
+from emnist_diff.parts import part_rows
+from emnist_diff.protocols import Denoiser, Evaluator
+
+
+def rows_of(evaluator: Evaluator, most: int) -> int:
+    """The rows that an evaluator computes together, which was made for calls of `most` rows."""
+    return int(getattr(evaluator, "rows", most))
 
 
 @attrs.frozen(eq=False)
@@ -16,6 +22,12 @@ class Direct:
 
     denoiser: Denoiser
     rows: int
+
+    @classmethod
+    def of(cls, denoiser: Denoiser, rows: int, device: torch.device, threads: int) -> Direct:
+        """The same for calls chosen for `rows` rows: on a CPU it is asked for a part of them at a time, each on all
+        `threads`."""
+        return cls(denoiser, rows if device.type != "cpu" else min(rows, threads * part_rows(rows, threads)))
 
     def __call__(self, x: Tensor, t: Tensor, conds: RowConditions) -> Tensor:
         """`protocols.Evaluator`."""

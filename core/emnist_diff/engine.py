@@ -26,7 +26,7 @@ from torch import Tensor
 
 from emnist_diff.base import Base
 from emnist_diff.conditions import Cond, Group, Packing, Predictions, RowConditions, pack
-from emnist_diff.direct import Direct
+from emnist_diff.direct import Direct, rows_of
 from emnist_diff.errors import EmnistDiffError, RunFailed
 from emnist_diff.finite import FiniteWatch
 from emnist_diff.gradients import Tape, recording
@@ -62,8 +62,9 @@ class Engine:
 
     denoisers: by name; ``""`` is the main one, which gives the state its shape and decodes it.
     evaluators: the same denoisers on a backend, made for `micro_batch` rows; those left out are asked directly.
-    micro_batch: rows of every network call. A row's last bits depend on the row count of its call and not on its
-    neighbours, so a constant count makes trajectories independent of how samples are batched.
+    micro_batch: rows of a network call at most. An evaluator computes as many at a time, or an equal part of them, and
+    its last call is filled up. A row's last bits depend on the row count of its call and not on its neighbours, so a
+    constant count makes trajectories independent of how samples are batched.
     normal: what draws noise; `noise.batch_normal`, or the same by another way.
     """
 
@@ -83,8 +84,8 @@ class Engine:
         return self.evaluators.get(name) or Direct(self.denoisers[name], self.micro_batch)
 
     def differentiable(self, name: str) -> Evaluator:
-        """The same without a backend, for few of them can be differentiated."""
-        return Direct(self.denoisers[name], self.micro_batch)
+        """The same without a backend, for few of them can be differentiated, on one thread of a CPU."""
+        return Direct.of(self.denoisers[name], self.micro_batch, self.device, threads=1)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -159,7 +160,7 @@ class _Walk:
     engine: Engine
     batch: Batch
     labels: Tensor
-    packings: dict[tuple[Cond, ...], tuple[Packing, list[_Call]]] = attrs.field(factory=dict)
+    packings: dict[tuple[Cond, ...], tuple[Packing, list[_Call], list[_Call]]] = attrs.field(factory=dict)
     finite: FiniteWatch = attrs.field(init=False)
 
     @finite.default
@@ -217,12 +218,12 @@ class _Walk:
         conds = wanted(engine.base, engine.terms, at)
         if conds not in self.packings:
             self.packings[conds] = self.packed(conds)
-        packing, calls = self.packings[conds]
+        packing, calls, differentiable = self.packings[conds]
         weights = [_guard(term.said, step, term.weight, at) for term in engine.terms]
         tape: Tape | None = None
         if any(weight != 0 and term.gradient for term, weight in zip(engine.terms, weights, strict=True)):
             with one_thread(engine.device):
-                tape = Tape.of(x, lambda leaf: [self.asked(call, leaf, step, gradient=True) for call in calls])
+                tape = Tape.of(x, lambda leaf: [self.asked(call, leaf, step) for call in differentiable])
             outputs = [output.detach() for output in tape.outputs]
         else:
             outputs = [self.asked(call, x, step) for call in calls]
@@ -253,12 +254,11 @@ class _Walk:
         step.score = score
         return score, contributions
 
-    def asked(self, call: _Call, x: Tensor, step: Step, gradient: bool = False) -> Tensor:
+    def asked(self, call: _Call, x: Tensor, step: Step) -> Tensor:
         """One network's rows at x (B, *shape), as the main network would predict them: (R, *shape)."""
         name, at = call.denoiser, step.at
-        evaluator = self.engine.differentiable(name) if gradient else call.evaluator
         what = f"the denoiser {name!r}" if name else "the denoiser"
-        out: Tensor = _guard(what, step, call, evaluator, x, at.timestep)
+        out: Tensor = _guard(what, step, call, x, at.timestep)
         kind = self.engine.denoisers[name].prediction
         if kind != step.prediction_type:
             out = convert(out, x.index_select(0, call.rows[: call.count]), at.rates, kind, step.prediction_type)
@@ -277,17 +277,18 @@ class _Walk:
             contribution = _guard(term.said, step, term.force, predictions, live)
         return contribution.detach() if isinstance(contribution, Tensor) else contribution
 
-    def packed(self, conds: tuple[Cond, ...]) -> tuple[Packing, list[_Call]]:
-        """The rows of these conditions, with everything that does not change from step to step made once."""
+    def packed(self, conds: tuple[Cond, ...]) -> tuple[Packing, list[_Call], list[_Call]]:
+        """The rows of these conditions, the calls that evaluate them, and those that can be differentiated, with
+        everything that does not change from step to step made once."""
         engine, batch = self.engine, self.batch
         spaces = {name: d.conditions for name, d in engine.denoisers.items()}
         with torch.inference_mode(False):  # indices that autograd may keep
             packing = pack(conds, batch.labels, spaces, batch.sample_ids).to(engine.device)
-            calls = [
-                _Call.of(engine.evaluator(group.denoiser), group, engine.micro_batch, engine.device)
-                for group in packing.groups
-            ]
-        return packing, calls
+            calls, differentiable = (
+                [_Call.of(evaluator(group.denoiser), group, engine) for group in packing.groups]
+                for evaluator in (engine.evaluator, engine.differentiable)
+            )
+        return packing, calls, differentiable
 
     def drifted(self, x: Tensor, step: Step, memory: Memory, keep: bool) -> tuple[Tensor, list[Tensor]]:
         """The state after all drifts, and what each changed, if that is to be kept."""
@@ -354,7 +355,7 @@ class _Walk:
 
 @attrs.frozen(eq=False)
 class _Call:
-    """The rows of one network, padded to whole calls of `micro_batch` rows; the last row is repeated.
+    """The rows of one network, padded to as many as its evaluator computes at a time; the last row is repeated.
 
     denoiser: its name.  evaluator: of the network.  rows: (R',) sample positions.  conds: their conditions.
     count: R, without padding.
@@ -367,16 +368,16 @@ class _Call:
     count: int
 
     @classmethod
-    def of(cls, evaluator: Evaluator, group: Group, size: int, device: torch.device) -> _Call:
-        count = len(group.sample)
-        order = torch.arange(count + -count % size, device=device).clamp_(max=count - 1)
+    def of(cls, evaluator: Evaluator, group: Group, engine: Engine) -> _Call:
+        count, rows = len(group.sample), rows_of(evaluator, engine.micro_batch)
+        order = torch.arange(count + -count % rows, device=engine.device).clamp_(max=count - 1)
         conds = RowConditions(group.index[order], group.variant)
         return cls(group.denoiser, evaluator, group.sample[order], conds, count)
 
-    def __call__(self, evaluator: Evaluator, x: Tensor, timestep: float) -> Tensor:
+    def __call__(self, x: Tensor, timestep: float) -> Tensor:
         """(R, *shape) predictions at x (B, *shape)."""
         t = torch.full((len(self.rows),), timestep, dtype=torch.float32, device=x.device)
-        return evaluator(x.index_select(0, self.rows), t, self.conds)[: self.count]
+        return self.evaluator(x.index_select(0, self.rows), t, self.conds)[: self.count]
 
 
 def _guard(what: str, step: Step, call, *args):  # type: ignore[no-untyped-def]  # passes any component through

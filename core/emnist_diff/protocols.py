@@ -404,7 +404,7 @@ Precision = Literal["fp32", "bf16", "fp16"]
 class Workload:
     """What a backend has to be ready for.
 
-    rows: of every network call, constant in the run.  calls: in the whole run, all workers counted.
+    rows: of a call at most, constant in the run.  calls: in the whole run, all workers counted.
     device: where states are, and what is asked is.  precision: what the network computes in.
     identity: a hash of network and weights, for caches; "" where nothing is known.
     threads: of the CPU, for this process.
@@ -419,14 +419,18 @@ class Workload:
 
 
 class Evaluator(Protocol):
-    """A denoiser, ready to be asked by an engine."""
+    """A denoiser, ready to be asked by an engine.
+
+    One that cuts calls into parts has an attribute ``rows``, how many rows a part has; `Workload.rows` where there is
+    none. It is asked for whole parts.
+    """
 
     def __call__(self, x: Tensor, t: Tensor, conds: RowConditions) -> Tensor:
-        """The predictions of k · rows rows, float32 and contiguous, in calls of exactly `Workload.rows` rows.
+        """The predictions of k · rows rows, float32 and contiguous.
 
         x: (k·rows, *shape) float32.  t: (k·rows,) float32 timesteps.  conds.index: (k·rows,).  k may differ from call
-        to call. A row's value depends on its own inputs and on `rows`, and on nothing else: neither on its neighbours
-        nor on k.
+        to call. A row's value depends on its own inputs and on `Workload`, and on nothing else: neither on its
+        neighbours nor on k.
         """
 
 

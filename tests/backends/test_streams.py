@@ -9,7 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emnist_diff_plugins.backends._streams import MOST, Cut, Streams
+from emnist_diff.parts import MOST
+from emnist_diff_plugins.backends._streams import Cut, Streams
 
 
 @given(rows=st.integers(1, 300), threads=st.integers(1, 70))
@@ -28,8 +29,8 @@ def test_a_cut_uses_what_there_is(rows, threads):
     ("rows", "threads", "cut"),
     [
         (32, 4, (8, 4, 1)),
-        (64, 4, (16, 4, 1)),
-        (32, 1, (16, 1, 1)),
+        (64, 4, (8, 4, 1)),
+        (32, 1, (8, 1, 1)),
         (2, 4, (1, 2, 2)),
         (1, 4, (1, 1, 4)),
         (5, 4, (2, 3, 1)),
@@ -40,13 +41,10 @@ def test_cuts(rows, threads, cut):
 
 
 @given(rows=st.integers(1, 300), threads=st.integers(1, 70))
-def test_parts_in_turn_are_large_and_even(rows, threads):
+def test_parts_in_turn_are_what_all_threads_compute_at_once(rows, threads):
     cut = Cut.in_turn(rows, threads)
-    assert 1 <= cut.size <= 2 * MOST
     assert (cut.streams, cut.threads) == (1, threads)
-    parts = -(-rows // cut.size)
-    assert parts == -(-rows // (2 * MOST))
-    assert parts * cut.size - rows < parts
+    assert cut.size == min(rows, threads * Cut.of(rows, threads).size)
 
 
 @pytest.mark.parametrize(

@@ -16,11 +16,11 @@ import attrs
 import torch
 from torch import Tensor
 
+from emnist_diff.forks import generation
+from emnist_diff.parts import PRICE, part_rows
+
 Network = Callable[[Tensor, Tensor, Tensor], Tensor]
 """x (R, *shape) float32, t (R,) float32, index (R,) int64 → (R, *shape), for one number of rows R."""
-
-MOST = 16
-"""Rows of a call from which more are no cheaper a row: the images of a layer no longer fit the cache."""
 
 PIXELS = 2048
 """Of a part's images for every thread of torch that computes it: with fewer, waking another costs what it saves."""
@@ -40,21 +40,19 @@ class Cut:
     threads: int
 
     @classmethod
-    def of(cls, rows: int, threads: int) -> Cut:
+    def of(cls, rows: int, threads: int, price: float = PRICE) -> Cut:
         """Parts beside each other, on one thread each unless there are fewer rows than threads.
 
-        rows, threads: at least 1, as in `protocols.Workload`.
+        rows, threads: at least 1, as in `protocols.Workload`.  price: of a part, as in `parts`.
         """
-        rounds = math.ceil(math.ceil(rows / MOST) / threads)
-        size = math.ceil(rows / (rounds * threads))
+        size = part_rows(rows, threads, price)
         streams = min(threads, math.ceil(rows / size))
         return cls(size, streams, threads // streams)
 
     @classmethod
     def in_turn(cls, rows: int, threads: int) -> Cut:
         """Parts one after another, each on all threads: for what holds Python's lock while it computes."""
-        parts = math.ceil(rows / (2 * MOST))
-        return cls(math.ceil(rows / parts), 1, threads)
+        return cls(min(rows, threads * part_rows(rows, threads)), 1, threads)
 
     def fewer(self, shape: tuple[int, ...]) -> Cut:
         """The same with no more threads than parts of images of `shape` (C, H, W) are worth."""
@@ -63,10 +61,20 @@ class Cut:
 
 
 class Streams:
-    """Threads that compute the parts of a call, each with `cut.threads` of torch's, however many the caller has."""
+    """Threads that compute the parts of a call, each with `cut.threads` of torch's, however many the caller has.
+
+    A process that is forked starts its own.
+    """
 
     def __init__(self, cut: Cut) -> None:
-        self.cut, self.pool = cut, _pool(cut)
+        self.cut, self._pool, self._generation = cut, _started(cut), generation()
+
+    @property
+    def pool(self) -> ThreadPoolExecutor:
+        """The threads of this process."""
+        if self._generation != generation():
+            self._pool, self._generation = _started(self.cut), generation()
+        return self._pool
 
     def __call__(self, network: Network, x: Tensor, t: Tensor, index: Tensor) -> Tensor:
         """x (R, *shape), t (R,), index (R,) → (R, *shape) float32, contiguous; a last part that is not full is filled
@@ -84,7 +92,8 @@ class Streams:
             with torch.inference_mode():  # of this thread
                 out[part] = network(x[part], t[part], index[part])
 
-        for done in [self.pool.submit(one, start) for start in range(0, len(x), size)]:
+        pool = self.pool
+        for done in [pool.submit(one, start) for start in range(0, len(x), size)]:
             done.result()
         return out[:rows]
 
@@ -93,7 +102,7 @@ class Streams:
         return self.pool.submit(make).result()
 
 
-def _pool(cut: Cut) -> ThreadPoolExecutor:
+def _started(cut: Cut) -> ThreadPoolExecutor:
     """Threads of which each has its own number of torch threads, all of them started."""
     everyone = threading.Barrier(cut.streams)
 

@@ -94,7 +94,7 @@ class _Compiled:
         self.denoiser, self.work, self.cache = denoiser, work, cache
         # Torch holds Python's lock while it runs what it has loaded (its issue 197516): streams would wait in a row.
         self.cut = Cut.in_turn(work.rows, work.threads)
-        self.streams = Streams(self.cut)
+        self.rows, self.streams = self.cut.size, Streams(self.cut)
         self.networks: dict[str, Network] = {}
 
     def __call__(self, x: Tensor, t: Tensor, conds: RowConditions) -> Tensor:

@@ -65,6 +65,7 @@ class _Recorded:
 
     def __init__(self, denoiser: Exportable, shape: tuple[int, ...], work: Workload, tf32: bool) -> None:
         self.denoiser, self.shape, self.work, self.tf32 = denoiser, shape, work, tf32
+        self.rows = work.rows
         self.graphs: dict[str, Recording] = {}
 
     def __call__(self, x: Tensor, t: Tensor, conds: RowConditions) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from emnist_diff.conditions import RowConditions
-from emnist_diff.direct import Direct
+from emnist_diff.direct import Direct, rows_of
 from emnist_diff.errors import ConfigError
 from emnist_diff.protocols import Denoiser, Evaluator, Exportable, Workload
 from emnist_diff_plugins.backends._cast import DTYPES, Cast
@@ -45,10 +45,10 @@ class Eager:
         if work.device.type == "cpu" and isinstance(denoiser, Exportable):
             return _Parallel(denoiser, work, self.rewrite)
         if work.precision == "fp32" or not isinstance(denoiser, Exportable):
-            plain: Evaluator = Direct(denoiser, work.rows)
+            plain: Evaluator = Direct.of(denoiser, work.rows, work.device, work.threads)
         else:
             plain = _Narrow(denoiser, work)
-        return plain if work.device.type == "cpu" else _Exact(plain)
+        return plain if work.device.type == "cpu" else _Exact(plain, work.rows)
 
 
 @attrs.frozen(eq=False)
@@ -56,6 +56,12 @@ class _Exact:
     """`protocols.Evaluator` of a GPU whose float32 is that: by default convolutions round their inputs to TF32."""
 
     plain: Evaluator
+    most: int
+
+    @property
+    def rows(self) -> int:
+        """`protocols.Evaluator`."""
+        return rows_of(self.plain, self.most)
 
     def __call__(self, x: Tensor, t: Tensor, conds: RowConditions) -> Tensor:
         with arithmetic(tf32=False):
@@ -74,7 +80,7 @@ class _Parallel:
         self.cut = Cut.of(work.rows, work.threads)
         if rewrite and known(denoiser.module()):
             self.cut = self.cut.fewer(denoiser.shape)
-        self.streams = Streams(self.cut)
+        self.rows, self.streams = self.cut.size, Streams(self.cut)
         self.networks: dict[str, Network] = {}
         self.variant("")
 

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from emnist_diff import __version__
 from emnist_diff.conditions import RowConditions
-from emnist_diff.errors import ConfigError, PluginError
+from emnist_diff.errors import ConfigError, PluginError, RunFailed
 from emnist_diff.events import get_logger
+from emnist_diff.forks import generation
 from emnist_diff.protocols import Denoiser, Evaluator, Exportable, Precision, Workload
 from emnist_diff_plugins.backends import _graph
 from emnist_diff_plugins.backends._cache import Cache, key_of, user_cache
@@ -32,7 +33,15 @@ log = get_logger()
 TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "bf16": 0.25}
 """By precision: the relative error from which an exported network is not the network; far above what rounding does."""
 
+PRICE = 0.25
+"""Of a part, in rows, as in `parts`: calls of four rows are as cheap a row as those of sixteen."""
+
 _INSTALL = "pip install 'emnist-diff[openvino]'"
+
+_FORKED = (
+    "OpenVINO does not go on in a process that was forked after it was used — start processes with 'spawn', or say "
+    "--backend eager"
+)
 
 
 @attrs.frozen
@@ -50,6 +59,8 @@ class OpenVino:
         """`protocols.Backend`."""
         if importlib.util.find_spec("openvino") is None:
             return f"openvino is not installed — {_INSTALL}"
+        if _left_behind():
+            return _FORKED
         if work.device.type != "cpu":
             return f"it serves cpu, not {work.device.type} — say --device cpu"
         if work.precision not in TOLERANCE:
@@ -81,7 +92,18 @@ def _core() -> Any:
     """
     import openvino as ov
 
+    global _of_generation
+    _of_generation = generation()
     return ov.Core()
+
+
+_of_generation: int | None = None
+"""The process that OpenVINO has computed in (`forks.generation`); its threads are of no other."""
+
+
+def _left_behind() -> bool:
+    """Whether OpenVINO has computed in a process that this one was forked from, and would wait here for its threads."""
+    return _of_generation is not None and _of_generation != generation()
 
 
 class _Compiled:
@@ -89,14 +111,16 @@ class _Compiled:
 
     def __init__(self, denoiser: Denoiser, work: Workload, cache: Cache | None) -> None:
         self.denoiser, self.work, self.cache = denoiser, work, cache
-        self.cut, self.core = Cut.of(work.rows, work.threads), _core()
-        self.streams = Streams(self.cut)
+        self.cut, self.core = Cut.of(work.rows, work.threads, PRICE), _core()
+        self.rows, self.streams = self.cut.size, Streams(self.cut)
         self.networks: dict[str, _Requests] = {}
         if work.precision == "bf16" and "BF16" not in self.core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise ConfigError("backend 'openvino': this processor has no bf16 arithmetic — say --precision fp32")
 
     def __call__(self, x: Tensor, t: Tensor, conds: RowConditions) -> Tensor:
-        """`protocols.Evaluator`."""
+        """`protocols.Evaluator`. Raises `RunFailed` in a process that was forked."""
+        if _left_behind():
+            raise RunFailed(f"backend 'openvino': {_FORKED}")
         return self.streams(self.variant(conds.variant), x, t, conds.index)
 
     def variant(self, name: str) -> _Requests:
