@@ -14,6 +14,7 @@ import torch
 from emnist_diff import checkpoint, config, continuing, deciding, filenames, guides, needs, presets, variants
 from emnist_diff.backends import AUTO, Chosen, ShortOfMemory, choose, precision_of, ready
 from emnist_diff.base import Base
+from emnist_diff.brief import briefly
 from emnist_diff.clip import Clip, ClipSum
 from emnist_diff.components import Made, make, told
 from emnist_diff.conditions import ConditionSpace
@@ -129,6 +130,7 @@ def checkpoint_path(registry: Registry, settings: RunConfig) -> Path:
     return checkpoint.discover(Path(settings.checkpoint), settings.epoch)
 
 
+@briefly
 @attrs.frozen(eq=False)
 class Assembly:
     """A run ready to start: engine, plan, sinks, the samples' own data, (N,) each, and what evaluates the network."""

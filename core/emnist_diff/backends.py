@@ -28,7 +28,8 @@ AUTO = "auto"
 class Chosen:
     """The backend of a run.
 
-    made: the component.  precision: what it computes in.  reason: why it was taken.
+    made: the component.  precision: what it computes in.  reason: why it was taken, and not a better one.
+    hint: what a user can do for a better one, or "".
     rows: of a call at most, before the plan and the memory of the device have their say.
     threads: of the CPU.  libraries: what it needs.
     """
@@ -39,6 +40,7 @@ class Chosen:
     rows: int
     threads: int
     libraries: tuple[str, ...] = ()
+    hint: str = ""
 
     def environment(self) -> dict[str, Any]:
         """JSON-ready: its name and the versions of what it needs."""
@@ -130,12 +132,14 @@ def choose(
     if asked.settings:
         raise ConfigError("backend 'auto' has no settings — name the backend that they belong to")
     passed: list[str] = []
+    hints: list[str] = []
     broken: Exception | None = None
     for entry in sorted(registry.of(BackendSpec), key=lambda e: -_spec(e).merit):
         spec = _spec(entry)
         try:
             if reason := _passed_over(spec, precision, device, rows):
                 passed.append(f"{spec.name}: {reason}")
+                hints += [passed[-1]] if reason == missing(spec) else []
                 continue
             chosen = _chosen(entry, make(registry, BackendSpec, Component(entry.qualified)), precision, "", least)
             if reason := chosen.made.object.refusal(denoiser, work(chosen.rows)):
@@ -149,7 +153,8 @@ def choose(
             log.warning("backend.broken", backend=spec.name, error=" ".join(str(error).split())[:300])
             passed.append(f"{spec.name}: broken")
             continue
-        return attrs.evolve(chosen, reason="; ".join(passed) or "the best there is"), evaluator
+        reason = "; ".join(passed) or "the best there is"
+        return attrs.evolve(chosen, reason=reason, hint="; ".join(hints)), evaluator
     if isinstance(broken, EmnistDiffError):  # of the last, which asks the denoiser with the least between them
         raise broken
     raise PluginError("no backend can serve here — " + ("; ".join(passed) or "none is installed")) from broken

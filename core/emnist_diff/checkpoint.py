@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from emnist_diff import foreign, tensorfile
+from emnist_diff.brief import briefly
 from emnist_diff.errors import CheckpointError, ConfigError, nearest
 from emnist_diff.files import write_bytes
 from emnist_diff.plaindata import from_json
@@ -36,6 +37,7 @@ _LAST_EPOCH = 10**9
 _EPOCH = re.compile(r"epoch[_-]?(\d+)\.safetensors$")
 
 
+@briefly
 @attrs.frozen(kw_only=True)
 class CheckpointHeader:
     """What a checkpoint says of itself.

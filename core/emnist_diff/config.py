@@ -14,6 +14,7 @@ import attrs
 from attrs import validators as v
 
 from emnist_diff import seeds
+from emnist_diff.brief import briefly
 from emnist_diff.errors import ConfigError
 from emnist_diff.paths import StrPath, local_path
 from emnist_diff.plaindata import from_json, from_toml, read_text
@@ -65,6 +66,7 @@ class Component:
     clip_norm: float | None = attrs.field(default=None, converter=scalar, validator=v.optional(v.gt(0)))
 
 
+@briefly
 @as_written
 @attrs.frozen(kw_only=True)
 class RunConfig:

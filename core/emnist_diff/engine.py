@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from emnist_diff.base import Base
+from emnist_diff.brief import briefly
 from emnist_diff.conditions import Cond, Group, Packing, Predictions, RowConditions, pack
 from emnist_diff.direct import Direct, rows_of
 from emnist_diff.errors import EmnistDiffError, RunFailed
@@ -56,6 +57,7 @@ INITIAL_STREAM = "init"
 """The stream of noise that starting states are drawn from."""
 
 
+@briefly
 @attrs.frozen(eq=False)
 class Engine:
     """All that a walk needs beside the samples.

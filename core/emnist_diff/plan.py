@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import attrs
 
 from emnist_diff.base import Base
+from emnist_diff.brief import briefly
 from emnist_diff.clip import Clip
 from emnist_diff.conditions import Cond, ConditionSpace, pack
 from emnist_diff.errors import EmnistDiffError, RunFailed
@@ -125,6 +126,7 @@ def looks_of(item: StateMap, at: StepInfo, end: StepInfo | None) -> int:
     return count
 
 
+@briefly
 @attrs.frozen
 class Plan:
     """The work ahead.

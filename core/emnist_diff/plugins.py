@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import attrs
 
 from emnist_diff import hookspecs
+from emnist_diff.brief import briefly
 from emnist_diff.errors import ConfigError, PluginError, nearest, unknown
 from emnist_diff.probing import printing_to_stderr, reason
 from emnist_diff.records import API, Spec
@@ -64,6 +65,7 @@ class Source:
     module: str
 
 
+@briefly
 @attrs.frozen
 class Registry:
     """Everything discovery found."""

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 import attrs
 from attrs import validators as v
 
+from emnist_diff.brief import briefly
+
 if TYPE_CHECKING:  # the contracts can be read without paying for torch
     from pathlib import Path
 
@@ -152,6 +154,7 @@ def _sigma(alpha_bar: float) -> float:
     return float(((1.0 - alpha_bar) / alpha_bar) ** 0.5) if alpha_bar > 0 else math.inf
 
 
+@briefly
 @attrs.frozen(eq=False)
 class Timeline:
     """The steps of a run, noise first; each array has one float64 entry a step. Stored verbatim in the file.
@@ -239,6 +242,7 @@ def no_decoder(x: Tensor) -> Tensor:
     raise RuntimeError("there is no denoiser here that shows states as images")
 
 
+@briefly
 @attrs.define(eq=False)
 class Step:
     """A step as it happens, for a batch.
@@ -278,6 +282,7 @@ class Step:
     prediction_type: PredictionType = "epsilon"
 
 
+@briefly
 @attrs.frozen(eq=False)
 class Moved:
     """Where a scheduler went.
@@ -499,6 +504,7 @@ def worker_name(name: str, rank: int, world_size: int) -> str:
     return f"{stem or name}-{rank:04d}-of-{world_size:04d}{dot}{suffix if stem else ''}"
 
 
+@briefly
 @attrs.frozen(eq=False)
 class RunHeader:
     """What a sink is told before the first frame.
@@ -542,6 +548,7 @@ class RunHeader:
         return worker_name(name, self.rank, self.world_size)
 
 
+@briefly
 @attrs.frozen(eq=False)
 class Frame:
     """One step of one batch, holding only the fields that some sink wanted (others are None or empty).
@@ -562,6 +569,7 @@ class Frame:
     drifts: tuple[Tensor, ...] = ()
 
 
+@briefly
 @attrs.frozen(eq=False)
 class BatchResult:
     """A finished batch.

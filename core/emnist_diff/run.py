@@ -95,13 +95,7 @@ def execute(
             accounts.append(_account(sink, asked(sink, "open", sink.open, header)))
         kept = [account for account in accounts if account is not None]
         done = frozenset.intersection(*kept) if kept else frozenset()
-        log.info(
-            "backend.chosen",
-            backend=assembly.backend.made.name,
-            precision=assembly.backend.precision,
-            rows=assembly.plan.micro_batch,
-            reason=assembly.backend.reason,
-        )
+        _tell_backend(assembly)
         log.info("run.started", output=str(header.output), samples=total, resumed=len(done))
         started = time.perf_counter()
         with stop_requests(signals.stop) as stopping, report_requests(signals.report) as report:
@@ -146,6 +140,15 @@ def _with_settled_seed(assembly: Assembly, resume: bool) -> Assembly:
         raise ConfigError(f"seed random would be another for each of {header.world_size} workers — give all one number")
     log.info("seed.drawn", seed=int(seed))
     return assembly
+
+
+def _tell_backend(assembly: Assembly) -> None:
+    """What evaluates the network; of why it is no better one, only what a user can act on, unless asked for more."""
+    chosen = assembly.backend
+    hint = {"hint": chosen.hint} if chosen.hint else {}
+    rows = assembly.plan.micro_batch
+    log.info("backend.chosen", backend=chosen.made.name, precision=chosen.precision, rows=rows, **hint)
+    log.debug("backend.reason", reason=chosen.reason)
 
 
 def _account(sink: Sink, said: object) -> frozenset[int] | None:

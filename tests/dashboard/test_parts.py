@@ -129,6 +129,21 @@ def test_the_screen_fits_whatever_it_shows(
         assert "97%" in shown
 
 
+def test_a_bar_and_the_number_beside_it_say_the_same() -> None:
+    state = State(lambda: 5.0)
+    state.begin("A", 24, 5)
+    state.committed(Finished(number, "A", 1, 1.0, 1.0) for number in range(12))
+    state.stepped(4, 3)
+    console = Console(file=io.StringIO(), width=60, height=10)
+    lines = console.render_lines(screen(state.snapshot(), Readings(), 60, 10, {}), console.options)
+    shown = ["".join(part.text for part in line) for line in lines]
+    bars = [line for line in shown if "━" in line]
+    assert [line.count("━") + line.count("╸") / 2 for line in bars] == pytest.approx([30, 30], abs=0.5)  # of 50
+    assert [line.rstrip(" │")[-5:] for line in bars] == [" 60 %", " 60 %"]
+    assert sum(line.count("%") for line in shown) == 2
+    assert "12 of 24 samples" in "".join(shown)
+
+
 @pytest.mark.parametrize(
     ("seconds", "shown"),
     [(0.4, "0:00"), (59.6, "1:00"), (754, "12:34"), (3723, "1:02:03"), (183840, "2 d 03:04")],

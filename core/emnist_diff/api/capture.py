@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import attrs
 
 from emnist_diff.api.checks import flag, named, number, one_of, setting, whole
+from emnist_diff.brief import briefly
 from emnist_diff.errors import ConfigError
 from emnist_diff.shown import shown
 from emnist_diff.structuring import as_written, unstructure
@@ -40,6 +41,7 @@ class Settings:
         return dict(unstructure(self))
 
 
+@briefly
 @as_written
 @attrs.frozen(kw_only=True)
 class CaptureConfig(Settings):
@@ -115,6 +117,7 @@ class CaptureConfig(Settings):
         return step_index % self.save_every == 0 or step_index == steps - 1
 
 
+@briefly
 @as_written
 @attrs.frozen(kw_only=True)
 class VideoConfig(Settings):

@@ -11,6 +11,7 @@ import torch
 
 from emnist_diff import checkpoint
 from emnist_diff.assembly import Source, bound_scheduler, checkpoint_path, choose_device
+from emnist_diff.brief import briefly
 from emnist_diff.checkpoint import CheckpointHeader
 from emnist_diff.components import make
 from emnist_diff.conditions import ConditionSpace
@@ -22,6 +23,7 @@ from emnist_diff.records import SchedulerSpec
 from emnist_diff.structuring import aliases, unstructure
 
 
+@briefly
 @attrs.frozen
 class CheckpointInfo:
     """What a checkpoint file says of itself; its weights are not read yet.
@@ -115,6 +117,7 @@ def load_checkpoint(path: str | Path | None = None, epoch: int | None = None) ->
     return CheckpointInfo(file, checkpoint.sha256(file), file.stat().st_size, header)
 
 
+@briefly
 @attrs.frozen(eq=False)
 class LoadedDenoiser:
     """A denoiser on its device, with the checkpoint it came from.
@@ -158,6 +161,7 @@ def load_unet(ckpt: CheckpointInfo, device: str = "cpu") -> LoadedDenoiser:
     return LoadedDenoiser(denoiser, torch.device(chosen), ckpt.sha256)
 
 
+@briefly
 @attrs.frozen(eq=False)
 class BuiltScheduler:
     """A scheduler for one forward process.

@@ -30,6 +30,7 @@ from emnist_diff.api.checks import (
     text,
     whole,
 )
+from emnist_diff.brief import briefly
 from emnist_diff.config import Component, RunConfig
 from emnist_diff.errors import ConfigError
 from emnist_diff.shown import shown
@@ -56,6 +57,7 @@ def _guides(data: object) -> dict[str, str]:
     return files
 
 
+@briefly
 @as_written
 @attrs.frozen(kw_only=True)
 class ForceConfig(Settings):
@@ -98,6 +100,7 @@ class ForceConfig(Settings):
             raise ConfigError("ForceConfig.preset_args: needs a preset — say ForceConfig(preset=…) too")
 
 
+@briefly
 @as_written
 @attrs.frozen(kw_only=True)
 class DriftConfig(Settings):
@@ -117,6 +120,7 @@ class DriftConfig(Settings):
     )
 
 
+@briefly
 @as_written
 @attrs.frozen(kw_only=True)
 class EnvironmentConfig(Settings):
@@ -155,6 +159,7 @@ def _part(kind: type[Settings], help: str) -> Any:
     return setting(attrs.Factory(kind), help, a(kind), converter=kind.taken)
 
 
+@briefly
 @as_written
 @attrs.frozen(kw_only=True)
 class InferenceConfig(Settings):

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from emnist_diff.api.capture import CaptureConfig
+from emnist_diff.brief import briefly
 from emnist_diff.errors import ConfigError
 from emnist_diff.pixels import Pixels
 
@@ -34,6 +35,7 @@ def top_coordinates(values: npt.NDArray[Any], count: int) -> Coordinates:
     return [(int(r), int(c), float(values[r, c])) for r, c in zip(rows, columns, strict=True)]
 
 
+@briefly
 @attrs.frozen(eq=False)
 class FrameData:
     """One kept step of one sample. Tensors are on the CPU and must not be changed: a state that one frame ends in is
@@ -217,6 +219,7 @@ def _over_channels(values: npt.NDArray[Any], axis: int) -> npt.NDArray[np.float6
     return norm
 
 
+@briefly
 @attrs.frozen(eq=False)
 class GenerationResult:
     """A finished sample, and the frames of its way. Tensors are float32 on the CPU.

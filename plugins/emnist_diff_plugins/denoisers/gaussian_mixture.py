@@ -24,6 +24,7 @@ import torch
 from attrs import validators as v
 from torch import Tensor
 
+from emnist_diff.brief import briefly
 from emnist_diff.capacity import require_memory
 from emnist_diff.conditions import ConditionSpace, RowConditions
 from emnist_diff.errors import ConfigError
@@ -116,6 +117,7 @@ class GaussianMixture:
         return MixtureDenoiser(self, schedule, torch.device(device))
 
 
+@briefly
 @attrs.define(eq=False)
 class MixtureDenoiser:
     """`protocols.Denoiser` over the exact posterior. Rows are computed one by one in float32 reductions over the

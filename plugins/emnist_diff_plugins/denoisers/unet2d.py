@@ -11,6 +11,7 @@ from attrs import validators as v
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from emnist_diff.brief import briefly
 from emnist_diff.checkpoint import MOST_CLASSES
 from emnist_diff.conditions import ConditionSpace, RowConditions
 from emnist_diff.errors import CheckpointError, ConfigError
@@ -146,6 +147,7 @@ class UNet2D:
                               header.prediction)  # fmt: skip
 
 
+@briefly
 @attrs.frozen(eq=False)
 class UNet2DDenoiser:
     """`protocols.Denoiser` over a loaded network; states are images in [-1, 1].

@@ -12,7 +12,7 @@ from emnist_diff_plugins.plots import panels
 from emnist_diff_plugins.plots.runs import Run
 from emnist_diff_plugins.plots.theme import Theme
 
-TIMES = "times, which the metrics sink measures (run --sink metrics …)"
+TIMES = "times, which the metrics sink measures (emnist-diff run --save-metrics …)"
 
 
 @attrs.frozen
@@ -32,7 +32,7 @@ class GenerationTimes:
 def panel(axis: Any, runs: Sequence[Run], theme: Theme) -> None:
     """The plot on one axis; says so where nothing was measured."""
     if not all("seconds" in run.measured for run in runs):
-        panels.absent(axis, theme, "no times recorded\n(metrics sink)")
+        panels.absent(axis, theme, "no times recorded\n(run --save-metrics)")
         return
     seconds = [run.measured["seconds"] for run in runs]
     short = max(float(np.nanmax(values)) for values in seconds) < 0.1

@@ -9,10 +9,12 @@ import torch
 from attrs import validators as v
 from torch import Tensor
 
+from emnist_diff.brief import briefly
 from emnist_diff.parameterization import epsilon_from_x0, to_epsilon, to_x0
 from emnist_diff.protocols import PredictionType, StepInfo
 
 
+@briefly
 @attrs.frozen(eq=False)
 class Estimates:
     """What a look at the network says: the image x0 and the noise epsilon, (B, *shape) each; together they make up

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from emnist_diff.brief import briefly
 from emnist_diff.errors import ConfigError
 from emnist_diff.protocols import Level, NoiseSchedule, Timeline
 
@@ -28,6 +29,7 @@ LARGEST_SIGMA = 80.0
 table 1). A squared-cosine process reaches 20,000, and most steps would be spent where nothing is to be seen."""
 
 
+@briefly
 @attrs.frozen(eq=False)
 class Process:
     """The levels of a diffusion: exact at its training timesteps, linear in ln sigma between them."""

@@ -120,11 +120,10 @@ class _Progress:
 
 def _progress_rows(now: Snapshot, width: int, height: int) -> list[RenderableType]:
     """Lines on how far the run is, the most important ones if there is not room for all."""
-    share = f"{now.done / now.total:.0%}" if now.total else ""
-    samples = _row(f"{now.done} of {now.total} samples", share, width)
+    walked = now.step / now.steps if now.steps else 0.0
+    samples = _row(f"{now.done} of {now.total} samples", f"{now.batch} in hand" if now.batch else "", width)
     rate = "…" if now.rate is None else f"{now.rate:.3g} samples/s"
     left = "… left" if now.left is None else f"{clock(now.left)} left"
-    walked = now.step / now.steps if now.steps else 0.0
     bar = _bar((now.done + now.batch * walked) / max(1, now.total), width, "green")
     few: list[RenderableType] = [samples, _row(rate, left, width), bar]
     if height < 4:
@@ -135,7 +134,7 @@ def _progress_rows(now: Snapshot, width: int, height: int) -> list[RenderableTyp
         samples,
         bar,
         _row(rate, left, width),
-        _row(f"step {now.step} of {now.steps}", f"{now.batch} in hand" if now.batch else "", width),
+        _row(f"step {now.step} of {now.steps}", "", width),
         _bar(walked, width, "cyan"),
         _row("elapsed", clock(now.elapsed), width),
     ]
@@ -152,10 +151,14 @@ def _row(left: str, right: str, width: int, style: str = "") -> Text:
 
 
 def _bar(share: float, width: int, style: str) -> Text:
-    halves = round(2 * width * min(1.0, share))
-    full, half = divmod(halves, 2)
+    """A bar and, at its end, the same share as a number, which is 100 % only when all is done."""
+    share = min(1.0, share)
+    number = f" {int(100 * share + 1e-9)} %".rjust(6) if width > 20 else ""
+    width -= len(number)
+    full, half = divmod(round(2 * width * share), 2)
     bar = Text("━" * full + "╸" * half, style, no_wrap=True)
-    return bar.append("─" * (width - full - half), "bright_black")  # thin, to be told apart without colours
+    bar.append("─" * (width - full - half), "bright_black")  # thin, to be told apart without colours
+    return bar.append(number, "default")
 
 
 def clock(seconds: float) -> str:
