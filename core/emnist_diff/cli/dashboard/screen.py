@@ -121,7 +121,7 @@ class _Progress:
 def _progress_rows(now: Snapshot, width: int, height: int) -> list[RenderableType]:
     """Lines on how far the run is, the most important ones if there is not room for all."""
     walked = now.step / now.steps if now.steps else 0.0
-    samples = _row(f"{now.done} of {now.total} samples", f"{now.batch} in hand" if now.batch else "", width)
+    samples = _row(f"{now.done} of {now.total} samples", "", width)
     rate = "…" if now.rate is None else f"{now.rate:.3g} samples/s"
     left = "… left" if now.left is None else f"{clock(now.left)} left"
     bar = _bar((now.done + now.batch * walked) / max(1, now.total), width, "green")
@@ -134,7 +134,7 @@ def _progress_rows(now: Snapshot, width: int, height: int) -> list[RenderableTyp
         samples,
         bar,
         _row(rate, left, width),
-        _row(f"step {now.step} of {now.steps}", "", width),
+        _row(f"step {now.step} of {now.steps}", f"{now.batch} in hand" if now.batch else "", width),
         _bar(walked, width, "cyan"),
         _row("elapsed", clock(now.elapsed), width),
     ]
