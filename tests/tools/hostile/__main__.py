@@ -3,8 +3,8 @@
     python tests/tools/hostile --inputs 2000
 
 Inputs are trajectory files (`of_trajectories`), settings (`of_settings`), checkpoints and training states
-(`of_headers`), plugins (`of_plugins`) and datasets (`of_datasets`), all made from `--seed`; what is asked of a command
-is written in `siege`.
+(`of_headers`), names of files (`of_names`), plugins (`of_plugins`) and datasets (`of_datasets`), all made from
+`--seed`; what is asked of a command is written in `siege`.
 """
 
 from __future__ import annotations
@@ -26,12 +26,21 @@ os.environ.update(MPLBACKEND="agg", EMNIST_DIFF_CONFIG="", EMNIST_DIFF_CACHE="",
 
 import of_datasets  # noqa: E402
 import of_headers  # noqa: E402
+import of_names  # noqa: E402
 import of_plugins  # noqa: E402
 import of_settings  # noqa: E402
 import of_trajectories  # noqa: E402
 from siege import Input, siege  # noqa: E402
 
-SHARES = {"trajectories": 0.35, "settings": 0.25, "headers": 0.2, "plugins": 0.06, "datasets": 0.14}
+SHARES = {"trajectories": 0.3, "settings": 0.22, "headers": 0.17, "plugins": 0.06, "datasets": 0.1, "names": 0.15}
+
+_FAMILIES = {
+    "settings": of_settings,
+    "headers": of_headers,
+    "plugins": of_plugins,
+    "datasets": of_datasets,
+    "names": of_names,
+}
 
 
 def warm() -> None:
@@ -57,10 +66,7 @@ def inputs(count: int, seed: int, folder: Path, only: str | None) -> Iterator[In
         if name == "trajectories":
             yield from of_trajectories.inputs(part, rng, number, "some")
         else:
-            module = {"settings": of_settings, "headers": of_headers, "plugins": of_plugins, "datasets": of_datasets}[
-                name
-            ]
-            yield from module.inputs(part, rng, number)
+            yield from _FAMILIES[name].inputs(part, rng, number)
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from siege import Input
@@ -24,6 +25,7 @@ def _idx(shape: tuple[int, ...], data: bytes, kind: int = 8) -> bytes:
     return bytes((0, 0, kind, len(shape) % 256)) + b"".join(struct.pack(">I", n % 2**32) for n in shape) + data
 
 
+@cache
 def _bomb(size: int, head: bytes = b"") -> bytes:
     """Zeros, gzipped."""
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
@@ -33,7 +35,19 @@ def _bomb(size: int, head: bytes = b"") -> bytes:
     return b"".join([*out, packer.flush()])
 
 
-def _png(width: int, height: int, data: bytes, depth: int = 8, colour: int = 0, more: bytes = b"") -> bytes:
+@cache
+def _zeros(size: int) -> bytes:
+    """Packed by zlib; making hundreds of megabytes of them takes seconds."""
+    return zlib.compress(bytes(size), 9)
+
+
+@cache
+def _matrix() -> bytes:
+    """An element of a MATLAB file that unpacks to hundreds of megabytes."""
+    return zlib.compress(struct.pack("<II", 14, 800 << 20) + bytes(300 << 20), 9)
+
+
+def _png(width: int, height: int, data: bytes | int, depth: int = 8, colour: int = 0, more: bytes = b"") -> bytes:
     def chunk(kind: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
@@ -42,7 +56,7 @@ def _png(width: int, height: int, data: bytes, depth: int = 8, colour: int = 0, 
         b"\x89PNG\r\n\x1a\n"
         + chunk(b"IHDR", head)
         + more
-        + chunk(b"IDAT", zlib.compress(data, 9))
+        + chunk(b"IDAT", _zeros(data) if isinstance(data, int) else zlib.compress(data, 9))
         + chunk(b"IEND", b"")
     )
 
@@ -134,8 +148,7 @@ def matlab(folder: Path, rng: random.Random) -> str:
             rng.randbytes(2000),
             struct.pack("<II", 15, 2**31) + zlib.compress(bytes(99)),
             struct.pack("<II", 14, 2**32 - 1),
-            struct.pack("<II", 15, len(z := zlib.compress(struct.pack("<II", 14, 800 << 20) + bytes(300 << 20), 9)))
-            + z,
+            struct.pack("<II", 15, len(_matrix())) + _matrix(),
             struct.pack("<IIIIIIIIII", 14, 56, 6, 8, 9, 0, 5, 8, 2**31 - 1, 2**31 - 1) + bytes(64),
         )
     )
@@ -148,18 +161,18 @@ def pictures(folder: Path, rng: random.Random) -> str:
     for name in ("A", "B"):
         (folder / name).mkdir()
         (folder / name / "ok.png").write_bytes(plain)
-    text = zlib.compress(bytes(90 << 20), 9)
+    text = _zeros(90 << 20)
     body = b"k\0\0" + text
     chunk = struct.pack(">I", len(body)) + b"zTXt" + body + struct.pack(">I", zlib.crc32(b"zTXt" + body))
     bad = rng.choice(
         (
             _png(2**31 - 1, 2**31 - 1, b""),
             _png(60_000, 60_000, b""),
-            _png(9000, 9000, bytes(9001 * 9000)),
-            _png(5500, 5500, bytes((5500 * 8 + 1) * 5500), 16, 6),
-            _png(9400, 9400, bytes((9400 * 4 + 1) * 9400), 8, 6),
-            _png(9000, 9000, bytes((9000 * 2 + 1) * 9000), 16, 0),
-            _png(4, 4, bytes(20), more=chunk),
+            _png(9000, 9000, 9001 * 9000),
+            _png(5500, 5500, (5500 * 8 + 1) * 5500, 16, 6),
+            _png(8100, 8100, (8100 * 4 + 1) * 8100, 8, 6),
+            _png(9000, 9000, (9000 * 2 + 1) * 9000, 16, 0),
+            _png(4, 4, 20, more=chunk),
             _png(1, 80_000_000, b""),
             plain[:40],
             b"",
@@ -171,7 +184,7 @@ def pictures(folder: Path, rng: random.Random) -> str:
             rng.randbytes(3000),
             b"\xff\xd8\xff\xe0" + rng.randbytes(400),
             b"RIFF\xff\xff\xff\xffWEBPVP8 ",
-            _png(20_000, 1, bytes(20_001)),
+            _png(20_000, 1, 20_001),
             b"%!PS\nquit",
             b"\0" * 10_000_000,
         )
@@ -184,7 +197,7 @@ def pictures(folder: Path, rng: random.Random) -> str:
 
 
 def folders(folder: Path, rng: random.Random) -> str:
-    plain = _png(4, 4, bytes(20))
+    plain = _png(4, 4, 20)
     names = rng.choice(
         (
             ["A", "\x1b[2J"],
