@@ -76,6 +76,14 @@ def _failed(error: Exception, stops: Stops) -> int:
         for line in text.getvalue().rstrip("\n").split("\n"):
             echo(line, err=True)
         return int(getattr(error, "exit_code", 2))
+    if isinstance(error, OSError) and error.filename is not None:  # a name that no file can have, say
+        from emnist_diff.shown import shown
+
+        echo(f"emnist-diff: cannot use {shown(str(error.filename))}: {error.strerror}", err=True)
+        return _UNUSABLE
+    if isinstance(error, MemoryError):
+        echo("emnist-diff: there is not enough memory for this — ask for less at a time", err=True)
+        return _UNUSABLE
     import traceback
 
     for line in "".join(traceback.format_exception(error)).rstrip("\n").split("\n"):
@@ -85,6 +93,7 @@ def _failed(error: Exception, stops: Stops) -> int:
 
 
 _INTERRUPTED = 130
+_UNUSABLE = 2
 
 
 def _stopped() -> int:
