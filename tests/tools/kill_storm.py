@@ -17,21 +17,19 @@ to its end must leave nothing else.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
 import numpy as np
+from forked import Forked
 
 from emnist_diff.trajectory.reader import Trajectory
 from emnist_diff.trajectory.verify import verify
@@ -42,70 +40,22 @@ COMMAND = [
     "--force", "attract_class:target=B,weight=0.5", "--drift", "default:noise_scale=0.01",
 ]  # fmt: skip
 
-SERVER = """
-import contextlib, io, json, os, sys
-from emnist_diff.cli import main
 
-sys.argv = ["emnist-diff", *sys.argv[1:]]
-with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-    with contextlib.suppress(SystemExit):
-        main()
-print(flush=True)
-for line in sys.stdin:
-    arguments, errors = json.loads(line)
-    child = os.fork()
-    if not child:
-        for number, name, mode in ((0, os.devnull, os.O_RDONLY), (1, os.devnull, os.O_WRONLY),
-                                   (2, errors, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)):
-            os.dup2(os.open(name, mode, 0o644), number)
-        sys.argv = ["emnist-diff", *arguments]
-        try:
-            main()
-        except SystemExit as end:
-            os._exit(end.code or 0)  # taking the interpreter down would take longer than the run
-    print(child, flush=True)
-    sys.stdin.readline()
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-"""
-
-
-class Runs:
+class Runs(Forked):
     """Runs of ``emnist-diff``, forked from a process that has finished one: else most kills would hit the imports."""
 
     def __init__(self, folder: Path) -> None:
-        self._errors = folder / "stderr"
-        self._server = subprocess.Popen(
-            [sys.executable, "-c", SERVER, *COMMAND, "--output", str(folder / "first")],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},  # a fork leaves threads behind
-        )
-        assert self._server.stdout is not None
-        self._server.stdout.readline()
+        super().__init__(folder, [*COMMAND, "--output", str(folder / "first")])
 
     def start(self, output: Path) -> int:
         """Start a run that resumes what is in `output`; returns its process id, which stays its own until `end`."""
         return self.command([*COMMAND, "--output", str(output), "--resume"])
 
-    def command(self, arguments: Sequence[str | Path]) -> int:
-        """Start ``emnist-diff`` with these arguments; returns its process id."""
-        return int(self._ask(json.dumps([[str(word) for word in arguments], str(self._errors)])))
-
     def end(self) -> int:
         """Wait for the run's end; returns its exit code, or minus the signal that ended it."""
-        code = int(self._ask(""))
-        assert code in (0, -signal.SIGKILL), f"exit code {code}: {self._errors.read_text()}"
+        code = self.wait()
+        assert code in (0, -signal.SIGKILL), f"exit code {code}: {self.errors}"
         return code
-
-    def close(self) -> None:
-        self._server.communicate()
-
-    def _ask(self, line: str) -> str:
-        assert self._server.stdin is not None
-        assert self._server.stdout is not None
-        print(line, file=self._server.stdin, flush=True)
-        return self._server.stdout.readline()
 
 
 class Checker:

@@ -12,7 +12,8 @@ STORM = Path(__file__).parents[1] / "tools" / "kill_storm.py"
 
 
 @pytest.mark.skipif(os.name != "posix", reason="forks")
-def test_killed_runs_reopen_and_resume_to_the_same_bytes(tmp_path):
+def test_killed_runs_reopen_and_resume_to_the_same_bytes(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(STORM.parent)
     spec = importlib.util.spec_from_file_location("kill_storm", STORM)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
