@@ -13,7 +13,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from emnist_diff import checkpoint
+from emnist_diff import capacity, checkpoint
 from emnist_diff.errors import CheckpointError, ConfigError, OutputError, RunFailed
 from emnist_diff_plugins.training import evaluate, state, trainer
 from emnist_diff_plugins.training.config import resolve, to_dict
@@ -213,6 +213,16 @@ def test_impossible_settings_are_refused_before_any_work(config, more, match):
     with pytest.raises(ConfigError, match=match):
         train(config(**more))
     assert not Path(resolve(to_dict(config())).output).exists()
+
+
+def test_a_network_that_memory_does_not_hold_is_refused(config, monkeypatch):
+    monkeypatch.setattr(capacity, "available_memory", lambda: 10**8)
+    with pytest.raises(
+        ConfigError, match=r"a network of \d+ weights in training needs .* GB of memory, 100 MB are free"
+    ):
+        train(config(network={"block_out_channels": [1024]}))
+    with pytest.raises(ConfigError, match="'train_timesteps' must be <= 100000"):
+        config(train_timesteps=10**9)
 
 
 def test_two_trainings_do_not_share_a_directory(config):
