@@ -17,7 +17,7 @@ from emnist_diff.base import Base
 from emnist_diff.brief import briefly
 from emnist_diff.clip import Clip, ClipSum
 from emnist_diff.components import Made, make, told
-from emnist_diff.conditions import ConditionSpace
+from emnist_diff.conditions import ConditionSpace, listed
 from emnist_diff.config import MOST_SAMPLES, Component, RunConfig
 from emnist_diff.decoding import Decoder
 from emnist_diff.direct import Direct
@@ -389,7 +389,8 @@ class _Parts:
 
 def _say_merged(settings: RunConfig, plan: Plan, space: ConditionSpace) -> None:
     """Log the classes asked for that the model's dataset has folded into others."""
-    asked = [settings.character, *(name.strip() for name in settings.character.split(","))]
+    said = settings.character
+    asked = [said, *listed(said)] if isinstance(said, str) else list(said)
     for conds in dict.fromkeys(plan.conditions):
         asked += [name for cond in conds for name in (cond.value, *cond.values)]
     if merged := [name for name in dict.fromkeys(asked) if name in space.merged]:
@@ -634,7 +635,7 @@ def _recorded(
         {**asked, "name": m.name, "settings": m.settings}
         for m, asked in zip(rest, [*data["forces"], *data["drifts"]], strict=True)
     ]
-    data["character"], data["total_videos"], data["per_character"] = ",".join(laid.characters), len(laid.labels), None
+    data["character"], data["total_videos"], data["per_character"] = list(laid.characters), len(laid.labels), None
     data["denoiser"] = {"name": denoiser.name, "settings": denoiser.settings}
     data["scheduler"] = {"name": scheduler.name, "settings": scheduler.settings}
     data["forces"], data["drifts"] = full[: len(settings.forces)], full[len(settings.forces) :]

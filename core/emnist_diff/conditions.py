@@ -6,6 +6,7 @@ Forces and the base *declare* the conditions they read. The engine collects the 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
@@ -66,6 +67,18 @@ def _names(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(names)  # `tuple` itself, as a converter, would take nothing in the eyes of a type checker
 
 
+def listed(said: str) -> list[str]:
+    """The names in ``A,B, k`` or in a JSON list of texts; names of a JSON list keep their spaces and commas."""
+    if said.startswith("["):
+        try:
+            names = json.loads(said)
+        except ValueError:
+            names = None
+        if isinstance(names, list) and names and all(isinstance(name, str) for name in names):
+            return names
+    return [name.strip() for name in said.split(",")]
+
+
 @attrs.frozen
 class ConditionSpace:
     """The classes a denoiser knows.
@@ -90,17 +103,20 @@ class ConditionSpace:
             return self.merged[name]
         raise unknown("class", name, self.classes, "see emnist-diff checkpoint inspect")
 
-    def characters(self, said: str) -> tuple[str, ...]:
-        """The classes that ``A``, ``A,B,k`` or ``all`` mean, in the order said and without repetition.
+    def characters(self, said: str | Sequence[str]) -> tuple[str, ...]:
+        """The classes that a list of names, or the text ``A``, ``A,B,k`` or ``all`` means, in the order said, none of
+        them twice. A text that is the name of a class means that one, commas or not; a list in JSON,
+        ``["a,b", "c"]``, means what it holds.
 
         Raises `UnknownName` with the nearest classes.
         """
+        if not isinstance(said, str):
+            return tuple(dict.fromkeys(self.resolve(name) for name in said))
         if said in self.classes or said in self.merged:
             return (self.resolve(said),)
         if said == "all":
             return self.classes
-        names = said.split(",") if "," in said else [said]
-        return tuple(dict.fromkeys(self.resolve(name.strip()) for name in names))
+        return tuple(dict.fromkeys(self.resolve(name) for name in listed(said)))
 
     def index(self, name: str) -> int:
         """The row index of a class, by name."""

@@ -86,7 +86,9 @@ class RunConfig:
         converter=_files,
         metadata={"help": "further networks that conditions can name: name → checkpoint file"},
     )
-    character: str = _setting("A", "the class to generate, several as A,B,k, or all", v.min_len(1))
+    character: str | tuple[str, ...] = _setting(
+        "A", "the class to generate, several as A,B,k or as a list, or all", v.min_len(1)
+    )
     total_videos: int = _setting(
         10, "how many samples in all, dealt to the classes in turn", v.and_(v.ge(1), v.le(MOST_SAMPLES))
     )

@@ -83,7 +83,7 @@ def test_the_documented_columns_come_first_and_the_json_is_plain(recorded, measu
     text = (recorded / "metrics" / "inference_metrics.json").read_text()
     data = json.loads(text, parse_constant=refuse)
     assert {"character", "config", "total_videos", "total_wall_time_sec", "videos", "summary"} <= data.keys()
-    assert data["character"] == "A,B"
+    assert data["character"] == ["A", "B"]
     assert data["summary"]["num_videos"] == data["total_videos"] == len(data["videos"]) == 7
     totals = [float(row["total_latent_l2"]) for row in videos]
     assert data["summary"]["avg_total_latent_l2"] == pytest.approx(np.mean(totals), rel=1e-12)

@@ -65,9 +65,9 @@ def test_displacements_and_norms(file: Path) -> None:
 
 def test_final_images(file: Path) -> None:
     with Trajectory(file) as trajectory, h5py.File(file, locking=False) as raw:
-        flat = raw["images"][...][trajectory.committed].reshape(len(trajectory.committed), -1) / 255.0
+        flat = raw["images"][...][trajectory.committed].reshape(len(trajectory.committed), -1)
         expected = [flat.mean(1), flat.std(1), flat.min(1), flat.max(1)]
-        np.testing.assert_allclose(Run(trajectory).final_pixels, expected, atol=1e-6)
+        np.testing.assert_allclose(Run(trajectory).final_pixels, expected, atol=1e-4)
 
 
 def test_leaning_is_the_class_of_largest_cosine(file: Path) -> None:

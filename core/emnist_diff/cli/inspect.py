@@ -14,6 +14,8 @@ import typer
 from emnist_diff.cli.app import app
 from emnist_diff.printable import echo
 
+_MOST_WORKERS = 8
+
 
 @app.command(short_help="Show what a trajectory file holds")
 def inspect(
@@ -88,7 +90,25 @@ def _lines(data: dict[str, Any]) -> list[str]:
         out.append(f"    {name:<{width}}  {f['dtype']:<8} {shape:<18} {_size(f['bytes']):>9}{packed}{figures}")
     for part, title in (("config", "configuration"), ("environment", "environment")):
         out.append(f"  {title}")
-        out += [f"    {key} = {json.dumps(value, ensure_ascii=False)}" for key, value in data[part].items()]
+        for key, value in data[part].items():
+            out += _workers(value) if key == "workers" else [f"    {key} = {json.dumps(value, ensure_ascii=False)}"]
+    return out
+
+
+def _workers(said: Any) -> list[str]:
+    """What differs between the workers of a merged file, one on each line, as many as fit on a screen."""
+    if not isinstance(said, list):
+        return [f"    workers = {json.dumps(said, ensure_ascii=False)}"]
+    out = [f"    workers = {len(said)}, which differ in"]
+    for differing in said[:_MOST_WORKERS]:
+        facts = dict(differing) if isinstance(differing, dict) else {"worker": differing}
+        worker = facts.pop("worker", None)
+        if isinstance(worker, dict) and {"rank", "world_size"} <= worker.keys():
+            worker = f"rank {worker['rank']} of {worker['world_size']}"
+        others = ", ".join(f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in facts.items())
+        out.append(f"      {worker or 'one'}" + (f": {others}" if others else ""))
+    if len(said) > _MOST_WORKERS:
+        out.append(f"      and {len(said) - _MOST_WORKERS} more; --json lists all")
     return out
 
 

@@ -37,7 +37,10 @@ def run(
         [], "--guide", help="A further network that forces can name, as NAME=FILE; may be repeated."
     ),
     character: str | None = typer.Option(
-        None, "--character", "--class", help="The class to generate, several as A,B,k, or all. [default: A]"
+        None,
+        "--character",
+        "--class",
+        help="The class to generate, several as A,B,k or as a JSON list, or all. [default: A]",
     ),
     total_videos: int | None = typer.Option(
         None, help="How many samples in all, dealt to the classes in turn. [default: 10]"
@@ -267,7 +270,7 @@ def run(
         return
     again = f" ({result.resumed} were already there)" if result.resumed else ""
     drawn = f", seed {result.seed}" if isinstance(settings.seed, DrawnSeed) else ""
-    echo(f"{result.samples} samples of {assembly.config.character!r} in {result.seconds:.1f} s{drawn}{again}")
+    echo(f"{result.samples} samples of {_classes(assembly.config.character)} in {result.seconds:.1f} s{drawn}{again}")
     there = result.output.iterdir() if result.output.is_dir() else ()  # not every sink makes files
     for path in sorted(p for p in there if not p.name.startswith(".")):
         echo(f"  {path}" if path.is_file() else f"  {path}{os.sep}  ({_count(path)} files)")
@@ -288,3 +291,8 @@ def _plot_schedules(registry: Any, settings: Any, path: Path) -> None:
     plot = make(registry, PlotSpec, Component("schedules")).object
     write_bytes(path, plot.png(preview(registry, settings)))
     echo(f"  {path}", err=True)
+
+
+def _classes(asked: str | tuple[str, ...]) -> str:
+    """The classes that a run was asked for, in a message."""
+    return repr(asked) if isinstance(asked, str) else ", ".join(map(repr, asked))

@@ -443,6 +443,21 @@ class Trajectory:
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether values can be read: until `close`."""
+        return bool(self._tree.file)
+
+    def __repr__(self) -> str:
+        from emnist_diff.trajectory.notebook import line
+
+        return line(self)
+
+    def _repr_html_(self) -> str:
+        from emnist_diff.trajectory.notebook import page
+
+        return page(self)
+
     def __enter__(self) -> Trajectory:
         return self
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from emnist_diff.trajectory.reader import Trajectory
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, repr=False)
 class Sample:
     """One sample of an open trajectory: ``sample["x"]`` is (K+1, *shape), read now; ``sample["forces/00_push/…"]``."""
 
@@ -59,6 +59,9 @@ class Sample:
     def predicted_x0(self, step: int | None = None, of: str = "prediction") -> npt.NDArray[np.float64]:
         """See `Trajectory.predicted_x0`."""
         return self.trajectory.predicted_x0(self.position, step, of)
+
+    def __repr__(self) -> str:
+        return f"<Sample {self.id} of {self.trajectory.path.name!r}: class {self.character!r:.60}, seed {self.seed}>"
 
     def __getitem__(self, name: str) -> npt.NDArray[Any]:
         return np.asarray(self.trajectory.field(name, self.position))

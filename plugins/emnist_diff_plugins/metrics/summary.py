@@ -86,7 +86,7 @@ def report(config: Mapping[str, Any], videos: Table, wall_seconds: float | None)
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     times, peak = (_column(videos, name) for name in ("generation_time_sec", "gpu_mem_peak_mb"))
     return {
-        "character": ",".join(dict.fromkeys(columns.get("character", ()))),
+        "character": list(dict.fromkeys(columns.get("character", ()))),
         "config": dict(config),
         "total_videos": length(videos),
         "total_wall_time_sec": wall_seconds,

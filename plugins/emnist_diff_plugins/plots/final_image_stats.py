@@ -16,7 +16,7 @@ STATS = ("mean", "standard deviation", "minimum", "maximum")
 
 @attrs.frozen
 class FinalImageStats:
-    """Mean, standard deviation, minimum and maximum of each final image, from 0 (black) to 1."""
+    """Mean, standard deviation, minimum and maximum of each final image, in grey levels, 0 … 255."""
 
     def lacks(self, runs: Sequence[Run]) -> str:
         return ""
@@ -31,6 +31,6 @@ class FinalImageStats:
 
 def panel(axis: Any, runs: Sequence[Run], theme: Theme, stat: int) -> None:
     """One of `STATS` on one axis."""
-    span = (0.0, 1.0) if stat > 1 else None  # of extremes, the whole range says more than the last digits
-    panels.per_sample(axis, runs, theme, [run.final_pixels[stat] for run in runs], "brightness (0–1)", span)
+    span = (0.0, 255.0) if stat > 1 else None  # of extremes, the whole range says more than the last digits
+    panels.per_sample(axis, runs, theme, [run.final_pixels[stat] for run in runs], "grey level (0–255)", span)
     axis.set_title(f"Final image: {STATS[stat]}")

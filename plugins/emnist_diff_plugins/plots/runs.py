@@ -145,14 +145,14 @@ class Run:
 
     @cached_property
     def final_pixels(self) -> Floats:
-        """(4, committed) mean, standard deviation, minimum and maximum of each final image, from 0 (black) to 1."""
+        """(4, committed) mean, standard deviation, minimum and maximum of each final image, in grey levels, 0 … 255."""
         out = np.empty((4, len(self.committed)))
         images = self.trajectory.images
         count = max(1, _BLOCK // (4 * max(1, math.prod(images.shape[1:]))))
         for first in range(0, len(self.committed), count):
             some = self.committed[first : first + count]
             block = self._read(images, some)
-            flat = block.reshape(len(some), -1).astype(np.float32) / np.float32(255.0)
+            flat = block.reshape(len(some), -1).astype(np.float32)
             part = slice(first, first + len(some))
             out[:, part] = flat.mean(1), flat.std(1), flat.min(1), flat.max(1)
         return out
