@@ -175,7 +175,7 @@ def _load_file(path: Path) -> object:
     if not os.path.isfile(path):
         raise PluginError(f"plugin file {str(path)!r} does not exist")
     known = sys.modules.get(path.stem)
-    if known is not None and Path(getattr(known, "__file__", None) or "").resolve() != path.resolve():
+    if known is not None and os.path.realpath(getattr(known, "__file__", None) or "") != os.path.realpath(path):
         raise PluginError(f"plugin file {str(path)!r} has the name of the module {path.stem!r} — rename it")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None or not path.stem.isidentifier():

@@ -27,3 +27,16 @@ def test_a_name_that_is_too_long(process, words):
     assert len(lines) == 1, done.stderr
     assert "xxx" in lines[0]
     assert len(lines[0]) < 1000
+
+
+def test_a_link_that_leads_in_circles(process, tmp_path):
+    loop = tmp_path / "loop.h5"
+    loop.symlink_to(loop)
+    for words in (
+        ("compare", loop, tmp_path / "other.h5"),
+        ("inspect", loop),
+        ("plugins", "list", "--plugin-file", loop),
+    ):
+        done = process(*words)
+        assert done.returncode in (3, 5), done.stderr
+        assert len(done.stderr.splitlines()) == 1, done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from functools import partial
@@ -107,7 +108,7 @@ def _parts(opened: OpenFiles, files: Sequence[Path]) -> tuple[list[Part], list[d
 
 
 def _check_beside(file: Path, path: Path) -> None:
-    if file.resolve().parent != path.resolve().parent:
+    if Path(os.path.realpath(file)).parent != Path(os.path.realpath(path)).parent:
         raise OutputError(f"{file} is not beside {path}; an index points only to its neighbours — use --copy")
 
 

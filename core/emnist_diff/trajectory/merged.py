@@ -92,7 +92,8 @@ def check_files(index: Trajectory, files: OpenFiles) -> dict[str, list[Piece]]:
     seen = np.zeros(len(index), bool)
     for source in index.sources:
         path = index.path.parent / source.file
-        if path.resolve().parent != expected.folder or path.resolve() == index.path.resolve():
+        real = Path(os.path.realpath(path))
+        if real.parent != expected.folder or real == Path(os.path.realpath(index.path)):
             raise TrajectoryError(f"{index.path} points to {source.file!r:.60}; only files beside it are followed")
         with files.holding(path) as file:
             _check_file(expected, source, file)
@@ -133,7 +134,9 @@ class _Expected:
         spread = {name: (str(d.dtype), d.shape[1:]) for name, d in index.virtual().items()}
         order = np.argsort(index.ids, kind="stable")
         committed = index.steps_done == index.steps
-        return cls(index, index.path.resolve().parent, fingerprint(index.config), order, committed, spread)
+        return cls(
+            index, Path(os.path.realpath(index.path)).parent, fingerprint(index.config), order, committed, spread
+        )
 
     def places(self, file: Trajectory) -> npt.NDArray[np.int64]:
         """Positions in the index of a file's samples."""

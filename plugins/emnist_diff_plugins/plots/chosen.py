@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -44,7 +45,7 @@ def open_runs(stack: ExitStack, files: Sequence[Path]) -> list[Run]:
 
     Raises `ConfigError` for a file named twice, `TrajectoryError` for one that cannot be shown.
     """
-    paths = [file.resolve() for file in files]
+    paths = [Path(os.path.realpath(file)) for file in files]
     if len(set(paths)) < len(paths):
         raise ConfigError("a file is named twice — name each once")
     opened = [stack.enter_context(Trajectory(file)) for file in files]
