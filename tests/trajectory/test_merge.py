@@ -370,6 +370,10 @@ def test_the_command_line_shares_merges_and_says_what_it_did(cli, tmp_path, monk
     with Trajectory(tmp_path / "A" / "trajectory.h5") as t:
         assert t.environment["workers"][1]["slurm"] == {**job, "SLURM_PROCID": "1"}
         assert np.array_equal(t.ids, range(4))
+    lines = cli("inspect", tmp_path / "A" / "trajectory.h5").out.splitlines()
+    here = lines.index("    workers = 2, which differ in")
+    for rank, line in enumerate(lines[here + 1 : here + 3]):
+        assert line.startswith(f"      rank {rank} of 2: slurm = ")
     again = cli("merge", tmp_path / "A")
     assert again.code == 7
     assert "--overwrite" in again.error
