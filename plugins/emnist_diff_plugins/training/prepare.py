@@ -34,6 +34,9 @@ from emnist_diff_plugins.training.state import Facts
 
 log = get_logger()
 
+_MOST_NAMED = 70
+"""Classes that a warning lists: all of EMNIST's."""
+
 
 @attrs.frozen(eq=False)
 class Prepared:
@@ -169,7 +172,9 @@ def _warn(config: TrainConfig, images: Images) -> None:
     """Say what will not be learnt."""
     counts = np.bincount(images.labels, minlength=len(images.classes))
     if missing := [name for name, count in zip(images.classes, counts, strict=True) if not count]:
-        log.warning("train.classes_without_images", classes=missing, effect="they will not be learnt")
+        more = len(missing) - _MOST_NAMED
+        some = missing if more <= 0 else [*missing[:_MOST_NAMED], f"and {more} more"]
+        log.warning("train.classes_without_images", classes=some, effect="they will not be learnt")
     if config.label_dropout == 0:
         log.warning("train.no_label_dropout", effect="'no class' will not be learnt, so guidance will mislead")
 
