@@ -68,7 +68,7 @@ class Command:
 
 def commands(given: Path) -> list[Command]:
     """Everything that writes files; `given` holds what it reads."""
-    full = f"{given}/{FILE}"
+    full, old = f"{given}/{FILE}", f"{given}/old_epoch001.pt"
     workers = ("trajectory-0000-of-0002.h5", "trajectory-0001-of-0002.h5")
     beside = tuple(f"WORK/{name}" for name in workers)
     network = ("block_out_channels=[8]", "attention=[false]", "norm_num_groups=4", "attention_head_dim=8")
@@ -89,8 +89,8 @@ def commands(given: Path) -> list[Command]:
         Command("inspect", ("inspect", full, "--sample", "1", "--png", "WORK/strip.png"), ""),
         Command("plot", ("plot", full, "--output", "WORK"), ""),
         Command("train", ("train", *train, "--output", "WORK"), "--resume", forks=False),
-        Command("checkpoint convert", ("checkpoint", "convert", f"{given}/old_epoch001.pt", "WORK/new.safetensors")),
-        Command("plugins new", ("plugins", "new", "late-pull", "--directory", "WORK")),
+        Command("checkpoint convert", ("checkpoint", "convert", old, "WORK/new.safetensors"), forks=False),
+        Command("plugins new", ("plugins", "new", "late-pull", "--kind", "force", "--directory", "WORK"), ""),
     ]  # fmt: skip
 
 
