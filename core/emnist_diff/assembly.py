@@ -27,6 +27,7 @@ from emnist_diff.events import get_logger
 from emnist_diff.forks import generation, use_threads
 from emnist_diff.origins import explained_by_files
 from emnist_diff.padding import warn_of_padding
+from emnist_diff.idle import report_idle
 from emnist_diff.plan import Plan, StateMap, Term, make_plan, nominal_batch, streams
 from emnist_diff.plugins import Registry
 from emnist_diff.protocols import (
@@ -359,6 +360,7 @@ def lay_out(
     if idle := sorted(settings.guides.keys() - {denoiser for denoiser, _ in plan.networks}):
         log.warning("guide.unused", guides=",".join(idle), hint="no condition of this run names it")
     _say_merged(settings, plan, space)
+    report_idle(timeline, terms, maps)
     return Layout(characters, labels, scheduler, timeline, base, tuple(terms), tuple(maps), plan)
 
 

@@ -307,6 +307,9 @@ class Force(Protocol):
 
     One that does not take states of every shape has a method ``require_shape(shape: tuple[int, ...]) -> None``, which
     raises `ConfigError` for those that it does not take; it is asked before a run starts.
+
+    One whose settings can leave a step alone has a method ``idle(at: StepInfo) -> bool``, True where it adds nothing
+    whatever the predictions are; a run says at its start that a force is idle at every step.
     """
 
     def conditions(self, at: StepInfo) -> Iterable[Cond]:
@@ -325,6 +328,9 @@ class Drift(Protocol):
 
     One that does not take states of every shape has a method ``require_shape(shape: tuple[int, ...]) -> None``, which
     raises `ConfigError` for those that it does not take; it is asked before a run starts.
+
+    One whose settings can leave a step alone has a method ``idle(at: StepInfo) -> bool``, True where it returns the
+    state as it is; a run says at its start that a drift is idle at every step.
     """
 
     def __call__(self, x: Tensor, step: Step) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from emnist_diff.parameterization import to_epsilon
-from emnist_diff.protocols import Step
+from emnist_diff.protocols import Step, StepInfo
 from torch import Tensor
 
 
@@ -20,6 +20,6 @@ def noise_estimate(step: Step) -> Tensor:
     return to_epsilon(step.score, step.x, step.at.rates, step.prediction_type)
 
 
-def is_last(step: Step) -> bool:
-    """Whether the step ends in the image."""
-    return step.at.index + 1 == step.at.steps
+def is_last(at: StepInfo) -> bool:
+    """Whether a step ends in the image."""
+    return at.index + 1 == at.steps

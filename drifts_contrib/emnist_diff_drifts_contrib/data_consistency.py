@@ -8,7 +8,7 @@ import attrs
 import torch
 from attrs import validators as v
 from emnist_diff.errors import ConfigError
-from emnist_diff.protocols import Step
+from emnist_diff.protocols import Step, StepInfo
 from torch import Tensor
 
 from emnist_diff_drifts_contrib._files import array, digest_field
@@ -106,6 +106,10 @@ class DataConsistency:
             self._image.shaped(shape)
         if self._measurement is not None:
             self._measurement.shaped(out)
+
+    def idle(self, at: StepInfo) -> bool:
+        """See `protocols.Drift`."""
+        return self.strength == 0
 
     def __call__(self, x: Tensor, step: Step) -> Tensor:
         shape = tuple(x.shape[1:])

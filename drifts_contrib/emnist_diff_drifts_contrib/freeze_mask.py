@@ -6,11 +6,11 @@ from typing import Literal
 
 import attrs
 from attrs import validators as v
-from emnist_diff.protocols import Step
+from emnist_diff.protocols import Step, StepInfo
 from torch import Tensor
 
 from emnist_diff_drifts_contrib._files import digest_field
-from emnist_diff_drifts_contrib._levels import noise_estimate, noised
+from emnist_diff_drifts_contrib._levels import is_last, noise_estimate, noised
 from emnist_diff_drifts_contrib._masks import REGIONS, Mask, mask_field, mask_setting
 
 _FROZEN, _NOISE = "frozen", "noise"
@@ -46,6 +46,13 @@ class FreezeMask:
     def require_shape(self, shape: tuple[int, ...]) -> None:
         """See `protocols.Drift`."""
         self._where.shaped(shape)
+
+    def idle(self, at: StepInfo) -> bool:
+        """See `protocols.Drift`."""
+        if at.frac < self.at:
+            return True
+        chosen = at.index == 0 or (at.index - 1) / (at.steps - 1) < self.at
+        return chosen and (self.what == "state" or is_last(at))  # x_k is x itself, an image estimate all but
 
     def __call__(self, x: Tensor, step: Step) -> Tensor:
         if step.at.frac < self.at:

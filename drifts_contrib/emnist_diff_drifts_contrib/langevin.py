@@ -61,8 +61,12 @@ class Langevin:
         """See `protocols.Drift`."""
         return 1 + self.steps * (self.points - 1) if self.acceptance else self.steps
 
+    def idle(self, at: StepInfo) -> bool:
+        """See `protocols.Drift`."""
+        return is_last(at)
+
     def __call__(self, x: Tensor, step: Step) -> Tensor:
-        if is_last(step):
+        if is_last(step.at):
             return x
         return self._tested(x, step) if self.acceptance else self._plain(x, step)
 

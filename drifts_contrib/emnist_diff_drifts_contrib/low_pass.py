@@ -8,7 +8,7 @@ import attrs
 import torch.nn.functional as F
 from attrs import validators as v
 from emnist_diff.errors import ConfigError
-from emnist_diff.protocols import Step
+from emnist_diff.protocols import Step, StepInfo
 from torch import Tensor
 
 from emnist_diff_drifts_contrib._files import digest_field
@@ -62,6 +62,10 @@ class LowPass:
                 f"low_pass: factor = {self.factor} does not divide states of shape {shape} — it divides height and "
                 "width of images (C, H, W)"
             )
+
+    def idle(self, at: StepInfo) -> bool:
+        """See `protocols.Drift`."""
+        return not self.since <= at.frac <= self.until
 
     def __call__(self, x: Tensor, step: Step) -> Tensor:
         if not self.since <= step.at.frac <= self.until:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 from attrs import validators as v
-from emnist_diff.protocols import Step
+from emnist_diff.protocols import Step, StepInfo
 from torch import Tensor
 
 from emnist_diff_drifts_contrib._levels import is_last
@@ -32,7 +32,11 @@ class Momentum:
         metadata={"help": "share of the last move that is made again, between −1 and 1"},
     )
 
+    def idle(self, at: StepInfo) -> bool:
+        """See `protocols.Drift`."""
+        return self.beta == 0 or at.index == 0 or is_last(at)
+
     def __call__(self, x: Tensor, step: Step) -> Tensor:
         step.remember(_BEFORE, x)
         before = step.memory.get(_BEFORE)
-        return x if before is None or is_last(step) else x + self.beta * (x - before)
+        return x if before is None or is_last(step.at) else x + self.beta * (x - before)

@@ -56,6 +56,10 @@ class SdEdit:
         own = int(at.steps * self.strength + 1e-9)  # 0.29 · 100 is 28.999…
         return at.index < at.steps - own
 
+    def idle(self, at: StepInfo) -> bool:
+        """See `protocols.Drift`."""
+        return not self.before_start(at)
+
     def __call__(self, x: Tensor, step: Step) -> Tensor:
         if not self.before_start(step.at):
             return x

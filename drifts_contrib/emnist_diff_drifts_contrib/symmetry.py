@@ -9,7 +9,7 @@ import attrs
 import torch
 from attrs import validators as v
 from emnist_diff.errors import ConfigError
-from emnist_diff.protocols import Step
+from emnist_diff.protocols import Step, StepInfo
 from torch import Tensor
 
 Motion = Callable[[Tensor], Tensor]
@@ -70,6 +70,10 @@ class Symmetry:
             raise ConfigError(f"symmetry: states of shape {shape} are no images (…, height, width)")
         if self.group in SQUARE and shape[-1] != shape[-2]:
             raise ConfigError(f"symmetry: group {self.group!r} needs square images, and states have shape {shape}")
+
+    def idle(self, at: StepInfo) -> bool:
+        """See `protocols.Drift`."""
+        return self.strength == 0
 
     def __call__(self, x: Tensor, step: Step) -> Tensor:
         self.require_shape(tuple(x.shape[1:]))

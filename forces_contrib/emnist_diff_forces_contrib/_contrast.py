@@ -49,6 +49,10 @@ class Contrast:
             space.resolve(self.cond.value)
         return self
 
+    def idle(self, at: StepInfo) -> bool:
+        """See `protocols.Force`."""
+        return self.strength_at(at) == 0
+
     def conditions(self, at: StepInfo) -> Iterable[Cond]:
         return (self.cond, self.worse(self.cond)) if self.strength_at(at) != 0 else ()
 

@@ -53,6 +53,10 @@ class EnergyForce:
         """What the gradient is multiplied by."""
         raise NotImplementedError
 
+    def idle(self, at: StepInfo) -> bool:
+        """See `protocols.Force`."""
+        return self.strength_at(at) == 0 or (self.of == "x0" and at.alpha_bar == 0)
+
     def conditions(self, at: StepInfo) -> Iterable[Cond]:
         """None: the estimate is made of the base, whose conditions are read anyway."""
         return ()

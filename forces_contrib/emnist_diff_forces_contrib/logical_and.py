@@ -30,6 +30,10 @@ class And(Composition):
     weights: tuple[float, ...] | None = weights_field("w_i, a number for each class; 1 each when left out")
     strength: Schedule = scalar_field(1.0, "multiplies all of it, as a guidance scale does")
 
+    def idle(self, at: StepInfo) -> bool:
+        """See `protocols.Force`."""
+        return self.strength(at) == 0 or not any(self.all_weights)
+
     def conditions(self, at: StepInfo) -> Iterable[Cond]:
         if self.strength(at) == 0:
             return ()

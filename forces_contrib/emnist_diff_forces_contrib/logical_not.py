@@ -41,6 +41,10 @@ class Not:
             space.resolve(self.target)
         return self
 
+    def idle(self, at: StepInfo) -> bool:
+        """See `protocols.Force`."""
+        return self.strength(at) == 0
+
     def conditions(self, at: StepInfo) -> Iterable[Cond]:
         return (named(self.target), NULL) if self.strength(at) != 0 else ()
 

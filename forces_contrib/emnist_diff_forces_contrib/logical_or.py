@@ -56,6 +56,10 @@ class Or(Composition):
         Composition.bound(self, space)
         return self
 
+    def idle(self, at: StepInfo) -> bool:
+        """See `protocols.Force`."""
+        return self.strength(at) == 0
+
     def conditions(self, at: StepInfo) -> Iterable[Cond]:
         return (*(named(name) for name in self.targets), NULL)
 

@@ -40,6 +40,10 @@ class Rescale:
         check(self.target, space)
         return self
 
+    def idle(self, at: StepInfo) -> bool:
+        """See `protocols.Force`."""
+        return self.phi == 0
+
     def conditions(self, at: StepInfo) -> Iterable[Cond]:
         return (condition(self.target),)
 

@@ -176,7 +176,7 @@ class Zoo:
                 seen[name] = seen.get(name, 0) + 1
                 term = np.zeros_like(x)
                 if name == "drift_noise":
-                    term = max(0.0, value(force.get("sigma", 0.0), at)) * noise(s, f"{stream}/")
+                    term = max(0.0, value(force.get("sigma", 0.02), at)) * noise(s, f"{stream}/")
                 elif name == "user_custom":
                     term = 0.3 * direction("B") - 0.05 * x
                 else:
@@ -309,11 +309,11 @@ def drifted(drift: Mapping[str, Any], x: np.ndarray, at: Mapping[str, float], no
     noisy = name in ("default", "time_scaled", "inverse_time_scaled", "oscillatory")
     if noisy and drift.get("skip_last", True) and at["s"] == at["S"] - 1:
         return x
-    scale, decay = value(drift.get("noise_scale", 0.0), at), value(drift.get("decay", 0.0), at)
+    scale, decay = value(drift.get("noise_scale", 0.03), at), value(drift.get("decay", 0.0), at)
     if name == "default":
         return x * (1 - decay) + scale * noise
     if name == "decay_only":
-        return x * (1 - decay)
+        return x * (1 - value(drift.get("decay", 0.01), at))
     if name == "clamp":
         return np.clip(x, drift.get("min_val", -1.0), drift.get("max_val", 1.0))
     if name == "normalize":

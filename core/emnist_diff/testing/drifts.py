@@ -15,7 +15,7 @@ from emnist_diff.protocols import Denoiser, Step
 from emnist_diff.schedules import Constant
 from emnist_diff.testing.models import Model, as_models
 from emnist_diff.testing.rules import rule
-from emnist_diff.testing.steering import Steering, spot
+from emnist_diff.testing.steering import Steering, first, spot
 from emnist_diff.testing.subjects import subject
 from emnist_diff.testing.walks import Walk, walked
 from emnist_diff.testing.watching import Call, WatchedDrift
@@ -62,6 +62,19 @@ def ledger(bench: DriftBench) -> Iterator[str]:
             if not torch.equal(after - call.like, frame.drifts[0]):
                 yield f"on {whole.model.label} at step {frame.at.index}: at weight 0.5 not half of its way was recorded"
                 return
+
+
+@rule(
+    "drift",
+    "where idle() says so, the state stays as it is",
+    "a run warns of a drift that is idle at every step; one that acts all the same would be taken out for nothing",
+)
+def idle(bench: DriftBench) -> Iterator[str]:
+    yield from first(
+        f"{spot(model, call)}: idle() said so, and the state is another"
+        for model, call in bench.calls
+        if call.idle and isinstance(call.returned, Tensor) and not torch.equal(call.returned, call.like)
+    )
 
 
 @rule(

@@ -140,5 +140,18 @@ def ledger(bench: ForceBench) -> Iterator[str]:
                 return
 
 
+@rule(
+    "force",
+    "where idle() says so, it adds nothing",
+    "a run warns of a force that is idle at every step; one that acts all the same would be taken out for nothing",
+)
+def idle(bench: ForceBench) -> Iterator[str]:
+    yield from first(
+        f"{spot(model, call)}: idle() said so, and it added something"
+        for model, call in bench.calls
+        if call.idle and isinstance(call.returned, torch.Tensor) and bool(call.returned.any())
+    )
+
+
 def _said(conds: Sequence[Cond]) -> str:
     return ", ".join(map(str, conds)) or "none"

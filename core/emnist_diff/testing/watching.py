@@ -21,6 +21,7 @@ class Call:
     at: the step.  like: a copy of the state that it was given.  trapped: what it did behind the engine's back.
     declared: the conditions that it said it would read.  read: those that it did.
     returned: a copy of what came back, or None where it raised.  raised: what.
+    idle: what it said of the step, where it says anything.
     looks: at other states, as a drift declared them.  looked: how often it did.  waited: for that, in seconds.
     """
 
@@ -31,6 +32,7 @@ class Call:
     read: tuple[Cond, ...] = ()
     returned: Any = None
     raised: Exception | None = None
+    idle: bool = False
     looks: int = 0
     looked: int = 0
     waited: float = 0.0
@@ -76,6 +78,9 @@ class _Watched:
             raise AttributeError(name)
         return getattr(self._component, name)
 
+    def _idle(self, at: StepInfo) -> bool:
+        return bool(self._component.idle(at)) if hasattr(self._component, "idle") else False
+
 
 class WatchedForce(_Watched):
     """`protocols.Force` that records."""
@@ -89,6 +94,7 @@ class WatchedForce(_Watched):
         reading = _Reading(predictions)
         with trap(inputs) as trapped:
             call = Call(step.at, _copy(step.x), trapped, tuple(self.conditions(step.at)))
+            call.idle = self._idle(step.at)
             self.calls.append(call)
             try:
                 returned = self._component(reading, step)
@@ -107,9 +113,8 @@ class WatchedDrift(_Watched):
     def __call__(self, x: Tensor, step: Step) -> Any:
         inputs = {"x": x, "step.x": step.x, "step.labels": step.labels, "step.base": step.base}
         with trap(inputs) as trapped:
-            call = Call(
-                step.at, _copy(x), trapped, looks=self._component.looks(step.at) if hasattr(self, "looks") else 0
-            )
+            looks = self._component.looks(step.at) if hasattr(self, "looks") else 0
+            call = Call(step.at, _copy(x), trapped, idle=self._idle(step.at), looks=looks)
             self.calls.append(call)
             look = step.look
 

@@ -20,7 +20,7 @@ def _at_least_0(instance: Any, attribute: Any, value: Schedule) -> None:
 def scale_field() -> Any:
     """How much noise."""
     return attrs.field(
-        default=0.0,
+        default=0.03,
         converter=schedule,
         validator=_at_least_0,
         metadata={"help": "standard deviation of the noise added a step", "aliases": ("scale",)},
@@ -45,11 +45,20 @@ class NoiseDrift:
         """The noise of a step as a share of `noise_scale`."""
         raise NotImplementedError
 
+    def idle(self, at: StepInfo) -> bool:
+        """See `protocols.Drift`."""
+        return left_alone(self.skip_last, at) or self.noise_scale(at) * self.shape(at) == 0
+
     def __call__(self, x: Tensor, step: Step) -> Tensor:
-        if self.skip_last and step.at.index == step.at.steps - 1:
+        if left_alone(self.skip_last, step.at):
             return x
         scale = self.noise_scale(step.at) * self.shape(step.at)
         return x + scale * step.noise() if scale else x
+
+
+def left_alone(skip_last: bool, at: StepInfo) -> bool:
+    """Whether this is the last step, and left as it is."""
+    return skip_last and at.index == at.steps - 1
 
 
 def share_done(at: StepInfo) -> float:

@@ -17,10 +17,10 @@ def _share(instance: Any, attribute: Any, value: Schedule) -> None:
         raise ConfigError(f"decay = {value.value:g} is not within 0 … 1")
 
 
-def decay_field() -> Any:
+def decay_field(default: float) -> Any:
     """How much decay."""
     return attrs.field(
-        default=0.0,
+        default=default,
         converter=schedule,
         validator=_share,
         metadata={"help": "share of the state taken away a step, 0 … 1"},
@@ -42,7 +42,11 @@ class DecayOnly:
     Example: ``--drift "decay_only:decay=0.01"``
     """
 
-    decay: Schedule = decay_field()
+    decay: Schedule = decay_field(0.01)
+
+    def idle(self, at: StepInfo) -> bool:
+        """See `protocols.Drift`."""
+        return self.decay(at) == 0
 
     def __call__(self, x: Tensor, step: Step) -> Tensor:
         return decayed(x, self.decay, step.at)

@@ -10,7 +10,7 @@ from attrs import validators as v
 from torch import Tensor
 
 from emnist_diff.errors import ConfigError
-from emnist_diff.protocols import Step
+from emnist_diff.protocols import Step, StepInfo
 
 _FLOOR = 1e-8
 
@@ -41,6 +41,10 @@ class Normalize:
     def __attrs_post_init__(self) -> None:
         if self.target_norm is not None and self.target != 1.0:
             raise ConfigError("normalize: say target, or target_norm, not both")
+
+    def idle(self, at: StepInfo) -> bool:
+        """See `protocols.Drift`."""
+        return self.strength == 0
 
     def __call__(self, x: Tensor, step: Step) -> Tensor:
         flat = x.flatten(1)

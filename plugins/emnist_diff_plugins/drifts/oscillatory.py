@@ -9,6 +9,9 @@ import attrs
 from emnist_diff.protocols import StepInfo
 from emnist_diff_plugins.drifts._noise import NoiseDrift, share_done
 
+_ROUNDING = 1e-12
+"""What the sine of a multiple of pi comes to, in place of 0."""
+
 
 @attrs.frozen
 class Oscillatory(NoiseDrift):
@@ -20,4 +23,5 @@ class Oscillatory(NoiseDrift):
     cycles: float = attrs.field(default=1.0, converter=float, metadata={"help": "waves in a run"}, kw_only=True)
 
     def shape(self, at: StepInfo) -> float:
-        return math.sin(2.0 * math.pi * self.cycles * share_done(at))
+        wave = math.sin(2.0 * math.pi * self.cycles * share_done(at))
+        return wave if abs(wave) > _ROUNDING else 0.0

@@ -5,6 +5,7 @@ A force of this kind says only which classes weigh how much at a step. A class o
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -87,6 +88,13 @@ class ClassForce:
 
     def _active(self, at: StepInfo) -> list[tuple[Cond, float]]:
         return [(condition(target), weight) for target, weight in self.weights(at) if weight != 0]
+
+    def idle(self, at: StepInfo) -> bool:
+        """See `protocols.Force`."""
+        net: dict[Cond, float] = defaultdict(float)
+        for cond, weight in self._active(at):
+            net[cond] += weight
+        return not any(net.values())
 
     def conditions(self, at: StepInfo) -> Iterable[Cond]:
         active = self._active(at)

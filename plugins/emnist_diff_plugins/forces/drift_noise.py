@@ -20,7 +20,11 @@ class DriftNoise:
     Example: ``--force "drift_noise:sigma=0.02"``
     """
 
-    sigma: Schedule = scalar_field(0.0, "standard deviation of the noise")
+    sigma: Schedule = scalar_field(0.02, "standard deviation of the noise")
+
+    def idle(self, at: StepInfo) -> bool:
+        """See `protocols.Force`."""
+        return self.sigma(at) <= 0
 
     def conditions(self, at: StepInfo) -> Iterable[Cond]:
         return ()

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import attrs
+from collections.abc import Iterable
 
-from emnist_diff.protocols import StepInfo
-from emnist_diff_plugins.forces._class_force import ClassForce, Target
+import attrs
+from torch import Tensor
+
+from emnist_diff.conditions import Cond, Predictions
+from emnist_diff.protocols import Step, StepInfo
 
 
 @attrs.frozen
-class NoForce(ClassForce):
+class NoForce:
     """0: adds nothing and evaluates nothing.
 
     Example: ``--force none``
     """
 
-    def weights(self, at: StepInfo) -> list[tuple[Target, float]]:
-        return []
+    def conditions(self, at: StepInfo) -> Iterable[Cond]:
+        return ()
+
+    def __call__(self, predictions: Predictions, step: Step) -> Tensor:
+        return step.x.new_zeros(step.x.shape)
