@@ -21,13 +21,15 @@ from emnist_diff.conditions import ConditionSpace, listed
 from emnist_diff.config import MOST_SAMPLES, Component, RunConfig
 from emnist_diff.decoding import Decoder
 from emnist_diff.direct import Direct
+from emnist_diff.directions import directed
 from emnist_diff.engine import Engine
 from emnist_diff.errors import CheckpointError, ConfigError, EmnistDiffError, PluginError, UnknownName
 from emnist_diff.events import get_logger
 from emnist_diff.forks import generation, use_threads
 from emnist_diff.origins import explained_by_files
 from emnist_diff.padding import warn_of_padding
-from emnist_diff.idle import report_idle
+from emnist_diff.idle import places, report_idle
+from emnist_diff.origins import explained_by_files
 from emnist_diff.plan import Plan, StateMap, Term, make_plan, nominal_batch, streams
 from emnist_diff.plugins import Registry
 from emnist_diff.protocols import (
@@ -43,7 +45,7 @@ from emnist_diff.protocols import (
 )
 from emnist_diff.provenance import environment
 from emnist_diff.records import DenoiserSpec, DriftSpec, ForceSpec, SchedulerSpec, SinkSpec
-from emnist_diff.schedules import Constant
+from emnist_diff.schedules import Constant, Schedule
 from emnist_diff.structuring import unstructure
 
 log = get_logger()
@@ -190,12 +192,12 @@ def assemble(registry: Registry, settings: RunConfig, *, resume: bool = False) -
     plan, timeline = laid.share(settings, {name: each.conditions for name, each in denoisers.items()}), laid.timeline
     warn_of_padding(plan, engine)
     mine = slice(settings.rank, None, settings.world_size)
-    components = [made, parts.scheduler, *parts.forces, *parts.drifts]
+    components = [made, parts.scheduler, *laid.forces, *parts.drifts]
     needed = [*components, *(guide for guide, _ in further.values()), *sinks, backend.made]
     header = RunHeader(
         output=Path(settings.output) / laid.folder,
-        config=_recorded(settings, laid, components, parts, backend)
-        | _files(settings, components, {name: guide for name, (guide, _) in further.items()}),
+        config=_recorded(laid.settings, laid, components, parts, backend)
+        | _files(laid.settings, components, {name: guide for name, (guide, _) in further.items()}),
         environment=environment(needed, device, backend.precision, engine.micro_batch, source.facts)
         | ({"guides": {name: dict(guide.facts) for name, guide in parts.guides.items()}} if parts.guides else {})
         | backend.environment()
@@ -218,7 +220,7 @@ def assemble(registry: Registry, settings: RunConfig, *, resume: bool = False) -
         decode=Decoder(denoiser, device),
         prediction_type=denoiser.prediction,
     )
-    return Assembly(settings, engine, plan, tuple(s.object for s in sinks), header, backend)
+    return Assembly(laid.settings, engine, plan, tuple(s.object for s in sinks), header, backend)
 
 
 def preview(registry: Registry, settings: RunConfig) -> Layout:
@@ -231,7 +233,7 @@ class Layout:
     """A run laid out before its network is loaded.
 
     characters: the classes to generate, in order.  labels: (N,) each sample's own class index.
-    plan: the work ahead.
+    plan: the work ahead.  settings, forces: as they act; see `directions`.
     """
 
     characters: tuple[str, ...]
@@ -242,6 +244,8 @@ class Layout:
     terms: tuple[Term, ...]
     drifts: tuple[StateMap, ...]
     plan: Plan
+    settings: RunConfig
+    forces: tuple[Made, ...]
 
     @property
     def folder(self) -> str:
@@ -322,6 +326,7 @@ def lay_out(
     timeline = told(scheduled, scheduler.plan, settings.steps)
     if not isinstance(timeline, Timeline):
         raise PluginError(f"{scheduled}: plan() returned {type(timeline).__name__} instead of a Timeline")
+    settings, forces, drifts = _as_meant(settings, forces, drifts, timeline)
     base = Base(settings.base, settings.guidance_scale)
     terms = [
         Term(
@@ -361,7 +366,31 @@ def lay_out(
         log.warning("guide.unused", guides=",".join(idle), hint="no condition of this run names it")
     _say_merged(settings, plan, space)
     report_idle(timeline, terms, maps)
-    return Layout(characters, labels, scheduler, timeline, base, tuple(terms), tuple(maps), plan)
+    return Layout(
+        characters, labels, scheduler, timeline, base, tuple(terms), tuple(maps), plan, settings, tuple(forces)
+    )
+
+
+def _as_meant(
+    settings: RunConfig, forces: Sequence[Made], drifts: Sequence[Made], timeline: Timeline
+) -> tuple[RunConfig, list[Made], list[Made]]:
+    """Settings, forces and drifts with negative numbers read as `directions` says, so that what is recorded is what
+    acts. Raises as `directions.directed`."""
+    everywhere = places(timeline)
+    steps = [timeline.at(i) for i in range(len(timeline))]
+    pulling = [directed("force", m, c.weight, everywhere) for m, c in zip(forces, settings.forces, strict=True)]
+    moving = [directed("drift", m, c.weight, steps) for m, c in zip(drifts, settings.drifts, strict=True)]
+
+    def said(asked: Sequence[Component], given: Sequence[Made], meant: Sequence[tuple[Made, Schedule]]) -> Any:
+        return tuple(
+            attrs.evolve(c, weight=weight, settings=c.settings if made is before else made.settings)
+            for c, before, (made, weight) in zip(asked, given, meant, strict=True)
+        )
+
+    settings = attrs.evolve(
+        settings, forces=said(settings.forces, forces, pulling), drifts=said(settings.drifts, drifts, moving)
+    )
+    return settings, [m for m, _ in pulling], [m for m, _ in moving]
 
 
 @attrs.frozen(eq=False)

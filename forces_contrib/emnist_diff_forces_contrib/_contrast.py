@@ -7,8 +7,11 @@ from typing import Any
 
 import attrs
 from emnist_diff.conditions import Cond, ConditionSpace, Predictions, named
+from emnist_diff.directions import Direction
 from emnist_diff.protocols import Step, StepInfo
 from torch import Tensor
+
+AWAY = Direction("moves away from the worse network", "a number of at least 0")
 
 
 def _name(value: object) -> object:

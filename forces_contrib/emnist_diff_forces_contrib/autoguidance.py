@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import attrs
 from attrs import validators as v
 from emnist_diff.conditions import Cond
+from emnist_diff.directions import Directions
 from emnist_diff.protocols import StepInfo
 from emnist_diff.schedules import Schedule
 
-from emnist_diff_forces_contrib._contrast import Contrast, target_field
+from emnist_diff_forces_contrib._contrast import AWAY, Contrast, target_field
 from emnist_diff_forces_contrib._fields import scalar_field
 
 
@@ -24,11 +27,13 @@ class Autoguidance(Contrast):
     Example: ``--base cond --guide weak=weak.safetensors --force "autoguidance:scale=2"``
     """
 
-    scale: Schedule = scalar_field(2.0, "w, ≥ 1; 1 leaves a step alone", ("guidance_scale",))
+    scale: Schedule = scalar_field(2.0, "w; 1 leaves a step alone, less moves toward the guide", ("guidance_scale",))
     guide: str = attrs.field(
         default="weak", validator=v.min_len(1), metadata={"help": "name of the guide, as in --guide NAME=FILE"}
     )
     target: str | None = target_field()
+
+    directions: ClassVar[Directions] = {"weight": AWAY}
 
     def worse(self, cond: Cond) -> Cond:
         return attrs.evolve(cond, denoiser=self.guide)

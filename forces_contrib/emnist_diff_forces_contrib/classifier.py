@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import attrs
 import torch
 from emnist_diff.conditions import ConditionSpace
+from emnist_diff.directions import Direction, Directions
 from emnist_diff.errors import CheckpointError, ConfigError, unknown
 from emnist_diff.paths import local_path
 from emnist_diff.protocols import Step, StepInfo
@@ -17,6 +18,8 @@ from torch import Tensor
 from emnist_diff_forces_contrib import noisy_classifier
 from emnist_diff_forces_contrib._fields import scalar_field
 from emnist_diff_forces_contrib.energy import EnergyForce, of_field
+
+_TOWARD = Direction("moves toward the class", "not to leave a class out")
 
 
 @attrs.frozen
@@ -51,6 +54,8 @@ class ClassifierForce(EnergyForce):
         default="", metadata={"help": "of the file, which must be it; found out and recorded when left out"}
     )
     _labels: tuple[int, ...] = attrs.field(default=(), init=False, repr=False, eq=False)
+
+    directions: ClassVar[Directions] = {"weight": _TOWARD, "strength": _TOWARD}
 
     def __attrs_post_init__(self) -> None:
         if self.target == "null":

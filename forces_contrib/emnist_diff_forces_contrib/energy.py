@@ -108,7 +108,7 @@ class Energy(EnergyForce):
         converter=as_function,
         metadata={"help": "package.module:function, or in Python a callable", "aliases": ("function", "fn")},
     )
-    strength: Schedule = scalar_field(1.0, "what the energy is multiplied by", ("scale",))
+    strength: Schedule = scalar_field(1.0, "what the energy is multiplied by; a negative one goes up", ("scale",))
     of: str = of_field()
     relative: bool = attrs.field(
         default=False, metadata={"help": "whether strength is a share of the norm of the base, whatever the energy"}

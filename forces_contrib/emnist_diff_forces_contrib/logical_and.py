@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import ClassVar
 
 import attrs
 from emnist_diff.conditions import NULL, Cond, Predictions, named
+from emnist_diff.directions import Directions
 from emnist_diff.protocols import Step, StepInfo
 from emnist_diff.schedules import Schedule
 from torch import Tensor
 
 from emnist_diff_forces_contrib._fields import scalar_field
-from emnist_diff_forces_contrib._logic import Composition, targets_field, weights_field
+from emnist_diff_forces_contrib._logic import TOWARD, Composition, targets_field, weights_field
 
 
 @attrs.frozen
@@ -27,8 +29,12 @@ class And(Composition):
     """
 
     targets: tuple[str, ...] = targets_field()
-    weights: tuple[float, ...] | None = weights_field("w_i, a number for each class; 1 each when left out")
-    strength: Schedule = scalar_field(1.0, "multiplies all of it, as a guidance scale does")
+    weights: tuple[float, ...] | None = weights_field(
+        "w_i, a number for each class, a negative one of which leaves it out, as not does; 1 each when left out"
+    )
+    strength: Schedule = scalar_field(1.0, "multiplies all of it, as a guidance scale does; at least 0")
+
+    directions: ClassVar[Directions] = {"weight": TOWARD, "strength": TOWARD}
 
     def idle(self, at: StepInfo) -> bool:
         """See `protocols.Force`."""

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import ClassVar
 
 import attrs
 from attrs import validators as v
 from emnist_diff.conditions import NULL, Cond, ConditionSpace, Predictions, named
+from emnist_diff.directions import Direction, Directions
 from emnist_diff.errors import ConfigError
 from emnist_diff.protocols import Step, StepInfo
 from emnist_diff.schedules import Schedule
 from torch import Tensor
 
 from emnist_diff_forces_contrib._fields import scalar_field
+
+_AWAY = Direction("leaves the class out", "attract_class to pull toward it", repeated=True)
 
 
 @attrs.frozen
@@ -29,7 +33,9 @@ class Not:
     target: str = attrs.field(
         validator=v.min_len(1), metadata={"help": "a class name", "aliases": ("target_class", "negative")}
     )
-    strength: Schedule = scalar_field(1.0, "the exponent, ≥ 0")
+    strength: Schedule = scalar_field(1.0, "the exponent; a negative one is read as its magnitude")
+
+    directions: ClassVar[Directions] = {"weight": _AWAY, "strength": _AWAY}
 
     def __attrs_post_init__(self) -> None:
         if self.target == "null":

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import ClassVar
 
 import attrs
 import torch
 from emnist_diff.conditions import NULL, Cond, ConditionSpace, Predictions, named
+from emnist_diff.directions import Directions
 from emnist_diff.errors import ConfigError
 from emnist_diff.parameterization import to_x0
 from emnist_diff.protocols import Step, StepInfo
@@ -14,7 +16,7 @@ from emnist_diff.schedules import Schedule
 from torch import Tensor
 
 from emnist_diff_forces_contrib._fields import scalar_field
-from emnist_diff_forces_contrib._logic import Composition, targets_field, weights_field
+from emnist_diff_forces_contrib._logic import TOWARD, Composition, targets_field, weights_field
 
 
 @attrs.frozen
@@ -38,13 +40,15 @@ class Or(Composition):
 
     targets: tuple[str, ...] = targets_field()
     weights: tuple[float, ...] | None = weights_field("w_i > 0, a share for each class; equal when left out")
-    strength: Schedule = scalar_field(1.0, "multiplies all of it, as a guidance scale does")
+    strength: Schedule = scalar_field(1.0, "multiplies all of it, as a guidance scale does; at least 0")
     temperature: float = attrs.field(
         default=1.0,
         converter=float,
         validator=attrs.validators.gt(0),
         metadata={"help": "what the evidence of every move is divided by, > 0"},
     )
+
+    directions: ClassVar[Directions] = {"weight": TOWARD, "strength": TOWARD}
 
     def __attrs_post_init__(self) -> None:
         Composition.__attrs_post_init__(self)

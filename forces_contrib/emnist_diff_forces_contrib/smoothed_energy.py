@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import attrs
 from attrs import validators as v
 from emnist_diff.conditions import Cond
+from emnist_diff.directions import Directions
 from emnist_diff.protocols import StepInfo
 from emnist_diff.schedules import Schedule
 from emnist_diff.variants import Variant
 
-from emnist_diff_forces_contrib._contrast import Contrast, target_field
+from emnist_diff_forces_contrib._contrast import AWAY, Contrast, target_field
 from emnist_diff_forces_contrib._fields import scalar_field
 
 
@@ -37,6 +40,8 @@ class SmoothedEnergy(Contrast):
         validator=v.in_(("middle", "all")),
         metadata={"help": "the attention that is blurred: in the middle of the network, or all"},
     )
+
+    directions: ClassVar[Directions] = {"weight": AWAY, "strength": AWAY}
 
     def worse(self, cond: Cond) -> Cond:
         return attrs.evolve(cond, variant=str(Variant("attention_blur", self.sigma, self.where == "all")))

@@ -344,8 +344,16 @@ SCHEDULES = {
     "window": WINDOW,
     "window by sigma": {"kind": "window", "from": 0.5, "to": 20, "by": "sigma", "inside": 0.8, "outside": 0.1},
     "table": {"kind": "table", "points": [[0, 1], [0.4, -0.5], [1, 0.7]]},
+    "table above 0": {"kind": "table", "points": [[0, 1], [0.4, 0.2], [1, 0.7]]},
     "window of ramp": [WINDOW, RAMP],
 }
+SIGNED = ("cosine", "sine", "table")
+"""Those that change their sign, which not every component takes."""
+DIRECTED = (
+    *("attract_class", "repel_class", "ramp_attract", "subtract_two", "default", "time_scaled", "inverse_time_scaled"),
+    *("oscillatory", "decay_only", "clamp", "normalize"),
+)
+"""Components that take weights of at least 0: forces whose name says a direction, and drifts."""
 
 FORCES = {
     "none": {"name": "none"},
@@ -390,6 +398,15 @@ DRIFTS = {
 }
 
 
+def taken(component, weight):
+    """The weight, or one like it that the component takes."""
+    if component["name"] not in DIRECTED:
+        return weight
+    if isinstance(weight, float):
+        return abs(weight)
+    return RAMP if weight in [SCHEDULES[name] for name in SIGNED] else weight
+
+
 @st.composite
 def stacks(draw):
     weights = st.floats(-1, 1).map(lambda w: round(w, 3)) | st.sampled_from(list(SCHEDULES.values()))
@@ -397,7 +414,7 @@ def stacks(draw):
 
     def some(table):
         item = st.tuples(st.sampled_from(list(table.values())), weights)
-        return [{**thing, "weight": weight} for thing, weight in draw(st.lists(item, max_size=5))]
+        return [{**thing, "weight": taken(thing, weight)} for thing, weight in draw(st.lists(item, max_size=5))]
 
     forces = [{**force, **draw(bounds)} for force in some(FORCES)]
     return {
@@ -420,6 +437,7 @@ class Tables:
     drifts: Mapping[str, dict[str, Any]] = attrs.field(factory=lambda: DRIFTS)
     schedules: Mapping[str, Any] = attrs.field(factory=lambda: SCHEDULES)
     stacks: Any = attrs.field(factory=stacks)
+    taken: Any = attrs.field(factory=lambda: taken)
 
 
 def pytest_generate_tests(metafunc):

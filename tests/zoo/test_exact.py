@@ -56,14 +56,15 @@ STRETCHED = [
 def test_every_scalar_of_a_force_takes_a_schedule(zoo, run, tables, name, field, more):
     ends = set()
     for key in ("window of ramp", "table", "falling ramp by timestep"):
-        schedule = tables.schedules[key]
+        schedule = tables.taken({"name": name}, tables.schedules[key])
         ends.add(zoo.assert_exact(run([{**more, "name": name, field: schedule}])).end.tobytes())
     assert len(ends) == 3
 
 
 def test_every_schedule_weighs_forces_and_drifts(zoo, run, tables, schedule):
-    clamp, default = ({**tables.drifts[name], "weight": schedule} for name in ("clamp", "default"))
-    zoo.assert_exact(run([{**tables.forces["attract_class"], "weight": schedule}], [clamp, default]))
+    weight = tables.taken({"name": "clamp"}, schedule)
+    clamp, default = ({**tables.drifts[name], "weight": weight} for name in ("clamp", "default"))
+    zoo.assert_exact(run([{**tables.forces["weighted_multi"], "weight": schedule}], [clamp, default]))
 
 
 def test_every_scalar_of_a_drift_takes_a_schedule(zoo, run):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import attrs
 import pytest
 
 from emnist_diff import ForceConfig
@@ -13,6 +14,7 @@ from emnist_diff.errors import UnknownName
 from emnist_diff.parse import component
 from emnist_diff.plugins import installed
 from emnist_diff.records import DriftSpec, ForceSpec
+from emnist_diff.schedules import Constant
 
 PAIR = {"target": "A", "secondary": "B"}
 DOCUMENT = {"class_a": "A", "class_b": "B"}
@@ -107,7 +109,7 @@ DOCUMENTED = [
 
 
 def test_a_documented_stack_means_the_same_through_every_door(cli, zoo, run, tmp_path):
-    """A negative weight on a repulsion attracts, as its formula says."""
+    """A negative weight on a repulsion repels, as its name says."""
     wanted = resolve({"forces": DOCUMENTED}).forces
     assert ForceConfig(force_stack=DOCUMENTED).force_stack == wanted
     assert ForceConfig.from_dict({"force_stack": json.loads(json.dumps(DOCUMENTED))}).force_stack == wanted
@@ -122,12 +124,13 @@ def test_a_documented_stack_means_the_same_through_every_door(cli, zoo, run, tmp
     ):
         finished = cli(*model, *door)
         assert finished.code == 0, finished.err
-        assert resolve({"forces": json.loads(finished.out)["config"]["forces"]}).forces == wanted
+        acting = resolve({"forces": json.loads(finished.out)["config"]["forces"]}).forces
+        assert acting == (wanted[0], attrs.evolve(wanted[1], weight=Constant(1.5)), *wanted[2:])
 
     walked = zoo.walk(run(DOCUMENTED[:2], base="uncond"))
     canonical = [
         {"name": "attract_class", "target": "A", "strength": 3.0},
-        {"name": "attract_class", "target": "B", "strength": 1.5},
+        {"name": "repel_class", "target": "B", "strength": 1.5},
     ]
     assert walked.prediction == pytest.approx(zoo.integrate(run(canonical, base="uncond")).prediction, abs=1e-5)
     assert [term.name for term in walked.layout.terms] == ["attract_class", "repel_class"]

@@ -245,7 +245,7 @@ def run(
     if dry_run:
         from emnist_diff.forecast import forecast
 
-        data = {"config": configuration.to_dict(settings), "plan": forecast(assembly)}
+        data = {"config": configuration.to_dict(assembly.config), "plan": forecast(assembly)}
         typer.echo(json.dumps(data, indent=2))
         return
     with shown(progress, board, len(assembly.header.labels)) as told:

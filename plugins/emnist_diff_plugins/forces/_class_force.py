@@ -13,10 +13,15 @@ import attrs
 from torch import Tensor
 
 from emnist_diff.conditions import NULL, Cond, ConditionSpace, Predictions, each, named
+from emnist_diff.directions import Direction
 from emnist_diff.errors import ConfigError
 from emnist_diff.protocols import Step, StepInfo
 from emnist_diff.schedules import schedule
 from emnist_diff.shown import shown
+
+EITHER = "weighted_multi for a weight that changes its sign"
+TOWARD = Direction("pulls", f"repel_class to push away, or {EITHER}")
+AWAY = Direction("pushes away", f"attract_class to pull, or {EITHER}", repeated=True)
 
 Target = str | tuple[str, ...]
 """A class name, ``own``, or one class name a sample."""

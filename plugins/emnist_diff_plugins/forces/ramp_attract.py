@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import attrs
 from attrs import validators as v
 
+from emnist_diff.directions import Directions
 from emnist_diff.protocols import StepInfo
-from emnist_diff_plugins.forces._class_force import ClassForce, Target, target_field
+from emnist_diff_plugins.forces._class_force import TOWARD, ClassForce, Target, target_field
 
 
 @attrs.frozen
 class RampAttract(ClassForce):
     """(start + (strength − start) · frac^power) · F(target), with frac the fraction of the run, 0 at noise.
+    Both ends and the weight are at least 0.
 
     Example: ``--force "ramp_attract:target=R,strength=4,power=2"``
     """
@@ -30,6 +34,8 @@ class RampAttract(ClassForce):
         converter=float,
         metadata={"help": "weight at the noise", "aliases": ("start_w", "start_weight")},
     )
+
+    directions: ClassVar[Directions] = {"weight": TOWARD, "start": TOWARD, "strength": TOWARD}
 
     def weights(self, at: StepInfo) -> list[tuple[Target, float]]:
         return [(self.target, self.start + (self.strength - self.start) * at.frac**self.power)]

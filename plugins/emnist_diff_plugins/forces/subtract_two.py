@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import attrs
 
 from emnist_diff.conditions import ConditionSpace
+from emnist_diff.directions import Direction, Directions
 from emnist_diff.errors import ConfigError
 from emnist_diff.protocols import StepInfo
 from emnist_diff.schedules import Schedule
-from emnist_diff_plugins.forces._class_force import ClassForce, Target, scalar_field, target_field
+from emnist_diff_plugins.forces._class_force import EITHER, ClassForce, Target, scalar_field, target_field
 
 
 def _pairs(a: Target, b: Target) -> list[tuple[str, str]]:
@@ -22,6 +25,8 @@ def _pairs(a: Target, b: Target) -> list[tuple[str, str]]:
 class SubtractTwo(ClassForce):
     """w_pos F(target) − w_neg F(secondary), with F(c) = e_c − e_null.
 
+    `w_pos` and the weight are at least 0; a negative `w_neg` is read as its magnitude, for it says the minus again.
+
     Example: ``--force "subtract_two:target=E,secondary=F,w_pos=3,w_neg=2"``
     """
 
@@ -31,8 +36,14 @@ class SubtractTwo(ClassForce):
     secondary: Target = target_field(
         "class to move away from", default=attrs.NOTHING, aliases=("b", "negative", "neg_class")
     )
-    w_pos: Schedule = scalar_field(1.0, "weight of the first, ≥ 0 pulls", aliases=("strength",))
-    w_neg: Schedule = scalar_field(1.0, "weight of the second, ≥ 0 pushes", aliases=("neg_strength",))
+    w_pos: Schedule = scalar_field(1.0, "weight of the first, at least 0", aliases=("strength",))
+    w_neg: Schedule = scalar_field(1.0, "weight of the second, which is subtracted", aliases=("neg_strength",))
+
+    directions: ClassVar[Directions] = {
+        "weight": Direction("goes from the second class to the first", f"the two classes exchanged, or {EITHER}"),
+        "w_pos": Direction("moves toward the first class", f"the two classes exchanged, or {EITHER}"),
+        "w_neg": Direction("moves away from the second class", f"blend_two for both, or {EITHER}", repeated=True),
+    }
 
     def bound(self, space: ConditionSpace) -> SubtractTwo:
         """Itself. Raises `ConfigError` for a letter and its twin where the dataset made one class of both, and
