@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import attrs
 import numpy as np
 import pytest
 import torch
@@ -108,21 +109,46 @@ def test_churn_raises_the_levels_of_its_range_alone():
 # ------------------------------------------------------------------ zero terminal signal-to-noise ratio
 
 
-@pytest.mark.parametrize(
-    ("kind", "beta_schedule"),
-    [("v_prediction", "linear"), ("sample", "scaled_linear"), ("v_prediction", "squaredcos_cap_v2")],
-)
-def test_every_scheduler_starts_from_no_signal_at_all(of_diffusions, make_world, drawn, kind, beta_schedule):
-    world = make_world(prediction=kind, zero_terminal_snr=True, beta_schedule=beta_schedule)
+REACHING = [spacing for spacing in SPACINGS if spacing != "leading"]
+
+
+def test_every_scheduler_starts_from_no_signal_at_all(of_diffusions, make_world, drawn):
+    """Whether the process is without signal there, or the scheduler makes it so; and from there to the same image."""
+    world = make_world(prediction="v_prediction", zero_terminal_snr=True)
     noise = lambda index, stream="": drawn(6, 2, seed=index)  # noqa: E731
-    path = world.walk(of_diffusions(spacing="trailing", clip=False), 12, drawn(6, 2, seed=99), noise)
-    assert path.timeline.alpha_bar[0] == 0.0
-    assert math.isinf(path.timeline.sigma[0])
-    assert all(torch.isfinite(state).all() for state in path.states)
-    assert np.abs(path.end).max() < 5.0  # means are within 1, the spread is 0.7
+    ends = []
+    for spacing in REACHING:
+        path = world.walk(of_diffusions(spacing=spacing, clip=False), 16, drawn(6, 2, seed=99), noise)
+        assert path.timeline.alpha_bar[0] == 0.0
+        assert path.timeline.timestep[0] == 999.0
+        assert (np.diff(path.timeline.timestep) < 0).all()
+        assert all(torch.isfinite(state).all() for state in path.states)
+        assert np.abs(path.end).max() < 5.0  # means are within 1, the spread is 0.7
+        ends.append(path.end)
+        for kind, beta_schedule in (("v_prediction", "linear"), ("sample", "squaredcos_cap_v2")):
+            plain = NoiseSchedule(beta_schedule=beta_schedule)
+            said = of_diffusions(spacing=spacing, zero_terminal_snr=True).bind(plain, kind)
+            assert all(said.plan(steps).alpha_bar[0] == 0.0 for steps in (1, 2, 3, 16))
     if not of_diffusions.noisy:
-        fine = world.walk(of_diffusions(spacing="trailing", clip=False), 120, drawn(6, 2, seed=99))
-        assert np.abs(path.end - fine.end).max() < 0.35
+        assert np.abs(np.array(ends) - np.mean(ends, 0)).max() < 0.3
+    assert of_diffusions(zero_terminal_snr=True).bind(LINEAR, "v_prediction").plan(12).alpha_bar[0] == 0.0
+
+
+def test_a_spacing_that_does_not_reach_that_level_is_refused(of_diffusions):
+    leading = of_diffusions(spacing="leading", zero_terminal_snr=True).bind(LINEAR, "v_prediction")
+    with pytest.raises(ConfigError, match="'leading' does not reach the level without signal"):
+        leading.plan(10)
+    assert leading.plan(1).alpha_bar[0] == 0.0
+    reaching = of_diffusions(spacing="leading", steps_offset=99, zero_terminal_snr=True)
+    assert reaching.bind(LINEAR, "v_prediction").plan(10).alpha_bar[0] == 0.0
+
+
+def test_only_the_first_level_of_a_grid_over_sigma_is_another():
+    rescaled = attrs.evolve(LINEAR, zero_terminal_snr=True)
+    below = Euler(sigma_max=80.0).bind(rescaled, "v_prediction").plan(10)
+    there = Euler().bind(rescaled, "v_prediction").plan(10)
+    assert below.alpha_bar[0] > 0.0 == there.alpha_bar[0]
+    assert below.alpha_bar[1:].tolist() == there.alpha_bar[1:].tolist()
 
 
 def test_the_setting_rescales_a_process_that_is_not_yet(make_world):
@@ -135,11 +161,31 @@ def test_the_setting_rescales_a_process_that_is_not_yet(make_world):
 
 
 def test_a_prediction_of_noise_is_refused_where_there_is_nothing_else(of_diffusions):
-    bound = of_diffusions(zero_terminal_snr=True, spacing="trailing").bind(LINEAR, "epsilon")
-    with pytest.raises(ConfigError, match=r"zero_terminal_snr: .* use a model that predicts v or images"):
-        bound.plan(10)
-    below = of_diffusions(zero_terminal_snr=True, spacing="karras").bind(LINEAR, "epsilon").plan(10)
-    assert below.alpha_bar[0] > 0
+    rescaled = attrs.evolve(LINEAR, zero_terminal_snr=True)
+    for spacing in SPACINGS:
+        for settings, process in (({"zero_terminal_snr": True}, LINEAR), ({}, rescaled)):
+            with pytest.raises(ConfigError, match=r"zero_terminal_snr: .* use a model that predicts v or images"):
+                of_diffusions(spacing=spacing, **settings).bind(process, "epsilon")
+    below = of_diffusions(spacing="karras", sigma_max=20.0).bind(rescaled, "epsilon").plan(10)
+    assert below.sigma[0] > 19.9
+
+
+def test_settings_that_would_change_nothing_are_refused():
+    for settings, message in (
+        ({"spacing": "trailing", "sigma_max": 10.0}, "sigma_max shapes spacing karras and exponential, and spacing is"),
+        ({"spacing": "linspace", "sigma_min": 0.1}, "sigma_min shapes spacing karras and exponential, and spacing is"),
+        ({"spacing": "exponential", "rho": 3.0}, "rho shapes spacing karras, and spacing is 'exponential'"),
+        ({"spacing": "karras", "steps_offset": 1}, "steps_offset shapes spacing leading, and spacing is 'karras'"),
+        ({"threshold_max": 2.0}, "threshold_max bounds what threshold does"),
+        ({"spacing": "karras", "sigma_max": 9.0, "zero_terminal_snr": True}, "and sigma_max elsewhere — say one"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            Euler(**settings)
+    for churn in ({"s_tmin": 0.1}, {"s_tmax": 3.0}, {"s_noise": 1.01}):
+        with pytest.raises(ConfigError, match="shape the churn, and there is none — say s_churn"):
+            Edm(**churn)
+    with pytest.raises(ConfigError, match="threshold_max bounds"):
+        FlowEuler(threshold_max=2.0)
 
 
 # ------------------------------------------------------------------ flows

@@ -351,7 +351,7 @@ SIGNED = ("cosine", "sine", "table")
 """Those that change their sign, which not every component takes."""
 DIRECTED = (
     *("attract_class", "repel_class", "ramp_attract", "subtract_two", "default", "time_scaled", "inverse_time_scaled"),
-    *("oscillatory", "decay_only", "clamp", "normalize"),
+    *("oscillatory", "decay_only", "clamp", "normalize", "none"),
 )
 """Components that take weights of at least 0: forces whose name says a direction, and drifts."""
 

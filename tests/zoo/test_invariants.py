@@ -165,8 +165,11 @@ TWINS = {
     "an oscillation is two sines": (
         [{"name": "oscillate_two", **A, "secondary": "B", "amp": 0.7, "cycles": 1.5}],
         [
-            {"name": "attract_class", **A, "weight": {"kind": "sine", "amplitude": 0.7, "cycles": 1.5}},
-            {"name": "attract_class", **B, "weight": {"kind": "sine", "amplitude": 0.7, "cycles": 1.5, "phase": 0.25}},
+            {"name": "weighted_multi", "weights": {"A": {"kind": "sine", "amplitude": 0.7, "cycles": 1.5}}},
+            {
+                "name": "weighted_multi",
+                "weights": {"B": {"kind": "sine", "amplitude": 0.7, "cycles": 1.5, "phase": 0.25}},
+            },
         ],
     ),
     "one class a sample": (

@@ -20,7 +20,7 @@ PAIR = {"target": "A", "secondary": "B"}
 DOCUMENT = {"class_a": "A", "class_b": "B"}
 FORCES = {
     "none": [{"name": "force_none"}, {"name": "default"}],
-    "drift_noise": [{"name": "force_drift_noise"}, {"name": "emnist-diff:drift_noise", "sigma": 0}],
+    "drift_noise": [{"name": "force_drift_noise"}, {"name": "emnist-diff:drift_noise", "sigma": 0.02}],
     "attract_class": [
         {"name": "force_attract_class"},
         {"name": "attract", "target": "own"},

@@ -13,6 +13,8 @@ from emnist_diff.protocols import FlowSchedule, ForwardProcess, Level, Predictio
 from emnist_diff_plugins.schedulers._process import SPACINGS, Floats, Process, laid, spaced
 from emnist_diff_plugins.schedulers._scheduler import Bound, Settings
 
+_RHO = 7.0
+
 
 def spacing_field(default: str) -> Any:
     return attrs.field(
@@ -47,14 +49,28 @@ class Diffusion(Settings):
         validator=v.optional(v.gt(0)),
         metadata={"help": "karras, exponential: first noise level; the process's largest, at most 80, when left out"},
     )
-    rho: float = attrs.field(default=7.0, validator=v.gt(0), metadata={"help": "karras: bend of the grid"})
+    rho: float = attrs.field(default=_RHO, validator=v.gt(0), metadata={"help": "karras: bend of the grid"})
     zero_terminal_snr: bool = attrs.field(
         default=False,
         metadata={
-            "help": "rescale the noise levels so that the first holds no signal; for models that predict v or images",
+            "help": "rescale the noise levels so that the first, where the run starts, holds no signal; for models "
+            "that predict v or images",
             "aliases": ("rescale_betas_zero_snr",),
         },
     )
+
+    def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
+        for name, given, spacings in (
+            ("sigma_min", self.sigma_min is not None, ("karras", "exponential")),
+            ("sigma_max", self.sigma_max is not None, ("karras", "exponential")),
+            ("rho", self.rho != _RHO, ("karras",)),
+            ("steps_offset", self.steps_offset != 0, ("leading",)),
+        ):
+            if given and self.spacing not in spacings:
+                raise ConfigError(f"{name} shapes spacing {' and '.join(spacings)}, and spacing is {self.spacing!r}")
+        if self.zero_terminal_snr and self.sigma_max is not None:
+            raise ConfigError("zero_terminal_snr starts where there is no signal, and sigma_max elsewhere — say one")
 
     def bind(self, schedule: ForwardProcess, prediction: PredictionType) -> Bound:
         """See `protocols.SchedulerFactory`."""
@@ -69,16 +85,13 @@ class Diffusion(Settings):
             )
         if self.zero_terminal_snr:
             schedule = attrs.evolve(schedule, zero_terminal_snr=True)
-        return Bound(self, schedule, prediction, partial(self._plan, Process.of(schedule), prediction))
-
-    def _plan(self, process: Process, prediction: PredictionType, steps: int) -> Timeline:
-        timeline = self.timeline(process, steps)
-        if prediction == "epsilon" and timeline.alpha_bar[0] == 0:
+        if schedule.zero_terminal_snr and prediction == "epsilon" and self.sigma_max is None:
             raise ConfigError(
-                "zero_terminal_snr: where there is no signal, a prediction of noise says nothing of the image — "
-                "use a model that predicts v or images, or start below with sigma_max and spacing karras"
+                "zero_terminal_snr: where there is no signal, a prediction of noise says nothing of the image — use a "
+                "model that predicts v or images, or start below that level: leave zero_terminal_snr out, and, where "
+                "the model has it, say sigma_max with spacing karras"
             )
-        return timeline
+        return Bound(self, schedule, prediction, partial(self.timeline, Process.of(schedule)))
 
     def grid(self, process: Process, steps: int) -> Floats:
         """The timesteps to visit, noisiest first."""

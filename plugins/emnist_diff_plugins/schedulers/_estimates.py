@@ -10,6 +10,7 @@ from attrs import validators as v
 from torch import Tensor
 
 from emnist_diff.brief import briefly
+from emnist_diff.errors import ConfigError
 from emnist_diff.parameterization import epsilon_from_x0, to_epsilon, to_x0
 from emnist_diff.protocols import PredictionType, StepInfo
 
@@ -48,6 +49,10 @@ class X0Rule:
         validator=v.optional(v.ge(1)),
         metadata={"help": "scale by no more than this, in units of the range", "aliases": ("sample_max_value",)},
     )
+
+    def __attrs_post_init__(self) -> None:
+        if self.threshold_max is not None and self.threshold is None:
+            raise ConfigError("threshold_max bounds what threshold does, and there is none — say threshold")
 
     def bounded(self, x0: Tensor, limit: float | None) -> Tensor | None:
         """The bounded image, or None where the rule leaves images alone. limit: half-width of the range."""

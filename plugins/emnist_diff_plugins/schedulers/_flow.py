@@ -68,6 +68,7 @@ class Flow(Settings):
     )
 
     def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
         if sum(value is not None for value in (self.shift, self.mu, self.tokens)) > 1:
             raise ConfigError("shift, mu and tokens are three ways to say one thing — name one of them")
         if self.sigmas is not None:

@@ -108,7 +108,11 @@ def spaced(
     offset: added to every timestep of the spacing ``leading``.  ends: smallest and largest sigma of a grid over sigma,
     None for the process's own, at most `LARGEST_SIGMA`.  rho: of the Karras grid.
 
-    Raises `ConfigError` when the model was trained with fewer timesteps, or the spacing cannot lay so many.
+    The steps of a process whose noisiest level holds no signal start there, unless `ends` say otherwise: a grid over
+    sigma, which has no place for that level, has it in place of its own noisiest one.
+
+    Raises `ConfigError` when the model was trained with fewer timesteps, the spacing cannot lay so many, or it does not
+    reach the level without signal.
     """
     trained = process.schedule.train_timesteps
     if steps > trained:
@@ -126,6 +130,13 @@ def spaced(
         else:
             sigma = np.exp(np.log(high) + u * (np.log(low) - np.log(high)))
         timesteps = process.timestep(sigma)
+        if process.schedule.zero_terminal_snr and ends[1] is None:
+            timesteps[0] = trained - 1
+    if process.schedule.zero_terminal_snr and spacing in DISCRETE and timesteps[0] != trained - 1:
+        raise ConfigError(
+            f"spacing {spacing!r} does not reach the level without signal, from which a run with zero terminal SNR "
+            "starts — use trailing, linspace, karras or exponential"
+        )
     if (np.diff(timesteps) >= 0).any() or timesteps.max() > trained - 1:
         raise ConfigError(
             f"spacing {spacing!r} cannot lay {steps} different steps over {trained} timesteps — "

@@ -8,6 +8,7 @@ import attrs
 import numpy as np
 from attrs import validators as v
 
+from emnist_diff.errors import ConfigError
 from emnist_diff.protocols import Moved, Step, Timeline
 from emnist_diff_plugins.schedulers._diffusion import Diffusion, spacing_field
 from emnist_diff_plugins.schedulers._estimates import Estimates
@@ -37,6 +38,11 @@ class Edm(Diffusion):
         metadata={"help": "largest sigma that is churned; none when left out"},
     )
     s_noise: float = attrs.field(default=1.0, validator=v.ge(0), metadata={"help": "factor on the noise"})
+
+    def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
+        if not self.s_churn and (self.s_tmin or self.s_tmax is not None or self.s_noise != 1):
+            raise ConfigError("s_tmin, s_tmax and s_noise shape the churn, and there is none — say s_churn")
 
     def timeline(self, process: Process, steps: int) -> Timeline:
         plain = laid(process, self.grid(process, steps))
