@@ -201,6 +201,7 @@ def assemble(registry: Registry, settings: RunConfig, *, resume: bool = False) -
         environment=environment(needed, device, backend.precision, engine.micro_batch, source.facts)
         | ({"guides": {name: dict(guide.facts) for name, guide in parts.guides.items()}} if parts.guides else {})
         | backend.environment()
+        | ({} if laid.conditioned else {"conditioned": False})
         | _worker(settings),
         timeline=timeline,
         shape=tuple(denoiser.shape),
@@ -209,6 +210,7 @@ def assemble(registry: Registry, settings: RunConfig, *, resume: bool = False) -
         labels=np.array(laid.labels, dtype=np.int64)[mine],
         seeds=np.full(len(laid.labels), settings.seed, dtype=np.uint64)[mine],
         classes=denoiser.conditions.classes,
+        conditioned=laid.conditioned,
         forces=tuple(term.name for term in laid.terms),
         drifts=tuple(item.name for item in laid.drifts),
         force_weights=np.array(
@@ -255,6 +257,14 @@ class Layout:
     def with_rows(self, rows: int) -> Layout:
         """The same with so many rows in every network call."""
         return attrs.evolve(self, plan=attrs.evolve(self.plan, micro_batch=rows))
+
+    @property
+    def conditioned(self) -> bool:
+        """Whether the base or a force reads the samples' own classes. Else these decide nothing of what is made."""
+        read = (cond for conds in self.plan.conditions for cond in conds)
+        return any(cond.kind == "own" or "own" in cond.values for cond in read) or any(
+            getattr(term.force, "reads_own", False) for term in self.terms
+        )
 
     def require_variants(self, denoisers: Mapping[str, Denoiser], called: str) -> None:
         """Raise `ConfigError` for a variant that one of these denoisers does not declare.  called: the main one."""

@@ -115,10 +115,14 @@ def load(path: Path) -> tuple[CheckpointHeader, dict[str, Tensor]]:
 def save(path: Path, header: CheckpointHeader, tensors: Mapping[str, Tensor]) -> None:
     """Write a checkpoint; `path` holds the old file or the whole new one, never a part.
 
-    Raises `OutputError` when it cannot be written.
+    Raises `OutputError` when it cannot be written, and `ConfigError` for a recommended scheduler that cannot walk the
+    forward process of the model.
     """
     from safetensors.torch import save as to_bytes
 
+    from emnist_diff.recommended import require_walkable  # needs torch, which reading a header does not
+
+    require_walkable(header)
     text = json.dumps(unstructure(header), allow_nan=False)
     data = to_bytes({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, {METADATA_KEY: text})
     write_bytes(path, data)

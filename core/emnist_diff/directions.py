@@ -10,16 +10,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 import attrs
-import structlog
 
 from emnist_diff.components import Made
 from emnist_diff.errors import ConfigError, EmnistDiffError, RunFailed
+from emnist_diff.events import get_logger
 from emnist_diff.protocols import StepInfo
 from emnist_diff.schedules import Constant, Schedule
 from emnist_diff.signs import magnitude, sign
 from emnist_diff.structuring import unstructure
 
-log = structlog.get_logger()
+log = get_logger()
 
 
 @attrs.frozen

@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-import structlog
-
 from emnist_diff.components import told
+from emnist_diff.events import get_logger
 from emnist_diff.plan import StateMap, Term
 from emnist_diff.protocols import StepInfo, Timeline
 
-log = structlog.get_logger()
+log = get_logger()
 
 
 def places(timeline: Timeline) -> tuple[StepInfo, ...]:

@@ -520,6 +520,7 @@ class RunHeader:
     prediction_type: what base, contributions and predictions are; `parameterization` converts.
     sample_ids, labels, seeds: (N,) int64 / int64 / uint64, all samples of the run in order.
     classes: class names in index order.  forces, drifts: names in order of use.
+    conditioned: whether the base or a force reads the samples' own classes; else labels decide nothing.
     force_weights: (forces, steps) weights.
     resume: continue what is there; overwrite: replace what is there; neither: what is there is an error.
     rank, world_size: this is the share of one worker of several, which write into one directory.
@@ -548,6 +549,11 @@ class RunHeader:
     fsync: bool = True
     decode: Callable[[Tensor], Tensor] = no_decoder
     prediction_type: PredictionType = "epsilon"
+    conditioned: bool = True
+
+    def class_of(self, position: int) -> str | None:
+        """The class that the sample at a position was made of; None where the run reads no own class."""
+        return self.classes[int(self.labels[position])] if self.conditioned else None
 
     def own_name(self, name: str) -> str:
         """The name of this worker's file where all workers of a run need one, see `worker_name`."""

@@ -66,6 +66,11 @@ class ClassifierForce(EnergyForce):
         object.__setattr__(self, "sha256", there)
 
     @property
+    def reads_own(self) -> bool:
+        """Whether it goes toward each sample's own class, which it finds without asking the network."""
+        return self.target == "own"
+
+    @property
     def path(self) -> Path:
         """The classifier's file."""
         return noisy_classifier.shipped() if self.file is None else Path(local_path(self.file))

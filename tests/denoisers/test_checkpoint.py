@@ -383,3 +383,21 @@ class TestRefusals:
     )
     def test_damaged_header_of_ours(self, tmp_path: Path, ours: str, match: str) -> None:
         self.refused(raw(tmp_path / "x.safetensors", {"__metadata__": {"emnist_diff": ours}}), match)
+
+
+@pytest.mark.parametrize(
+    ("recommended", "message"),
+    [
+        ({"scheduler": "flow_euler"}, "'flow_euler' walks flows, and this model is a diffusion — use ddim"),
+        ({"scheduler": {"name": "ddim", "zero_terminal_snr": True}}, "a prediction of noise says nothing"),
+        ({"scheduler": "ddim", "steps": 1001}, "steps = 1001 is more than the 100 timesteps"),
+        ({"scheduler": "ddmi"}, "did you mean"),
+    ],
+    ids=str,
+)
+def test_a_recommendation_that_the_model_cannot_follow_is_refused_when_it_is_made(tmp_path, recommended, message):
+    header = attrs.evolve(HEADER, recommended=recommended, prediction="epsilon")
+    with pytest.raises(ConfigError, match="the recommended settings do not fit this model: ") as refused:
+        checkpoint.save(tmp_path / "odd.safetensors", header, {})
+    assert message in str(refused.value)
+    assert not (tmp_path / "odd.safetensors").exists()

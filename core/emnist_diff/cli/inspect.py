@@ -151,7 +151,7 @@ def _show_sample(
         "file": str(trajectory.path),
         "id": number,
         "position": position,
-        "class": trajectory.classes[int(trajectory.labels[position])],
+        "class": trajectory.classes[int(trajectory.labels[position])] if trajectory.conditioned else None,
         "seed": int(trajectory.seeds[position]),
         "steps": steps,
     }
@@ -163,7 +163,8 @@ def _show_sample(
     if as_json:
         typer.echo(json.dumps(data, indent=2))
         return
-    echo(f"sample {number}, class {data['class']}, steps {', '.join(map(str, steps))}")
+    of = "no class" if data["class"] is None else f"class {data['class']}"
+    echo(f"sample {number}, {of}, steps {', '.join(map(str, steps))}")
     colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     for line in strip(images, shutil.get_terminal_size((100, 24)).columns, colour):
         typer.echo(line)

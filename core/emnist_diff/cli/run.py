@@ -257,6 +257,7 @@ def run(
             "samples": result.samples,
             "resumed": result.resumed,
             "seed": result.seed,
+            "conditioned": assembly.header.conditioned,
             "seconds": round(result.seconds, 3),
             "network_rows": result.rows,
             "micro_batch": result.micro_batch,
@@ -270,7 +271,11 @@ def run(
         return
     again = f" ({result.resumed} were already there)" if result.resumed else ""
     drawn = f", seed {result.seed}" if isinstance(settings.seed, DrawnSeed) else ""
-    echo(f"{result.samples} samples of {_classes(assembly.config.character)} in {result.seconds:.1f} s{drawn}{again}")
+    named = _classes(assembly.config.character)
+    of = f" of {named}" if assembly.header.conditioned else ""
+    echo(f"{result.samples} samples{of} in {result.seconds:.1f} s{drawn}{again}")
+    if not of:
+        echo(f"  no base or force reads the class {named}, which only names the folder")
     there = result.output.iterdir() if result.output.is_dir() else ()  # not every sink makes files
     for path in sorted(p for p in there if not p.name.startswith(".")):
         echo(f"  {path}" if path.is_file() else f"  {path}{os.sep}  ({_count(path)} files)")

@@ -104,6 +104,8 @@ class Trajectory:
         """What the file says is its SHA-256."""
         self.config: dict[str, Any] = tree.json("config")
         self.environment: dict[str, Any] = tree.json("environment")
+        self.conditioned: bool = self.environment.get("conditioned") is not False
+        """Whether the samples' own classes decided anything of them."""
         self.classes: tuple[str, ...] = tuple(tree.texts("samples/classes"))
         self._load_schedule()
         self._load_samples()

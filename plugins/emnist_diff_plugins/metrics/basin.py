@@ -149,7 +149,7 @@ def _trace(run: Run, block: Block, examples: Examples, own: bool, file: Path) ->
     out: Table = {
         "vid_id": np.repeat(block.ids, kept),
         "step_index": np.tile(block.levels.step, count),
-        "character": np.repeat([run.classes[int(label)] for label in block.labels], kept).astype(object),
+        "character": np.repeat([run.class_of(int(label)) for label in block.labels], kept).astype(object),
         "basin_class": np.array(examples.classes, dtype=object)[best],
         "basin_margin": np.where(ranked[:, -2] < -1.0, np.nan, ranked[:, -1] - ranked[:, -2]),
     }

@@ -31,6 +31,7 @@ class Run:
     classes: names in index order.  forces, drifts: names of their groups in the trajectory file.
     name: see `run_name`; rows of several runs can stand together.
     stack: the forces and drifts by name, ``attract_class+clip``, or ``none``.
+    conditioned: see `protocols.RunHeader`.
     """
 
     classes: tuple[str, ...]
@@ -38,6 +39,7 @@ class Run:
     drifts: tuple[str, ...]
     name: str
     stack: str
+    conditioned: bool = True
 
     @classmethod
     def of(cls, header: RunHeader) -> Run:
@@ -52,7 +54,12 @@ class Run:
             groups("drifts", header.drifts),
             run_name(header.config),
             "+".join((*header.forces, *header.drifts)) or "none",
+            header.conditioned,
         )
+
+    def class_of(self, label: int) -> str:
+        """What stands in the column ``character``: the class, or nothing where no class decided the samples."""
+        return self.classes[label] if self.conditioned else ""
 
     @property
     def step_columns(self) -> tuple[str, ...]:
@@ -83,7 +90,7 @@ def rows(
         "vid_id": block.ids,
         "seed": block.seeds,
         "label": block.labels,
-        "character": [run.classes[int(label)] for label in block.labels],
+        "character": [run.class_of(int(label)) for label in block.labels],
     }
     video_table |= per_video
     video_table |= {"stack": [run.stack] * count, "run": [run.name] * count}

@@ -246,7 +246,10 @@ def shown(text: str, longest: int = _LONGEST) -> str:
 
 
 def class_name(run: Run, label: int) -> str:
-    """The name of a class as it is drawn; short, for it stands beside rows."""
+    """The name of a class as it is drawn; short, for it stands beside rows. That of samples which no class decides is
+    ``no class``."""
+    if not run.trajectory.conditioned:
+        return "no class"
     return shown(run.trajectory.classes[label], _LONGEST_CLASS)
 
 

@@ -134,6 +134,7 @@ class Recorded:
                 forces=tuple(name.partition("_")[2] for name in file.force_names),
                 drifts=tuple(name.partition("_")[2] for name in file.drift_names),
                 force_weights=np.stack(weights) if weights else np.empty((0, file.steps)),
+                conditioned=file.conditioned,
                 resume=resume,
                 overwrite=overwrite,
                 decode=FileDecoder(file, self.registry, self.checkpoint),

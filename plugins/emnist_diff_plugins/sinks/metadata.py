@@ -138,7 +138,7 @@ class MetadataSink:
                 {
                     "id": number,
                     "vid": sample_name(number),
-                    "character": header.classes[label],
+                    "character": header.class_of(position),
                     "label": label,
                     "seed": int(header.seeds[position]),
                     "files": files.get(number, {}),

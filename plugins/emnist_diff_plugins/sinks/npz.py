@@ -67,6 +67,6 @@ class NpzSink(PerSampleSink):
                 id=np.int64(number),
                 seed=header.seeds[position],
                 label=label,
-                character=np.array(header.classes[int(label)]),
+                character=np.array(header.class_of(position) or ""),
             ),
         )

@@ -24,6 +24,7 @@ from emnist_diff.events import get_logger
 from emnist_diff.paths import local_path
 from emnist_diff.plugins import Registry
 from emnist_diff.protocols import NoiseSchedule, TrainableFamily
+from emnist_diff.recommended import require_walkable
 from emnist_diff.records import DatasetSpec, DenoiserSpec
 from emnist_diff.shown import shown
 from emnist_diff.structuring import unstructure
@@ -87,6 +88,7 @@ def prepare(config: TrainConfig, registry: Registry, before: Facts | None) -> Pr
         recommended=dict(config.recommended),
         provenance={**config.provenance, "data": data, "trained_with": _method(config, origin)},
     )
+    require_walkable(header)
     _require_memory(config, made, images)
     torch.manual_seed(key(config.seed, 4))
     network = made.object.network()

@@ -45,7 +45,7 @@ class Watch:
         self._header = header
         self._pictures = min(header.image_shape[-2:]) >= 4  # less is no picture
         labels = sorted(set(header.labels.tolist()))
-        names = [header.classes[label] for label in labels]
+        names = [header.classes[label] for label in labels] if header.conditioned else ["no class"]
         title = ", ".join(names[:6]) + (f", … ({len(names)} classes)" if len(names) > 6 else "")
         worker = f", worker {header.rank} of {header.world_size}" if header.world_size > 1 else ""
         self._state.begin(f"{title}{worker}", len(header.labels), len(header.timeline))
@@ -97,7 +97,7 @@ class Watch:
         self._state.committed(
             Finished(
                 int(header.sample_ids[position]),
-                header.classes[int(header.labels[position])],
+                header.class_of(position) or "no class",
                 int(header.seeds[position]),
                 seconds,
                 path[row],

@@ -1,0 +1,27 @@
+"""What a checkpoint recommends, held against its own forward process before it is written."""
+
+from __future__ import annotations
+
+from emnist_diff.assembly import bound_scheduler
+from emnist_diff.checkpoint import CheckpointHeader
+from emnist_diff.components import make, told
+from emnist_diff.config import Component, normalised
+from emnist_diff.errors import ConfigError
+from emnist_diff.plugins import installed
+from emnist_diff.records import SchedulerSpec
+from emnist_diff.structuring import structure
+
+
+def require_walkable(header: CheckpointHeader) -> None:
+    """Raise `ConfigError` where the scheduler that a checkpoint recommends cannot walk the forward process that it was
+    trained on, with its prediction and in the recommended number of steps."""
+    recommended = normalised(header.recommended)
+    if recommended.get("scheduler") is None:
+        return
+    try:
+        made = make(installed(), SchedulerSpec, structure(recommended["scheduler"], Component, "scheduler"))
+        scheduler = bound_scheduler(made, header.schedule, header.prediction)
+        if isinstance(steps := recommended.get("steps"), int):
+            told(made.said("scheduler"), scheduler.plan, steps)
+    except ConfigError as error:
+        raise ConfigError(f"the recommended settings do not fit this model: {error}") from error
