@@ -26,10 +26,9 @@ from emnist_diff.engine import Engine
 from emnist_diff.errors import CheckpointError, ConfigError, EmnistDiffError, PluginError, UnknownName
 from emnist_diff.events import get_logger
 from emnist_diff.forks import generation, use_threads
-from emnist_diff.origins import explained_by_files
-from emnist_diff.padding import warn_of_padding
 from emnist_diff.idle import places, report_idle
 from emnist_diff.origins import explained_by_files
+from emnist_diff.padding import warn_of_padding
 from emnist_diff.plan import Plan, StateMap, Term, make_plan, nominal_batch, streams
 from emnist_diff.plugins import Registry
 from emnist_diff.protocols import (
