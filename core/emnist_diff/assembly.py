@@ -27,6 +27,7 @@ from emnist_diff.errors import CheckpointError, ConfigError, EmnistDiffError, Pl
 from emnist_diff.events import get_logger
 from emnist_diff.forks import generation, use_threads
 from emnist_diff.idle import places, report_idle
+from emnist_diff.names import typed
 from emnist_diff.origins import explained_by_files
 from emnist_diff.padding import warn_of_padding
 from emnist_diff.plan import Plan, StateMap, Term, make_plan, nominal_batch, streams
@@ -429,7 +430,7 @@ class _Parts:
 
 def _say_merged(settings: RunConfig, plan: Plan, space: ConditionSpace) -> None:
     """Log the classes asked for that the model's dataset has folded into others."""
-    said = settings.character
+    said = settings.character or ""
     asked = [said, *listed(said)] if isinstance(said, str) else list(said)
     for conds in dict.fromkeys(plan.conditions):
         asked += [name for cond in conds for name in (cond.value, *cond.values)]
@@ -539,7 +540,7 @@ class Source:
         header = checkpoint.read_header(path)
         space = ConditionSpace(header.classes, header.null_index, header.merged)
         facts = {
-            "file": path.name,
+            "file": typed(path.name),
             "sha256": checkpoint.sha256(path),
             "epoch": header.epoch,
             "schedule": unstructure(header.schedule),

@@ -18,6 +18,7 @@ from emnist_diff import foreign, tensorfile
 from emnist_diff.brief import briefly
 from emnist_diff.errors import CheckpointError, ConfigError, nearest
 from emnist_diff.files import write_bytes
+from emnist_diff.paths import local_path
 from emnist_diff.plaindata import from_json
 from emnist_diff.protocols import NoiseSchedule, PredictionType
 from emnist_diff.shown import shown
@@ -142,6 +143,7 @@ def discover(path: Path, epoch: int | None = None) -> Path:
 
     Raises `CheckpointError` naming what is there instead, `ConfigError` for an epoch that is not the file's own.
     """
+    path = Path(local_path(path))
     if path.is_dir():
         if (what := foreign.folder(path)) is not None:
             raise CheckpointError(f"{path} is {what}")

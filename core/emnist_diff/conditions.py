@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from emnist_diff.errors import ConfigError, unknown
+from emnist_diff.names import known
 
 
 @attrs.frozen
@@ -39,6 +40,9 @@ class Cond:
         name = self.value if self.kind == "class" else self.kind
         return name + (f"@{self.denoiser}" if self.denoiser else "") + (f"~{self.variant}" if self.variant else "")
 
+
+_DEFAULT = "A"
+"""The class that is generated where nothing is said."""
 
 OWN = Cond("own")
 NULL = Cond("null")
@@ -95,24 +99,31 @@ class ConditionSpace:
     def resolve(self, name: str) -> str:
         """The class that `name` stands for, itself or the one it was merged into.
 
-        Raises `UnknownName` with the nearest classes.
+        Raises `UnknownName` with the nearest classes, `ConfigError` where several read the same, see `names.known`.
         """
-        if name in self.classes:
-            return name
-        if name in self.merged:
-            return self.merged[name]
+        found = self._known(name)
+        if found is not None:
+            return self.merged.get(found, found)
         raise unknown("class", name, self.classes, "see emnist-diff checkpoint inspect")
 
-    def characters(self, said: str | Sequence[str]) -> tuple[str, ...]:
+    def _known(self, name: str) -> str | None:
+        """The class or merged class that a typed name means."""
+        if name in self.classes or name in self.merged:  # which decides for all but accents typed in another way
+            return name
+        return known(name, [*self.classes, *self.merged])
+
+    def characters(self, said: str | Sequence[str] | None) -> tuple[str, ...]:
         """The classes that a list of names, or the text ``A``, ``A,B,k`` or ``all`` means, in the order said, none of
         them twice. A text that is the name of a class means that one, commas or not; a list in JSON,
-        ``["a,b", "c"]``, means what it holds.
+        ``["a,b", "c"]``, means what it holds. None means ``A``, or the first class where there is none of that name.
 
-        Raises `UnknownName` with the nearest classes.
+        Raises as `resolve`.
         """
+        if said is None:
+            said = _DEFAULT if _DEFAULT in self.classes else self.classes[0]
         if not isinstance(said, str):
             return tuple(dict.fromkeys(self.resolve(name) for name in said))
-        if said in self.classes or said in self.merged:
+        if self._known(said) is not None:
             return (self.resolve(said),)
         if said == "all":
             return self.classes

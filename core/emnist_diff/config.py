@@ -86,8 +86,10 @@ class RunConfig:
         converter=_files,
         metadata={"help": "further networks that conditions can name: name → checkpoint file"},
     )
-    character: str | tuple[str, ...] = _setting(
-        "A", "the class to generate, several as A,B,k or as a list, or all", v.min_len(1)
+    character: str | tuple[str, ...] | None = _setting(
+        None,
+        "the class to generate, several as A,B,k or as a list, or all; A, or the model's first, when left out",
+        v.optional(v.min_len(1)),
     )
     total_videos: int = _setting(
         10, "how many samples in all, dealt to the classes in turn", v.and_(v.ge(1), v.le(MOST_SAMPLES))
@@ -245,8 +247,13 @@ def fingerprint(data: Mapping[str, Any]) -> str:
 
 
 def canonical_json(data: Mapping[str, Any]) -> str:
-    """JSON with sorted keys and no spare spaces; refuses NaN."""
-    return json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+    """JSON with sorted keys and no spare spaces; refuses NaN. Names of files that Python could not decode are read as
+    UTF-8."""
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+    try:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    except UnicodeEncodeError:  # what is no name of a file is its writer's to refuse
+        return text
 
 
 def read_file(path: StrPath) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import attrs
 
 from emnist_diff import checkpoint
 from emnist_diff.errors import CheckpointError, ConfigError
+from emnist_diff.names import known
 
 if TYPE_CHECKING:
     from emnist_diff.conditions import ConditionSpace
@@ -28,7 +29,7 @@ def require_fit(
 
     How the range of x0 is bounded while sampling is no part of the process.
     """
-    if lacking := [c for c in main.classes if c not in space.classes]:
+    if lacking := [c for c in main.classes if known(c, space.classes) is None]:
         raise ConfigError(
             f"guide {name!r} has no class {lacking[0]!r}, which the run's model has — a guide must know all of its "
             "classes, by name"

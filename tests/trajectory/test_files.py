@@ -30,7 +30,7 @@ SETTINGS = {
 def recorded(folder, resume=False, overwrite=False, **more):
     settings, _ = configure(installed(), SETTINGS | {"output": str(folder)} | more)
     run(settings, resume=resume, overwrite=overwrite)
-    return folder / settings.character / "trajectory.h5"
+    return folder / "A" / "trajectory.h5"
 
 
 @pytest.fixture

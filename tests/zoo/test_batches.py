@@ -90,8 +90,8 @@ def test_what_a_step_does_not_read_is_not_evaluated(zoo, run):
         ([{"name": "weighted_multi", "weights": {"B": 0, "C": window, "D": 1}}], {0: 2, 4: 3}),
         ([{"name": "user_schedule", "schedule": [[0, {"B": 1}], [0.5, {}], [1, {"C": 1}]]}], {0: 2, 2: 1, 4: 2}),
         ([{"name": "drift_noise", "sigma": 1}, {"name": "none"}], {0: 1, 4: 1}),
-        ([{"name": "user_custom", "function": "math:floor", "reads": ["B"], "weight": window}], {0: 1, 4: 2}),
-        ([{"name": "user_custom", "function": "math:floor", "reads": []}], {0: 1, 4: 1}),
+        ([{"name": "user_custom", "function": "operator:sub", "reads": ["B"], "weight": window}], {0: 1, 4: 2}),
+        ([{"name": "user_custom", "function": "operator:sub", "reads": []}], {0: 1, 4: 1}),
     ]
     for forces, expected in cases:
         laid = zoo.layout(run(forces, base="uncond", steps=5))
@@ -99,7 +99,7 @@ def test_what_a_step_does_not_read_is_not_evaluated(zoo, run):
 
 
 def test_a_function_that_reads_nothing_costs_nothing(zoo, run):
-    force = {"name": "user_custom", "function": "math:floor"}
+    force = {"name": "user_custom", "function": "operator:sub"}
     for reads, conditions in (([], 1), (["null"], 2), (["B"], 3), (["B", "own"], 3)):
         laid = zoo.layout(run([{**force, "reads": reads}], base="cond", steps=2))
         assert {len(conds) for conds in laid.plan.conditions} == {conditions}

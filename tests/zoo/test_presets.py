@@ -362,3 +362,9 @@ def test_a_plugin_file_on_the_command_line(cli, my_zoo, tmp_path):
     assert [f["name"] for f in data["config"]["forces"]] == ["toward", "toward", "user_custom"]
     assert data["config"]["drifts"][1]["weight"] == {"kind": "function", "name": "my_zoo:swell"}
     assert to_dict(resolve(data["config"])) == data["config"]
+
+
+def test_crystallize_with_one_class_starts_from_none():
+    alone = presets.stack("crystallize", "A", boundary=0.25)
+    assert alone == presets.stack("crystallize", "null", "A", boundary=0.25)
+    assert alone[0]["secondary"] == "A"

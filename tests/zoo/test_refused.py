@@ -9,9 +9,12 @@ import torch
 
 from emnist_diff import ForceConfig, InferenceConfig, checkpoint
 from emnist_diff.assembly import assemble, configure
+from emnist_diff.components import make
 from emnist_diff.conditions import ConditionSpace
+from emnist_diff.config import Component
 from emnist_diff.errors import CheckpointError, ConfigError, RunFailed, UnknownName
 from emnist_diff.plugins import installed
+from emnist_diff.records import DriftSpec, ForceSpec
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +61,7 @@ REFUSED = {
         "unknown class 'Q'",
     ),
     "unknown class in a table": ("--force", 'user_schedule:schedule=[[0,{"A":1}],[1,{"Q":0}]]', "unknown class 'Q'"),
-    "unknown class of a function": ("--force", 'user_custom:function=math:floor,reads=["Q"],weight=0', "class 'Q'"),
+    "unknown class of a function": ("--force", 'user_custom:function=operator:sub,reads=["Q"],weight=0', "class 'Q'"),
     "unknown class of a sample": ("--force", 'attract_class:target=["A","Q"]', "--total-videos", "2", "class 'Q'"),
     "too few classes": ("--force", 'attract_class:target=["A","B"]', "--total-videos", "3", "too few for sample 2"),
     "unknown character": ("--character", "A,Q", "unknown class 'Q'"),
@@ -254,3 +257,16 @@ def test_a_schedule_of_classes_that_is_none(zoo, run):
     ):
         with pytest.raises(error, match=message):
             zoo.walk(run([{"name": "user_schedule", "schedule": function}]))
+
+
+def ten_arguments(model_output, x_t, t, t_index, total_steps, model, ckpt_info, class_idx, force_cfg, state, **kwargs):
+    return x_t
+
+
+@pytest.mark.parametrize(("kind", "wanted"), [(ForceSpec, "predictions, step"), (DriftSpec, "x, step")])
+def test_a_function_of_another_signature_is_shown_the_one_to_write(kind, wanted):
+    said = rf"takes \(model_output, x_t, .*\) — write it as def ten_arguments\({wanted}\): .*step\.at\.timestep"
+    with pytest.raises(ConfigError, match=said):
+        make(installed(), kind, Component("user_custom", settings={"fn": ten_arguments}))
+    for good in (lambda a, b: None, lambda a, b, c=1: None, lambda *all: None):
+        assert make(installed(), kind, Component("user_custom", settings={"fn": good})).object.function is good

@@ -53,7 +53,7 @@ SETTINGS = [
             {"schedule": [{"frac": 1, "weights": {"t": 2}}, {"t": 0, "weights": {"A": 1}}]},
         ],
     ),
-    ("user_custom", {"function": "math:floor"}, [{"fn": "math:floor"}, {"custom_fn": "math:floor"}]),
+    ("user_custom", {"function": "operator:sub"}, [{"fn": "operator:sub"}, {"custom_fn": "operator:sub"}]),
 ]
 DRIFTS = [
     ("none", {}, [("drift_none", {})]),
@@ -64,7 +64,7 @@ DRIFTS = [
     ("decay_only", {"decay": 0.1}, [("drift_decay_only", {"decay": 0.1}), ("drift_decay", {"decay": 0.1})]),
     ("clamp", {}, [("drift_clamp", {"min_val": -1, "max_val": 1})]),
     ("normalize", {}, [("drift_normalize", {"by": "std"})]),
-    ("user_custom", {"function": "math:floor"}, [("drift_user_custom", {"custom_fn": "math:floor"})]),
+    ("user_custom", {"function": "operator:sub"}, [("drift_user_custom", {"custom_fn": "operator:sub"})]),
 ]
 
 
@@ -208,9 +208,9 @@ def test_drifts_round_trip(tmp_path, drift, tables):
 
 def test_named_functions_round_trip(tmp_path):
     for name, key in (("user_custom", "function"), ("user_schedule", "schedule"), ("attract_class", "strength")):
-        value = {"kind": "function", "name": "math:floor"} if key == "strength" else "math:floor"
+        value = {"kind": "function", "name": "operator:sub"} if key == "strength" else "operator:sub"
         assert_round_trip(tmp_path, ForceSpec, {"name": name, key: value}, "forces")
-    assert_round_trip(tmp_path, DriftSpec, {"name": "user_custom", "function": "math:floor"}, "drifts")
+    assert_round_trip(tmp_path, DriftSpec, {"name": "user_custom", "function": "operator:sub"}, "drifts")
 
 
 def test_numbers_are_recorded_alike_however_they_are_written():

@@ -165,7 +165,7 @@ def _part(kind: type[Settings], help: str) -> Any:
 class InferenceConfig(Settings):
     """What to make. None means what the checkpoint recommends, where it recommends something."""
 
-    character: str = setting("A", "the class to generate", named)
+    character: str | None = setting(None, "the class to generate; A, or the model's first, when None", named)
     total_videos: int = setting(10, "how many samples", whole(1))
     steps: int | None = setting(None, "denoising steps", whole(1), aliases=("num_inference_steps",))
     base_seed: int = setting(

@@ -54,7 +54,6 @@ def layer(config: InferenceConfig, header: CheckpointHeader | None, registry: Re
     header: of its checkpoint, or None where there is none.  Raises as `settings`.
     """
     said: dict[str, Any] = {
-        "character": config.character,
         "total_videos": config.total_videos,
         "seed": config.base_seed,
         "forces": forces(config.force, registry),
@@ -76,8 +75,9 @@ def layer(config: InferenceConfig, header: CheckpointHeader | None, registry: Re
         said["preset"] = {"name": config.force.preset, "settings": dict(config.force.preset_args)}
     if config.force.guidance_scale is not None:
         said["guidance_scale"] = config.force.guidance_scale
-    if config.steps is not None:
-        said["steps"] = config.steps
+    for key in ("character", "steps"):
+        if (value := getattr(config, key)) is not None:
+            said[key] = value
     if config.scheduler is not None or config.eta is not None:
         eta = {} if config.eta is None else {"eta": config.eta}
         said["scheduler"] = chosen_scheduler(header, config.scheduler, eta)

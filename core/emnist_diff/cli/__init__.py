@@ -40,9 +40,11 @@ def _guarded(stops: Stops) -> int:
 def _code(stops: Stops) -> int:
     """Run the command; its exit code."""
     try:
+        from emnist_diff.cli.locales import speak_any_locale
         from emnist_diff.threads import wait_quietly
 
         wait_quietly()
+        speak_any_locale()
 
         from emnist_diff.probing import probe_from_now_on
 

@@ -9,8 +9,8 @@ import typer
 from typer.core import TyperGroup
 
 from emnist_diff import __version__
+from emnist_diff.cli.arguments import as_meant
 from emnist_diff.cli.help import in_order, write_commands, write_options
-from emnist_diff.cli.homes import with_homes
 from emnist_diff.cli.log_options import add_log_options
 from emnist_diff.plugins import Entry, installed, load_factory
 from emnist_diff.printable import echo
@@ -33,7 +33,7 @@ class _Group(TyperGroup):
         entry = self._entry(cmd_name) if own is None else None
         if entry is not None:
             own = typer.main.get_command(load_factory(entry))
-        return None if own is None else with_homes(_dressed(own, cmd_name))
+        return None if own is None else as_meant(_dressed(own, cmd_name))
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         write_options(self, ctx, formatter)

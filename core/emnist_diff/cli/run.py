@@ -40,7 +40,7 @@ def run(
         None,
         "--character",
         "--class",
-        help="The class to generate, several as A,B,k or as a JSON list, or all. [default: A]",
+        help="The class to generate, several as A,B,k or as a JSON list, or all. [default: A, or the model's first]",
     ),
     total_videos: int | None = typer.Option(
         None, help="How many samples in all, dealt to the classes in turn. [default: 10]"
@@ -271,7 +271,7 @@ def run(
         return
     again = f" ({result.resumed} were already there)" if result.resumed else ""
     drawn = f", seed {result.seed}" if isinstance(settings.seed, DrawnSeed) else ""
-    named = _classes(assembly.config.character)
+    named = _classes(assembly.config.character or assembly.header.config["character"])
     of = f" of {named}" if assembly.header.conditioned else ""
     echo(f"{result.samples} samples{of} in {result.seconds:.1f} s{drawn}{again}")
     if not of:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from emnist_diff.errors import ConfigError, TrajectoryError, UnknownName, unknown
 from emnist_diff.filenames import of_class
+from emnist_diff.names import known
 from emnist_diff.trajectory.compose import Part, compose
 from emnist_diff.trajectory.reader import Trajectory
 
@@ -21,12 +22,13 @@ def chosen(
 
     Raises `UnknownName` for a class or an id that the file does not have, `ConfigError` when nothing is left.
     """
-    for name in classes:
-        if name not in trajectory.classes:
+    found = [known(name, trajectory.classes) for name in classes]
+    for name, one in zip(classes, found, strict=True):
+        if one is None:
             raise unknown("class", name, trajectory.classes)
     wanted = np.ones(len(trajectory), dtype=bool)
     if classes:
-        wanted &= np.isin(trajectory.labels, [trajectory.classes.index(name) for name in classes])
+        wanted &= np.isin(trajectory.labels, [trajectory.classes.index(one) for one in found if one is not None])
     if ids is not None:
         numbers = sorted(set(ids))
         if strange := sorted(set(numbers) - set(trajectory.ids.tolist())):

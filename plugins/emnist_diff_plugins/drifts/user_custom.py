@@ -10,6 +10,7 @@ from torch import Tensor
 
 from emnist_diff.protocols import Step
 from emnist_diff.schedules import as_function
+from emnist_diff_plugins.signatures import require_parameters
 
 
 def fading_shake(x: Tensor, step: Step) -> Tensor:
@@ -30,6 +31,14 @@ class UserCustom:
         converter=as_function,
         metadata={"help": "package.module:function, or in Python a callable", "aliases": ("fn", "custom_fn")},
     )
+
+    def __attrs_post_init__(self) -> None:
+        require_parameters(
+            self.function,
+            ("x", "step"),
+            "t is step.at.timestep, t_index step.at.index, total_steps step.at.steps, what is kept between steps "
+            "step.memory",
+        )
 
     def __call__(self, x: Tensor, step: Step) -> Tensor:
         returned = self.function(x, step)

@@ -14,6 +14,7 @@ from emnist_diff.protocols import Step, StepInfo
 from emnist_diff.schedules import as_function
 from emnist_diff.shown import shown
 from emnist_diff_plugins.forces._class_force import Target, check, condition, target
+from emnist_diff_plugins.signatures import require_parameters
 
 
 def _targets(value: object) -> tuple[Target, ...]:
@@ -45,6 +46,14 @@ class UserCustom:
     reads: tuple[Target, ...] = attrs.field(
         default=("own",), converter=_targets, metadata={"help": "classes whose predictions the function reads"}
     )
+
+    def __attrs_post_init__(self) -> None:
+        require_parameters(
+            self.function,
+            ("predictions", "step"),
+            "x_t is step.x, t step.at.timestep, t_index step.at.index, total_steps step.at.steps, the prediction of a "
+            "class predictions[named('B')], what is kept between steps step.memory",
+        )
 
     def bound(self, space: ConditionSpace) -> UserCustom:
         """Itself. Raises `UnknownName` for a class that the model does not have."""

@@ -13,22 +13,24 @@ from emnist_diff_plugins.presets._preset import first_class, scalar_field, secon
 
 @attrs.frozen
 class Crystallize:
-    """e_null + strength · F(a) until the boundary, e_null + strength · F(b) from then on.
+    """e_null + strength · F(a) until the boundary, e_null + strength · F(b) from then on; with `a` alone e_null
+    until the boundary, and e_null + strength · F(a) from then on.
 
     Example: ``--preset crystallize --preset-args '{"a": "O", "b": "Q", "boundary": 0.4, "strength": 3}'``
     """
 
     a: Target = first_class()
-    b: Target = second_class()
+    b: Target | None = second_class(None)
     boundary: float = attrs.field(
         default=0.5, metadata={"help": "fraction of the run, or timestep, of the switch", "aliases": ("switch_t",)}
     )
     strength: Schedule = scalar_field(1.0, "how strongly to pull", aliases=("weight",))
 
     def expand(self) -> dict[str, Any]:
+        first, second = ("null", self.a) if self.b is None else (self.a, self.b)
         return stack(
             (
                 "switch_two",
-                {"target": self.a, "secondary": self.b, "boundary": self.boundary, "strength": self.strength},
+                {"target": first, "secondary": second, "boundary": self.boundary, "strength": self.strength},
             )
         )
