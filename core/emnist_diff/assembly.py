@@ -19,7 +19,7 @@ from emnist_diff.clip import Clip, ClipSum
 from emnist_diff.components import Made, make, told
 from emnist_diff.conditions import ConditionSpace, listed
 from emnist_diff.config import MOST_SAMPLES, Component, RunConfig
-from emnist_diff.decoding import Decoder
+from emnist_diff.decoding import Decoder, image_shape
 from emnist_diff.direct import Direct
 from emnist_diff.directions import directed
 from emnist_diff.engine import Engine
@@ -46,6 +46,7 @@ from emnist_diff.protocols import (
 from emnist_diff.provenance import environment
 from emnist_diff.records import DenoiserSpec, DriftSpec, ForceSpec, SchedulerSpec, SinkSpec
 from emnist_diff.schedules import Constant, Schedule
+from emnist_diff.shortage import out_of_memory
 from emnist_diff.structuring import unstructure
 
 log = get_logger()
@@ -205,7 +206,7 @@ def assemble(registry: Registry, settings: RunConfig, *, resume: bool = False) -
         | _worker(settings),
         timeline=timeline,
         shape=tuple(denoiser.shape),
-        image_shape=_image_shape(denoiser, device),
+        image_shape=image_shape(denoiser, device),
         sample_ids=np.arange(len(laid.labels), dtype=np.int64)[mine],
         labels=np.array(laid.labels, dtype=np.int64)[mine],
         seeds=np.full(len(laid.labels), settings.seed, dtype=np.uint64)[mine],
@@ -466,7 +467,7 @@ def _denoiser(made: Made, *given: Any) -> Denoiser:
     try:
         denoiser: Denoiser = told(made.said("denoiser"), made.object.denoiser, *given)
     except PluginError as error:
-        if isinstance(error.__cause__, torch.cuda.OutOfMemoryError):
+        if out_of_memory(error.__cause__):
             raise ConfigError(f"the memory of {given[-1]} does not hold the network — say --device cpu") from error
         raise
     if not hasattr(denoiser, "conditions"):
@@ -556,11 +557,6 @@ class Source:
         header, weights = checkpoint.load(self.path)
         made = make(registry, DenoiserSpec, Component(header.family, settings=header.network))
         return made, _denoiser(made, weights, header, device)
-
-
-def _image_shape(denoiser: Denoiser, device: torch.device) -> tuple[int, ...]:
-    with torch.inference_mode():
-        return tuple(denoiser.decode(torch.zeros(1, *denoiser.shape, device=device)).shape[1:])
 
 
 def on_backend(

@@ -18,6 +18,7 @@ from emnist_diff.events import get_logger
 from emnist_diff.plugins import Entry, Registry
 from emnist_diff.protocols import Backend, Denoiser, Evaluator, Precision, Workload
 from emnist_diff.records import BackendSpec
+from emnist_diff.shortage import out_of_memory
 
 log = get_logger()
 
@@ -70,8 +71,10 @@ def ready(backend: Backend, denoiser: Denoiser, work: Workload, variants: Sequen
                 with torch.inference_mode():
                     out = evaluator(x, torch.zeros(work.rows, device=work.device), RowConditions(index, variant))
                     out.sum().item()  # waits for the device
-    except torch.cuda.OutOfMemoryError as error:
-        raise ShortOfMemory(work.rows) from error
+    except Exception as error:
+        if out_of_memory(error):
+            raise ShortOfMemory(work.rows) from error
+        raise
     return evaluator
 
 

@@ -27,6 +27,7 @@ from torch import Tensor
 from emnist_diff.base import Base
 from emnist_diff.brief import briefly
 from emnist_diff.conditions import Cond, Group, Packing, Predictions, RowConditions, pack
+from emnist_diff.decoding import decoded
 from emnist_diff.direct import Direct, rows_of
 from emnist_diff.errors import EmnistDiffError, RunFailed
 from emnist_diff.finite import FiniteWatch
@@ -50,6 +51,7 @@ from emnist_diff.protocols import (
     Timeline,
     no_look,
 )
+from emnist_diff.shortage import told_of
 
 Wants = Callable[[StepInfo], frozenset[Field]]
 
@@ -150,9 +152,7 @@ def walk(
         if fields:
             yield frame
     at_work.finite.settle()
-    with torch.inference_mode():
-        images = engine.denoisers[""].decode(here.x)
-    yield BatchResult(batch.positions, here.x, images)
+    yield BatchResult(batch.positions, here.x, decoded(engine.denoisers[""], here.x))
 
 
 @attrs.define(eq=False)
@@ -337,8 +337,11 @@ class _Walk:
 
     def noise(self, step: int, stream: str) -> Tensor:
         batch, engine = self.batch, self.engine
-        drawn = engine.normal(batch.seeds, batch.sample_ids, step, stream, engine.shape)
-        return drawn.to(engine.device, non_blocking=engine.device.type == "cuda")
+        try:
+            drawn = engine.normal(batch.seeds, batch.sample_ids, step, stream, engine.shape)
+            return drawn.to(engine.device, non_blocking=engine.device.type == "cuda")
+        except (RuntimeError, MemoryError) as error:
+            raise RunFailed(f"{told_of('drawing noise', error)} (step {step})") from error
 
     def check(self, value: Tensor, like: Tensor, what: str, step: Step) -> None:
         """A wrong trajectory is worse than none: shapes and finiteness are checked at every step."""
@@ -389,7 +392,7 @@ def _guard(what: str, step: Step, call, *args):  # type: ignore[no-untyped-def] 
     except EmnistDiffError:
         raise
     except Exception as error:
-        raise RunFailed(f"{what} raised {type(error).__name__}: {error} (step {step.at.index})") from error
+        raise RunFailed(f"{told_of(what, error)} (step {step.at.index})") from error
 
 
 def _check_tensor(value: object, what: str, step: Step) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from emnist_diff.engine import Engine
 from emnist_diff.noise import INITIAL, batch_normal, fill
+from emnist_diff.shortage import pinned
 from emnist_diff.threads import usable_cpus
 
 LEAST = 1 << 14
@@ -81,7 +82,7 @@ class NoiseAhead:
     def _draw(
         self, seeds: Sequence[int], sample_ids: Sequence[int], step: int, stream: str, shape: tuple[int, ...]
     ) -> _Draw:
-        out = torch.empty(len(sample_ids), *shape, pin_memory=self.pinned)
+        out = pinned(len(sample_ids), *shape) if self.pinned else torch.empty(len(sample_ids), *shape)
         rows, each = out.numpy().reshape(len(sample_ids), -1), max(1, _SHARE // max(1, math.prod(shape)))
         parts = [slice(first, first + each) for first in range(0, len(rows), each)]
         return _Draw(out, [self._pool.submit(fill, rows[p], seeds[p], sample_ids[p], step, stream) for p in parts])

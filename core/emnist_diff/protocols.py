@@ -369,6 +369,9 @@ class Denoiser(Protocol):
 
     One that can be asked in other ways than the plain one lists them in an attribute ``variants``, a tuple of names as
     `variants` reads them; a condition says which (`conditions.Cond.variant`).
+
+    An attribute ``image_shape`` says the (C, H, W) of its images; where there is none, a state is decoded before a run
+    to see.
     """
 
     @property

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from emnist_diff.errors import EmnistDiffError, RunFailed
 from emnist_diff.protocols import BatchResult, Frame, Sink
+from emnist_diff.shortage import out_of_memory, pinned
 from emnist_diff.threads import usable_cpus
 
 Event = Frame | BatchResult
@@ -57,7 +58,10 @@ def asked(sink: Sink, what: str, call, *args):  # type: ignore[no-untyped-def]  
     except EmnistDiffError:
         raise
     except Exception as error:
-        raise RunFailed(f"sink {type(sink).__name__} failed to {what}: {type(error).__name__}: {error}") from error
+        said = f"sink {type(sink).__name__} failed to {what}"
+        if out_of_memory(error):
+            raise RunFailed(f"{said}: memory does not suffice — say a smaller --batch-size, or record less") from error
+        raise RunFailed(f"{said}: {type(error).__name__}: {error}") from error
 
 
 @attrs.frozen(eq=False)
@@ -248,14 +252,14 @@ class _Copies:
         self._stream.wait_stream(torch.cuda.current_stream(device))
         with torch.cuda.stream(self._stream):
             flat = torch.cat([t.reshape(-1) for t in given])
-            pinned = torch.empty(flat.shape, dtype=flat.dtype, pin_memory=True)
-            pinned.copy_(flat, non_blocking=True)
+            kept = pinned(*flat.shape, dtype=flat.dtype)
+            kept.copy_(flat, non_blocking=True)
             copied = torch.cuda.Event()  # type: ignore[no-untyped-call]  # of torch
             copied.record(self._stream)
         for tensor in given:
             tensor.record_stream(self._stream)  # its memory is not given away before it was copied
         shapes = [torch.empty(t.shape, dtype=t.dtype, device="meta") for t in given]
-        return _Staged(with_tensors(event, shapes), size, pinned, copied)
+        return _Staged(with_tensors(event, shapes), size, kept, copied)
 
 
 def recording(sinks: Sequence[Sink], device: torch.device, on_recorded: OnRecorded) -> Recording:

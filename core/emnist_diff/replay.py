@@ -17,6 +17,7 @@ from emnist_diff import assembly, checkpoint, config
 from emnist_diff.config import MOST_THREADS, RunConfig
 from emnist_diff.deciding import recorded_files
 from emnist_diff.deciding import require_recorded as require_recorded_files
+from emnist_diff.decoding import decoded
 from emnist_diff.engine import Batch, walk
 from emnist_diff.errors import CheckpointError, ConfigError, Interrupted, TrajectoryError, UnknownName
 from emnist_diff.guides import require_recorded
@@ -138,8 +139,7 @@ def decoder(trajectory: Trajectory, registry: Registry, file: str | None = None)
     settings, denoiser = model(trajectory, registry, file)
 
     def decode(states: Any) -> Any:
-        with torch.inference_mode():
-            return denoiser.decode(torch.from_numpy(states).to(settings.device)).cpu().numpy()
+        return decoded(denoiser, torch.from_numpy(states).to(settings.device)).cpu().numpy()
 
     return decode
 

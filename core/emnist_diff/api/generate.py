@@ -28,6 +28,7 @@ from emnist_diff.assembly import (
 )
 from emnist_diff.components import make
 from emnist_diff.config import RunConfig
+from emnist_diff.decoding import decoded
 from emnist_diff.engine import Batch, Engine, walk
 from emnist_diff.errors import ConfigError
 from emnist_diff.pixels import Pixels, to_uint8
@@ -226,8 +227,7 @@ class _Camera:
         capture, upscale = self.config.capture, self.config.video.upscale
         images: list[Pixels] | None = None
         if capture.keeps_pixels or capture.keeps_deltas or capture.keeps_l2_maps or self.watched:
-            with torch.inference_mode():
-                images = [to_uint8(image) for image in self.engine.denoisers[""].decode(on_device)]
+            images = [to_uint8(image) for image in decoded(self.engine.denoisers[""], on_device)]
         holds = capture.keeps_latents or capture.keeps_l2_maps or capture.keeps_x_before_after
         alpha = step.alpha_bar / step.alpha_bar_next
         frames = [

@@ -310,9 +310,12 @@ def decoding(bench: DenoiserBench) -> Iterator[str]:
         wide = bench.denoiser.decode(50.0 * bench.x)
         flipped = bench.denoiser.decode(bench.x.flip(0))
     if not isinstance(images, Tensor) or images.dim() != 4 or len(images) != _ROWS or images.dtype != torch.float32:
-        said = f"{tuple(images.shape)} {images.dtype}" if isinstance(images, Tensor) else type(images).__name__
-        yield f"{said} instead of float32 ({_ROWS}, C, H, W)"
+        got = f"{tuple(images.shape)} {images.dtype}" if isinstance(images, Tensor) else type(images).__name__
+        yield f"{got} instead of float32 ({_ROWS}, C, H, W)"
         return
+    said = tuple(getattr(bench.denoiser, "image_shape", images.shape[1:]))
+    if said != tuple(images.shape[1:]):
+        yield f"image_shape is {said}, and images are {tuple(images.shape[1:])}"
     for what, shown in (("", images), (", for states far out", wide)):
         low, high = float(shown.min()), float(shown.max())
         if not (low >= 0.0 and high <= 1.0):  # NaN is in no range

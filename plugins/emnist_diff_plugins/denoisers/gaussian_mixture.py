@@ -143,6 +143,12 @@ class MixtureDenoiser:
         return self.family.shape
 
     @property
+    def image_shape(self) -> tuple[int, ...]:
+        """(C, H, W) of `decode`."""
+        shape = self.family.shape
+        return shape if len(shape) == 3 and shape[0] in (1, 3) else (1, 1, math.prod(shape))
+
+    @property
     def conditions(self) -> ConditionSpace:
         return ConditionSpace(tuple(self.family.classes), null_index=len(self.family.classes))
 

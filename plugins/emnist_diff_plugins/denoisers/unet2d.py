@@ -163,6 +163,11 @@ class UNet2DDenoiser:
     variants: tuple[str, ...] = VARIANTS
     _networks: dict[str, torch.nn.Module] = attrs.field(factory=dict, init=False)
 
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """(C, H, W) of `decode`: that of states."""
+        return self.shape
+
     def network_of(self, variant: str) -> torch.nn.Module:
         """The network as this variant asks for it. Raises `ConfigError` for one that is not declared."""
         if not variant:

@@ -1,0 +1,45 @@
+"""Memory that does not suffice, whichever way torch, its libraries or Python say so."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+_SAYINGS = (
+    "out of memory",
+    "can't allocate memory",
+    "not enough memory",
+    "cannot allocate memory",
+    "bad_alloc",
+    "bad allocation",
+    "status_alloc_failed",
+)
+"""In messages of CUDA, of torch's allocator on a CPU, of systems, of C++, and of cuDNN and cuBLAS."""
+
+
+def out_of_memory(error: BaseException | None) -> bool:
+    """Whether this error, or one that it was raised from, says that memory is short."""
+    while error is not None:
+        if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError):
+            return True
+        if isinstance(error, RuntimeError | OSError) and any(word in str(error).lower() for word in _SAYINGS):
+            return True
+        error = error.__cause__
+    return False
+
+
+def told_of(what: str, error: Exception) -> str:
+    """What raised `error`, and how, in one line without the library's advice where it is memory that is short."""
+    if out_of_memory(error):
+        return f"{what}: memory does not suffice — say a smaller --batch-size or --micro-batch"
+    return f"{what} raised {type(error).__name__}: {error}"
+
+
+def pinned(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Memory on the CPU from which a GPU copies while it computes, or, where there is no more of it, any other."""
+    try:
+        return torch.empty(shape, dtype=dtype, pin_memory=True)
+    except RuntimeError as error:
+        if not out_of_memory(error):
+            raise
+        return torch.empty(shape, dtype=dtype)
