@@ -392,9 +392,9 @@ def test_a_force_whose_conditions_raise_is_named_with_its_step(make_engine, walk
 def test_a_denoiser_that_raises_is_named_with_its_step(make_engine, walk_all):
     class Raising(Counting):
         def predict(self, x, t, conds):
-            raise MemoryError("too much")
+            raise ArithmeticError("too much")
 
-    with pytest.raises(RunFailed, match=r"denoiser raised MemoryError: too much \(step 0\)"):
+    with pytest.raises(RunFailed, match=r"denoiser raised ArithmeticError: too much \(step 0\)"):
         walk_all(make_engine(denoiser=Raising(FOUR.denoiser())))
 
 
