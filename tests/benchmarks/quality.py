@@ -104,9 +104,10 @@ class Images:
     def close(self, outcome: Outcome) -> None: ...
 
 
-def drawn(character: str, count: int, settings: dict[str, Any]) -> tuple[Tensor, Assembly]:
-    """Samples of one class, (count, 1, 28, 28) in [0, 1]."""
+def drawn(character: str, count: int | None, settings: dict[str, Any]) -> tuple[Tensor, Assembly]:
+    """Samples of one class, (count, 1, 28, 28) in [0, 1]; or of all, as many of each as the settings say."""
     layer = {"character": character, "total_videos": count, "sinks": [], "batch_size": 32, **settings}
+    layer = {key: value for key, value in layer.items() if value is not None}
     assembly = assemble(installed(), configure(installed(), layer)[0])
     kept = Images()
     execute(attrs.evolve(assembly, sinks=(kept,)))

@@ -56,10 +56,10 @@ def recorded(path) -> dict[str, bytes]:
 @pytest.mark.parametrize(
     ("asked", "folder", "labels"),
     [
-        (("--character", "A,B,k", "--total-videos", "7"), "A+B+k-lower", [0, 0, 0, 1, 1, 4, 4]),
+        (("--character", "A,B,k", "--total-videos", "7"), "A+B+k-lower", [0, 1, 4, 0, 1, 4, 0]),
         (("--character", "k,A", "--total-videos", "2"), "k-lower+A", [4, 0]),
-        (("--character", "B, k", "--per-character", "2"), "B+k-lower", [1, 1, 4, 4]),
-        (("--character", "all", "--total-videos", "6"), "A+B+C+D+k-lower", [0, 0, 1, 2, 3, 4]),
+        (("--character", "B, k", "--per-character", "2"), "B+k-lower", [1, 4, 1, 4]),
+        (("--character", "all", "--total-videos", "6"), "A+B+C+D+k-lower", [0, 1, 2, 3, 4, 0]),
         (("--character", "all", "--per-character", "1"), "A+B+C+D+k-lower", [0, 1, 2, 3, 4]),
         (("--character", "A,A", "--total-videos", "2"), "A", [0, 0]),
         (("--character", "A,B,C", "--total-videos", "2"), "A+B+C", [0, 1]),
@@ -84,8 +84,8 @@ def test_the_samples_of_a_class_are_guided_to_it(cli, tmp_path):
         Trajectory(tmp_path / "B" / "trajectory.h5") as alone,
     ):
         assert np.array_equal(mixed.x[:, 0], alone.x[:, 0])
-        assert np.array_equal(mixed.x[2:], alone.x[2:])
-        assert not np.array_equal(mixed.x[:2, 1:], alone.x[:2, 1:])
+        assert np.array_equal(mixed.x[1::2], alone.x[1::2])
+        assert not np.array_equal(mixed.x[::2, 1:], alone.x[::2, 1:])
 
 
 @pytest.mark.parametrize(
@@ -378,7 +378,7 @@ def test_bounds_in_the_python_interface(info):
 def test_several_characters_in_the_python_interface(info, cli, tmp_path):
     config = InferenceConfig(character="A,k", total_videos=3)
     results = generate_samples(load_unet(info), build_scheduler(info), config, info)
-    assert [(result.character, result.label) for result in results] == [("A", 0), ("A", 0), ("k", 4)]
+    assert [(result.character, result.label) for result in results] == [("A", 0), ("k", 4), ("A", 0)]
     command = ("run", "--checkpoint", info.path, "--character", "A,k", "--total-videos", "3", "--sink", "hdf5")
     assert cli(*command, "--output", tmp_path).code == 0
     with Trajectory(tmp_path / "A+k-lower" / "trajectory.h5") as trajectory:
