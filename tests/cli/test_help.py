@@ -8,6 +8,7 @@ import pytest
 
 from emnist_diff.cli.help import COMMANDS
 from emnist_diff.cli.run_page import PANELS
+from emnist_diff_plugins.training import page as train_page
 
 
 def sections(page: str) -> dict[str, list[str]]:
@@ -48,6 +49,19 @@ def test_the_page_of_run_begins_with_examples_and_groups_every_option(cli):
     assert max(map(len, page.splitlines())) <= 80
     starts = {len(line) - len(line[33:].lstrip()) for line in page.splitlines() if line.startswith("  --")}
     assert 34 in starts  # the right columns of all groups begin at one place
+
+
+def test_the_page_of_train_groups_every_option(cli):
+    found = sections(cli("train", "--help").out)
+    assert list(found) == ["Arguments", *train_page.PANELS]
+    assert all(found.values())
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("tran", "'train'"), ("metrcs", "'metrics'"), ("inspct", "'inspect'")])
+def test_a_mistyped_command_is_told_the_nearest_of_the_core_and_of_plugins(cli, typed, meant):
+    said = cli(typed)
+    assert said.code == 2
+    assert f"unknown command '{typed}' — did you mean {meant}" in said.error
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from emnist_diff import __version__
 from emnist_diff.cli.arguments import as_meant
 from emnist_diff.cli.help import in_order, write_commands, write_options
 from emnist_diff.cli.log_options import add_log_options
+from emnist_diff.errors import unknown
 from emnist_diff.plugins import Entry, installed, load_factory
 from emnist_diff.printable import echo
 from emnist_diff.records import CommandSpec
@@ -34,6 +35,14 @@ class _Group(TyperGroup):
         if entry is not None:
             own = typer.main.get_command(load_factory(entry))
         return None if own is None else as_meant(_dressed(own, cmd_name))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """What Typer resolves; of a mistyped name, the nearest of all commands, where Typer knows its own alone."""
+        name = args[0]
+        known = self.list_commands(ctx)
+        if name not in known and not ctx.resilient_parsing:
+            raise unknown("command", name, known)
+        return super().resolve_command(ctx, args)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         write_options(self, ctx, formatter)

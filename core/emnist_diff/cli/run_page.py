@@ -20,7 +20,7 @@ PANELS = {
         *("preset", "preset_args", "force", "force_stack", "clip_abs", "clip_norm", "drift", "drift_scale"),
         "plot_schedules",
     ),
-    _SINKS: ("output", "resume", "overwrite", "dry_run", "as_json", "sink", "fps", "upscale"),
+    _SINKS: ("output", "resume", "overwrite", "dry_run", "as_json", "sink", "save", "fps", "upscale"),
     "Speed": ("batch_size", "micro_batch", "backend", "precision", "device", "threads", "fsync", "user_config"),
     "Several workers": ("distributed", "rank", "world_size"),
     "Settings and plugins": ("config", "plugin_file", "strict_plugins", "help"),

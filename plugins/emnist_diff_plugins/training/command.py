@@ -10,11 +10,12 @@ from typing import Any
 import typer
 
 from emnist_diff.printable import echo
+from emnist_diff_plugins.training.page import TrainCommand
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
-@app.command()
+@app.command(cls=TrainCommand)
 def train(
     family: str | None = typer.Argument(
         None, help="The denoiser family, e.g. unet2d. [default: the resumed training's]", show_default=False

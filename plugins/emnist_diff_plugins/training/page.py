@@ -1,0 +1,39 @@
+"""The options of ``emnist-diff train`` in groups."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from typer.core import TyperCommand
+
+PANELS = {
+    "Data": ("data", "dataset", "split"),
+    "Network": ("network", "init_from"),
+    "Optimisation": (
+        *("epochs", "batch_size", "lr", "lr_schedule", "warmup_steps", "weight_decay", "clip_norm"),
+        *("ema_decay", "seed"),
+    ),
+    "Objective": ("prediction", "weighting", "min_snr_gamma", "label_dropout", "train_timesteps", "beta_schedule"),
+    "Output": (
+        *("output", "resume", "recommend", "provenance", "half", "keep", "save_minutes", "sample_every", "tensorboard"),
+        *("dry_run", "as_json"),
+    ),
+    "Speed": ("precision", "device", "threads", "max_minutes"),
+    "Settings": ("config", "help"),
+    "Log": ("progress",),
+}
+"""The names of the options by panel, in the order of the page; the options of the log are in the last one already."""
+
+
+class TrainCommand(TyperCommand):
+    """A command whose options stand in `PANELS`."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """The command's own options, in the order of the page."""
+        panels = {name: panel for panel, names in PANELS.items() for name in names}
+        order = {name: number for number, name in enumerate(panels)}
+        options = super().get_params(ctx)
+        for option in options:
+            if option.name in panels:
+                option.rich_help_panel = panels[option.name]
+        return sorted(options, key=lambda option: order.get(option.name, -1))
