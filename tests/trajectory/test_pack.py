@@ -15,6 +15,7 @@ from emnist_diff.errors import ConfigError, OutputError, TrajectoryError, Unknow
 from emnist_diff.protocols import Field
 from emnist_diff.trajectory import compose as composing
 from emnist_diff.trajectory.compare import compare
+from emnist_diff.trajectory.opening import FREE_CLAIM
 from emnist_diff.trajectory.pack import Packing, chunks, pack
 from emnist_diff.trajectory.reader import Trajectory
 from emnist_diff.trajectory.schema import Array
@@ -46,6 +47,22 @@ def test_a_packed_file_holds_the_same_and_the_original_stays(tmp_path, path, cod
         assert other.environment == one.environment
         assert json.dumps(other.config) == json.dumps(one.config)
         assert other.schedule().keys() == one.schedule().keys()
+
+
+@pytest.mark.parametrize("codec", ["zstd", "blosc", "gzip"])
+def test_what_packs_tightest_is_read_again(tmp_path, make_run, codec):
+    """The contribution of a force that rests is zeros alone, more than may be claimed whatever is stored."""
+    if codec != "gzip":
+        pytest.importorskip("hdf5plugin")
+    run = make_run(samples=2, steps=40, shape=(1, 64, 64), forces=1)
+    writer = TrajectoryWriter.create(tmp_path / "t.h5", run.header)
+    zeros = {name: np.zeros_like(values) for name, values in run.data(range(2)).items()}
+    writer.commit(range(2), zeros)
+    writer.close()
+    done = pack(tmp_path / "t.h5", packing=Packing(codec))
+    with Trajectory(done.path) as packed:
+        assert packed.contribution(0).nbytes > FREE_CLAIM
+        assert not packed.contribution(0)[...].any()
 
 
 def test_data_with_order_in_it_becomes_smaller(tmp_path, make_run):
