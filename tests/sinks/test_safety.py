@@ -50,6 +50,15 @@ def test_a_resumed_run_makes_only_what_is_missing(work, tmp_path: Path):
     assert not list(output.rglob("*.tmp"))
 
 
+@pytest.mark.parametrize("recorder", ["hdf5", "frames"])
+def test_an_index_that_a_kill_left_behind_is_whole_after_resuming(work, tmp_path: Path, recorder: str):
+    output = work.run(tmp_path, [recorder, "metadata"])
+    whole = json.loads((output / "index.json").read_bytes())
+    (output / "index.json").write_text(json.dumps({**whole, "videos": whole["videos"][:1]}))  # it is not written always
+    work.run(tmp_path, [recorder, "metadata"], resume=True)
+    assert json.loads((output / "index.json").read_bytes()) == whole
+
+
 def test_a_sink_that_joins_later_takes_from_the_trajectory_what_is_there(
     work, recorded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

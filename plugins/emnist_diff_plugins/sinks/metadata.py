@@ -17,8 +17,10 @@ from emnist_diff.errors import OutputError
 from emnist_diff.files import write_bytes
 from emnist_diff.protocols import BatchResult, Field, Frame, Outcome, RunHeader, StepInfo
 from emnist_diff.trajectory.occupied import occupied
+from emnist_diff_plugins.sinks._beside import trajectories_beside
 from emnist_diff_plugins.sinks._folder import sample_name, sample_number
 from emnist_diff_plugins.sinks._run_id import run_id
+from emnist_diff_plugins.sinks.decoder import FileDecoder
 
 _SHARE = 20
 """The index is written anew when this many times as long has passed as writing it took."""
@@ -63,6 +65,8 @@ class MetadataSink:
             index = _read(header.output / header.own_name("index.json"))
             ids = {video.get("id") for video in index.get("videos", ()) if isinstance(video, dict)}
             self._done = {p for p, number in enumerate(header.sample_ids.tolist()) if number in ids}
+            for trajectory in trajectories_beside(header):  # a kill leaves an index that lags behind the commits
+                self._done.update(trajectory.committed)
         self._write_metadata(None)
 
     def write(self, frame: Frame) -> None:
@@ -75,6 +79,8 @@ class MetadataSink:
 
     def close(self, outcome: Outcome) -> None:
         if self._header is not None:
+            if outcome is Outcome.COMPLETED and not isinstance(self._header.decode, FileDecoder):
+                self._done.update(range(len(self._header.sample_ids)))  # those of earlier runs, too
             self._write_index()
             self._write_metadata(outcome)
 
