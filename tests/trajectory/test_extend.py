@@ -13,10 +13,12 @@ import pytest
 
 from emnist_diff.errors import OutputError, TrajectoryError
 from emnist_diff.trajectory import creation
+from emnist_diff.trajectory import writer as writing
 from emnist_diff.trajectory.merge import merge, worker_files
 from emnist_diff.trajectory.pack import Packing, pack
 from emnist_diff.trajectory.reader import Trajectory
 from emnist_diff.trajectory.verify import verify
+from emnist_diff.trajectory.writer import TrajectoryWriter
 
 RUN = (
     *("run", "--denoiser", "gaussian-mixture:shape=[1,4,4],classes=ABC", "--character", "A,B,C", "--steps", "3"),
@@ -161,6 +163,25 @@ def test_a_file_that_cannot_grow_is_as_it_was(cli, tmp_path, monkeypatch):
     refused = cli(*command, "8", "--resume")
     assert refused.code == 7
     assert "only that plugin knows" in refused.error
+
+
+def test_a_file_that_another_run_has_grown_meanwhile_is_not_replaced(tmp_path, make_run, monkeypatch):
+    large = make_run(samples=4)
+    path = make_run(samples=2).record(tmp_path / "t.h5")
+
+    def another(*_):
+        """A whole run between our look at the file and our lock."""
+        monkeypatch.undo()
+        writer, _ = TrajectoryWriter.resume(path, large.header)
+        writer.commit([2], large.data([2]))
+        writer.close()
+
+    monkeypatch.setattr(writing, "_check_same_run", another)
+    with pytest.raises(OutputError, match="replaced by another run"):
+        TrajectoryWriter.resume(path, large.header)
+    with Trajectory(path) as trajectory:
+        assert trajectory.committed == [0, 1, 2]
+    assert [file.name for file in tmp_path.iterdir()] == ["t.h5"]
 
 
 def test_what_was_made_elsewhere_is_said(cli, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -41,14 +42,16 @@ def grown_environment(there: Mapping[str, Any], here: Mapping[str, Any]) -> dict
     return {**here, "earlier": others} if others else dict(here)
 
 
-def extend(path: Path, there: Trajectory, lay_out: Any, layout: Sequence[Array]) -> None:
+def extend(path: Path, there: Trajectory, before: os.stat_result, lay_out: Any, layout: Sequence[Array]) -> None:
     """Replace the file at `path`, which `there` has open, by one of this layout with the samples committed so far.
 
-    lay_out: makes groups, attributes and datasets in an open file; all but bulk data is there when it returns.
+    before: what `path` was before it was opened.  lay_out: makes groups, attributes and datasets in an open file; all
+    but bulk data is there when it returns.
 
     It is written beside under a temporary name, synced, and then renamed: whatever happens on the way, `path` is the
     file of before or the whole new one, with every committed sample. Raises `OutputError` as `new_file` does, where the
-    disk does not hold both for a while, and where plugins' data would be lost.
+    disk does not hold both for a while, where plugins' data would be lost, and where another run has replaced the file
+    meanwhile.
     """
     if names := [name for name in there.extras if name.startswith("plugins/")]:
         raise OutputError(
@@ -56,6 +59,8 @@ def extend(path: Path, there: Trajectory, lay_out: Any, layout: Sequence[Array])
             "make the further samples in another --output"
         )
     with new_file(path, layout, overwrite=True) as temporary, laid_out(temporary) as (file, device):
+        if not os.path.samestat(before, path.stat()):  # until the lock was taken, another run may have made it larger
+            raise OutputError(f"{path} was replaced by another run just now — repeat the command")
         lay_out(file)
         part = Part.of(there)
         done = there.steps_done == there.steps  # under the lock that `new_file` has taken

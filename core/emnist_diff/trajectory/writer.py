@@ -103,7 +103,7 @@ class TrajectoryWriter:
         with Trajectory(path) as there:
             if grows(there.config, header.config):
                 _check_same_run(path, there, smaller(header, there), capture)
-                _grow(path, there, header, capture)
+                _grow(path, there, before, header, capture)
                 return cls.resume(path, header, capture)
             _check_same_run(path, there, header, capture)
             with output_errors(path), ExitStack() as held:
@@ -217,12 +217,12 @@ def _places(datasets: Mapping[str, Any], markers: Any) -> dict[str, Place]:
     return {name: place for name, place in found.items() if place is not None}
 
 
-def _grow(path: Path, there: Trajectory, header: RunHeader, capture: Capture) -> None:
+def _grow(path: Path, there: Trajectory, before: os.stat_result, header: RunHeader, capture: Capture) -> None:
     """Replace a file of the same run with fewer samples by one for all of them."""
     _check_size(path, header)
     header = attrs.evolve(header, environment=grown_environment(there.environment, header.environment))
     layout = arrays(header, capture)
-    extend(path, there, partial(_lay_out, header=header, capture=capture, layout=layout), layout)
+    extend(path, there, before, partial(_lay_out, header=header, capture=capture, layout=layout), layout)
 
 
 def _check_size(path: Path, header: RunHeader) -> None:
