@@ -243,7 +243,7 @@ def _close(sinks: list[Sink], outcome: Outcome) -> None:
         except Exception as error:
             log.error("sink.close_failed", sink=type(sink).__name__, error=str(error))
             failures.append(error)
-    if failures and outcome is Outcome.COMPLETED:
+    if failures and outcome is not Outcome.FAILED:  # an interrupted run, too, says that samples are committed
         first = failures[0]
         if isinstance(first, EmnistDiffError):
             raise first
