@@ -16,11 +16,11 @@ MOST = 16
 """Rows of a part from which more are no cheaper a row on a CPU: the images of a layer no longer fit the cache."""
 
 PRICE = 0.5
-"""What a part costs beside its rows, in rows: of torch on a CPU, where a call of one row takes 1.5 times as long a row
-as one of many, and a call of eight 1.06 times."""
+"""What a part costs beside its rows, in rows: on a CPU, a call of one row takes 1.5 times as long a row as one of many,
+and a call of eight 1.06 times."""
 
 
-def part_rows(rows: int, threads: int, price: float = PRICE) -> int:
+def part_rows(rows: int, threads: int) -> int:
     """The rows of a part, when calls of `rows` rows are cut into parts that `threads` threads compute beside each
     other: as few as a full call can be computed in without taking more than `LOSS` times as long.
 
@@ -31,6 +31,6 @@ def part_rows(rows: int, threads: int, price: float = PRICE) -> int:
         return math.ceil(rows / (rounds * threads))
 
     fewest = math.ceil(math.ceil(rows / MOST) / threads)
-    most = LOSS * fewest * (size(fewest) + price)
+    most = LOSS * fewest * (size(fewest) + PRICE)
     rounds = range(fewest, math.ceil(rows / threads) + 1)
-    return min(size(count) for count in rounds if count * (size(count) + price) <= most)
+    return min(size(count) for count in rounds if count * (size(count) + PRICE) <= most)

@@ -32,19 +32,11 @@ def test_small_parts_cost_a_full_call_little(rows, threads):
 
 
 @pytest.mark.parametrize(
-    ("rows", "threads", "price", "size"),
-    [
-        (32, 2, 0.5, 8),
-        (20, 2, 0.5, 5),
-        (32, 2, 0.25, 4),
-        (32, 1, 0.5, 8),
-        (32, 16, 0.5, 2),
-        (2, 2, 0.5, 1),
-        (2, 1, 0.5, 2),
-    ],
+    ("rows", "threads", "size"),
+    [(32, 2, 8), (20, 2, 5), (32, 1, 8), (32, 16, 2), (2, 2, 1), (2, 1, 2)],
 )
-def test_parts(rows, threads, price, size):
-    assert part_rows(rows, threads, price) == size
+def test_parts(rows, threads, size):
+    assert part_rows(rows, threads) == size
 
 
 MIXTURE = {"name": "gaussian-mixture", "settings": {"shape": [1, 4, 4], "classes": "ABC"}}

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from emnist_diff.forks import generation
-from emnist_diff.parts import PRICE, part_rows
+from emnist_diff.parts import part_rows
 
 Network = Callable[[Tensor, Tensor, Tensor], Tensor]
 """x (R, *shape) float32, t (R,) float32, index (R,) int64 → (R, *shape), for one number of rows R."""
@@ -40,12 +40,12 @@ class Cut:
     threads: int
 
     @classmethod
-    def of(cls, rows: int, threads: int, price: float = PRICE) -> Cut:
+    def of(cls, rows: int, threads: int) -> Cut:
         """Parts beside each other, on one thread each unless there are fewer rows than threads.
 
-        rows, threads: at least 1, as in `protocols.Workload`.  price: of a part, as in `parts`.
+        rows, threads: at least 1, as in `protocols.Workload`.
         """
-        size = part_rows(rows, threads, price)
+        size = part_rows(rows, threads)
         streams = min(threads, math.ceil(rows / size))
         return cls(size, streams, threads // streams)
 

@@ -33,9 +33,6 @@ log = get_logger()
 TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "bf16": 0.25}
 """By precision: the relative error from which an exported network is not the network; far above what rounding does."""
 
-PRICE = 0.25
-"""Of a part, in rows, as in `parts`: calls of four rows are as cheap a row as those of sixteen."""
-
 _INSTALL = "pip install 'emnist-diff[openvino]'"
 
 _FORKED = (
@@ -111,7 +108,7 @@ class _Compiled:
 
     def __init__(self, denoiser: Denoiser, work: Workload, cache: Cache | None) -> None:
         self.denoiser, self.work, self.cache = denoiser, work, cache
-        self.cut, self.core = Cut.of(work.rows, work.threads, PRICE), _core()
+        self.cut, self.core = Cut.of(work.rows, work.threads), _core()
         self.rows, self.streams = self.cut.size, Streams(self.cut)
         self.networks: dict[str, _Requests] = {}
         if work.precision == "bf16" and "BF16" not in self.core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
