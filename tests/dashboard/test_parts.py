@@ -207,10 +207,10 @@ def test_watching_changes_nothing_and_the_path_is_that_of_the_file(tmp_path: Pat
     path = np.linalg.norm(np.diff(x, axis=1), axis=2).sum(axis=1)
     shown = state.snapshot()
     assert [s.path for s in shown.finished] == pytest.approx(path.tolist(), rel=1e-5)
-    assert [(s.sample, s.character, s.seed) for s in shown.finished] == [(k, "AC"[k > 3], 1000) for k in range(7)]
+    assert [(s.sample, s.character, s.seed) for s in shown.finished] == [(k, "AC"[k % 2], 1000) for k in range(7)]
     assert (shown.title, shown.total, shown.done, calls) == ("A, C", 7, 7, ["opened", "closed"])
     assert shown.picture is not None
-    assert shown.picture.pixels.shape == (3, 4, 4)
+    assert shown.picture.pixels.shape in ((3, 4, 4), (1, 4, 4))  # of the last batch, or of an earlier one
 
 
 def test_a_picture_that_cannot_be_made_does_not_end_the_run(tmp_path: Path) -> None:

@@ -201,7 +201,7 @@ def test_what_is_there_is_not_overwritten_or_mixed(measured, tmp_path):
         measured.run(tmp_path, "metrics")
     with pytest.raises(OutputError, match="belongs to another run"):
         measured.run(tmp_path, "metrics", resume=True, seed=5)
-    with pytest.raises(OutputError, match="belongs to another run"):
+    with pytest.raises(OutputError, match=r"was written with other settings \(fields: .*'x' here\)"):
         measured.run(tmp_path, {"name": "metrics", "fields": ["x"]}, resume=True)
 
 

@@ -20,7 +20,7 @@ CLOSED = {"kind": "window", "from": 2, "to": 3}
 
 IDLE_FORCES = {
     "weight 0": {"name": "attract_class", "weight": 0},
-    "closed window": {"name": "user_custom", "function": "math:floor", "weight": CLOSED},
+    "closed window": {"name": "user_custom", "function": lambda predictions, step: step.x, "weight": CLOSED},
     "strength 0": {"name": "attract_class", "strength": 0},
     "strength in a closed window": {"name": "repel_class", "strength": CLOSED},
     "ramp to 0": {"name": "ramp_attract", "strength": 0},

@@ -14,6 +14,7 @@ from emnist_diff.deciding import require_recorded
 from emnist_diff.engine import Batch, walk
 from emnist_diff.errors import ConfigError, TrajectoryError, UnknownName, unknown
 from emnist_diff.events import get_logger
+from emnist_diff.idle import unreported
 from emnist_diff.pixels import Pixels, to_uint8
 from emnist_diff.plugins import Registry
 from emnist_diff.protocols import Field, Frame
@@ -125,7 +126,8 @@ def what_if(
         raise ConfigError("what if without what? — name a force or drift")
     require_sound(trajectory)
     settings = settings_of(trajectory, registry, checkpoint, guides or {})
-    made = [assembly.assemble(registry, s) for s in (settings, left_out(settings, without))]
+    with unreported():
+        made = [assembly.assemble(registry, s) for s in (settings, left_out(settings, without))]
     require_recorded(trajectory.path, trajectory.config, made[0].header.config)
     if made[0].engine.micro_batch != made[1].engine.micro_batch:
         raise TrajectoryError(f"{trajectory.path} does not say its micro_batch, and so cannot be compared")
