@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -168,3 +169,11 @@ def process() -> Callable[..., subprocess.CompletedProcess[str]]:
         )
 
     return call
+
+
+def pytest_configure() -> None:
+    """Listen to signals, as a person's terminal does: what was started in the background or by nohup ignores some, and
+    hands that down to every process that a test starts."""
+    for number in (signal.SIGINT, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)

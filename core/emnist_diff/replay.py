@@ -271,5 +271,15 @@ def _replay_batch(
 
 def _otherwise(there: dict[str, Any], here: Any) -> tuple[str, ...]:
     ours = ("slurm", "worker", "workers", "earlier", "checkpoint", "guides")  # of one run, or compared by hash
+    there, here = {**there, "plugins": _code(there)}, {**here, "plugins": _code(here)}
     keys = sorted(key for key in there.keys() | here.keys() if key not in ours)
     return tuple(f"{k}: {there.get(k)} → {here.get(k)}" for k in keys if there.get(k) != here.get(k))
+
+
+def _code(environment: Mapping[str, Any]) -> dict[str, Any]:
+    """Version and hash of each plugin, without its components, of which a replay needs fewer: it has no sinks."""
+    plugins = environment.get("plugins")
+    if not isinstance(plugins, Mapping):
+        return {}
+    made = {name: facts for name, facts in plugins.items() if isinstance(facts, Mapping)}
+    return {name: (facts.get("version"), facts.get("sha256")) for name, facts in made.items()}

@@ -67,7 +67,7 @@ def test_a_stream_that_lacks_a_character_gets_an_escape(tmp_path):
     wide = ("run", "--denoiser", 'gaussian-mixture:shape=[1,4,4],classes="é,b"', "--character", "é", *RUN[3:])
     ascii_only = ended(*wide, "--output", tmp_path, env={**os.environ, "PYTHONIOENCODING": "ascii"})
     assert ascii_only.returncode == 0, ascii_only.stderr
-    assert "2 samples of '\\xe9'" in ascii_only.stdout
+    assert "2 samples of '\\u00e9'" in ascii_only.stdout
 
 
 HOSTILE = "\x1b]0;owned\x07\x9b31m\u202e\r"

@@ -75,7 +75,7 @@ def test_ordinary_data_is_as_the_decoders_read_it():
     ("settings", "start", "end"),
     [
         ({"sinks": "x" * 3_000_000}, "sinks: expected a list, got 'xxx", "xxx'"),
-        ({"character": ["A"] * 1_000_000}, "the run configuration: character: expected text, got ['A', 'A'", "...]"),
+        ({"character": {"A": "B" * 1_000_000}}, "the run configuration: character: expected text, got {'A': 'BB", "}"),
         ({"x" * 3_000_000: 1}, "unknown setting of the run configuration: 'xxx", "…"),
         ({"scheduler": {"no": {str(n): n for n in range(100_000)}}}, "scheduler: a component needs a name, got {", "}"),
         ({"seed": 1 << 300_000}, "the run configuration: seed: expected a whole number of 64 bits, got <a", "bits>"),

@@ -89,7 +89,8 @@ def test_a_failed_save_leaves_the_old_file_and_no_litter(tmp_path: Path, monkeyp
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "fsync", full)
+    for name in {"fsync", "fdatasync"} & {*dir(os)}:
+        monkeypatch.setattr(os, name, full)
     with pytest.raises(OutputError, match="No space left") as error:
         checkpoint.save(path, HEADER, {"a": torch.zeros(100)})
     assert str(path) in one_line(error)

@@ -43,7 +43,7 @@ BROKEN = {
     "exits": "importing it ends the process, with exit code 0",
     "exits-in-hook": "importing it ends the process, with exit code 7",
     "exits-politely": "SystemExit: 3",
-    "generator-exit": "GeneratorExit:",
+    "generator-exit": "GeneratorExit",
     "interrupts": "it raises KeyboardInterrupt when it is imported",
     "kills": "importing it ends the process, by SIGSEGV",
     "long-summary": "'summary' must be one line of printable text, at most 1000 characters",

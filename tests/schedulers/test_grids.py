@@ -118,7 +118,7 @@ def test_every_scheduler_starts_from_no_signal_at_all(of_diffusions, make_world,
     noise = lambda index, stream="": drawn(6, 2, seed=index)  # noqa: E731
     ends = []
     for spacing in REACHING:
-        path = world.walk(of_diffusions(spacing=spacing, clip=False), 16, drawn(6, 2, seed=99), noise)
+        path = world.walk(of_diffusions(spacing=spacing, clip=False), 48, drawn(6, 2, seed=99), noise)
         assert path.timeline.alpha_bar[0] == 0.0
         assert path.timeline.timestep[0] == 999.0
         assert (np.diff(path.timeline.timestep) < 0).all()

@@ -84,9 +84,9 @@ def test_what_breaks_a_rule_is_told_with_the_reason(cli, plugin):
     told = cli("plugins", "check", "--plugin-file", plugin)
     assert told.code == 1
     lines = told.out.splitlines()
-    assert "ok      force good-pull  26 rules" in lines
+    assert "ok      force good-pull  28 rules" in lines
     assert "ok      drift clamp      24 rules, 1 warning" in lines
-    assert "FAILED  force herd       26 rules, 1 broken, 1 warning" in lines
+    assert "FAILED  force herd       28 rules, 1 broken, 1 warning" in lines
     assert "        batch_independence: a sample's contribution depends neither" in told.out
     assert "            why: samples are batched, shared among workers" in told.out
     assert "        warning: conditions_read: the conditions that conditions() declares are read" in told.out
@@ -116,7 +116,7 @@ def test_scripts_get_json(cli, plugin):
     data = json.loads(told.out)
     assert (told.code, data["ok"], data["distribution"]) == (1, False, "checked_plugin.py")
     (herd,) = data["components"]
-    assert (herd["name"], herd["kind"], herd["ok"], herd["rules"]) == ("herd", "force", False, 26)
+    assert (herd["name"], herd["kind"], herd["ok"], herd["rules"]) == ("herd", "force", False, 28)
     assert [(f["rule"], f["warning"]) for f in herd["findings"]] == [
         ("batch_independence", False),
         ("conditions_read", True),
@@ -126,7 +126,7 @@ def test_scripts_get_json(cli, plugin):
 
 def test_what_it_could_not_be_tried_on_is_told(cli, plugin):
     asked = ("plugins", "check", "--plugin-file", plugin, "--component", "blur")
-    assert cli(*asked).out == "ok      force blur  26 rules, 1 of 4 models\n"
+    assert cli(*asked).out == "ok      force blur  28 rules, 1 of 4 models\n"
     (blur,) = json.loads(cli(*asked, "--json").out)["components"]
     assert (blur["models"], len(blur["refused"])) == (4, 3)
     assert "has no variant 'attention_identity'" in blur["refused"]["epsilon (1, 8, 8)"]

@@ -99,6 +99,13 @@ class Shared(Pull):
 
 
 @attrs.frozen
+class Unmarked(Pull):
+    """Guidance by a file that nobody marked as one."""
+
+    weights_file: str = attrs.field(default="", metadata={"help": "weights"})
+
+
+@attrs.frozen
 class OneWay(Pull):
     """Guidance whose setting is halved whenever it is read."""
 
@@ -124,6 +131,7 @@ ANY = {
     "documented": (Wordless, "has no docstring"),
     "example_works": (Misleading(), "did you mean 'strength'"),
     "immutable_defaults": (Shared(), r"weights defaults to the list \[1.0\]"),
+    "files_marked": (Unmarked(), r"weights_file: attrs\.field"),
     "json_round_trip": (OneWay(), "strength = 0.125 came back as 0.0625"),
     "toml_round_trip": (Unsayable(), "TOML cannot say None"),
     "picklable": (Held(), "cannot pickle"),
@@ -133,10 +141,10 @@ ANY = {
 # ------------------------------------------------------------------ forces
 
 
-def force(body, conditions=(OWN, NULL), cls_name="Odd"):
+def force(body, conditions=(OWN, NULL), cls_name="Odd", **more):
     """A force of a function of (self, predictions, step)."""
     asked = conditions if callable(conditions) else lambda self, at: conditions
-    space = {"__doc__": "A force.", "conditions": asked, "__call__": body}
+    space = {"__doc__": "A force.", "conditions": asked, "__call__": body, **more}
     return attrs.define(type(cls_name, (), {**space, "state": None}), slots=False)
 
 
@@ -199,6 +207,7 @@ FORCES = {
     "conditions_read": (force(lambda self, p, step: p[OWN]), "declared null and did not read"),
     "pure_conditions": (force(lambda self, p, step: away(p), changeable), "first own, null, then null, own"),
     "ledger": (force(usurping), "base and contribution do not make the prediction"),
+    "idle": (force(lambda self, p, step: away(p), idle=lambda self, at: True), r"idle\(\) said so"),
 }
 
 
@@ -250,6 +259,7 @@ DRIFTS = {
     "resumable": (drift(stepping), "stopped before step 1, the walk differs"),
     "time_budget": (drift(napping), r"a call takes \d\d ms, \d\d%"),
     "ledger": (drift(shrinking), "not half of its way was recorded"),
+    "idle": (drift(lambda self, x, step: 0.9 * x, idle=lambda self, at: True), r"idle\(\) said so"),
     "declared_looks": (drift(nosy, looks=lambda self, at: 1), "it looked 2 times, and looks.. said 1"),
 }
 

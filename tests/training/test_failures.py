@@ -94,7 +94,8 @@ def test_a_disk_that_fills_leaves_the_state_of_before(config, monkeypatch):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         sync(handle)
 
-    monkeypatch.setattr(os, "fsync", fsync)
+    for name in {"fsync", "fdatasync"} & {*dir(os)}:
+        monkeypatch.setattr(os, name, fsync)
     settings = config(save_minutes=0)
     path = state.path_in(Path(settings.output))
     before: list[bytes] = []

@@ -160,7 +160,7 @@ def test_the_file_says_what_made_it_and_nothing_else(path, monkeypatch):
             "checkpoint", "plugins", "slurm", "backend", "precision",
         }  # fmt: skip
         made = t.environment["plugins"]["emnist-diff"]
-        assert set(made) == {"version", "sha256"}
+        assert set(made) == {"version", "sha256", "components"}
         text = json.dumps([t.config, t.environment])
     for secret in (str(Path.home()), socket.gethostname(), str(path.parent)):
         assert len(secret) < 3 or secret not in text

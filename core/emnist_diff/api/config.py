@@ -6,6 +6,7 @@ Importing them costs no torch.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -50,11 +51,10 @@ def _stack(items: object) -> tuple[Component, ...]:
 def _guides(data: object) -> dict[str, str]:
     if not isinstance(data, Mapping):
         raise ConfigError(f"ForceConfig.guides = {shown(data)}: must be a table, name → checkpoint file")
-    files = {name: path(file) for name, file in data.items()}
-    for name, file in files.items():
-        if not isinstance(name, str) or not isinstance(file, str):
+    for name, file in data.items():
+        if not isinstance(name, str) or not isinstance(file, str | os.PathLike):
             raise ConfigError(f"ForceConfig.guides = {shown(data)}: must be a table, name → checkpoint file")
-    return files
+    return {name: path(file) for name, file in data.items()}
 
 
 @briefly
