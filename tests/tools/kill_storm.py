@@ -66,7 +66,7 @@ class Checker:
         self.bytes = reference.read_bytes()
         with Trajectory(reference) as trajectory:
             assert trajectory.committed == list(range(24))
-            self.markers = trajectory.field("samples/steps_done").id.get_offset()
+            self.markers = trajectory.field("samples/steps_done").offset()
             self.data = {name: dataset[...] for name, dataset in trajectory.datasets().items()}
         assert len(self.data) == 7
         assert all(len(np.unique(values)) > 100 for values in self.data.values()), "a field with nothing in it"

@@ -231,7 +231,7 @@ def test_an_open_reader_sees_what_is_committed_after_it_was_opened(tmp_path, mak
         for batch in ([0], [1, 2], [5], [3, 4, 6, 7]):
             writer.commit(batch, {name: values[batch] for name, values in data.items()})
             print(file=other.stdin, flush=True)
-            done = [p for p in range(8) if writer._file["samples/steps_done"][p]]
+            done = [p for p in range(8) if writer._file.read("samples/steps_done")[p]]
             assert other.stdout.readline() == f"{done} {[data['trajectory/x'][p].tobytes().hex() for p in done]}\n"
         other.stdin.close()
     writer.close()
