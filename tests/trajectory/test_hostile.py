@@ -14,7 +14,7 @@ HOSTILE = Path(__file__).parents[1] / "tools" / "hostile"
 
 
 @pytest.mark.skipif(os.name != "posix", reason="forks, and limits on memory")
-@pytest.mark.parametrize("words", [("--files", "readers"), ("--files", "export"), ("--inputs", "100")], ids=" ".join)
+@pytest.mark.parametrize("words", [("--files", "readers"), ("--files", "export"), ("--inputs", "60")], ids=" ".join)
 def test_nothing_brings_a_command_down(words, tmp_path):
     # in a process of its own: it forks, which leaves the threads of this one's torch behind
     done = subprocess.run(
@@ -22,5 +22,5 @@ def test_nothing_brings_a_command_down(words, tmp_path):
     )
     report = json.loads(done.stdout.splitlines()[-1])
     assert (done.returncode, report["wrong"]) == (0, [])
-    assert report["seen"]["inputs"] >= (90 if words[0] == "--inputs" else 18)
+    assert report["seen"]["inputs"] >= (54 if words[0] == "--inputs" else 18)
     assert report["seen"]["commands"] >= report["seen"]["inputs"]
