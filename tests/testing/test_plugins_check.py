@@ -85,7 +85,7 @@ def test_what_breaks_a_rule_is_told_with_the_reason(cli, plugin):
     assert told.code == 1
     lines = told.out.splitlines()
     assert "ok      force good-pull  28 rules" in lines
-    assert "ok      drift clamp      24 rules, 1 warning" in lines
+    assert "ok      drift clamp      26 rules, 1 warning" in lines
     assert "FAILED  force herd       28 rules, 1 broken, 1 warning" in lines
     assert "        batch_independence: a sample's contribution depends neither" in told.out
     assert "            why: samples are batched, shared among workers" in told.out
