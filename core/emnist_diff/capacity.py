@@ -15,7 +15,7 @@ from emnist_diff.threads import control_groups
 try:
     import resource
 except ImportError:  # Windows
-    resource = None  # type: ignore[assignment]
+    resource = None  # type: ignore[assignment]  # a module there, None here
 
 _UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB", "EB")
 _NO_LIMIT = 1 << 60

@@ -15,7 +15,7 @@ from emnist_diff.errors import OutputError
 try:
     import fcntl
 except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+    fcntl = None  # type: ignore[assignment]  # a module there, None here
 
 _CANNOT_BE_SYNCED = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP)
 """What a file system answers that has nothing to wait for. Any other answer means that bytes may be lost."""

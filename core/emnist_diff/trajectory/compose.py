@@ -340,10 +340,10 @@ def _evenly_spaced(here: npt.NDArray[np.int64], there: npt.NDArray[np.int64]) ->
                 last += 1
         else:
             steps = 1, 1
-        yield tuple(
-            slice(int(rows[first]), int(rows[last - 1]) + 1, int(step))
-            for rows, step in zip((here, there), steps, strict=True)
-        )  # type: ignore[misc]
+        yield (
+            slice(int(here[first]), int(here[last - 1]) + 1, int(steps[0])),
+            slice(int(there[first]), int(there[last - 1]) + 1, int(steps[1])),
+        )
         first = last
 
 

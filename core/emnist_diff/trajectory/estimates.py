@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -53,7 +53,7 @@ def prediction_type(trajectory: Trajectory) -> PredictionType:
         raise TrajectoryError(
             f"{trajectory.path} does not say what its predictions are, but {trajectory.prediction_type!r:.40}"
         )
-    return trajectory.prediction_type  # type: ignore[return-value]
+    return cast(PredictionType, trajectory.prediction_type)
 
 
 def _levels(trajectory: Trajectory, step: int | None) -> tuple[npt.NDArray[np.int64], Values]:
