@@ -6,9 +6,7 @@ True where it adds nothing, or hands the state back as it is, whatever states an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from emnist_diff.components import told
@@ -17,18 +15,6 @@ from emnist_diff.plan import StateMap, Term
 from emnist_diff.protocols import StepInfo, Timeline
 
 log = get_logger()
-
-_reported: ContextVar[bool] = ContextVar("idle components are reported", default=True)
-
-
-@contextmanager
-def unreported() -> Iterator[None]:
-    """Within the block, components that do nothing are not reported: for runs that leave some out on purpose."""
-    token = _reported.set(False)
-    try:
-        yield
-    finally:
-        _reported.reset(token)
 
 
 def places(timeline: Timeline) -> tuple[StepInfo, ...]:
@@ -41,8 +27,6 @@ def places(timeline: Timeline) -> tuple[StepInfo, ...]:
 
 def report_idle(timeline: Timeline, terms: Iterable[Term], drifts: Iterable[StateMap]) -> None:
     """Log a warning for each force and drift that does nothing at any step."""
-    if not _reported.get():
-        return
     everywhere = places(timeline)
     steps = [timeline.at(i) for i in range(len(timeline))]
     for term in terms:

@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from structlog.testing import capture_logs
 
 from emnist_diff import (
     CaptureConfig,
@@ -48,6 +49,18 @@ def assert_same(result: GenerationResult, file: dict[str, Any]) -> None:
     assert np.array_equal(np.stack([frame.latent.numpy() for frame in result.frames]), x[1:])
     assert np.array_equal(result.x_final.numpy(), x[-1])
     assert np.array_equal(result.final_image, file["images"][result.index])
+
+
+def test_an_idle_force_is_reported_once_and_no_class_is_named_that_nobody_reads(
+    mixture: CheckpointInfo, mixture_file: Path
+):
+    force = ForceConfig(force_stack=[{"name": "attract_class", "target": "C", "weight": 0}], base="uncond")
+    config = InferenceConfig(character="B", total_videos=3, steps=2, checkpoint_path=mixture_file, force=force)
+    model, scheduler = load_unet(mixture), build_scheduler(mixture)
+    with capture_logs() as log:
+        results = [generate_sample(model, scheduler, config, mixture, index) for index in range(3)]
+    assert [(result.character, result.label) for result in results] == [(None, 1)] * 3
+    assert [entry["event"] for entry in log].count("force.unused") == 1
 
 
 def test_the_sample_is_the_one_in_the_file_of_a_run(

@@ -225,14 +225,15 @@ class GenerationResult:
     """A finished sample, and the frames of its way. Tensors are float32 on the CPU.
 
     index: of the sample in the run.  seed: of the run; a sample's noise is keyed by both.
-    character, label: its class and the class's index.  x_init, x_final: first and last state, (*shape).
+    character: its class, None where neither base nor forces read it.  label: the index of the class that it was dealt.
+    x_init, x_final: first and last state, (*shape).
     frames: the kept steps in order.  final_image: the decoded sample, uint8 (H, W) or (H, W, C).
     total_time: seconds of the walk that made it.  micro_batch: rows of every network call.
     """
 
     index: int
     seed: int
-    character: str
+    character: str | None
     label: int
     x_init: Tensor = attrs.field(repr=False)
     x_final: Tensor = attrs.field(repr=False)

@@ -147,6 +147,7 @@ def _on_backend(
     asked = repr((unstructure(settings.backend), settings.precision, settings.micro_batch, dict(settings.guides)))
     key = (asked, laid.plan.rows, laid.plan.largest, tuple(laid.plan.networks))
     if key not in model.on_backends:
+        laid.report_idle()  # once for all samples of the same run
         there, backend, evaluator = on_backend(
             registry, settings, laid, model.denoiser, model.sha256, model.device, model.threads
         )
@@ -198,7 +199,7 @@ def _walk(
         GenerationResult(
             index=index,
             seed=seed,
-            character=model_classes[labels[i]],
+            character=model_classes[labels[i]] if laid.conditioned else None,
             label=labels[i],
             x_init=states[0][i].clone(),
             x_final=states[-1][i].clone(),

@@ -14,7 +14,6 @@ from emnist_diff.deciding import require_recorded
 from emnist_diff.engine import Batch, walk
 from emnist_diff.errors import ConfigError, TrajectoryError, UnknownName, unknown
 from emnist_diff.events import get_logger
-from emnist_diff.idle import unreported
 from emnist_diff.pixels import Pixels, to_uint8
 from emnist_diff.plugins import Registry
 from emnist_diff.protocols import Field, Frame
@@ -32,7 +31,8 @@ _BATCH = 16
 class WhatIf:
     """N samples, walked with and without some components.
 
-    without: what was left out, by name.  ids, labels: (N,).  classes: names in index order.
+    without: what was left out, by name.  ids, labels: (N,).  classes: of each sample, None where
+    neither the base nor forces of the recorded run read it.
     x: (N, T+1), the L2 norm of the difference of the states that step i starts from, the finished ones last.
     x0: (N, T), of the image estimates.
     image, other: uint8 (N, H, W) or (N, H, W, 3), the samples with, and without.
@@ -41,7 +41,7 @@ class WhatIf:
     without: tuple[str, ...]
     ids: npt.NDArray[np.int64]
     labels: npt.NDArray[np.int64]
-    classes: tuple[str, ...]
+    classes: tuple[str | None, ...]
     x: Array
     x0: Array
     image: Pixels
@@ -126,8 +126,7 @@ def what_if(
         raise ConfigError("what if without what? — name a force or drift")
     require_sound(trajectory)
     settings = settings_of(trajectory, registry, checkpoint, guides or {})
-    with unreported():
-        made = [assembly.assemble(registry, s) for s in (settings, left_out(settings, without))]
+    made = [assembly.assemble(registry, s, report=False) for s in (settings, left_out(settings, without))]
     require_recorded(trajectory.path, trajectory.config, made[0].header.config)
     if made[0].engine.micro_batch != made[1].engine.micro_batch:
         raise TrajectoryError(f"{trajectory.path} does not say its micro_batch, and so cannot be compared")
@@ -151,7 +150,7 @@ def what_if(
         tuple(without),
         ids,
         header.labels[ids],
-        header.classes,
+        tuple(map(header.class_of, ids)),
         np.concatenate([norm(a[0] - b[0]) for a, b in parts]),
         np.concatenate([norm(a[1] - b[1]) for a, b in parts]),
         image,

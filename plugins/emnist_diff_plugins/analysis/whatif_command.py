@@ -126,15 +126,15 @@ def _videos(found: WhatIf) -> list[dict[str, Any]]:
     return [
         {
             "vid_id": int(number),
-            "character": found.classes[int(label)],
+            "character": name,
             "final_pixel_l2": float(l2),
             "final_pixel_mean": float(mean),
             "final_x_l2": float(x),
             "half_way_step": int(half) if half >= 0 else None,
         }
-        for number, label, l2, mean, x, half in zip(
+        for number, name, l2, mean, x, half in zip(
             found.ids,
-            found.labels,
+            found.classes,
             found.pixel_l2,
             found.pixel_mean,
             found.x[:, -1],
@@ -158,7 +158,8 @@ def _png(found: WhatIf) -> bytes:
         for row, image in enumerate((found.image, found.other)):
             bare(axes[row, column], image[number], cmap="gray", vmin=0, vmax=255)
         bare(axes[2, column], change[number], cmap="PuOr_r", vmin=-255, vmax=255)
-        axes[0, column].set_title(f"{found.classes[int(found.labels[number])]}, v{found.ids[number]:03d}", fontsize=8)
+        named = "" if (name := found.classes[number]) is None else f"{name}, "
+        axes[0, column].set_title(f"{named}v{found.ids[number]:03d}", fontsize=8)
     words = ("as recorded", "without\n" + "\n".join(found.without), "what it did\n(orange: lighter)")
     for row, text in enumerate(words):
         axes[row, 0].set_ylabel(text, rotation=0, ha="right", va="center", fontsize=8)
