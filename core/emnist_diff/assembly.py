@@ -147,11 +147,12 @@ class Assembly:
     backend: Chosen
 
 
-def assemble(registry: Registry, settings: RunConfig, *, resume: bool = False) -> Assembly:
+def assemble(registry: Registry, settings: RunConfig, *, resume: bool = False, report: bool = True) -> Assembly:
     """Everything a run needs, checked before any work starts.
 
     resume: where backend, precision and rows of a call are left to choice, take those of the earlier run in the
     directory, so that the rest of its samples, or further ones, are of the same arithmetic.
+    report: log which components do nothing; a run that leaves some out on purpose need not.
 
     Raises the errors of `components.make`, `UnknownName` for a class, `ConfigError` for impossible settings,
     `CheckpointError` for a bad checkpoint.
@@ -169,6 +170,8 @@ def assemble(registry: Registry, settings: RunConfig, *, resume: bool = False) -
         if said is error:
             raise
         raise said from error
+    if report:
+        parts.layout.report_idle()
     if resume:
         settings = continuing.as_before(settings, Path(settings.output) / parts.layout.folder)
         if settings.micro_batch is not None:
@@ -228,7 +231,9 @@ def assemble(registry: Registry, settings: RunConfig, *, resume: bool = False) -
 
 def preview(registry: Registry, settings: RunConfig) -> Layout:
     """The run that `settings` mean, laid out without reading the weights of a network. Raises as `assemble`."""
-    return _Parts.of(registry, settings).layout
+    layout = _Parts.of(registry, settings).layout
+    layout.report_idle()
+    return layout
 
 
 @attrs.frozen(eq=False)
@@ -254,6 +259,10 @@ class Layout:
     def folder(self) -> str:
         """The characters as the name of a folder, see `filenames.of_classes`."""
         return filenames.of_classes(self.characters)
+
+    def report_idle(self) -> None:
+        """Log a warning for each force and drift that does nothing at any step."""
+        report_idle(self.timeline, self.terms, self.drifts)
 
     def with_rows(self, rows: int) -> Layout:
         """The same with so many rows in every network call."""
@@ -376,7 +385,6 @@ def lay_out(
     if idle := sorted(settings.guides.keys() - {denoiser for denoiser, _ in plan.networks}):
         log.warning("guide.unused", guides=",".join(idle), hint="no condition of this run names it")
     _say_merged(settings, plan, space)
-    report_idle(timeline, terms, maps)
     return Layout(
         characters, labels, scheduler, timeline, base, tuple(terms), tuple(maps), plan, settings, tuple(forces)
     )
@@ -669,7 +677,7 @@ def _recorded(
         del data[key]
     denoiser, scheduler, *rest = made
     full = [
-        {**asked, "name": m.name, "settings": m.settings}
+        {**asked, "name": m.name, "settings": parts.source.conditions.spelled(m.settings)}
         for m, asked in zip(rest, [*data["forces"], *data["drifts"]], strict=True)
     ]
     data["character"], data["total_videos"], data["per_character"] = list(laid.characters), len(laid.labels), None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import attrs
 import torch
@@ -105,6 +105,15 @@ class ConditionSpace:
         if found is not None:
             return self.merged.get(found, found)
         raise unknown("class", name, self.classes, "see emnist-diff checkpoint inspect")
+
+    def spelled(self, data: Any) -> Any:
+        """Plain data in which texts that read as a class, whose accents are typed in another way, are written as that
+        class is, so that they are recorded as one."""
+        if isinstance(data, str):
+            return data if data.isascii() else self._known(data) or data
+        if isinstance(data, Mapping):
+            return {self.spelled(key): self.spelled(value) for key, value in data.items()}
+        return [self.spelled(value) for value in data] if isinstance(data, list | tuple) else data
 
     def _known(self, name: str) -> str | None:
         """The class or merged class that a typed name means."""

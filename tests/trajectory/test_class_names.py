@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from emnist_diff.assembly import configure
+from emnist_diff.assembly import assemble, configure
 from emnist_diff.conditions import ConditionSpace
 from emnist_diff.plugins import installed
 from emnist_diff.run import run
@@ -36,6 +36,22 @@ def test_a_run_of_any_names_is_made_again_resumed_and_asked_what_if(cli, tmp_pat
     assert [video["character"] for video in json.loads((folder / "index.json").read_text())["videos"]] == [
         asked[i % len(asked)] for i in range(4)
     ]
+
+
+def test_an_accent_typed_in_another_way_is_the_same_record():
+    composed, decomposed = "\u00e9", "e\u0301"
+    records = []
+    for typed in (composed, decomposed):
+        settings = {
+            "denoiser": {"name": "gaussian-mixture", "shape": [1, 2, 2], "classes": [composed, "a"]}, "steps": 2,
+            "character": typed, "forces": [
+                {"name": "attract_class", "target": typed},
+                {"name": "weighted_multi", "weights": {typed: 1, "a": 2}},
+            ],
+        }  # fmt: skip
+        records.append(assemble(installed(), configure(installed(), settings)[0]).header.config)
+    assert records[0] == records[1]
+    assert records[1]["forces"][0]["settings"]["target"] == composed
 
 
 def test_text_names_classes_as_people_type_them():
