@@ -17,7 +17,7 @@ import attrs
 from emnist_diff import hookspecs
 from emnist_diff.brief import briefly
 from emnist_diff.errors import ConfigError, PluginError, nearest, unknown
-from emnist_diff.probing import printing_to_stderr, reason
+from emnist_diff.probing import exits_raised, printing_to_stderr, reason
 from emnist_diff.records import API, Spec
 
 CORE_DISTRIBUTION = "emnist-diff"
@@ -164,7 +164,7 @@ def load_factory(entry: Entry) -> Any:
     """Import what a record's `factory` names; a failure is a `PluginError` that names the distribution."""
     module, _, attribute = entry.spec.factory.partition(":")
     try:
-        with printing_to_stderr():
+        with printing_to_stderr(), exits_raised():
             found: Any = importlib.import_module(module)
             for part in attribute.split("."):
                 found = getattr(found, part)

@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from typing import NoReturn
 
 from emnist_diff.printable import printable
 from emnist_diff.shown import shortened
@@ -117,6 +118,24 @@ def printing_to_stderr() -> Iterator[None]:
         if saved is not None:
             os.dup2(saved, 1)
             os.close(saved)
+
+
+@contextlib.contextmanager
+def exits_raised() -> Iterator[None]:
+    """In commands, `os._exit` raises `SystemExit` meanwhile, so that it can be said whose call it was."""
+    end, process = os._exit, os.getpid()
+
+    def raising(status: int) -> NoReturn:
+        if os.getpid() != process:  # a child that was forked meanwhile ends as it means to
+            end(status)
+        raise SystemExit(f"it ends the process, with exit code {status}")
+
+    if _probes:
+        os._exit = raising
+    try:
+        yield
+    finally:
+        os._exit = end
 
 
 def reason(error: BaseException) -> str:

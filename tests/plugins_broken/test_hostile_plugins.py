@@ -28,6 +28,7 @@ SOURCES = {
     "exits-in-hook": HOOK + "    import os\n    os._exit(7)\n    yield\n",
     "exits-politely": "raise SystemExit(3)\n",
     "generator-exit": "raise GeneratorExit\n",
+    "exits-later": HOOK + "    yield ForceSpec(name='end', factory='exits:Force', summary='ends')\n",
     "good": HOOK + "    yield ForceSpec(name='fine', factory='good.force:Force', summary='does well')\n",
     "interrupts": "raise KeyboardInterrupt\n",
     "kills": "import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n",
@@ -101,6 +102,14 @@ def test_each_is_named_and_stops_nothing(site):
         assert len(said[distribution]) < 1000
     assert {"fine", "talk", "attract_class"} <= {item["name"] for item in listed["components"]}
     assert max(len(item["traceback"]) for item in listed["broken"]) <= 20_001
+
+
+@pytest.mark.skipif(os.name != "posix", reason="forks")
+def test_a_component_that_ends_the_process_when_it_is_loaded_is_named(site):
+    done = command(site, "plugins", "show", "end")
+    assert done.returncode == 3
+    assert "force 'end' of exits-later 1.0" in done.stderr
+    assert "it ends the process, with exit code 0" in done.stderr
 
 
 @pytest.mark.skipif(os.name != "posix", reason="forks")
