@@ -13,7 +13,7 @@ from typing import BinaryIO
 from emnist_diff.errors import OutputError
 
 try:
-    import fcntl
+    import fcntl as fcntl  # for `lock` too
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]  # a module there, None here
 

@@ -8,11 +8,7 @@ from pathlib import Path
 
 from emnist_diff.errors import OutputError
 from emnist_diff.events import get_logger
-
-try:
-    import fcntl
-except ImportError:  # Windows, where an open file can be neither replaced nor, by HDF5, opened twice for writing
-    fcntl = None  # type: ignore[assignment]
+from emnist_diff.files import fcntl
 
 log = get_logger()
 
@@ -23,7 +19,8 @@ class WriterLock:
     """The exclusive right to write the file that has this name now; taken on construction, given back by `release`.
 
     It is the kind of lock that HDF5 takes, so that foreign writers are kept out as well. On a file system without
-    locks, as some network ones are, it warns and locks nothing.
+    locks, as some network ones are, it warns and locks nothing. On Windows it locks nothing: an open file can be
+    neither replaced nor, by HDF5, opened twice for writing there.
 
     Raises `OutputError` when another writer has the file; `OSError` when the file cannot be opened.
     """

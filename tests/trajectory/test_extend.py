@@ -158,11 +158,14 @@ def test_a_file_that_cannot_grow_is_as_it_was(cli, tmp_path, monkeypatch):
     assert path.read_bytes() == before
     assert [p.name for p in path.parent.iterdir()] == ["trajectory.h5"]
 
-    with h5py.File(path, "r+") as file:
-        file["plugins"].create_dataset("strange/data", data=np.arange(4))
-    refused = cli(*command, "8", "--resume")
-    assert refused.code == 7
-    assert "only that plugin knows" in refused.error
+    for strange in ("plugins/strange/data", "notes"):
+        with h5py.File(path, "r+") as file:
+            file[strange] = np.arange(4)
+        refused = cli(*command, "8", "--resume")
+        assert refused.code == 7
+        assert f"holds {strange.removesuffix('/data')}, and what of it belongs to which sample only" in refused.error
+        with h5py.File(path, "r+") as file:
+            del file[strange.removesuffix("/data")]
 
 
 def test_a_file_that_another_run_has_grown_meanwhile_is_not_replaced(tmp_path, make_run, monkeypatch):

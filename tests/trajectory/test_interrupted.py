@@ -27,5 +27,5 @@ def test_an_interrupted_run_does_not_say_that_lost_samples_are_committed(tmp_pat
         fsync=False,
     )
     monkeypatch.setattr(RowFile, "sync", refused)
-    with pytest.raises(OutputError, match="Input/output error"):
+    with pytest.raises(OutputError, match="Input/output error — committed samples are safe; check the disk"):
         run(config, on_commit=lambda *_: signal.raise_signal(signal.SIGINT))

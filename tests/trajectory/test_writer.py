@@ -124,7 +124,8 @@ def test_a_disk_that_refuses_leaves_the_marker_unset_and_earlier_commits_whole(
     if not fsync and refused == 11:
         assert (error, done) == (None, [0, 1, 2, 3])
         return
-    assert error == f"cannot write {path}: No space left on device — {writing._COMMITTED_SAFE}"
+    safe = writing._COMMITTED_SAFE.format(remedy="make room")
+    assert error == f"cannot write {path}: No space left on device — {safe}"
     assert done == ([] if not fsync and disk.log[refused - 1] == "sync" else [0, 1])
 
 
@@ -273,7 +274,7 @@ def test_a_system_that_refuses_the_bytes_does_so_at_creation(tmp_path, limit):
         [sys.executable, "-c", LIMITED, path, str(limit)], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith(f"cannot write {path}: File too large — ")
+    assert done.stdout.startswith(f"cannot write {path}: File too large — allow larger files (ulimit -f), or choose")
     assert done.stdout.count("\n") == 1
     assert not list(tmp_path.iterdir())
 

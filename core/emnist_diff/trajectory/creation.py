@@ -22,6 +22,13 @@ from emnist_diff.trajectory.schema import Array
 
 SPARE = 1 << 20
 """Bytes asked for beside the arrays, for metadata and the file system's own."""
+_REMEDIES = {
+    errno.EIO: "check the disk",
+    errno.EFBIG: "allow larger files (ulimit -f)",
+    errno.ENOSPC: "make room",
+    getattr(errno, "EDQUOT", errno.ENOSPC): "make room",
+}
+"""What helps against what the system refuses."""
 
 
 @contextmanager
@@ -39,7 +46,7 @@ def new_file(path: Path, layout: Sequence[Array], overwrite: bool, way_out: str 
         replaced = WriterLock(path) if path.is_file() else None
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with output_errors(path, "make room, or choose another --output"):
+        with output_errors(path, "{remedy}, or choose another --output"):
             make_folder(path.parent)
             remove_leftovers(path)
             needed = need_room(path, layout)
@@ -115,18 +122,26 @@ def publish(temporary: Path, path: Path, overwrite: bool, way_out: str = RESUME_
 def output_errors(path: Path, way_out: str = "") -> Iterator[None]:
     """The operating system's refusals as `OutputError`s that name the file.
 
+    way_out: in which ``{remedy}`` stands for what helps against the refusal.
     HDF5 reports a write that fails while it flushes or closes as a RuntimeError.
     """
     try:
         yield
     except (OSError, RuntimeError) as error:
-        raise OutputError(f"cannot write {path}: {_reason(error)}" + (f" — {way_out}" if way_out else "")) from error
+        remedy = _REMEDIES.get(_number(error), "see to that")
+        hint = f" — {way_out.format(remedy=remedy)}" if way_out else ""
+        raise OutputError(f"cannot write {path}: {_reason(error)}{hint}") from error
+
+
+def _number(error: OSError | RuntimeError) -> int | None:
+    """The system's error number, where HDF5 passes it on."""
+    if match := re.search(r"errno = (\d+)", str(error)):
+        return int(match[1])
+    return getattr(error, "errno", None)
 
 
 def _reason(error: OSError | RuntimeError) -> str:
     """One line: the system's own words where HDF5 passes the error number on, HDF5's where it does not."""
-    if match := re.search(r"errno = (\d+)", str(error)):
-        return os.strerror(int(match[1]))
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror.splitlines()[0]
+    if (number := _number(error)) is not None:
+        return os.strerror(number)
     return (str(error) or type(error).__name__).splitlines()[0]

@@ -50,12 +50,13 @@ def extend(path: Path, there: Trajectory, before: os.stat_result, lay_out: Any, 
 
     It is written beside under a temporary name, synced, and then renamed: whatever happens on the way, `path` is the
     file of before or the whole new one, with every committed sample. Raises `OutputError` as `new_file` does, where the
-    disk does not hold both for a while, where plugins' data would be lost, and where another run has replaced the file
+    disk does not hold both for a while, where data would be lost
+    that is not of the format, and where another run has replaced the file
     meanwhile.
     """
-    if names := [name for name in there.extras if name.startswith("plugins/")]:
+    if names := there.extras:
         raise OutputError(
-            f"{path} holds {', '.join(names[:4])}, and what of it belongs to which sample only that plugin knows — "
+            f"{path} holds {', '.join(names[:4])}, and what of it belongs to which sample only its writer knows — "
             "make the further samples in another --output"
         )
     with new_file(path, layout, overwrite=True) as temporary, laid_out(temporary) as (file, device):

@@ -47,7 +47,7 @@ _EVERYTHING = Capture()
 
 MARKERS = "samples/steps_done"
 
-_COMMITTED_SAFE = "committed samples are safe; make room and use --resume, or choose another --output"
+_COMMITTED_SAFE = "committed samples are safe; {remedy} and use --resume, or choose another --output"
 
 
 class TrajectoryWriter:
