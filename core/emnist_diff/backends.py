@@ -135,12 +135,16 @@ def choose(
     if asked.settings:
         raise ConfigError("backend 'auto' has no settings — name the backend that they belong to")
     passed: list[str] = []
+    elsewhere: list[str] = []  # why these were not taken is plain, and said only where nothing serves
     hints: list[str] = []
     broken: Exception | None = None
     for entry in sorted(registry.of(BackendSpec), key=lambda e: -_spec(e).merit):
         spec = _spec(entry)
+        if device.type not in spec.devices:
+            elsewhere.append(f"{spec.name}: not for {device.type}")
+            continue
         try:
-            if reason := _passed_over(spec, precision, device, rows):
+            if reason := _passed_over(spec, precision, rows):
                 passed.append(f"{spec.name}: {reason}")
                 hints += [passed[-1]] if reason == missing(spec) else []
                 continue
@@ -160,7 +164,8 @@ def choose(
         return attrs.evolve(chosen, reason=reason, hint="; ".join(hints)), evaluator
     if isinstance(broken, EmnistDiffError):  # of the last, which asks the denoiser with the least between them
         raise broken
-    raise PluginError("no backend can serve here — " + ("; ".join(passed) or "none is installed")) from broken
+    reasons = "; ".join(passed + elsewhere) or "none is installed"
+    raise PluginError(f"no backend can serve here — {reasons}") from broken
 
 
 def _spec(entry: Entry) -> BackendSpec:
@@ -182,9 +187,7 @@ def missing(spec: BackendSpec) -> str | None:
     return f"{', '.join(absent)} is not installed{way}"
 
 
-def _passed_over(spec: BackendSpec, precision: Precision, device: torch.device, rows: int) -> str | None:
-    if device.type not in spec.devices:
-        return f"not for {device.type}"
+def _passed_over(spec: BackendSpec, precision: Precision, rows: int) -> str | None:
     if precision not in spec.precisions:
         return f"not in {precision}"
     if rows < spec.worth:

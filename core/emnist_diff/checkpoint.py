@@ -176,6 +176,8 @@ def discover(path: Path, epoch: int | None = None) -> Path:
         raise CheckpointError(f"{path} is a legacy checkpoint — convert it: emnist-diff checkpoint convert {path}")
     if path.name.endswith(".index.json"):
         raise CheckpointError(f"{path} lists the parts of a checkpoint that was split — {foreign.FROM_DIFFUSERS}")
+    if path.suffix == ".json" and (what := foreign.folder(path.parent)) is not None:
+        raise CheckpointError(f"{path} holds settings and no weights; its folder is {what}")
     if epoch is not None and epoch != (own := _epoch_of(path)):
         which = "one file, which does not say its epoch" if own is None else f"one file, of epoch {own}"
         raise ConfigError(f"epoch {epoch} was asked for, but {path} is {which} — name its directory, or no epoch")

@@ -7,18 +7,18 @@ from typing import Any
 
 from emnist_diff import checkpoint, config
 from emnist_diff.paths import StrPath
-from emnist_diff.plugins import Registry
+from emnist_diff.plugins import Registry, installed
 
 _NESTED = ("capture", "video", "force", "drift", "env")
 _OF_INFERENCE = ("checkpoint_path", "checkpoint_epoch", "size_name", "split", "experiment_name", "eta")
 _OF_THE_MACHINE = ("batch_size", "micro_batch", "backend", "precision", "device")
 
 
-def read_layer(path: StrPath, registry: Registry, checkpoint_file: str | None = None) -> dict[str, Any]:
-    """What a file says of a run, as a layer for `assembly.configure`: the file is a table of settings, an
-    `InferenceConfig` as `to_dict` writes it, or the ``metadata.json`` of a run.
+def read_layer(path: StrPath, registry: Registry | None = None, checkpoint_file: str | None = None) -> dict[str, Any]:
+    """What a file says of a run, as a layer for `assembly.configure` or `config.resolve`: the file is a table of
+    settings, an `InferenceConfig` as `to_dict` writes it, or the ``metadata.json`` of a run.
 
-    checkpoint_file: the checkpoint that stands above the file's.
+    registry: the installed plugins when left out.  checkpoint_file: the checkpoint that stands above the file's.
 
     Raises `ConfigError` as `config.read_file`, and for what does not hold in an `InferenceConfig`.
     """
@@ -27,7 +27,7 @@ def read_layer(path: StrPath, registry: Registry, checkpoint_file: str | None = 
         return dict(data["config"])
     nested = any(isinstance(data.get(key), Mapping) for key in _NESTED)
     if nested or any(key.replace("-", "_") in _OF_INFERENCE for key in data):
-        return _of_inference(data, registry, checkpoint_file)
+        return _of_inference(data, registry or installed(), checkpoint_file)
     return data
 
 

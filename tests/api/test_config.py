@@ -29,6 +29,7 @@ from emnist_diff import (
 )
 from emnist_diff.api.config import NESTED
 from emnist_diff.config import Component, RunConfig, read_file, resolve, to_dict
+from emnist_diff.documents import read_layer
 from emnist_diff.errors import CheckpointError, ConfigError, UnknownName
 from emnist_diff.structuring import aliases
 
@@ -441,6 +442,9 @@ def test_files_asked_for_become_sinks_of_a_run(mixture_file: Path):
     )
     assert InferenceConfig.from_dict(config.to_dict()) == config
     sinks = {sink.name: dict(sink.settings) for sink in config.to_run_config().sinks or ()}
+    file = mixture_file.with_name("inference.json")
+    file.write_text(json.dumps(config.to_dict()))
+    assert resolve(read_layer(file)).sinks == config.to_run_config().sinks
     assert sinks == {
         "grid": {},
         "hdf5": {},

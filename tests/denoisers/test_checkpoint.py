@@ -267,6 +267,8 @@ class TestDiscover:
             (tmp_path / name).write_text(json.dumps({"_class_name": made}))
             with pytest.raises(CheckpointError, match=f"a diffusers folder of '{made}', which names no classes"):
                 checkpoint.discover(tmp_path)
+        with pytest.raises(CheckpointError, match="holds settings and no weights; its folder is a diffusers folder"):
+            checkpoint.discover(tmp_path / "config.json")
         (tmp_path / "x.safetensors.index.json").write_text("{}")
         with pytest.raises(CheckpointError, match="lists the parts of a checkpoint"):
             checkpoint.discover(tmp_path / "x.safetensors.index.json")
