@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import h5py
@@ -35,6 +36,19 @@ def datasets(path: Path) -> dict[str, tuple[str, tuple[int, ...], bytes]]:
         file.visititems(look)
     assert found
     return found
+
+
+def test_a_system_without_threads_to_start_is_named(cli, tmp_path, monkeypatch):
+    def refused(_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    done = cli(*SMALL, "--output", tmp_path, "--quiet")
+    assert done.code == 2
+    assert done.error.splitlines() == [
+        "emnist-diff: the system starts no more threads — raise its limits of memory or of processes"
+    ]
+    assert not list(tmp_path.rglob("*.h5"))
 
 
 def test_a_run_leaves_its_files_and_is_not_repeated_by_mistake(cli, tmp_path):

@@ -86,6 +86,9 @@ def _failed(error: Exception, stops: Stops) -> int:
     if isinstance(error, MemoryError):
         echo("emnist-diff: there is not enough memory for this — ask for less at a time", err=True)
         return _UNUSABLE
+    if isinstance(error, RuntimeError) and str(error) == "can't start new thread":  # as Python says it of the system
+        echo("emnist-diff: the system starts no more threads — raise its limits of memory or of processes", err=True)
+        return _UNUSABLE
     import traceback
 
     for line in "".join(traceback.format_exception(error)).rstrip("\n").split("\n"):
