@@ -38,6 +38,9 @@ AT_IMPORT = (
     "import os; os.close(1)",
     "raise RecursionError",
 )
+PRINTS = frozenset({"words", "x", "raw{x", "no endx"})
+"""Lines that these plugins print, alone or after words without an end; they reach stderr."""
+
 RECORD = (
     "ForceSpec(name='fine', factory='PACKAGE:Force', summary='does')",
     "ForceSpec(name='\\x1b[2J', factory='a:B', summary='s')",
@@ -133,13 +136,12 @@ def inputs(folder: Path, rng: random.Random, count: int) -> Iterator[Input]:
         if rng.random() < 0.2:
             file = folder / f"{module}.py"
             file.write_text(source)
-            yield Input(
-                what, (("plugins list --plugin-file", ("plugins", "list", "--json", "--plugin-file", str(file))),)
-            )
+            words = ("plugins", "list", "--json", "--plugin-file", str(file))
+            yield Input(what, (("plugins list --plugin-file", words),), prints=PRINTS)
             continue
         _install(site, module, source, rng)
         name, words = rng.choice(COMMANDS)
-        yield Input(what, ((name, words),), site=site)
+        yield Input(what, ((name, words),), site=site, prints=PRINTS)
         shutil.rmtree(site)
 
 

@@ -34,6 +34,7 @@ class Input:
 
     before: makes it, anew for each command.  site: a folder of Python packages to be installed with.
     environment: variables.  may_hang: a library's own endless loop is not held against a command.
+    prints: whole lines that the input itself prints, which are none of the command's.
     """
 
     what: str
@@ -42,6 +43,7 @@ class Input:
     site: Path | None = None
     environment: dict[str, str] = attrs.field(factory=dict)
     may_hang: bool = False
+    prints: frozenset[str] = frozenset()
 
 
 @attrs.frozen
@@ -115,7 +117,7 @@ def attempt(arguments: list[str], scratch: Path, item: Input) -> Ending:
         return Ending(f"signal {os.WTERMSIG(status)}: {err[-300:]}", used, seconds)
     if not files[2].exists():
         return Ending(f"ended without a word: {os.waitstatus_to_exitcode(status)} {err[-300:]}", used, seconds)
-    return Ending(judged(files[2].read_text(), out, err, used, seconds), used, seconds)
+    return Ending(judged(files[2].read_text(), out, err, used, seconds, item.prints), used, seconds)
 
 
 def _patience() -> float:
@@ -123,9 +125,9 @@ def _patience() -> float:
     return max(1.0, 2 * os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
-def judged(code: str, out: str, err: str, used: int, seconds: float) -> str:
+def judged(code: str, out: str, err: str, used: int, seconds: float, prints: frozenset[str] = frozenset()) -> str:
     """What is wrong with this ending; nothing: ""."""
-    lines = [line for line in err.splitlines() if not line.startswith('{"')]
+    lines = [line for line in err.splitlines() if not line.startswith('{"') and line not in prints]
     if not code.isdecimal() or int(code) not in ENDINGS:
         return f"exit code {code}: {err[-600:]}"
     if "Traceback (most" in err or "is a fault of emnist-diff" in err:
