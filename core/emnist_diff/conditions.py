@@ -6,7 +6,6 @@ Forces and the base *declare* the conditions they read. The engine collects the 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from emnist_diff.errors import ConfigError, unknown
 from emnist_diff.names import known
+from emnist_diff.plaindata import from_json
 
 
 @attrs.frozen
@@ -75,7 +75,7 @@ def listed(said: str) -> list[str]:
     """The names in ``A,B, k`` or in a JSON list of texts; names of a JSON list keep their spaces and commas."""
     if said.startswith("["):
         try:
-            names = json.loads(said)
+            names = from_json(said)
         except ValueError:
             names = None
         if isinstance(names, list) and names and all(isinstance(name, str) for name in names):

@@ -7,7 +7,6 @@ takes them from the record of the earlier one.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import structlog
 from emnist_diff.backends import AUTO
 from emnist_diff.config import Component, RunConfig, fingerprint
 from emnist_diff.errors import ConfigError, TrajectoryError
+from emnist_diff.plaindata import from_json
 from emnist_diff.protocols import worker_name
 from emnist_diff.trajectory.reader import Trajectory
 
@@ -67,7 +67,8 @@ def as_before(settings: RunConfig, folder: Path) -> RunConfig:
     taken: dict[str, Any] = {}
     backend, precision, rows = (before.get(key) for key in _EVALUATION)
     if settings.backend.name == AUTO and isinstance(backend, Mapping) and isinstance(backend.get("name"), str):
-        taken["backend"] = Component(backend["name"], settings=dict(backend.get("settings") or {}))
+        chosen = backend.get("settings")
+        taken["backend"] = Component(backend["name"], settings=chosen if isinstance(chosen, dict) else {})
     if settings.precision == "auto" and isinstance(precision, str):
         taken["precision"] = precision
     if settings.micro_batch is None and isinstance(rows, int):
@@ -103,7 +104,7 @@ def _evaluations(folder: Path, settings: RunConfig) -> Iterator[dict[str, Any]]:
 def _json(path: Path) -> dict[str, Any]:
     """The table in a JSON file; an empty one where there is none that can be read."""
     try:
-        data = json.loads(path.read_bytes()) if path.stat().st_size <= _MOST_JSON else None
-    except (OSError, ValueError, RecursionError):
+        data = from_json(path.read_text(encoding="utf-8")) if path.stat().st_size <= _MOST_JSON else None
+    except (OSError, ValueError):
         return {}
     return data if isinstance(data, dict) else {}

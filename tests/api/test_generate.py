@@ -214,6 +214,7 @@ def test_a_callback_of_another_form_is_refused(mixture: CheckpointInfo, model: L
     ("settings", "message"),
     [
         ({"character": "c"}, "unknown class 'c' — did you mean 'C'"),
+        ({"character": "[" * 100_000}, r"unknown class '\[\[\["),
         ({"steps": 1001}, "1001 is more than the 1000"),
         ({"scheduler": "ddpm"}, r"InferenceConfig\.scheduler = 'ddpm', but the scheduler is 'ddim'"),
         ({"eta": 0.5}, r"InferenceConfig\.eta = 0\.5, but the scheduler 'ddim' has eta = 0\.25"),

@@ -14,7 +14,10 @@ import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
+from emnist_diff.assembly import configure
+from emnist_diff.continuing import as_before
 from emnist_diff.errors import CheckpointError, ConfigError, OutputError, RunFailed, TrajectoryError
+from emnist_diff.plugins import installed
 from emnist_diff.trajectory.reader import Trajectory
 from emnist_diff.trajectory.select import select
 
@@ -57,6 +60,34 @@ def test_an_index_that_a_kill_left_behind_is_whole_after_resuming(work, tmp_path
     (output / "index.json").write_text(json.dumps({**whole, "videos": whole["videos"][:1]}))  # it is not written always
     work.run(tmp_path, [recorder, "metadata"], resume=True)
     assert json.loads((output / "index.json").read_bytes()) == whole
+
+
+@pytest.mark.parametrize("spoilt", [{"run_id": "\ud800"}, {"config": {"seed": float("nan")}}])
+def test_metadata_that_holds_what_nothing_could_write_is_of_another_run(work, tmp_path: Path, spoilt: dict):
+    output = work.run(tmp_path, ["metadata"])
+    known = json.loads((output / "metadata.json").read_bytes())
+    (output / "metadata.json").write_text(json.dumps(known | spoilt))
+    with pytest.raises(OutputError, match="belongs to another run"):
+        work.run(tmp_path, ["metadata"], resume=True)
+
+
+def test_settings_of_a_backend_that_are_no_table_count_for_nothing(tmp_path: Path):
+    settings, _ = configure(
+        installed(), {"denoiser": {"name": "gaussian-mixture", "shape": [1, 4, 4], "classes": "AB"}}
+    )
+    before = {"config": {"backend": {"name": "eager", "settings": [1]}}}
+    (tmp_path / "metadata.json").write_text(json.dumps(before))
+    chosen = as_before(settings, tmp_path).backend
+    assert (chosen.name, chosen.settings) == ("eager", {})
+
+
+def test_an_index_of_another_form_counts_for_nothing(work, tmp_path: Path):
+    output = work.run(tmp_path, ["hdf5", "metadata"])
+    whole = json.loads((output / "index.json").read_bytes())
+    for videos in (3, [{"id": []}]):
+        (output / "index.json").write_text(json.dumps({**whole, "videos": videos}))
+        work.run(tmp_path, ["hdf5", "metadata"], resume=True)
+        assert json.loads((output / "index.json").read_bytes()) == whole
 
 
 def test_a_sink_that_joins_later_takes_from_the_trajectory_what_is_there(

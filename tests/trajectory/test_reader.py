@@ -129,6 +129,8 @@ def replaced(file, name, **how):
         (lambda f: replaced(f, "config", data="[1"), "damaged"),
         (lambda f: replaced(f, "config", data="[1]"), "config is no JSON table"),
         (lambda f: replaced(f, "config", data="[" * 100_000), "damaged"),
+        (lambda f: replaced(f, "environment", data='{"a": 1e999}'), "environment is no JSON table: Out of range"),
+        (lambda f: replaced(f, "environment", data=r'{"\ud800": 1}'), "environment is no JSON table.*surrogates"),
         (lambda f: replaced(f, "samples/label", data=np.full(5, 9)), "outside samples/classes"),
         (lambda f: replaced(f, "samples/label", data=np.zeros(4, int)), "4 of 5 entries"),
         (lambda f: replaced(f, "samples/id", data=["a"]), "no list of whole numbers"),

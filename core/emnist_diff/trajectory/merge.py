@@ -13,7 +13,7 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
-from emnist_diff.config import MOST_SAMPLES, canonical_json, fingerprint
+from emnist_diff.config import MOST_SAMPLES, fingerprint
 from emnist_diff.deciding import differing
 from emnist_diff.errors import OutputError, TrajectoryError
 from emnist_diff.other_workers import few, missing_ranks
@@ -127,7 +127,6 @@ class _Shared:
     def of(cls, trajectory: Trajectory) -> _Shared:
         """Raises `TrajectoryError` for what cannot be written again."""
         with reading(trajectory.path):
-            canonical_json(trajectory.environment).encode()
             mark = fingerprint(trajectory.config)
             names = ("prediction_type", "forward_process", "classes", "kept_steps", "timestep", "alpha_bar", "sigma")
             lists = {name: getattr(trajectory, name) for name in (*names, "force_names", "drift_names")}

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from emnist_diff.config import MOST_SAMPLES
+from emnist_diff.config import MOST_SAMPLES, canonical_json
 from emnist_diff.errors import TrajectoryError
 from emnist_diff.trajectory.merged import Source, check_mappings
 from emnist_diff.trajectory.opening import MOST_ATTRIBUTE, MOST_TEXT, checked, open_file
@@ -172,8 +172,12 @@ class Tree:
         return text
 
     def json(self, name: str) -> dict[str, Any]:
-        """A dataset of one text that is a JSON table."""
+        """A dataset of one text that is a JSON table, of nothing but what can be written again."""
         data = json.loads(self.text(name))
         if not isinstance(data, dict):
             raise TrajectoryError(f"{self.path} is damaged: {name} is no JSON table")
+        try:  # Python reads NaN and halves of characters, which no file of ours holds
+            canonical_json(data).encode()
+        except ValueError as error:
+            raise TrajectoryError(f"{self.path} is damaged: {name} is no JSON table: {error}") from error
         return data

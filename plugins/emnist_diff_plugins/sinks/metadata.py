@@ -15,6 +15,7 @@ from emnist_diff.config import canonical_json, fingerprint
 from emnist_diff.continuing import run_fingerprint, shrinks
 from emnist_diff.errors import OutputError
 from emnist_diff.files import write_bytes
+from emnist_diff.plaindata import from_json
 from emnist_diff.protocols import BatchResult, Field, Frame, Outcome, RunHeader, StepInfo
 from emnist_diff.trajectory.occupied import occupied
 from emnist_diff_plugins.sinks._beside import trajectories_beside
@@ -62,8 +63,9 @@ class MetadataSink:
             "timestamp_start": str(known.get("timestamp_start") if same else _now()),
         }
         if same:
-            index = _read(header.output / header.own_name("index.json"))
-            ids = {video.get("id") for video in index.get("videos", ()) if isinstance(video, dict)}
+            videos = _read(header.output / header.own_name("index.json")).get("videos")
+            listed = [video for video in videos if isinstance(video, dict)] if isinstance(videos, list) else []
+            ids = {number for video in listed if isinstance(number := video.get("id"), int)}
             self._done = {p for p, number in enumerate(header.sample_ids.tolist()) if number in ids}
             for trajectory in trajectories_beside(header):  # a kill leaves an index that lags behind the commits
                 self._done.update(trajectory.committed)
@@ -185,8 +187,8 @@ def _described(folder: str, names: list[str]) -> Any:
 def _read(path: Path) -> dict[str, Any]:
     """The table in a JSON file; an empty one where there is none that can be read."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        data = from_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return {}
     return data if isinstance(data, dict) else {}
 
