@@ -22,7 +22,7 @@ import attrs
 from emnist_diff.plugins import KINDS, Entry, installed, load_factory
 from emnist_diff.schedules import _KINDS, Schedule, to_data
 from emnist_diff.structuring import structure
-from emnist_diff.testing.rules import kinds, rules_of
+from emnist_diff_testing.rules import kinds, rules_of
 
 HERE = Path(__file__).parent
 BLOCK = re.compile(r"(?P<head><!-- generated: (?P<kind>\w+) -->)\n.*?(?P<foot><!-- end -->)", re.DOTALL)

@@ -17,9 +17,9 @@ import pytest
 import structlog
 import torch
 
-from emnist_diff.base import Base
-from emnist_diff.engine import Batch, Engine, walk
-from emnist_diff.plan import StateMap, Term, streams
+from emnist_diff.engine.base import Base
+from emnist_diff.engine.plan import StateMap, Term, streams
+from emnist_diff.engine.walk import Batch, Engine, walk
 from emnist_diff.protocols import Field, Frame
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
 from emnist_diff_plugins.schedulers.ddim import Ddim

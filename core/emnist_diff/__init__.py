@@ -8,47 +8,56 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # as typing has it, which need not be imported for this
 if TYPE_CHECKING:
-    from emnist_diff.api.capture import CaptureConfig as CaptureConfig
-    from emnist_diff.api.capture import VideoConfig as VideoConfig
-    from emnist_diff.api.checkpoints import BuiltScheduler as BuiltScheduler
-    from emnist_diff.api.checkpoints import CheckpointInfo as CheckpointInfo
-    from emnist_diff.api.checkpoints import LoadedDenoiser as LoadedDenoiser
-    from emnist_diff.api.checkpoints import build_scheduler as build_scheduler
-    from emnist_diff.api.checkpoints import load_checkpoint as load_checkpoint
-    from emnist_diff.api.checkpoints import load_unet as load_unet
-    from emnist_diff.api.config import DriftConfig as DriftConfig
-    from emnist_diff.api.config import EnvironmentConfig as EnvironmentConfig
-    from emnist_diff.api.config import ForceConfig as ForceConfig
-    from emnist_diff.api.config import InferenceConfig as InferenceConfig
-    from emnist_diff.api.frames import FrameData as FrameData
-    from emnist_diff.api.frames import GenerationResult as GenerationResult
-    from emnist_diff.api.generate import generate_sample as generate_sample
-    from emnist_diff.api.generate import generate_samples as generate_samples
     from emnist_diff.config import RunConfig as RunConfig
     from emnist_diff.hookspecs import hookimpl as hookimpl
-    from emnist_diff.trajectory.reader import Trajectory as Trajectory
+    from emnist_diff_inference.capture import CaptureConfig as CaptureConfig
+    from emnist_diff_inference.capture import VideoConfig as VideoConfig
+    from emnist_diff_inference.checkpoints import BuiltScheduler as BuiltScheduler
+    from emnist_diff_inference.checkpoints import CheckpointInfo as CheckpointInfo
+    from emnist_diff_inference.checkpoints import LoadedDenoiser as LoadedDenoiser
+    from emnist_diff_inference.checkpoints import build_scheduler as build_scheduler
+    from emnist_diff_inference.checkpoints import load_checkpoint as load_checkpoint
+    from emnist_diff_inference.checkpoints import load_unet as load_unet
+    from emnist_diff_inference.config import DriftConfig as DriftConfig
+    from emnist_diff_inference.config import EnvironmentConfig as EnvironmentConfig
+    from emnist_diff_inference.config import ForceConfig as ForceConfig
+    from emnist_diff_inference.config import InferenceConfig as InferenceConfig
+    from emnist_diff_inference.frames import FrameData as FrameData
+    from emnist_diff_inference.frames import GenerationResult as GenerationResult
+    from emnist_diff_inference.generate import generate_sample as generate_sample
+    from emnist_diff_inference.generate import generate_samples as generate_samples
+    from emnist_diff_trajectory.reader import Trajectory as Trajectory
 
 __version__ = "0.1.0"
 
+PACKAGES = (
+    "emnist_diff",
+    "emnist_diff_inference",
+    "emnist_diff_plugins",
+    "emnist_diff_testing",
+    "emnist_diff_trajectory",
+)
+"""The import packages of this distribution."""
+
 _WHERE = {
-    "BuiltScheduler": "emnist_diff.api.checkpoints",
-    "CaptureConfig": "emnist_diff.api.capture",
-    "CheckpointInfo": "emnist_diff.api.checkpoints",
-    "DriftConfig": "emnist_diff.api.config",
-    "EnvironmentConfig": "emnist_diff.api.config",
-    "ForceConfig": "emnist_diff.api.config",
-    "FrameData": "emnist_diff.api.frames",
-    "GenerationResult": "emnist_diff.api.frames",
-    "InferenceConfig": "emnist_diff.api.config",
-    "LoadedDenoiser": "emnist_diff.api.checkpoints",
-    "VideoConfig": "emnist_diff.api.capture",
-    "build_scheduler": "emnist_diff.api.checkpoints",
-    "generate_sample": "emnist_diff.api.generate",
-    "generate_samples": "emnist_diff.api.generate",
-    "load_checkpoint": "emnist_diff.api.checkpoints",
-    "load_unet": "emnist_diff.api.checkpoints",
+    "BuiltScheduler": "emnist_diff_inference.checkpoints",
+    "CaptureConfig": "emnist_diff_inference.capture",
+    "CheckpointInfo": "emnist_diff_inference.checkpoints",
+    "DriftConfig": "emnist_diff_inference.config",
+    "EnvironmentConfig": "emnist_diff_inference.config",
+    "ForceConfig": "emnist_diff_inference.config",
+    "FrameData": "emnist_diff_inference.frames",
+    "GenerationResult": "emnist_diff_inference.frames",
+    "InferenceConfig": "emnist_diff_inference.config",
+    "LoadedDenoiser": "emnist_diff_inference.checkpoints",
+    "VideoConfig": "emnist_diff_inference.capture",
+    "build_scheduler": "emnist_diff_inference.checkpoints",
+    "generate_sample": "emnist_diff_inference.generate",
+    "generate_samples": "emnist_diff_inference.generate",
+    "load_checkpoint": "emnist_diff_inference.checkpoints",
+    "load_unet": "emnist_diff_inference.checkpoints",
     "RunConfig": "emnist_diff.config",
-    "Trajectory": "emnist_diff.trajectory.reader",
+    "Trajectory": "emnist_diff_trajectory.reader",
     "hookimpl": "emnist_diff.hookspecs",
 }
 __all__ = sorted([*_WHERE, "__version__"])

@@ -81,6 +81,26 @@ def emnist_diff_backends() -> Iterable[records.BackendSpec]:  # type: ignore[emp
     """Backends: ways to evaluate networks."""
 
 
+@hookspec
+def emnist_diff_readers() -> Iterable[records.ReaderSpec]:  # type: ignore[empty-body]  # a spec has no body
+    """Readers of what runs leave in their directories; the core knows no file format."""
+
+
+@hookspec
+def emnist_diff_displays() -> Iterable[records.DisplaySpec]:  # type: ignore[empty-body]  # a spec has no body
+    """Displays: what shows a run while it goes on."""
+
+
+@hookspec
+def emnist_diff_layers() -> Iterable[records.LayerSpec]:  # type: ignore[empty-body]  # a spec has no body
+    """Layers of settings under the user's own."""
+
+
+@hookspec
+def emnist_diff_forms() -> Iterable[records.FormSpec]:  # type: ignore[empty-body]  # a spec has no body
+    """Forms of configuration files."""
+
+
 HOOKS: dict[str, Any] = {
     "emnist_diff_forces": records.ForceSpec,
     "emnist_diff_drifts": records.DriftSpec,
@@ -92,5 +112,9 @@ HOOKS: dict[str, Any] = {
     "emnist_diff_commands": records.CommandSpec,
     "emnist_diff_plots": records.PlotSpec,
     "emnist_diff_backends": records.BackendSpec,
+    "emnist_diff_readers": records.ReaderSpec,
+    "emnist_diff_displays": records.DisplaySpec,
+    "emnist_diff_layers": records.LayerSpec,
+    "emnist_diff_forms": records.FormSpec,
 }
 """Which record each hook yields."""

@@ -145,9 +145,20 @@ class DatasetSpec(Spec):
 
 @attrs.frozen(kw_only=True)
 class CommandSpec(Spec):
-    """A subcommand of ``emnist-diff``. The factory is a Typer app, mounted under `name`."""
+    """A subcommand of ``emnist-diff``. The factory is a Typer app, mounted under `name`, or a function with a docstring
+    that Typer makes a command of.
+
+    group: the command that it is a part of (``plugins`` of ``plugins check``), or "".
+    section: the heading under which the help page lists it; "" lists it under the plugins' own.
+    place: where in its section, or group, it stands; the smaller first, equal ones by name.
+    logs: whether it has the options of the log, ``--verbose``, ``--quiet`` and ``--log-format``.
+    """
 
     kind: ClassVar[str] = "command"
+    group: str = attrs.field(default="", validator=_line)
+    section: str = attrs.field(default="", validator=_line)
+    place: int = 100
+    logs: bool = True
 
 
 @attrs.frozen(kw_only=True)
@@ -160,6 +171,43 @@ class PlotSpec(Spec):
 
     kind: ClassVar[str] = "plot"
     of: str = attrs.field(default="run", validator=v.in_(("run", "trajectories")))
+
+
+@attrs.frozen(kw_only=True)
+class ReaderSpec(Spec):
+    """What reads the records that runs leave in their directories. The factory makes a `protocols.RunReader`.
+
+    place: the reader with the smallest one is asked first.
+    """
+
+    kind: ClassVar[str] = "reader"
+    place: int = 100
+
+
+@attrs.frozen(kw_only=True)
+class DisplaySpec(Spec):
+    """What shows how far a run is, on a terminal. The factory makes a `protocols.Display`.
+
+    default: whether ``emnist-diff run`` uses it when none is asked for. Any other is asked for by ``--NAME``.
+    """
+
+    kind: ClassVar[str] = "display"
+    default: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class LayerSpec(Spec):
+    """Settings that ``emnist-diff run`` lays under the user's own. The factory makes a `protocols.Layer`; the option
+    ``--no-NAME`` leaves it out."""
+
+    kind: ClassVar[str] = "layer"
+
+
+@attrs.frozen(kw_only=True)
+class FormSpec(Spec):
+    """A form of configuration file beside the plain table of settings. The factory makes a `protocols.Form`."""
+
+    kind: ClassVar[str] = "form"
 
 
 @attrs.frozen(kw_only=True)

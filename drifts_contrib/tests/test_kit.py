@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from emnist_diff.protocols import StepInfo
 from emnist_diff.records import DriftSpec
-from emnist_diff.testing import check_drift
-from emnist_diff.testing.drifts import bench, idle
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
+from emnist_diff_testing import check_drift
+from emnist_diff_testing.drifts import bench, idle
 
 from emnist_diff_drifts_contrib import emnist_diff_drifts
 from emnist_diff_drifts_contrib.data_consistency import DataConsistency

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from emnist_diff.engine import Batch, walk
-from emnist_diff.plan import StateMap
+from emnist_diff.engine.plan import StateMap
+from emnist_diff.engine.walk import Batch, walk
 from emnist_diff.protocols import Field
-from emnist_diff.testing import mixture
+from emnist_diff_testing import mixture
 
 from emnist_diff_drifts_contrib.momentum import Momentum
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from emnist_diff import parse
-from emnist_diff.assembly import configure, preview
+from emnist_diff.assembly.assemble import configure, preview
 from emnist_diff.records import DriftSpec
 
 import emnist_diff_drifts_contrib

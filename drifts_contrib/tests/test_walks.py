@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from emnist_diff.assembly import assemble, configure
-from emnist_diff.engine import Batch, walk
+from emnist_diff.assembly.assemble import assemble, configure
+from emnist_diff.engine.walk import Batch, walk
 from emnist_diff.protocols import Field
 
 MIXTURE = {"name": "gaussian-mixture", "shape": [1, 8, 8], "classes": "ABC"}

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 import attrs
+from emnist_diff.assembly.directions import Direction
 from emnist_diff.conditions import Cond, ConditionSpace, Predictions, named
-from emnist_diff.directions import Direction
 from emnist_diff.protocols import Step, StepInfo
 from torch import Tensor
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import attrs
+from emnist_diff.assembly.directions import Direction
 from emnist_diff.conditions import ConditionSpace
-from emnist_diff.directions import Direction
 from emnist_diff.errors import ConfigError
 
 TOWARD = Direction("moves toward its classes", "not for each class that is to be left out")

@@ -7,8 +7,8 @@ from typing import ClassVar, Literal
 
 import attrs
 import torch
+from emnist_diff.assembly.directions import Direction, Directions
 from emnist_diff.conditions import ConditionSpace
-from emnist_diff.directions import Direction, Directions
 from emnist_diff.errors import CheckpointError, ConfigError, unknown
 from emnist_diff.paths import local_path
 from emnist_diff.protocols import Step, StepInfo

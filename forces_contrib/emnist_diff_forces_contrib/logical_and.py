@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import ClassVar
 
 import attrs
+from emnist_diff.assembly.directions import Directions
 from emnist_diff.conditions import NULL, Cond, Predictions, named
-from emnist_diff.directions import Directions
 from emnist_diff.protocols import Step, StepInfo
 from emnist_diff.schedules import Schedule
 from torch import Tensor

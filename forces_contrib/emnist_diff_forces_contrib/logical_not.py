@@ -7,8 +7,8 @@ from typing import ClassVar
 
 import attrs
 from attrs import validators as v
+from emnist_diff.assembly.directions import Direction, Directions
 from emnist_diff.conditions import NULL, Cond, ConditionSpace, Predictions, named
-from emnist_diff.directions import Direction, Directions
 from emnist_diff.errors import ConfigError
 from emnist_diff.protocols import Step, StepInfo
 from emnist_diff.schedules import Schedule

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 import attrs
 import torch
+from emnist_diff.assembly.directions import Directions
 from emnist_diff.conditions import NULL, Cond, ConditionSpace, Predictions, named
-from emnist_diff.directions import Directions
 from emnist_diff.errors import ConfigError
 from emnist_diff.parameterization import to_x0
 from emnist_diff.protocols import Step, StepInfo

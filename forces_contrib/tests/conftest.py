@@ -14,10 +14,10 @@ import pytest
 import structlog
 import torch
 from emnist_diff import plugins
-from emnist_diff.assembly import Assembly, assemble, configure
+from emnist_diff.assembly.assemble import Assembly, assemble, configure
 from emnist_diff.cli import main
 from emnist_diff.conditions import NULL, OWN, ConditionSpace, Predictions, RowConditions, pack
-from emnist_diff.engine import Batch, walk
+from emnist_diff.engine.walk import Batch, walk
 from emnist_diff.protocols import Denoiser, Field, Frame, Step, StepInfo
 
 PACKAGE = "emnist_diff_forces_contrib"

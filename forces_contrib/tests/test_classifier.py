@@ -6,11 +6,11 @@ import attrs
 import numpy as np
 import pytest
 import torch
-from emnist_diff.base import Base
 from emnist_diff.conditions import RowConditions
-from emnist_diff.engine import Batch, Engine, walk
+from emnist_diff.engine.base import Base
+from emnist_diff.engine.plan import Term
+from emnist_diff.engine.walk import Batch, Engine, walk
 from emnist_diff.errors import CheckpointError, ConfigError, UnknownName
-from emnist_diff.plan import Term
 from emnist_diff.protocols import Field
 from emnist_diff.structuring import structure, unstructure
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture

@@ -7,11 +7,11 @@ import math
 import numpy as np
 import pytest
 import torch
-from emnist_diff.base import Base
 from emnist_diff.conditions import NULL, RowConditions, named
-from emnist_diff.engine import Batch, Engine, walk
+from emnist_diff.engine.base import Base
+from emnist_diff.engine.plan import Term
+from emnist_diff.engine.walk import Batch, Engine, walk
 from emnist_diff.errors import ConfigError, UnknownName
-from emnist_diff.plan import Term
 from emnist_diff.protocols import Field
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
 from emnist_diff_plugins.schedulers.ddim import Ddim

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from emnist_diff.base import Base
-from emnist_diff.engine import Batch, Engine, walk
-from emnist_diff.plan import StateMap, Term
+from emnist_diff.engine.base import Base
+from emnist_diff.engine.plan import StateMap, Term
+from emnist_diff.engine.walk import Batch, Engine, walk
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
 from emnist_diff_plugins.schedulers.ddpm import Ddpm
 

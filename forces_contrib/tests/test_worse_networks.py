@@ -8,12 +8,12 @@ import attrs
 import numpy as np
 import pytest
 import torch
-from emnist_diff.base import Base
 from emnist_diff.checkpoint import CheckpointHeader
 from emnist_diff.conditions import NULL, Cond, RowConditions, named
-from emnist_diff.engine import Batch, Engine, walk
+from emnist_diff.engine.base import Base
+from emnist_diff.engine.plan import Term, make_plan
+from emnist_diff.engine.walk import Batch, Engine, walk
 from emnist_diff.errors import UnknownName
-from emnist_diff.plan import Term, make_plan
 from emnist_diff.protocols import Field
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
 from emnist_diff_plugins.denoisers.unet2d import UNet2D

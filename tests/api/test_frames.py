@@ -18,9 +18,9 @@ from emnist_diff import (
     build_scheduler,
     generate_sample,
 )
-from emnist_diff.api.frames import stats, top_coordinates
 from emnist_diff.errors import ConfigError
 from emnist_diff.pixels import to_uint8
+from emnist_diff_inference.frames import stats, top_coordinates
 
 UPSCALE = 3
 

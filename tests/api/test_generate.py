@@ -31,7 +31,7 @@ from emnist_diff import (
 )
 from emnist_diff.config import Component
 from emnist_diff.errors import ConfigError, RunFailed, UnknownName
-from emnist_diff.run import run
+from emnist_diff.running.run import run
 
 
 def recorded(config: InferenceConfig) -> dict[str, np.ndarray]:

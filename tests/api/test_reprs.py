@@ -9,13 +9,13 @@ import numpy as np
 import torch
 
 import emnist_diff
-from emnist_diff.assembly import assemble
+from emnist_diff.assembly.assemble import assemble
 from emnist_diff.brief import brief, briefly
 from emnist_diff.config import Component, RunConfig
-from emnist_diff.engine import Batch, walk
+from emnist_diff.engine.walk import Batch, walk
 from emnist_diff.plugins import installed
 from emnist_diff.protocols import Field
-from emnist_diff.run import RunResult
+from emnist_diff.running.run import RunResult
 
 LONGEST = 1000
 

@@ -282,7 +282,7 @@ def test_a_signal_after_the_network_has_gone_is_harmless():
 import gc, signal, threading
 import torch
 from emnist_diff.protocols import Workload
-from emnist_diff.testing import tiny_unet
+from emnist_diff_testing import tiny_unet
 from emnist_diff_plugins.backends.openvino import OpenVino
 
 work = Workload(2, torch.device("cpu"))

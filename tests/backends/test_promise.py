@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from emnist_diff.backends import missing
+from emnist_diff.assembly.backends import missing
 from emnist_diff.checkpoint import CheckpointHeader
 from emnist_diff.conditions import RowConditions
 from emnist_diff.errors import ConfigError

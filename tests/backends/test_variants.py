@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from emnist_diff.backends import missing
+from emnist_diff.assembly.backends import missing
 from emnist_diff.checkpoint import CheckpointHeader
 from emnist_diff.components import make
 from emnist_diff.conditions import RowConditions

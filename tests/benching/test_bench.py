@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import torch
 
-from emnist_diff import checkpoint, userconfig
+from emnist_diff import checkpoint
 from emnist_diff.checkpoint import CheckpointHeader
 from emnist_diff.plugins import installed
 from emnist_diff.structuring import unstructure
-from emnist_diff_plugins.benching import arithmetic, ceiling
+from emnist_diff_plugins.benching import arithmetic, ceiling, userconfig
 from emnist_diff_plugins.benching.arithmetic import Convolution
 from emnist_diff_plugins.benching.cells import Bench, Cell, Measured, grid
 from emnist_diff_plugins.benching.recommend import recommend
@@ -33,7 +33,7 @@ TINY = UNet2D(
 
 BACKENDS = '''
 import attrs
-from emnist_diff.direct import Direct
+from emnist_diff.engine.direct import Direct
 from emnist_diff.hookspecs import hookimpl
 from emnist_diff.records import BackendSpec
 

@@ -24,11 +24,11 @@ from typing import Any
 import attrs
 import structlog
 
-from emnist_diff.assembly import assemble, configure
+from emnist_diff.assembly.assemble import assemble, configure
 from emnist_diff.cli import logging
-from emnist_diff.cli.dashboard.dashboard import Dashboard
 from emnist_diff.plugins import installed
-from emnist_diff.run import execute
+from emnist_diff.running.run import execute
+from emnist_diff_plugins.dashboard.dashboard import Dashboard
 
 
 class Busy:

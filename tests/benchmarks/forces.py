@@ -21,9 +21,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from emnist_diff.assembly import assemble, configure
-from emnist_diff.engine import Batch, Engine, walk
-from emnist_diff.noise import INITIAL, batch_normal
+from emnist_diff.assembly.assemble import assemble, configure
+from emnist_diff.engine.noise import INITIAL, batch_normal
+from emnist_diff.engine.walk import Batch, Engine, walk
 from emnist_diff.plugins import installed
 from emnist_diff.protocols import BatchResult
 

@@ -31,9 +31,9 @@ import torch
 from quality import Images, merged, spread, taken_for
 from torch import Tensor
 
-from emnist_diff.assembly import assemble, configure
+from emnist_diff.assembly.assemble import assemble, configure
 from emnist_diff.plugins import installed
-from emnist_diff.run import execute
+from emnist_diff.running.run import execute
 from emnist_diff_plugins.datasets.emnist import Emnist
 from schedulers import HELD_OUT, distance, fitted
 

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-from emnist_diff.assembly import configure
+from emnist_diff.assembly.assemble import configure
 from emnist_diff.plugins import installed
-from emnist_diff.run import run
-from emnist_diff.trajectory.merge import merge, worker_files
-from emnist_diff.trajectory.reader import Trajectory
-from emnist_diff.trajectory.select import select
+from emnist_diff.running.run import run
+from emnist_diff_trajectory.merge import merge, worker_files
+from emnist_diff_trajectory.reader import Trajectory
+from emnist_diff_trajectory.select import select
 
 SETTINGS = {
     "denoiser": {"name": "gaussian-mixture", "shape": [1, 8, 8], "classes": "ABC"},

@@ -18,9 +18,9 @@ from typing import Any
 import attrs
 from sidebyside import Timed
 
-from emnist_diff.assembly import assemble, configure
+from emnist_diff.assembly.assemble import assemble, configure
 from emnist_diff.plugins import installed
-from emnist_diff.run import execute
+from emnist_diff.running.run import execute
 
 MIXTURE = {"name": "gaussian-mixture", "shape": [1, 28, 28], "classes": "ABCDEFGH"}
 FORCE = {"name": "attract_class", "target": "B"}

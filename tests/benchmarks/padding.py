@@ -15,11 +15,11 @@ import attrs
 import structlog
 from sidebyside import interleaved, machine, machine_line
 
-from emnist_diff.assembly import Assembly, assemble, configure
-from emnist_diff.padding import Padding
+from emnist_diff.assembly.assemble import Assembly, assemble, configure
+from emnist_diff.assembly.padding import Padding
+from emnist_diff.machine.threads import usable_cpus
 from emnist_diff.plugins import installed
-from emnist_diff.run import execute
-from emnist_diff.threads import usable_cpus
+from emnist_diff.running.run import execute
 
 
 def run_of(backend: str, batch: int, asked: argparse.Namespace) -> Assembly:

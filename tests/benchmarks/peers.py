@@ -19,7 +19,7 @@ from torch import Tensor
 
 from emnist_diff import checkpoint
 from emnist_diff.checkpoint import CheckpointHeader
-from emnist_diff.noise import INITIAL, batch_normal
+from emnist_diff.engine.noise import INITIAL, batch_normal
 from emnist_diff.structuring import structure
 from emnist_diff_plugins.denoisers.unet2d import UNet2D
 

@@ -32,11 +32,11 @@ from quality import Images, merged, taken_for
 from sidebyside import machine, machine_line
 from torch import Tensor
 
-from emnist_diff.assembly import assemble, configure
+from emnist_diff.assembly.assemble import assemble, configure
 from emnist_diff.errors import EmnistDiffError
+from emnist_diff.machine.threads import usable_cpus
 from emnist_diff.plugins import installed
-from emnist_diff.run import execute
-from emnist_diff.threads import usable_cpus
+from emnist_diff.running.run import execute
 from emnist_diff_plugins.datasets.emnist import Emnist
 from schedulers import HELD_OUT, distance, features, fitted
 

@@ -30,10 +30,10 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from emnist_diff.assembly import Assembly, assemble, configure
+from emnist_diff.assembly.assemble import Assembly, assemble, configure
 from emnist_diff.plugins import installed
 from emnist_diff.protocols import BatchResult, Frame, Outcome, RunHeader, StepInfo
-from emnist_diff.run import execute
+from emnist_diff.running.run import execute
 from emnist_diff_plugins.datasets.emnist import Emnist
 from emnist_diff_plugins.pictures import save_png, table
 

@@ -24,16 +24,16 @@ import h5py
 import numpy as np
 from sidebyside import Timed
 
-from emnist_diff import run
-from emnist_diff.assembly import assemble, configure
+from emnist_diff.assembly.assemble import assemble, configure
 from emnist_diff.parse import component
 from emnist_diff.plugins import installed
 from emnist_diff.protocols import Field, RunHeader, Timeline
-from emnist_diff.recording import Inline, Overlapped, Recording
-from emnist_diff.trajectory.schema import Capture
-from emnist_diff.trajectory.schema import arrays as trajectory_arrays
-from emnist_diff.trajectory.verify import verify
-from emnist_diff.trajectory.writer import TrajectoryWriter
+from emnist_diff.running import run
+from emnist_diff.running.recording import Inline, Overlapped, Recording
+from emnist_diff_trajectory.schema import Capture
+from emnist_diff_trajectory.schema import arrays as trajectory_arrays
+from emnist_diff_trajectory.verify import verify
+from emnist_diff_trajectory.writer import TrajectoryWriter
 
 FIELDS = ["x", "x0", "prediction"]
 

@@ -35,10 +35,10 @@ from quality import Images, classifier, merged, taken_for, train
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from emnist_diff.assembly import assemble, configure
+from emnist_diff.assembly.assemble import assemble, configure
 from emnist_diff.plugins import installed
 from emnist_diff.records import SchedulerSpec
-from emnist_diff.run import execute
+from emnist_diff.running.run import execute
 from emnist_diff_plugins.datasets.emnist import Emnist
 
 HELD_OUT = 100

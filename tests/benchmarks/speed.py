@@ -43,15 +43,15 @@ from sidebyside import Ratio, interleaved, machine, machine_line
 from torch import Tensor
 
 from emnist_diff import checkpoint
-from emnist_diff.assembly import assemble, configure, default_sinks, shipped_checkpoint
+from emnist_diff.assembly.assemble import assemble, configure, default_sinks, shipped_checkpoint
 from emnist_diff.components import make
 from emnist_diff.errors import EmnistDiffError
+from emnist_diff.machine.threads import usable_cpus
 from emnist_diff.plugins import installed
 from emnist_diff.protocols import BatchResult
 from emnist_diff.records import SinkSpec
-from emnist_diff.run import execute
+from emnist_diff.running.run import execute
 from emnist_diff.structuring import unstructure
-from emnist_diff.threads import usable_cpus
 from emnist_diff_plugins.denoisers.unet2d import UNet2D
 
 LARGE = UNet2D(block_out_channels=(64, 96, 128), attention=(False, False, False))

@@ -42,7 +42,7 @@ marks = {"interpreter": time.time()}
 
 class Watch:
     '''Wraps functions of modules as they are imported, and notes when they are first left or entered.'''
-    wanted = {"emnist_diff.assembly": ("assemble",), "emnist_diff.engine": ("walk",)}
+    wanted = {"emnist_diff.assembly.assemble": ("assemble",), "emnist_diff.engine.walk": ("walk",)}
 
     def find_spec(self, name, path=None, target=None):
         if name not in self.wanted:
@@ -57,7 +57,7 @@ class Watch:
         return spec
 
 def wrap(module):
-    if module.__name__ == "emnist_diff.assembly":
+    if module.__name__ == "emnist_diff.assembly.assemble":
         inner = module.assemble
         def assemble(*a, **k):
             marks.setdefault("imports", time.time())

@@ -31,10 +31,10 @@ from quality import classifier, merged, train
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from emnist_diff.assembly import assemble, configure
+from emnist_diff.assembly.assemble import assemble, configure
 from emnist_diff.plugins import installed
 from emnist_diff.protocols import BatchResult, Field, Frame, Outcome, RunHeader, StepInfo
-from emnist_diff.run import execute
+from emnist_diff.running.run import execute
 from emnist_diff_plugins.datasets.emnist import Emnist
 from emnist_diff_plugins.pictures import save_png, table
 

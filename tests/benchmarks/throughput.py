@@ -28,10 +28,10 @@ import numpy as np
 import torch
 
 from emnist_diff.protocols import BatchResult, Field, Frame, Outcome, RunHeader, StepInfo, Timeline
-from emnist_diff.trajectory.reader import Trajectory
-from emnist_diff.trajectory.schema import Capture
-from emnist_diff.trajectory.writer import TrajectoryWriter
 from emnist_diff_plugins.sinks.hdf5 import Hdf5Sink
+from emnist_diff_trajectory.reader import Trajectory
+from emnist_diff_trajectory.schema import Capture
+from emnist_diff_trajectory.writer import TrajectoryWriter
 
 STEPS, SHAPE, BATCH = 50, (1, 28, 28), 64
 

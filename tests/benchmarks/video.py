@@ -18,10 +18,10 @@ from typing import Any
 
 import attrs
 
-from emnist_diff.assembly import assemble, configure
+from emnist_diff.assembly.assemble import assemble, configure
 from emnist_diff.plugins import installed
 from emnist_diff.protocols import Sink
-from emnist_diff.run import execute
+from emnist_diff.running.run import execute
 
 SINKS = {
     "hdf5": "hdf5",

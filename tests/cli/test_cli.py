@@ -12,21 +12,14 @@ import pytest
 
 from emnist_diff.plugins import installed
 from emnist_diff.records import CommandSpec
-from emnist_diff.trajectory.reader import Trajectory
+from emnist_diff_trajectory.reader import Trajectory
 
 MIXTURE = ("--denoiser", "gaussian-mixture:shape=[1,4,4],classes=ABC")
 
-COMMANDS = [
-    (),
-    ("run",),
-    ("inspect",),
-    ("verify",),
-    ("doctor",),
-    ("plugins",),
-    ("plugins", "list"),
-    ("plugins", "show"),
+COMMANDS = [(), ("plugins",), ("plugins", "list"), ("plugins", "show")]
+COMMANDS += [
+    tuple(filter(None, (e.spec.group, e.spec.name))) for e in installed().of(CommandSpec) if e.spec.name != "plugins"
 ]
-COMMANDS += [(entry.spec.name,) for entry in installed().of(CommandSpec)]
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,8 @@ from pathlib import Path
 import h5py
 import pytest
 
-from emnist_diff import replay
-from emnist_diff.engine import walk
+from emnist_diff.engine.walk import walk
+from emnist_diff_plugins.analysis import replay
 
 SMALL = (
     *("run", "--denoiser", "gaussian-mixture:shape=[1,4,4],classes=ABC", "--total-videos", "5", "--steps", "4"),
@@ -184,6 +184,6 @@ def test_a_run_imports_nothing_that_it_does_not_need(tmp_path):
     )
     assert finished.returncode == 0, finished.stderr
     there = set(finished.stdout.splitlines()[-1].split())
-    assert {"torch", "h5py", "emnist_diff.engine"} <= there
+    assert {"torch", "h5py", "emnist_diff.engine.walk"} <= there
     heavy = {"diffusers", "transformers", "accelerate", "scipy", "sympy", "matplotlib", "openvino", "onnxruntime"}
     assert not there & (heavy | {"torch._dynamo", "torch._inductor", "torch.fx.experimental.symbolic_shapes"})

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from emnist_diff import CaptureConfig, EnvironmentConfig, InferenceConfig, checkpoint
-from emnist_diff.assembly import configure
+from emnist_diff.assembly.assemble import configure
 from emnist_diff.config import RunConfig, to_dict
 from emnist_diff.errors import ConfigError
 from emnist_diff.plugins import installed
-from emnist_diff.run import run
+from emnist_diff.running.run import run
 from emnist_diff.seeds import DrawnSeed
-from emnist_diff.trajectory.reader import Trajectory
+from emnist_diff_trajectory.reader import Trajectory
 
 MIXTURE = {"name": "gaussian-mixture", "shape": [1, 4, 4], "classes": "ABC"}
 RUN = ("run", "--denoiser", "gaussian-mixture:shape=[1,4,4],classes=ABC", "--steps", "3", "--total-videos", "2")

@@ -22,10 +22,18 @@ from emnist_diff import hookspecs, records
 
 STORED = Path(__file__).with_name("surface.json")
 MODULES = (
-    *("hookspecs", "records", "protocols", "conditions", "schedules", "parameterization", "errors", "testing"),
-    "deprecation",
+    "emnist_diff",
+    *(f"emnist_diff.{name}" for name in ("hookspecs", "records", "protocols", "conditions", "schedules")),
+    *(f"emnist_diff.{name}" for name in ("parameterization", "errors", "deprecation")),
+    *(f"emnist_diff_inference.{name}" for name in ("capture", "checkpoints", "config", "frames")),
+    "emnist_diff_testing",
 )
-PARTS = {"config": ["resolve"], "run": ["run"]}
+PARTS = {
+    "emnist_diff.config": ["RunConfig", "resolve"],
+    "emnist_diff.running.run": ["run"],
+    "emnist_diff_inference.generate": ["generate_sample", "generate_samples"],
+    "emnist_diff_trajectory.reader": ["Trajectory"],
+}
 """Modules of which only these names are public."""
 
 
@@ -59,8 +67,8 @@ def surface() -> dict[str, Any]:
         "api": records.API,
         "hooks": {name: record.__name__ for name, record in hookspecs.HOOKS.items()},
     }
-    for short in ("emnist_diff", *MODULES, *PARTS):
-        module = importlib.import_module(short if short == "emnist_diff" else f"emnist_diff.{short}")
+    for short in (*MODULES, *PARTS):
+        module = importlib.import_module(short)
         names = (
             PARTS.get(short)
             or getattr(module, "__all__", None)
@@ -91,8 +99,8 @@ def test_the_surface_is_the_stored_one():
 def test_the_test_sees_a_change(monkeypatch):
     before = surface()
     monkeypatch.setattr("emnist_diff.conditions.ConditionSpace.more", lambda self, name: name, raising=False)
-    assert surface()["conditions"]["ConditionSpace"]["methods"]["more"] == "(self, name)"
-    assert surface()["conditions"] != before["conditions"]
+    assert surface()["emnist_diff.conditions"]["ConditionSpace"]["methods"]["more"] == "(self, name)"
+    assert surface()["emnist_diff.conditions"] != before["emnist_diff.conditions"]
 
 
 if __name__ == "__main__":

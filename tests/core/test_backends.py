@@ -8,11 +8,12 @@ import attrs
 import pytest
 import torch
 
-from emnist_diff import assembly, backends
-from emnist_diff.backends import choose
+from emnist_diff.assembly import assemble as assembly
+from emnist_diff.assembly import backends
+from emnist_diff.assembly.backends import choose
 from emnist_diff.components import Made
 from emnist_diff.config import Component, resolve
-from emnist_diff.direct import Direct
+from emnist_diff.engine.direct import Direct
 from emnist_diff.errors import ConfigError, PluginError, UnknownName
 from emnist_diff.plugins import Entry, Registry, installed
 from emnist_diff.protocols import Workload

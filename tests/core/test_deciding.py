@@ -12,13 +12,14 @@ import attrs
 import numpy as np
 import pytest
 
+from emnist_diff.assembly.deciding import content_sha256, recorded_files
 from emnist_diff.components import Made
-from emnist_diff.deciding import content_sha256, differing, recorded_files
 from emnist_diff.errors import ConfigError, PluginError
+from emnist_diff.identity import differing
 from emnist_diff.schedules import schedule
-from emnist_diff.testing.rules import rules_of
-from emnist_diff.testing.subjects import Subject
-from emnist_diff.trajectory.reader import Trajectory
+from emnist_diff_testing.rules import rules_of
+from emnist_diff_testing.subjects import Subject
+from emnist_diff_trajectory.reader import Trajectory
 
 PLUGIN = '''
 import attrs, numpy as np

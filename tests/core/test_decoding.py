@@ -9,8 +9,8 @@ import attrs
 import pytest
 import torch
 
-from emnist_diff.base import Base
-from emnist_diff.decoding import NUMBERS, Decoder, decoded, image_shape
+from emnist_diff.engine.base import Base
+from emnist_diff.engine.decoding import NUMBERS, Decoder, decoded, image_shape
 from emnist_diff.errors import RunFailed
 from emnist_diff.shortage import out_of_memory, pinned
 from emnist_diff_plugins.denoisers.gaussian_mixture import MixtureDenoiser

@@ -11,11 +11,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emnist_diff.base import Base
 from emnist_diff.conditions import NULL, OWN, named
+from emnist_diff.engine.base import Base
+from emnist_diff.engine.noise import INITIAL, standard_normal
+from emnist_diff.engine.plan import Term, make_plan, streams
 from emnist_diff.errors import RunFailed
-from emnist_diff.noise import INITIAL, standard_normal
-from emnist_diff.plan import Term, make_plan, streams
 from emnist_diff.protocols import Field
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
 from emnist_diff_plugins.drifts.default import DefaultDrift

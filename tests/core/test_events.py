@@ -13,7 +13,7 @@ from emnist_diff.events import get_logger
 
 PROGRAM = """
 from emnist_diff.config import Component, RunConfig
-from emnist_diff.run import run
+from emnist_diff.running.run import run
 
 {before}
 mixture = Component("gaussian-mixture", settings={{"shape": [1, 4, 4], "classes": "AB"}})

@@ -7,9 +7,9 @@ import math
 import pytest
 import torch
 
-from emnist_diff import finite
+from emnist_diff.engine import finite
+from emnist_diff.engine.finite import FiniteWatch
 from emnist_diff.errors import RunFailed
-from emnist_diff.finite import FiniteWatch
 
 
 class Elsewhere(torch.Tensor):

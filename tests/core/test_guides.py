@@ -10,21 +10,21 @@ import pytest
 import torch
 
 from emnist_diff import checkpoint
-from emnist_diff.assembly import assemble, configure
-from emnist_diff.base import Base
+from emnist_diff.assembly.assemble import assemble, configure
 from emnist_diff.conditions import OWN, Cond, ConditionSpace, RowConditions, pack
 from emnist_diff.config import canonical_json, resolve, to_dict
-from emnist_diff.engine import Engine
+from emnist_diff.engine.base import Base
+from emnist_diff.engine.plan import Term, make_plan
+from emnist_diff.engine.walk import Engine
 from emnist_diff.errors import CheckpointError, ConfigError
 from emnist_diff.parameterization import convert
-from emnist_diff.plan import Term, make_plan
 from emnist_diff.plugins import installed
 from emnist_diff.protocols import FlowSchedule, NoiseSchedule
-from emnist_diff.replay import replay, settings_of
-from emnist_diff.run import run
-from emnist_diff.trajectory.reader import Trajectory
+from emnist_diff.running.run import run
+from emnist_diff_plugins.analysis.replay import replay, settings_of
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
 from emnist_diff_plugins.schedulers.ddim import Ddim
+from emnist_diff_trajectory.reader import Trajectory
 
 WEAK = Cond("own", denoiser="weak")
 
@@ -265,7 +265,7 @@ def test_how_x0_is_clipped_does_not_matter(place, registry, tmp_path):
 
 
 def test_a_flow_is_no_guide_of_a_diffusion():
-    from emnist_diff.guides import require_fit
+    from emnist_diff.assembly.guides import require_fit
 
     space = ConditionSpace(("A",))
     with pytest.raises(ConfigError, match="another forward process"):
@@ -321,7 +321,7 @@ def test_to_dict_and_back():
 
 def test_the_python_api_makes_the_samples_of_the_run(recorded, place, registry, monkeypatch):
     from emnist_diff import ForceConfig, InferenceConfig, build_scheduler, generate_samples, load_checkpoint, load_unet
-    from emnist_diff.api import generate, mapping
+    from emnist_diff_inference import generate, mapping
 
     for module in (generate, mapping):
         monkeypatch.setattr(module, "installed", lambda: registry)

@@ -7,8 +7,8 @@ import threading
 
 import pytest
 
-from emnist_diff import interrupts
-from emnist_diff.interrupts import stop_requests
+from emnist_diff.running import interrupts
+from emnist_diff.running.interrupts import stop_requests
 
 
 def test_a_signal_asks_and_the_handlers_of_before_come_back():

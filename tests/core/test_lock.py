@@ -11,16 +11,16 @@ import sys
 import pytest
 import structlog
 
-from emnist_diff import lock as locking
 from emnist_diff.errors import OutputError
-from emnist_diff.lock import WriterLock
+from emnist_diff_trajectory import lock as locking
+from emnist_diff_trajectory.lock import WriterLock
 
 pytestmark = pytest.mark.skipif(locking.fcntl is None, reason="Windows has no such locks")
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from emnist_diff.lock import WriterLock
+from emnist_diff_trajectory.lock import WriterLock
 lock = WriterLock(Path(sys.argv[1]))
 print(flush=True)
 time.sleep(60)

@@ -6,11 +6,11 @@ import attrs
 import pytest
 import torch
 
-from emnist_diff.base import Base
 from emnist_diff.conditions import RowConditions
-from emnist_diff.engine import Batch, walk
+from emnist_diff.engine.base import Base
+from emnist_diff.engine.plan import make_plan
+from emnist_diff.engine.walk import Batch, walk
 from emnist_diff.errors import ConfigError, RunFailed
-from emnist_diff.plan import make_plan
 from emnist_diff.plugins import installed
 from emnist_diff.protocols import Field, FlowSchedule, NoiseSchedule
 from emnist_diff.records import SchedulerSpec

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from emnist_diff.conditions import NULL, OWN
-from emnist_diff.engine import Batch, Halfway, walk
+from emnist_diff.engine.walk import Batch, Halfway, walk
 from emnist_diff.errors import RunFailed
 from emnist_diff.protocols import Field
 from emnist_diff_plugins.schedulers.ddpm import Ddpm

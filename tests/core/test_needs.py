@@ -5,13 +5,13 @@ from __future__ import annotations
 import attrs
 import pytest
 
-from emnist_diff import capacity
-from emnist_diff.assembly import assemble
-from emnist_diff.capacity import available_memory, require_memory, size
+from emnist_diff.assembly.assemble import assemble
+from emnist_diff.assembly.needs import require_sinks
 from emnist_diff.components import told
 from emnist_diff.config import resolve
 from emnist_diff.errors import ConfigError, PluginError
-from emnist_diff.needs import require_sinks
+from emnist_diff.machine import capacity
+from emnist_diff.machine.capacity import available_memory, require_memory, size
 from emnist_diff.plugins import installed
 
 MIXTURE = ("--denoiser", "gaussian-mixture:shape=[1,4,4],classes=AB")

@@ -8,7 +8,7 @@ import struct
 import numpy as np
 import pytest
 
-from emnist_diff.noise import INITIAL, batch_normal, standard_normal
+from emnist_diff.engine.noise import INITIAL, batch_normal, standard_normal
 
 
 def definition(seed: int, sample_id: int, step: int, stream: str, count: int) -> np.ndarray:

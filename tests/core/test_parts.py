@@ -11,11 +11,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emnist_diff.assembly import assemble, configure
-from emnist_diff.direct import Direct, rows_of
-from emnist_diff.engine import Batch, walk
-from emnist_diff.padding import Padding
-from emnist_diff.parts import LOSS, MOST, PRICE, part_rows
+from emnist_diff.assembly.assemble import assemble, configure
+from emnist_diff.assembly.padding import Padding
+from emnist_diff.engine.direct import Direct, rows_of
+from emnist_diff.engine.parts import LOSS, MOST, PRICE, part_rows
+from emnist_diff.engine.walk import Batch, walk
 from emnist_diff.plugins import installed
 
 

@@ -30,5 +30,5 @@ def test_arrays_and_tensors_give_the_same_pixels(shape):
 
 
 def test_reading_a_trajectory_needs_no_torch():
-    code = "import sys, emnist_diff.trajectory.pictures, emnist_diff.trajectory.verify; print('torch' in sys.modules)"
+    code = "import sys, emnist_diff_trajectory.pictures, emnist_diff_trajectory.verify; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

@@ -8,9 +8,9 @@ import attrs
 import pytest
 import torch
 
-from emnist_diff import prefetch
-from emnist_diff.noise import INITIAL, batch_normal
-from emnist_diff.prefetch import LEAST, NoiseAhead, noise_ahead
+from emnist_diff.engine.noise import INITIAL, batch_normal
+from emnist_diff.running import prefetch
+from emnist_diff.running.prefetch import LEAST, NoiseAhead, noise_ahead
 from emnist_diff_plugins.drifts.default import DefaultDrift
 from emnist_diff_plugins.schedulers.ddpm import Ddpm
 

@@ -12,10 +12,10 @@ import attrs
 import pytest
 import torch
 
-from emnist_diff import recording
 from emnist_diff.errors import OutputError, RunFailed
 from emnist_diff.protocols import BatchResult, Frame, StepInfo
-from emnist_diff.recording import Inline, Overlapped, tensors, with_tensors
+from emnist_diff.running import recording
+from emnist_diff.running.recording import Inline, Overlapped, tensors, with_tensors
 
 
 def frame(index: int, size: int = 4) -> Frame:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from emnist_diff import threads
-from emnist_diff.threads import cpu_quota, default_threads, physical_cores, usable_cpus, wait_quietly
+from emnist_diff.machine import threads
+from emnist_diff.machine.threads import cpu_quota, default_threads, physical_cores, usable_cpus, wait_quietly
 
 
 @pytest.fixture

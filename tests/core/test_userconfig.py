@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from emnist_diff import userconfig
 from emnist_diff.errors import ConfigError, OutputError
+from emnist_diff_plugins.benching import userconfig
 
 
 @pytest.fixture

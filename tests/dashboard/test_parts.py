@@ -19,17 +19,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from emnist_diff.assembly import assemble, configure
-from emnist_diff.cli.dashboard import blocks, devices
-from emnist_diff.cli.dashboard.devices import Gpu, Meters, Readings
-from emnist_diff.cli.dashboard.log import Log
-from emnist_diff.cli.dashboard.screen import Drawn, clock, screen
-from emnist_diff.cli.dashboard.state import Finished, Line, Picture, State
-from emnist_diff.cli.dashboard.terminal import can_draw
-from emnist_diff.cli.dashboard.watch import Watch
+from emnist_diff.assembly.assemble import assemble, configure
 from emnist_diff.plugins import installed
-from emnist_diff.run import execute
-from emnist_diff.trajectory.reader import Trajectory
+from emnist_diff.running.run import execute
+from emnist_diff_plugins.dashboard import blocks, devices
+from emnist_diff_plugins.dashboard.devices import Gpu, Meters, Readings
+from emnist_diff_plugins.dashboard.log import Log
+from emnist_diff_plugins.dashboard.screen import Drawn, clock, screen
+from emnist_diff_plugins.dashboard.state import Finished, Line, Picture, State
+from emnist_diff_plugins.dashboard.terminal import can_draw
+from emnist_diff_plugins.dashboard.watch import Watch
+from emnist_diff_trajectory.reader import Trajectory
 
 
 def done(number: int) -> Finished:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from emnist_diff.trajectory.reader import Trajectory
+from emnist_diff_trajectory.reader import Trajectory
 
 ESC = "\x1b"
 SOME = r"[1-9]\d* of 24 samples"
@@ -209,7 +209,7 @@ def test_no_control_codes_in_a_pipe(
 
 FAILING = """
 from emnist_diff import cli
-from emnist_diff.cli.dashboard import dashboard
+from emnist_diff_plugins.dashboard import dashboard
 
 def fail(*arguments):
     raise ValueError("cannot be drawn")

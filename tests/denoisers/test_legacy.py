@@ -21,9 +21,10 @@ from typer.testing import CliRunner
 from emnist_diff import checkpoint
 from emnist_diff.checkpoint import CheckpointHeader
 from emnist_diff.conditions import RowConditions
+from emnist_diff.engine.onethread import one_thread
 from emnist_diff.errors import CheckpointError, ConfigError, OutputError
-from emnist_diff.onethread import one_thread
-from emnist_diff_plugins.denoisers import command, legacy
+from emnist_diff_plugins.commands import checkpoint as command
+from emnist_diff_plugins.denoisers import legacy
 from emnist_diff_plugins.denoisers.unet2d import UNet2D
 
 UNET = {

@@ -10,8 +10,8 @@ from diffusers import UNet2DModel
 
 from emnist_diff.checkpoint import CheckpointHeader
 from emnist_diff.conditions import RowConditions
+from emnist_diff.engine.onethread import one_thread
 from emnist_diff.errors import CheckpointError, ConfigError
-from emnist_diff.onethread import one_thread
 from emnist_diff.protocols import Denoiser, DenoiserFamily
 from emnist_diff_plugins.denoisers.unet2d import UNet2D, UNet2DDenoiser
 

@@ -23,11 +23,11 @@ import pytest
 import structlog
 
 from emnist_diff import cli, hookspecs
-from emnist_diff.assembly import configure, preview, shipped_checkpoint
+from emnist_diff.assembly.assemble import configure, preview, shipped_checkpoint
+from emnist_diff.assembly.presets import expanded
 from emnist_diff.config import normalised, resolve
 from emnist_diff.errors import CheckpointError
 from emnist_diff.plugins import installed
-from emnist_diff.presets import expanded
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -109,7 +109,7 @@ class Venv:
             "PIP_NO_BUILD_ISOLATION": "0",  # so pip spells: without isolation
             "PIP_NO_DEPS": "1",
             "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-            "PYTEST_PLUGINS": "emnist_diff.testing.pytest_plugin",
+            "PYTEST_PLUGINS": "emnist_diff_testing.pytest_plugin",
         }
 
     def run(self, line: str, folder: Path) -> None:

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from emnist_diff.assembly import assemble, configure
+from emnist_diff.assembly.assemble import assemble, configure
 from emnist_diff.plugins import installed
-from emnist_diff.run import execute
+from emnist_diff.running.run import execute
 
 RUN = {
     "denoiser": {"name": "gaussian-mixture", "shape": [1, 6, 5], "classes": "ABC"},

@@ -9,16 +9,16 @@ import h5py
 import numpy as np
 import pytest
 
-from emnist_diff.api.frames import top_coordinates
 from emnist_diff.errors import TrajectoryError, UnknownName
 from emnist_diff.plugins import installed
-from emnist_diff.trajectory.reader import Trajectory
+from emnist_diff_inference.frames import top_coordinates
 from emnist_diff_plugins.analysis import attribution as at
 from emnist_diff_plugins.analysis.whatif import left_out, what_if
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
 from emnist_diff_plugins.metrics import basin, summary
 from emnist_diff_plugins.metrics.reading import BlockReader
 from emnist_diff_plugins.metrics.scorers import SCORERS, scores
+from emnist_diff_trajectory.reader import Trajectory
 
 
 @pytest.fixture(scope="module")
@@ -272,7 +272,7 @@ def test_the_noise_of_what_stays_is_as_it_was(measured, tmp_path):
 
 
 def test_names_of_what_is_left_out(measured):
-    from emnist_diff.assembly import configure
+    from emnist_diff.assembly.assemble import configure
 
     settings, _ = configure(installed(), {**measured.settings, "clip_norm": 2.0})
 

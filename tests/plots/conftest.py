@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from emnist_diff.protocols import RunHeader, Timeline
-from emnist_diff.trajectory.schema import Capture, arrays
-from emnist_diff.trajectory.writer import TrajectoryWriter
+from emnist_diff_trajectory.schema import Capture, arrays
+from emnist_diff_trajectory.writer import TrajectoryWriter
 
 
 def record(

@@ -15,8 +15,8 @@ import h5py
 import pytest
 
 from emnist_diff.protocols import Field
-from emnist_diff.trajectory.schema import Capture
 from emnist_diff_plugins.plots import pages
+from emnist_diff_trajectory.schema import Capture
 
 NINE = [
     "latent_l2_per_step",

@@ -17,11 +17,11 @@ from PIL import Image
 
 from emnist_diff.plugins import installed
 from emnist_diff.records import PlotSpec
-from emnist_diff.trajectory.schema import Capture
 from emnist_diff_plugins.plots.chosen import Chosen, choose, names, open_runs
 from emnist_diff_plugins.plots.figure import FORMATS, render
 from emnist_diff_plugins.plots.runs import Run, shown
 from emnist_diff_plugins.plots.theme import THEMES, Theme
+from emnist_diff_trajectory.schema import Capture
 
 REFERENCES = Path(__file__).parent / "references"
 TOLERANCE = 0.02

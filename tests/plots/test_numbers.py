@@ -12,14 +12,14 @@ import pytest
 
 from emnist_diff.errors import TrajectoryError
 from emnist_diff.protocols import Field
-from emnist_diff.trajectory.reader import Trajectory
-from emnist_diff.trajectory.schema import Capture
 from emnist_diff_plugins.metrics.record import run_name
 from emnist_diff_plugins.plots import runs as runs_module
 from emnist_diff_plugins.plots.run_distance import distances
 from emnist_diff_plugins.plots.runs import Run
 from emnist_diff_plugins.plots.schedule_overlay import betas
 from emnist_diff_plugins.plots.trajectories_pca import plane
+from emnist_diff_trajectory.reader import Trajectory
+from emnist_diff_trajectory.schema import Capture
 
 
 def read(path: Path, name: str) -> np.ndarray:

@@ -21,7 +21,7 @@ from emnist_diff.hookspecs import hookimpl
 from emnist_diff.records import DriftSpec, ForceSpec
 
 def force(name, **more):
-    return ForceSpec(**{"name": name, "factory": "emnist_diff.base:Base", "summary": "a force", **more})
+    return ForceSpec(**{"name": name, "factory": "emnist_diff.engine.base:Base", "summary": "a force", **more})
 """
 
 
@@ -191,7 +191,7 @@ def test_a_record_for_a_newer_core_is_refused_only_when_asked_for(plugin):
 
 
 @pytest.mark.parametrize(
-    "factory", ["no_such_module:Thing", "emnist_diff.base:NoSuchThing", "emnist_diff.base:Base.deeper"]
+    "factory", ["no_such_module:Thing", "emnist_diff.engine.base:NoSuchThing", "emnist_diff.engine.base:Base.deeper"]
 )
 def test_a_factory_that_cannot_be_loaded_names_its_distribution(plugin, factory):
     registry = discover([plugin(offering("hollow", factory=factory))])

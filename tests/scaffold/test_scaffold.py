@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from emnist_diff.scaffold import KINDS, create
+from emnist_diff_testing.scaffold import KINDS, create
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -79,7 +79,7 @@ def test_their_own_tests_pass(made, tmp_path):
     # Not beside them: pytest names test modules after their path from here, and my.forces/ would be a module my_forces.
     (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --import-mode=importlib\n")
     short = [f"installed/{root(folder, kind, False).name}/tests/test_rules.py::test_every_rule" for kind in KINDS]
-    plugins = ["-p", "emnist_diff.testing.pytest_plugin", "-p", "no:cacheprovider", "-W", "error"]
+    plugins = ["-p", "emnist_diff_testing.pytest_plugin", "-p", "no:cacheprovider", "-W", "error"]
     deselected = [word for rule in short for word in ("--deselect", rule)]
     out = run(folder, sys.executable, "-m", "pytest", "-v", *plugins, *deselected, ".", path=path)
     assert "SKIPPED" not in out
@@ -176,10 +176,10 @@ def test_a_file_of_the_sink_that_was_cut_short_goes_on(tmp_path, monkeypatch):
     create("cut-sinks", "sink", directory=tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path / "cut-sinks"))
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    from emnist_diff.assembly import assemble
+    from emnist_diff.assembly.assemble import assemble
     from emnist_diff.config import resolve
     from emnist_diff.plugins import installed
-    from emnist_diff.run import execute
+    from emnist_diff.running.run import execute
 
     (tmp_path / "cut_plugin.py").write_text((tmp_path / "cut-sinks/cut_sinks/__init__.py").read_text())
     said = {

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from emnist_diff.base import Base
 from emnist_diff.conditions import NULL, named
-from emnist_diff.engine import Batch, Halfway, walk
+from emnist_diff.engine.base import Base
+from emnist_diff.engine.plan import make_plan
+from emnist_diff.engine.walk import Batch, Halfway, walk
 from emnist_diff.errors import ConfigError
-from emnist_diff.plan import make_plan
 from emnist_diff.protocols import Field, FlowSchedule, NoiseSchedule
 from emnist_diff.schedules import Window
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture

@@ -10,15 +10,15 @@ import pytest
 import torch
 
 from emnist_diff import checkpoint
-from emnist_diff.assembly import assemble, configure
+from emnist_diff.assembly.assemble import assemble, configure
 from emnist_diff.components import make
 from emnist_diff.config import Component, component
 from emnist_diff.plugins import installed
 from emnist_diff.protocols import NoiseSchedule
 from emnist_diff.records import SinkSpec
-from emnist_diff.run import execute
-from emnist_diff.trajectory.reader import Trajectory
+from emnist_diff.running.run import execute
 from emnist_diff_plugins.sinks._recorded import Recorded
+from emnist_diff_trajectory.reader import Trajectory
 
 ALL = ("frames", "deltas", "latents", "video", "strip", "npz", "grid", "metadata")
 RUN = {

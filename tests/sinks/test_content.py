@@ -13,8 +13,8 @@ import pytest
 import torch
 from PIL import Image, ImageSequence
 
-from emnist_diff.trajectory.reader import Trajectory
 from emnist_diff_plugins.sinks.latents import timestep_labels
+from emnist_diff_trajectory.reader import Trajectory
 
 av = pytest.importorskip("av")
 

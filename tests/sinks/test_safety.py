@@ -12,14 +12,14 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from emnist_diff.continuing import as_before
 from structlog.testing import capture_logs
 
 from emnist_diff.assembly import configure
-from emnist_diff.continuing import as_before
 from emnist_diff.errors import CheckpointError, ConfigError, OutputError, RunFailed, TrajectoryError
 from emnist_diff.plugins import installed
-from emnist_diff.trajectory.reader import Trajectory
-from emnist_diff.trajectory.select import select
+from emnist_diff_trajectory.reader import Trajectory
+from emnist_diff_trajectory.select import select
 
 resource = pytest.importorskip("resource")
 
@@ -99,7 +99,7 @@ def test_a_sink_that_joins_later_takes_from_the_trajectory_what_is_there(
         file["samples/steps_done"][2] = 0
         file["trajectory/x"][2] = 0
     walked: list[int] = []
-    from emnist_diff import run
+    from emnist_diff.running import run
 
     walk = run.walk
     monkeypatch.setattr(
@@ -122,7 +122,7 @@ def test_the_trajectory_may_have_any_name(work, recorded: Path, tmp_path: Path, 
     (output / "trajectory.h5").write_bytes(other.read_bytes())
     with Trajectory(output / "everything.h5") as whole:
         select(whole, np.array([1, 2]), output / "b.h5")  # the same run, but of other samples
-    from emnist_diff import run
+    from emnist_diff.running import run
 
     monkeypatch.setattr(run, "walk", lambda *arguments: pytest.fail("walked what was there"))
     work.run(tmp_path, [named, *work.all[:-2], "metrics", "grid"], resume=True)
@@ -175,7 +175,7 @@ def test_a_folder_belongs_to_one_run_and_one_choice_of_settings(work, trajectory
 
 
 def test_two_writers_never_share_a_folder(work, trajectory_file: Path, tmp_path: Path):
-    from emnist_diff.lock import WriterLock
+    from emnist_diff_trajectory.lock import WriterLock
 
     work.export(trajectory_file, tmp_path, "npz")
     lock = WriterLock(tmp_path / "npz/.run.json")

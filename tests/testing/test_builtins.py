@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from emnist_diff.plugins import CORE_DISTRIBUTION, installed
-from emnist_diff.testing import check_sink
-from emnist_diff.testing.distributions import checked
-from emnist_diff.testing.rules import kinds
 from emnist_diff_plugins.sinks.video import VideoSink
+from emnist_diff_testing import check_sink
+from emnist_diff_testing.distributions import checked
+from emnist_diff_testing.rules import kinds
 
 MINE = [
     entry

@@ -40,7 +40,7 @@ class Herd(Pull):
 ALL = (
     HEAD
     + """
-from emnist_diff.testing import mixture
+from emnist_diff_testing import mixture
 
 small = {"models": [mixture((3,))]}
 
@@ -73,7 +73,7 @@ def session(folder: Path, source: str, *options: str) -> tuple[int, str]:
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: half-made\nVersion: 0.1\n")
     (info / "entry_points.txt").write_text("[emnist_diff]\nhalf-made = half_made.plugin\n")
     paths = [str(folder / "site"), *filter(None, [os.environ.get("PYTHONPATH")])]
-    plugin = ["-p", "emnist_diff.testing.pytest_plugin", "-p", "no:cacheprovider"]
+    plugin = ["-p", "emnist_diff_testing.pytest_plugin", "-p", "no:cacheprovider"]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *plugin, *options, str(folder)],
         capture_output=True,
@@ -134,7 +134,7 @@ def test_a_test_without_components_is_told_so(tmp_path):
 def test_an_installed_package_brings_it():
     project = (Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8")
     _, _, section = project.partition("[project.entry-points.pytest11]\n")
-    assert '"emnist_diff.testing.pytest_plugin" = "emnist_diff.testing.pytest_plugin"' in section.partition("[")[0]
+    assert '"emnist_diff_testing.pytest_plugin" = "emnist_diff_testing.pytest_plugin"' in section.partition("[")[0]
 
 
 def test_an_unused_plugin_costs_nothing(tmp_path):
@@ -144,7 +144,7 @@ def test_an_unused_plugin_costs_nothing(tmp_path):
 import sys
 
 def test_nothing_heavy_was_imported():
-    assert "emnist_diff.testing.pytest_plugin" in sys.modules
+    assert "emnist_diff_testing.pytest_plugin" in sys.modules
     assert not {"torch", "numpy", "diffusers", "cattrs", "h5py", "typer", "emnist_diff.plugins"} & set(sys.modules)
 """,
     )

@@ -16,10 +16,11 @@ import pytest
 import torch
 
 from emnist_diff.conditions import NULL, OWN, ConditionSpace, named
-from emnist_diff.direct import Direct
+from emnist_diff.engine.direct import Direct
 from emnist_diff.errors import ConfigError, OutputError, UnknownName
 from emnist_diff.protocols import Field, Moved, NoiseSchedule
-from emnist_diff.testing import (
+from emnist_diff_plugins.schedulers.ddim import Ddim
+from emnist_diff_testing import (
     RuleBroken,
     RuleWarning,
     check_backend,
@@ -35,8 +36,7 @@ from emnist_diff.testing import (
     subjects,
     tiny_unet,
 )
-from emnist_diff.testing.rules import kinds, kit
-from emnist_diff_plugins.schedulers.ddim import Ddim
+from emnist_diff_testing.rules import kinds, kit
 
 STRENGTH = {"help": "how strongly"}
 

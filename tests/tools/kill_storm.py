@@ -31,8 +31,8 @@ import h5py
 import numpy as np
 from forked import Forked
 
-from emnist_diff.trajectory.reader import Trajectory
-from emnist_diff.trajectory.verify import verify
+from emnist_diff_trajectory.reader import Trajectory
+from emnist_diff_trajectory.verify import verify
 
 COMMAND = [
     "run", "--denoiser", "gaussian-mixture:shape=[1,32,32],classes=AB",

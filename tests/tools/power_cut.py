@@ -27,7 +27,7 @@ from pathlib import Path
 
 from forked import Forked
 
-from emnist_diff.trajectory.reader import Trajectory
+from emnist_diff_trajectory.reader import Trajectory
 
 RUN = [
     "run", "--denoiser", "gaussian-mixture:shape=[1,16,16],classes=AB", "--total-videos", "64", "--steps", "20",

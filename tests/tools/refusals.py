@@ -35,8 +35,8 @@ from forked import Forked
 from safetensors.numpy import load_file
 
 from emnist_diff.errors import TrajectoryError
-from emnist_diff.trajectory.reader import Trajectory
-from emnist_diff.trajectory.verify import verify
+from emnist_diff_trajectory.reader import Trajectory
+from emnist_diff_trajectory.verify import verify
 
 RUN = [
     "run", "--denoiser", "gaussian-mixture:shape=[1,8,8],classes=AB", "--total-videos", "6", "--steps", "4",

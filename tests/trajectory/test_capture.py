@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from emnist_diff.assembly import configure
+from emnist_diff.assembly.assemble import configure
 from emnist_diff.errors import ConfigError, Interrupted, TrajectoryError
 from emnist_diff.plugins import installed
 from emnist_diff.protocols import Field, StepInfo
-from emnist_diff.run import run
-from emnist_diff.trajectory.reader import Trajectory
-from emnist_diff.trajectory.schema import Capture
-from emnist_diff.trajectory.verify import verify
-from emnist_diff.trajectory.writer import TrajectoryWriter
+from emnist_diff.running.run import run
 from emnist_diff_plugins.sinks.hdf5 import Hdf5Sink
+from emnist_diff_trajectory.reader import Trajectory
+from emnist_diff_trajectory.schema import Capture
+from emnist_diff_trajectory.verify import verify
+from emnist_diff_trajectory.writer import TrajectoryWriter
 
 SETTINGS = {
     "denoiser": {"name": "gaussian-mixture", "shape": [1, 4, 4], "classes": "AB"},

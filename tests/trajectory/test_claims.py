@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from emnist_diff.errors import TrajectoryError
-from emnist_diff.trajectory.reader import Trajectory
+from emnist_diff_trajectory.reader import Trajectory
 
 MANY = 1 << 22
 

@@ -6,11 +6,11 @@ import json
 
 import pytest
 
-from emnist_diff.assembly import assemble, configure
+from emnist_diff.assembly.assemble import assemble, configure
 from emnist_diff.conditions import ConditionSpace
 from emnist_diff.plugins import installed
-from emnist_diff.run import run
-from emnist_diff.trajectory.reader import Trajectory
+from emnist_diff.running.run import run
+from emnist_diff_trajectory.reader import Trajectory
 
 NAMES = ["a,b", "a;b", " a", "", "ü", "b", '["x"]', "all"]
 

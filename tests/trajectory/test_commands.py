@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from emnist_diff.protocols import Field
-from emnist_diff.trajectory import verify as verifying
-from emnist_diff.trajectory.schema import Capture
-from emnist_diff.trajectory.verify import verify
-from emnist_diff.trajectory.writer import TrajectoryWriter
+from emnist_diff_trajectory import verify as verifying
+from emnist_diff_trajectory.schema import Capture
+from emnist_diff_trajectory.verify import verify
+from emnist_diff_trajectory.writer import TrajectoryWriter
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ import pytest
 
 from emnist_diff.errors import TrajectoryError
 from emnist_diff.protocols import Field
-from emnist_diff.trajectory.compare import Place, compare
-from emnist_diff.trajectory.reader import Trajectory
-from emnist_diff.trajectory.schema import Capture
-from emnist_diff.trajectory.writer import TrajectoryWriter
+from emnist_diff_trajectory.compare import Place, compare
+from emnist_diff_trajectory.reader import Trajectory
+from emnist_diff_trajectory.schema import Capture
+from emnist_diff_trajectory.writer import TrajectoryWriter
 
 
 @pytest.fixture

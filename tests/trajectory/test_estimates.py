@@ -8,15 +8,15 @@ import h5py
 import numpy as np
 import pytest
 
-from emnist_diff.assembly import configure
+from emnist_diff.assembly.assemble import configure
 from emnist_diff.errors import TrajectoryError
 from emnist_diff.plugins import installed
 from emnist_diff.protocols import rates
-from emnist_diff.run import run
-from emnist_diff.trajectory.merge import merge
-from emnist_diff.trajectory.reader import Trajectory
-from emnist_diff.trajectory.select import select
-from emnist_diff.trajectory.verify import verify
+from emnist_diff.running.run import run
+from emnist_diff_trajectory.merge import merge
+from emnist_diff_trajectory.reader import Trajectory
+from emnist_diff_trajectory.select import select
+from emnist_diff_trajectory.verify import verify
 
 SPREAD = 0.3
 MEANS = np.random.default_rng(5).uniform(-1, 1, (2, 1, 6))

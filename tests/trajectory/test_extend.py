@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 
 from emnist_diff.errors import OutputError, TrajectoryError
-from emnist_diff.trajectory import creation
-from emnist_diff.trajectory import writer as writing
-from emnist_diff.trajectory.merge import merge, worker_files
-from emnist_diff.trajectory.pack import Packing, pack
-from emnist_diff.trajectory.reader import Trajectory
-from emnist_diff.trajectory.verify import verify
-from emnist_diff.trajectory.writer import TrajectoryWriter
+from emnist_diff_trajectory import creation
+from emnist_diff_trajectory import writer as writing
+from emnist_diff_trajectory.merge import merge, worker_files
+from emnist_diff_trajectory.pack import Packing, pack
+from emnist_diff_trajectory.reader import Trajectory
+from emnist_diff_trajectory.verify import verify
+from emnist_diff_trajectory.writer import TrajectoryWriter
 
 RUN = (
     *("run", "--denoiser", "gaussian-mixture:shape=[1,4,4],classes=ABC", "--character", "A,B,C", "--steps", "3"),

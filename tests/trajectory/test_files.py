@@ -9,12 +9,12 @@ import h5py
 import numpy as np
 import pytest
 
-from emnist_diff.assembly import configure
+from emnist_diff.assembly.assemble import configure
 from emnist_diff.errors import OutputError, TrajectoryError
 from emnist_diff.plugins import installed
-from emnist_diff.run import run
-from emnist_diff.trajectory.reader import Trajectory
-from emnist_diff.trajectory.verify import verify
+from emnist_diff.running.run import run
+from emnist_diff_trajectory.reader import Trajectory
+from emnist_diff_trajectory.verify import verify
 
 SETTINGS = {
     "denoiser": {"name": "gaussian-mixture", "shape": [1, 4, 4], "classes": "AB"},

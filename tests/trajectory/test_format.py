@@ -11,12 +11,12 @@ import h5py
 import numpy as np
 import pytest
 
-from emnist_diff.assembly import configure
+from emnist_diff.assembly.assemble import configure
 from emnist_diff.plugins import installed
-from emnist_diff.run import run
-from emnist_diff.trajectory.merge import merge, worker_files
-from emnist_diff.trajectory.pack import Packing, pack
-from emnist_diff.trajectory.schema import FORMAT, FORMAT_VERSION
+from emnist_diff.running.run import run
+from emnist_diff_trajectory.merge import merge, worker_files
+from emnist_diff_trajectory.pack import Packing, pack
+from emnist_diff_trajectory.schema import FORMAT, FORMAT_VERSION
 
 PAGE = (Path(__file__).parents[2] / "docs" / "trajectory-format.md").read_text(encoding="utf-8")
 

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from emnist_diff import png
-from emnist_diff.cli.strip import RAMP, strip
 from emnist_diff.errors import TrajectoryError
-from emnist_diff.trajectory.pictures import are_pictures
-from emnist_diff.trajectory.reader import Trajectory
-from emnist_diff.trajectory.schema import Capture
-from emnist_diff.trajectory.summary import summary
-from emnist_diff.trajectory.writer import TrajectoryWriter
+from emnist_diff_plugins.commands.strip import RAMP, strip
+from emnist_diff_trajectory import png
+from emnist_diff_trajectory.pictures import are_pictures
+from emnist_diff_trajectory.reader import Trajectory
+from emnist_diff_trajectory.schema import Capture
+from emnist_diff_trajectory.summary import summary
+from emnist_diff_trajectory.writer import TrajectoryWriter
 
 
 @pytest.fixture

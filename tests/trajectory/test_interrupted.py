@@ -9,8 +9,8 @@ import pytest
 
 from emnist_diff.config import Component, RunConfig
 from emnist_diff.errors import OutputError
-from emnist_diff.run import run
-from emnist_diff.trajectory.rows import RowFile
+from emnist_diff.running.run import run
+from emnist_diff_trajectory.rows import RowFile
 
 
 def test_an_interrupted_run_does_not_say_that_lost_samples_are_committed(tmp_path, monkeypatch):

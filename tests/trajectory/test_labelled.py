@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from emnist_diff.errors import ConfigError
-from emnist_diff.trajectory.reader import Trajectory
-from emnist_diff.trajectory.schema import Capture
-from emnist_diff.trajectory.writer import TrajectoryWriter
+from emnist_diff_trajectory.reader import Trajectory
+from emnist_diff_trajectory.schema import Capture
+from emnist_diff_trajectory.writer import TrajectoryWriter
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 needs_xarray = pytest.mark.skipif(importlib.util.find_spec("xarray") is None, reason="xarray is not installed")

@@ -13,17 +13,17 @@ import h5py
 import numpy as np
 import pytest
 
-from emnist_diff.assembly import assemble, configure
+from emnist_diff.assembly.assemble import assemble, configure
 from emnist_diff.errors import OutputError, TrajectoryError
 from emnist_diff.plugins import installed
-from emnist_diff.run import run
-from emnist_diff.trajectory import open_files
-from emnist_diff.trajectory.compare import compare
-from emnist_diff.trajectory.merge import merge, worker_files
-from emnist_diff.trajectory.pack import Packing, pack
-from emnist_diff.trajectory.reader import Trajectory
-from emnist_diff.trajectory.select import select
-from emnist_diff.trajectory.verify import verify
+from emnist_diff.running.run import run
+from emnist_diff_trajectory import open_files
+from emnist_diff_trajectory.compare import compare
+from emnist_diff_trajectory.merge import merge, worker_files
+from emnist_diff_trajectory.pack import Packing, pack
+from emnist_diff_trajectory.reader import Trajectory
+from emnist_diff_trajectory.select import select
+from emnist_diff_trajectory.verify import verify
 
 SETTINGS = {
     "denoiser": {"name": "gaussian-mixture", "shape": [1, 4, 4], "classes": "ABC"},

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from emnist_diff.errors import TrajectoryError, UnknownName
-from emnist_diff.trajectory.reader import Trajectory
+from emnist_diff_trajectory.reader import Trajectory
 
 
 def test_a_trajectory_is_a_sequence_of_samples(tmp_path, a_run):

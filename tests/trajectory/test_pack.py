@@ -13,15 +13,15 @@ import pytest
 
 from emnist_diff.errors import ConfigError, OutputError, TrajectoryError, UnknownName
 from emnist_diff.protocols import Field
-from emnist_diff.trajectory import compose as composing
-from emnist_diff.trajectory.compare import compare
-from emnist_diff.trajectory.opening import FREE_CLAIM
-from emnist_diff.trajectory.pack import Packing, chunks, pack
-from emnist_diff.trajectory.reader import Trajectory
-from emnist_diff.trajectory.schema import Array
-from emnist_diff.trajectory.select import chosen, select, split
-from emnist_diff.trajectory.verify import verify
-from emnist_diff.trajectory.writer import TrajectoryWriter
+from emnist_diff_trajectory import compose as composing
+from emnist_diff_trajectory.compare import compare
+from emnist_diff_trajectory.opening import FREE_CLAIM
+from emnist_diff_trajectory.pack import Packing, chunks, pack
+from emnist_diff_trajectory.reader import Trajectory
+from emnist_diff_trajectory.schema import Array
+from emnist_diff_trajectory.select import chosen, select, split
+from emnist_diff_trajectory.verify import verify
+from emnist_diff_trajectory.writer import TrajectoryWriter
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ import pytest
 
 from emnist_diff.errors import TrajectoryError, UnknownName
 from emnist_diff.protocols import Field
-from emnist_diff.trajectory.reader import Sample, Trajectory
-from emnist_diff.trajectory.schema import Capture
-from emnist_diff.trajectory.verify import verify
-from emnist_diff.trajectory.writer import TrajectoryWriter
+from emnist_diff_trajectory.reader import Sample, Trajectory
+from emnist_diff_trajectory.schema import Capture
+from emnist_diff_trajectory.verify import verify
+from emnist_diff_trajectory.writer import TrajectoryWriter
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_a_file_can_be_read_while_it_is_written(tmp_path, a_run):
     path = tmp_path / "t.h5"
     writer = TrajectoryWriter.create(path, a_run.header)
     writer.commit([2], a_run.data([2]))
-    code = f"from emnist_diff.trajectory.reader import Trajectory; print(Trajectory({str(path)!r}).committed)"
+    code = f"from emnist_diff_trajectory.reader import Trajectory; print(Trajectory({str(path)!r}).committed)"
     other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert other.stdout == "[2]\n"
     with Trajectory(path) as t:  # and in the writer's own process
@@ -222,7 +222,7 @@ def test_an_open_reader_sees_what_is_committed_after_it_was_opened(tmp_path, mak
     path = tmp_path / "t.h5"
     data = run.data(range(8))
     code = (
-        "import sys; from emnist_diff.trajectory.reader import Trajectory\n"
+        "import sys; from emnist_diff_trajectory.reader import Trajectory\n"
         f"with Trajectory({str(path)!r}) as t:\n"
         "    for line in sys.stdin:\n"
         "        print(t.committed, [t.x[p].tobytes().hex() for p in t.committed], flush=True)\n"

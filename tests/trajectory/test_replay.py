@@ -16,14 +16,14 @@ import numpy as np
 import pytest
 
 from emnist_diff import checkpoint
-from emnist_diff.assembly import configure, shipped_checkpoint
+from emnist_diff.assembly.assemble import configure, shipped_checkpoint
 from emnist_diff.errors import CheckpointError, TrajectoryError, UnknownName
 from emnist_diff.plugins import installed
-from emnist_diff.replay import decoder, replay
-from emnist_diff.run import run
-from emnist_diff.trajectory.compare import Place
-from emnist_diff.trajectory.merge import merge, worker_files
-from emnist_diff.trajectory.reader import Trajectory
+from emnist_diff.running.run import run
+from emnist_diff_plugins.analysis.replay import decoder, replay
+from emnist_diff_trajectory.compare import Place
+from emnist_diff_trajectory.merge import merge, worker_files
+from emnist_diff_trajectory.reader import Trajectory
 
 SETTINGS = {
     "denoiser": {"name": "gaussian-mixture", "shape": [1, 4, 4], "classes": "AB"},
@@ -222,7 +222,7 @@ def test_an_unknown_component_names_where_it_came_from(original, tmp_path, envir
 
 
 def test_the_hash_of_a_distribution_is_that_of_its_files():
-    from emnist_diff.provenance import distribution_sha256
+    from emnist_diff.assembly.provenance import distribution_sha256
 
     attrs_hash = distribution_sha256("attrs")
     assert re.fullmatch("[0-9a-f]{64}", attrs_hash)

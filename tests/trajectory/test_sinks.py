@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from emnist_diff.assembly import assemble, configure
-from emnist_diff.engine import Batch, walk
+from emnist_diff.assembly.assemble import assemble, configure
+from emnist_diff.engine.walk import Batch, walk
 from emnist_diff.errors import Interrupted, RunFailed
 from emnist_diff.plugins import installed
 from emnist_diff.protocols import BatchResult, Field
-from emnist_diff.run import execute
-from emnist_diff.trajectory.reader import Trajectory
+from emnist_diff.running.run import execute
+from emnist_diff_trajectory.reader import Trajectory
 
 SETTINGS = {
     "denoiser": {"name": "gaussian-mixture", "shape": [1, 5, 4], "classes": "AB"},

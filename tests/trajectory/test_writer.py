@@ -17,13 +17,13 @@ import pytest
 
 from emnist_diff.errors import OutputError, TrajectoryError
 from emnist_diff.protocols import Field
-from emnist_diff.trajectory import creation, schema, tree
-from emnist_diff.trajectory import writer as writing
-from emnist_diff.trajectory.reader import Trajectory
-from emnist_diff.trajectory.rows import RowFile
-from emnist_diff.trajectory.schema import Capture
-from emnist_diff.trajectory.verify import verify
-from emnist_diff.trajectory.writer import TrajectoryWriter
+from emnist_diff_trajectory import creation, schema, tree
+from emnist_diff_trajectory import writer as writing
+from emnist_diff_trajectory.reader import Trajectory
+from emnist_diff_trajectory.rows import RowFile
+from emnist_diff_trajectory.schema import Capture
+from emnist_diff_trajectory.verify import verify
+from emnist_diff_trajectory.writer import TrajectoryWriter
 
 
 @pytest.mark.parametrize(
@@ -252,7 +252,7 @@ from pathlib import Path
 import numpy as np
 from emnist_diff.errors import OutputError
 from emnist_diff.protocols import Field, RunHeader, Timeline
-from emnist_diff.trajectory.writer import TrajectoryWriter
+from emnist_diff_trajectory.writer import TrajectoryWriter
 
 a = np.full(4, 0.5)
 header = RunHeader(Path(), {}, {}, Timeline(a, a, a), (1, 64, 64), (1, 64, 64), np.arange(9), np.zeros(9, np.int64),

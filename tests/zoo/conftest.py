@@ -17,13 +17,13 @@ import structlog
 import torch
 from hypothesis import strategies as st
 
-from emnist_diff import presets
-from emnist_diff.assembly import Layout, lay_out
+from emnist_diff.assembly import presets
+from emnist_diff.assembly.assemble import Layout, lay_out
 from emnist_diff.components import make
 from emnist_diff.conditions import ConditionSpace, named
 from emnist_diff.config import normalised, resolve
-from emnist_diff.engine import Batch, walk
-from emnist_diff.noise import INITIAL, standard_normal
+from emnist_diff.engine.noise import INITIAL, standard_normal
+from emnist_diff.engine.walk import Batch, walk
 from emnist_diff.plugins import installed
 from emnist_diff.protocols import Field
 from emnist_diff.records import DriftSpec, ForceSpec, SchedulerSpec

@@ -8,10 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from emnist_diff.assembly import configure, preview
+from emnist_diff.assembly.assemble import configure, preview
 from emnist_diff.plugins import installed
-from emnist_diff.trajectory.reader import Trajectory
 from emnist_diff_plugins.plots.runs import class_name
+from emnist_diff_trajectory.reader import Trajectory
 
 MODEL = ("--denoiser", "gaussian-mixture:shape=[1,8,8],classes=ABC", "--steps", "3", "--total-videos", "2")
 PRESET = ("--preset", "subtract", "--preset-args", json.dumps({"positive": "B", "negative": "C"}))

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emnist_diff.assembly import configure, preview
+from emnist_diff.assembly.assemble import configure, preview
+from emnist_diff.assembly.signs import magnitude, sign
 from emnist_diff.errors import ConfigError
 from emnist_diff.plugins import installed
 from emnist_diff.protocols import StepInfo
 from emnist_diff.schedules import schedule
-from emnist_diff.signs import magnitude, sign
 
 B = {"target": "B"}
 PAIR = {"target": "A", "secondary": "B"}

@@ -6,13 +6,13 @@ import warnings
 
 import pytest
 
-from emnist_diff.assembly import configure, preview
+from emnist_diff.assembly.assemble import configure, preview
 from emnist_diff.errors import EmnistDiffError
 from emnist_diff.plugins import installed
 from emnist_diff.records import DriftSpec, ForceSpec
 from emnist_diff.schedules import Constant, Schedule
-from emnist_diff.testing.drifts import bench as drift_bench
-from emnist_diff.testing.forces import bench as force_bench
+from emnist_diff_testing.drifts import bench as drift_bench
+from emnist_diff_testing.forces import bench as force_bench
 
 MIXTURE = {"denoiser": {"name": "gaussian-mixture", "classes": "ABC"}, "steps": 6, "total_videos": 1}
 A, B = {"target": "A"}, {"secondary": "B"}

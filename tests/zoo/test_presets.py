@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from emnist_diff import presets
+from emnist_diff.assembly import presets
 from emnist_diff.components import make
 from emnist_diff.config import Component, normalised, resolve, to_dict
 from emnist_diff.discovery import discover
@@ -130,7 +130,7 @@ def test_a_preset_is_a_function_of_its_stack(zoo, name, settings, stack):
 
 
 def test_preset_functions_as_in_the_documents():
-    from emnist_diff.presets import (
+    from emnist_diff.assembly.presets import (
         attract_class,
         blend,
         chaos,

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from emnist_diff import ForceConfig, InferenceConfig, checkpoint
-from emnist_diff.assembly import assemble, configure
+from emnist_diff.assembly.assemble import assemble, configure
 from emnist_diff.components import make
 from emnist_diff.conditions import ConditionSpace
 from emnist_diff.config import Component

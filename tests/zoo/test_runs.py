@@ -22,13 +22,13 @@ from emnist_diff import (
     load_checkpoint,
     load_unet,
 )
-from emnist_diff.assembly import assemble, configure
+from emnist_diff.assembly.assemble import assemble, configure
+from emnist_diff.assembly.forecast import forecast
 from emnist_diff.config import Component, resolve
 from emnist_diff.errors import ConfigError, TrajectoryError
-from emnist_diff.forecast import forecast
 from emnist_diff.plugins import installed
 from emnist_diff.protocols import NoiseSchedule
-from emnist_diff.run import execute, run
+from emnist_diff.running.run import execute, run
 from emnist_diff.schedules import schedule
 
 MODEL = ("--denoiser", "gaussian-mixture:shape=[1,3,3],classes=ABCDk")
@@ -293,7 +293,7 @@ def sample(info, config, index=0):
 
 
 def test_the_python_interface_steers_as_the_command_does(info, cli, tmp_path):
-    from emnist_diff.presets import subtract
+    from emnist_diff.assembly.presets import subtract
 
     force = ForceConfig(
         base="uncond", force_stack=[*subtract("k", "B", w_pos=3.0, w_neg=2.0), *STACK], clip_abs=0.4, clip_norm=1.0

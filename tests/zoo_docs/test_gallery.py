@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from emnist_diff.assembly import preview
+from emnist_diff.assembly.assemble import preview
 from emnist_diff.plugins import installed
 from emnist_diff.records import DriftSpec, ForceSpec, PresetSpec
 

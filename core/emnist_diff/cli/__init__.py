@@ -41,7 +41,7 @@ def _code(stops: Stops) -> int:
     """Run the command; its exit code."""
     try:
         from emnist_diff.cli.locales import speak_any_locale
-        from emnist_diff.threads import wait_quietly
+        from emnist_diff.machine.threads import wait_quietly
 
         wait_quietly()
         speak_any_locale()

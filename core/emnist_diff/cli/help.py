@@ -1,4 +1,4 @@
-"""Help pages in groups: options under the panels that they name, commands under those that this module gives them.
+"""Help pages in groups: options under the panels that they name, commands under the sections of their records.
 
 Panels are Typer's `rich_help_panel`. They are written as plain text, which costs nothing to make, pastes well, and
 keeps one shape on every terminal.
@@ -16,28 +16,10 @@ _OPTIONS, _ARGUMENTS, LAST = "Options", "Arguments", "Log"
 _COLUMN = 30
 """Characters of the left column at most, as Typer has it."""
 
-COMMANDS = {
-    "Generate": ("run", "train", "whatif", "replay"),
-    "Choose": ("forces", "drifts", "presets", "schedulers", "checkpoint", "plugins"),
-    "Look": ("inspect", "plot", "report", "compare", "metrics", "attribution", "export"),
-    "Keep": ("verify", "diff", "merge", "pack", "select", "split"),
-    "Machine": ("doctor", "bench"),
-}
-"""The groups of the commands that come with this package, in the order in which a newcomer needs them."""
 
-_OTHERS = "More, from plugins"
-
-
-def in_order(names: Iterable[str]) -> list[str]:
-    """Names of commands, those of `COMMANDS` first and in its order, then the others by the alphabet."""
-    known = [name for group in COMMANDS.values() for name in group]
-    return sorted(set(names), key=lambda name: (known.index(name) if name in known else len(known), name))
-
-
-def write_commands(formatter: Any, summaries: dict[str, str]) -> None:
-    """A section for each group that has a command; `summaries` are by name."""
-    known = {name: group for group, names in COMMANDS.items() for name in names}
-    _write(formatter, ((known.get(name, _OTHERS), (name, summaries[name])) for name in in_order(summaries)))
+def write_commands(formatter: Any, commands: Iterable[tuple[str, str, str]]) -> None:
+    """A section for each (section, name, summary), in their order."""
+    _write(formatter, ((section, (name, summary)) for section, name, summary in commands))
 
 
 def write_options(command: Any, ctx: Any, formatter: Any) -> None:

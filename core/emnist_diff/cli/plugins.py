@@ -9,20 +9,23 @@ from typing import Any
 import typer
 
 from emnist_diff import plugins as registry_module
-from emnist_diff.cli.app import app
+from emnist_diff.cli.groups import Subgroup
 from emnist_diff.errors import PluginError, unknown
 from emnist_diff.plugins import KINDS, Entry, installed
 from emnist_diff.printable import echo
 from emnist_diff.records import SchedulerSpec
 
-plugins_app = typer.Typer(
-    help="What is installed, whose it is, and what is broken.", no_args_is_help=True, rich_markup_mode=None
+app = typer.Typer(
+    cls=Subgroup,
+    help="What is installed, whose it is, and what is broken.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
 )
 _PLUGIN_FILES = typer.Option([], "--plugin-file", help="A Python file with plugins of your own; may be repeated.")
-app.add_typer(plugins_app, name="plugins", short_help="List, show and check plugins")
 
 
-@plugins_app.command("list", short_help="List every component, and what is broken")
+@app.command("list", short_help="List every component, and what is broken")
 def list_(
     kind: str | None = typer.Option(None, help=f"Only one kind: {', '.join(KINDS)}."),
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
@@ -93,7 +96,7 @@ def list_(
         registry_module.require_healthy(found)
 
 
-@plugins_app.command("show", short_help="Show a component with its settings")
+@app.command("show", short_help="Show a component with its settings")
 def show(
     name: str = typer.Argument(help="A component's name, or dist:name."),
     kind: str | None = typer.Option(None, help="Its kind, when several kinds have the name."),
@@ -179,24 +182,27 @@ def _default(value: Any) -> str:
     return repr(value)
 
 
-def _table(kind: str) -> None:
-    """A command of its own for a kind that people look up often."""
-
-    @app.command(f"{kind}s", short_help=f"List the {kind}s")
-    def table(
-        as_json: bool = typer.Option(False, "--json", help="Print JSON."),
-        plugin_file: list[Path] = _PLUGIN_FILES,
-    ) -> None:
-        list_(kind, as_json, traceback=False, strict_plugins=False, plugin_file=plugin_file)
-
-    table.__doc__ = f"List the {kind}s with one line each; emnist-diff plugins show NAME says more."
+def forces(
+    as_json: bool = typer.Option(False, "--json", help="Print JSON."), plugin_file: list[Path] = _PLUGIN_FILES
+) -> None:
+    """List the forces with one line each; emnist-diff plugins show NAME says more."""
+    list_("force", as_json, traceback=False, strict_plugins=False, plugin_file=plugin_file)
 
 
-for _kind in ("force", "drift", "preset"):
-    _table(_kind)
+def drifts(
+    as_json: bool = typer.Option(False, "--json", help="Print JSON."), plugin_file: list[Path] = _PLUGIN_FILES
+) -> None:
+    """List the drifts with one line each; emnist-diff plugins show NAME says more."""
+    list_("drift", as_json, traceback=False, strict_plugins=False, plugin_file=plugin_file)
 
 
-@app.command(short_help="List the schedulers")
+def presets(
+    as_json: bool = typer.Option(False, "--json", help="Print JSON."), plugin_file: list[Path] = _PLUGIN_FILES
+) -> None:
+    """List the presets with one line each; emnist-diff plugins show NAME says more."""
+    list_("preset", as_json, traceback=False, strict_plugins=False, plugin_file=plugin_file)
+
+
 def schedulers(
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
     plugin_file: list[Path] = _PLUGIN_FILES,

@@ -12,15 +12,16 @@ import typer
 
 from emnist_diff import parse
 from emnist_diff.cli import run_options
-from emnist_diff.cli.app import app
 from emnist_diff.cli.log_options import choices
 from emnist_diff.cli.run_page import RunCommand
-from emnist_diff.cli.sink_switches import switches
+from emnist_diff.cli.sink_switches import displays_asked, layers_left_out, switches
 from emnist_diff.errors import ConfigError
 from emnist_diff.printable import echo
 
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
-@app.command(cls=RunCommand, short_help="Generate samples and record their trajectories")
+
+@app.command(cls=RunCommand)
 def run(
     ctx: typer.Context,
     config: Path | None = typer.Option(
@@ -131,16 +132,10 @@ def run(
     ),
     as_json: bool = typer.Option(False, "--json", help="Print the result as JSON."),
     progress: bool = typer.Option(True, "--progress/--no-progress", help="Show a progress bar on a terminal."),
-    dashboard: bool = typer.Option(
-        False, "--dashboard", help="Show log, devices, progress, finished samples and pictures on the whole terminal."
-    ),
     plugin_file: list[Path] = typer.Option(
         [], "--plugin-file", help="A Python file with plugins of your own; may be repeated."
     ),
     strict_plugins: bool = typer.Option(False, "--strict-plugins", help="Stop when any plugin is broken."),
-    user_config: bool = typer.Option(
-        True, "--user-config/--no-user-config", help="Read what emnist-diff bench --write left for this machine."
-    ),
 ) -> None:
     """Generate samples of a character and record their trajectories.
 
@@ -163,7 +158,7 @@ def run(
     if force and force_stack is not None:
         raise ConfigError("--force and --force-stack exclude each other — put every force in one of them")
     if distributed:
-        from emnist_diff.workers import chosen
+        from emnist_diff.machine.workers import chosen
 
         rank, world_size = chosen(rank, world_size, os.environ)
     layer: dict[str, Any] = {
@@ -201,38 +196,34 @@ def run(
     layer = {key: value for key, value in layer.items() if value is not None}
 
     from emnist_diff import config as configuration
-    from emnist_diff import userconfig
+    from emnist_diff.cli import displays, layers
     from emnist_diff.cli.logging import configure as configure_logging
-    from emnist_diff.cli.progress import choose, shown
     from emnist_diff.documents import read_layer
     from emnist_diff.plugins import installed, require_healthy
 
     log = choices(ctx)
-    progress = progress and not log.quiet
-    board = choose(progress, dashboard and not dry_run and plot_schedules is None)
-    if board is not None:
-        configure_logging(attrs.evolve(log, tap=board.log.event))
     registry = installed(tuple(plugin_file))
+    asked_display = () if dry_run or plot_schedules is not None else displays_asked(ctx)
+    display = displays.chosen(registry, progress and not log.quiet, asked_display)
+    if display is not None and (tap := display.log()) is not None:
+        configure_logging(attrs.evolve(log, tap=tap))
     if strict_plugins:
         require_healthy(registry)
     file_layer = {} if config is None else read_layer(config, registry, checkpoint)
 
-    from emnist_diff.assembly import assemble, configure
-    from emnist_diff.interrupts import OF_COMMANDS
-    from emnist_diff.run import execute
+    from emnist_diff.assembly.assemble import assemble, configure
+    from emnist_diff.machine.threads import default_threads
+    from emnist_diff.running.interrupts import OF_COMMANDS
+    from emnist_diff.running.run import execute
     from emnist_diff.seeds import DrawnSeed
     from emnist_diff.shorthands import flags, switched, with_noise, with_settings
-    from emnist_diff.threads import default_threads, share
 
     said = {key: value for key, value in (("fps", fps), ("upscale", upscale)) if value is not None}
     switched_on = run_options.saved(save, flags(registry)) | switches(ctx)
     if said or switched_on:
         asked = layer.get("sinks", configuration.normalised(file_layer).get("sinks"))
         layer["sinks"] = with_settings(registry, switched(registry, asked, switched_on), said)
-    of_machine = userconfig.read() if user_config else {}
-    if "threads" in of_machine:  # of which each of several workers has its share
-        of_machine["threads"] = share(of_machine["threads"])
-    settings, _ = configure(registry, of_machine, file_layer, layer)
+    settings, _ = configure(registry, *layers.beneath(registry, layers_left_out(ctx)), file_layer, layer)
     if drift_scale is not None:
         settings = attrs.evolve(settings, drifts=with_noise(registry, settings.drifts, drift_scale))
     if settings.threads is None:
@@ -243,14 +234,14 @@ def run(
             return
     assembly = assemble(registry, settings, resume=resume)
     if dry_run:
-        from emnist_diff.forecast import forecast
+        from emnist_diff.assembly.forecast import forecast
 
         data = {"config": configuration.to_dict(assembly.config), "plan": forecast(assembly)}
         typer.echo(json.dumps(data, indent=2))
         return
-    with shown(progress, board, len(assembly.header.labels)) as told:
-        assembly = attrs.evolve(assembly, sinks=(*assembly.sinks, *told.sinks))
-        result = execute(assembly, resume=resume, overwrite=overwrite, on_commit=told.on_commit, signals=OF_COMMANDS)
+    with displays.showing(display, len(assembly.header.labels)) as shown:
+        assembly = attrs.evolve(assembly, sinks=(*assembly.sinks, *shown.sinks))
+        result = execute(assembly, resume=resume, overwrite=overwrite, on_commit=shown.on_commit, signals=OF_COMMANDS)
     if as_json:
         summary = {
             "output": str(result.output),
@@ -287,7 +278,7 @@ def _count(folder: Path) -> int:
 
 def _plot_schedules(registry: Any, settings: Any, path: Path) -> None:
     """Have the weights over time drawn; neither loads nor runs a network."""
-    from emnist_diff.assembly import preview
+    from emnist_diff.assembly.assemble import preview
     from emnist_diff.components import make
     from emnist_diff.config import Component
     from emnist_diff.files import write_bytes

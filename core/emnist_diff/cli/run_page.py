@@ -1,14 +1,14 @@
-"""The options of ``emnist-diff run`` in groups, and those that sinks add."""
+"""The options of ``emnist-diff run`` in groups, and those that plugins add."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from emnist_diff.cli.help import LAST
-from emnist_diff.cli.sink_switches import SinkSwitches
+from emnist_diff.cli.sink_switches import PluginSwitches
 
-_SINKS = "Output"
-"""Where the switches of sinks stand, after the options that are there."""
+_SWITCHES = {"sink": "Output", "layer": "Speed", "display": LAST}
+"""Where the switches of plugins stand, by kind, after the options that are there."""
 
 PANELS = {
     "Generation": (
@@ -20,27 +20,29 @@ PANELS = {
         *("preset", "preset_args", "force", "force_stack", "clip_abs", "clip_norm", "drift", "drift_scale"),
         "plot_schedules",
     ),
-    _SINKS: ("output", "resume", "overwrite", "dry_run", "as_json", "sink", "save", "fps", "upscale"),
-    "Speed": ("batch_size", "micro_batch", "backend", "precision", "device", "threads", "fsync", "user_config"),
+    "Output": ("output", "resume", "overwrite", "dry_run", "as_json", "sink", "save", "fps", "upscale"),
+    "Speed": ("batch_size", "micro_batch", "backend", "precision", "device", "threads", "fsync"),
     "Several workers": ("distributed", "rank", "world_size"),
     "Settings and plugins": ("config", "plugin_file", "strict_plugins", "help"),
-    LAST: ("progress", "dashboard"),
+    LAST: ("progress",),
 }
 """The names of the options by panel, in the order of the page."""
 
 
-class RunCommand(SinkSwitches):
+class RunCommand(PluginSwitches):
     """A command whose options stand in `PANELS`."""
 
     def get_params(self, ctx: Any) -> list[Any]:
-        """The command's own options and those of the sinks, in the order of the page."""
+        """The command's own options and those of plugins, in the order of the page."""
         panels = {name: panel for panel, names in PANELS.items() for name in names}
         order = {name: number for number, name in enumerate(panels)}
-        last = order[PANELS[_SINKS][-1]]
         options = super().get_params(ctx)
+        places = {}
         for option in options:
-            if option.name.startswith("switch_"):
-                option.rich_help_panel = _SINKS
-            elif option.name in panels:
-                option.rich_help_panel = panels[option.name]
-        return sorted(options, key=lambda o: last if o.name.startswith("switch_") else order.get(o.name, len(order)))
+            panel = next((_SWITCHES[kind] for kind in _SWITCHES if option.name.startswith(f"{kind}_")), "")
+            if panel:
+                places[option.name] = order[PANELS[panel][-1]]
+            panel = panel or panels.get(option.name, "")
+            if panel:
+                option.rich_help_panel = panel
+        return sorted(options, key=lambda o: places.get(o.name, order.get(o.name, len(order))))

@@ -9,9 +9,9 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
-from emnist_diff.assembly import Layout
-from emnist_diff.clip import ClipSum
-from emnist_diff.plan import StateMap, Term
+from emnist_diff.assembly.assemble import Layout
+from emnist_diff.engine.clip import ClipSum
+from emnist_diff.engine.plan import StateMap, Term
 from emnist_diff.protocols import StepInfo
 from emnist_diff.schedules import Constant, Schedule
 from emnist_diff_plugins.drifts._noise import NoiseDrift

@@ -8,19 +8,19 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
-from emnist_diff import assembly
+from emnist_diff.assembly import assemble as assembly
 from emnist_diff.config import RunConfig
-from emnist_diff.deciding import require_recorded
-from emnist_diff.engine import Batch, walk
+from emnist_diff.engine.walk import Batch, walk
 from emnist_diff.errors import ConfigError, TrajectoryError, UnknownName, unknown
 from emnist_diff.events import get_logger
+from emnist_diff.identity import require_recorded
 from emnist_diff.pixels import Pixels, to_uint8
 from emnist_diff.plugins import Registry
 from emnist_diff.protocols import Field, Frame
-from emnist_diff.replay import settings_of
-from emnist_diff.trajectory.reader import Trajectory
-from emnist_diff.trajectory.verify import require_sound
+from emnist_diff_plugins.analysis.replay import settings_of
 from emnist_diff_plugins.metrics.formulas import Array, norm
+from emnist_diff_trajectory.reader import Trajectory
+from emnist_diff_trajectory.verify import require_sound
 
 log = get_logger()
 

@@ -1,1 +1,52 @@
 """Ways to evaluate networks: one file a backend."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from emnist_diff.hookspecs import hookimpl
+from emnist_diff.records import BackendSpec
+
+_BACKENDS = {
+    "eager": BackendSpec(
+        name="eager",
+        factory=f"{__name__}.eager:Eager",
+        summary="torch without a compiler: packed weights and parallel streams on a CPU, little set-up",
+        devices=("cpu", "cuda", "mps"),
+        precisions=("fp32", "bf16", "fp16"),
+    ),
+    "compile": BackendSpec(
+        name="compile",
+        factory=f"{__name__}.compile:Compile",
+        summary="the network compiled by torch and a C++ compiler, on a CPU",
+        devices=("cpu",),
+        precisions=("fp32", "bf16"),
+        merit=-10,  # no faster than eager where that knows the network
+    ),
+    "cuda_graphs": BackendSpec(
+        name="cuda_graphs",
+        factory=f"{__name__}.cuda_graphs:CudaGraphs",
+        summary="the network's kernels recorded once and launched as one, on an NVIDIA GPU",
+        devices=("cuda",),
+        precisions=("fp32", "bf16", "fp16"),
+        worth=2000,
+        merit=30,
+    ),
+    "openvino": BackendSpec(
+        name="openvino",
+        factory=f"{__name__}.openvino:OpenVino",
+        summary="the network as a graph compiled by OpenVINO, on a CPU",
+        requires=("openvino",),
+        extra="openvino",
+        devices=("cpu",),
+        precisions=("fp32", "bf16"),
+        worth=5000,
+        merit=20,
+        rows=64,
+    ),
+}
+
+
+@hookimpl
+def emnist_diff_backends() -> Iterable[BackendSpec]:
+    yield from _BACKENDS.values()

@@ -17,7 +17,7 @@ from emnist_diff import __version__
 from emnist_diff.conditions import RowConditions
 from emnist_diff.errors import ConfigError, PluginError, RunFailed
 from emnist_diff.events import get_logger
-from emnist_diff.forks import generation
+from emnist_diff.machine.forks import generation
 from emnist_diff.protocols import Denoiser, Evaluator, Exportable, Precision, Workload
 from emnist_diff_plugins.backends import _graph
 from emnist_diff_plugins.backends._cache import Cache, key_of, user_cache

@@ -11,12 +11,12 @@ import attrs
 import torch
 from torch import Tensor
 
-from emnist_diff.backends import missing
-from emnist_diff.capacity import require_memory
+from emnist_diff.assembly.backends import missing
 from emnist_diff.components import make
 from emnist_diff.conditions import RowConditions
 from emnist_diff.config import Component
-from emnist_diff.direct import Direct
+from emnist_diff.engine.direct import Direct
+from emnist_diff.machine.capacity import require_memory
 from emnist_diff.plugins import Registry
 from emnist_diff.protocols import Backend, Denoiser, Evaluator, Precision, Workload
 from emnist_diff.records import BackendSpec

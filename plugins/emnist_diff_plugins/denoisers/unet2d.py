@@ -14,8 +14,8 @@ from torch.overrides import TorchFunctionMode
 from emnist_diff.brief import briefly
 from emnist_diff.checkpoint import MOST_CLASSES
 from emnist_diff.conditions import ConditionSpace, RowConditions
+from emnist_diff.engine.onethread import one_thread
 from emnist_diff.errors import CheckpointError, ConfigError
-from emnist_diff.onethread import one_thread
 from emnist_diff.protocols import NoiseSchedule, PredictionType
 from emnist_diff.variants import require
 from emnist_diff_plugins.denoisers._attention import VARIANTS, perturbed

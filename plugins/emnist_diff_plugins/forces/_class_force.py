@@ -12,8 +12,8 @@ from typing import Any
 import attrs
 from torch import Tensor
 
+from emnist_diff.assembly.directions import Direction
 from emnist_diff.conditions import NULL, Cond, ConditionSpace, Predictions, each, named
-from emnist_diff.directions import Direction
 from emnist_diff.errors import ConfigError
 from emnist_diff.protocols import Step, StepInfo
 from emnist_diff.schedules import schedule

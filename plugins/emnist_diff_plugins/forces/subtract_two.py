@@ -6,8 +6,8 @@ from typing import ClassVar
 
 import attrs
 
+from emnist_diff.assembly.directions import Direction, Directions
 from emnist_diff.conditions import ConditionSpace
-from emnist_diff.directions import Direction, Directions
 from emnist_diff.errors import ConfigError
 from emnist_diff.protocols import StepInfo
 from emnist_diff.schedules import Schedule

@@ -18,18 +18,18 @@ import attrs
 import numpy as np
 import torch
 
-from emnist_diff import replay
 from emnist_diff.conditions import RowConditions
+from emnist_diff.engine.noise import INITIAL, batch_normal
 from emnist_diff.errors import TrajectoryError
-from emnist_diff.noise import INITIAL, batch_normal
 from emnist_diff.parameterization import to_x0
 from emnist_diff.plugins import Registry
-from emnist_diff.trajectory.reader import Trajectory
+from emnist_diff_plugins.analysis import replay
 from emnist_diff_plugins.metrics.block import Block
 from emnist_diff_plugins.metrics.formulas import Array, norm, ratio
 from emnist_diff_plugins.metrics.reading import BlockReader
 from emnist_diff_plugins.metrics.record import Run
 from emnist_diff_plugins.metrics.tables import Table, sorted_by, stacked
+from emnist_diff_trajectory.reader import Trajectory
 
 _DRAWS, _ROWS = 4, 32
 """Of the noise that a model's class means are taken over, and rows of a call."""

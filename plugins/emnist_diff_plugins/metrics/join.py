@@ -11,7 +11,6 @@ import numpy as np
 
 from emnist_diff.errors import OutputError, TrajectoryError
 from emnist_diff.plugins import Registry
-from emnist_diff.trajectory.reader import Trajectory
 from emnist_diff_plugins.metrics.block import Block
 from emnist_diff_plugins.metrics.files import FOLDER, STEPS, VIDEOS
 from emnist_diff_plugins.metrics.reading import BlockReader
@@ -20,6 +19,7 @@ from emnist_diff_plugins.metrics.scorers import SCORERS, scores
 from emnist_diff_plugins.metrics.steps import FIELDS_OF, OF_A_FORCE
 from emnist_diff_plugins.metrics.tables import Table, read_csv, sorted_by, stacked
 from emnist_diff_plugins.metrics.times import Times, reports, wall_seconds
+from emnist_diff_trajectory.reader import Trajectory
 
 
 @attrs.frozen(eq=False)

@@ -15,13 +15,13 @@ from emnist_diff.events import get_logger
 from emnist_diff.pixels import to_uint8
 from emnist_diff.plugins import Registry
 from emnist_diff.protocols import RunHeader
-from emnist_diff.trajectory.estimates import prediction_type
-from emnist_diff.trajectory.opening import reading
-from emnist_diff.trajectory.reader import Trajectory
 from emnist_diff_plugins.metrics.block import Block, Levels
 from emnist_diff_plugins.metrics.formulas import Array
 from emnist_diff_plugins.sinks._recorded import Recorded
 from emnist_diff_plugins.sinks.decoder import FileDecoder
+from emnist_diff_trajectory.estimates import prediction_type
+from emnist_diff_trajectory.opening import reading
+from emnist_diff_trajectory.reader import Trajectory
 
 log = get_logger()
 

@@ -8,14 +8,14 @@ from typing import Any
 import attrs
 import numpy as np
 
-from emnist_diff.continuing import run_fingerprint
+from emnist_diff.identity import run_fingerprint
 from emnist_diff.protocols import RunHeader
-from emnist_diff.trajectory.schema import component_path
 from emnist_diff_plugins.metrics import steps as of_steps
 from emnist_diff_plugins.metrics import videos as of_videos
 from emnist_diff_plugins.metrics.block import Block
 from emnist_diff_plugins.metrics.formulas import Array
 from emnist_diff_plugins.metrics.tables import Table
+from emnist_diff_trajectory.schema import component_path
 
 
 def run_name(config: Mapping[str, Any]) -> str:

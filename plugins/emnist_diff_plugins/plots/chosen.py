@@ -16,9 +16,9 @@ from emnist_diff.config import Component, normalised, resolve
 from emnist_diff.errors import ConfigError
 from emnist_diff.plugins import Registry
 from emnist_diff.records import PlotSpec
-from emnist_diff.trajectory.reader import Trajectory
 from emnist_diff_plugins.plots.plot import Plot
 from emnist_diff_plugins.plots.runs import Run, shown
+from emnist_diff_trajectory.reader import Trajectory
 
 
 @attrs.frozen(eq=False)

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 from attrs import validators as v
 
-from emnist_diff.trajectory.opening import reading
 from emnist_diff_plugins.plots import panels
 from emnist_diff_plugins.plots.runs import Run, class_name
 from emnist_diff_plugins.plots.theme import Theme
+from emnist_diff_trajectory.opening import reading
 
 _TITLE = 0.75
 """Columns of text: the least width, which the title takes."""

@@ -9,10 +9,10 @@ import attrs
 import numpy as np
 from attrs import validators as v
 
-from emnist_diff.trajectory.pictures import pictures
 from emnist_diff_plugins.plots import panels
 from emnist_diff_plugins.plots.runs import Run, position_of
 from emnist_diff_plugins.plots.theme import Theme
+from emnist_diff_trajectory.pictures import pictures
 
 
 @attrs.frozen

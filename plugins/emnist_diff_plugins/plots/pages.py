@@ -9,9 +9,6 @@ import numpy as np
 
 from emnist_diff.errors import ConfigError, TrajectoryError
 from emnist_diff.plugins import Registry
-from emnist_diff.trajectory.compare import Comparison
-from emnist_diff.trajectory.compare import compare as bit_by_bit
-from emnist_diff.trajectory.pictures import pictures
 from emnist_diff_plugins.pictures import table as mosaic
 from emnist_diff_plugins.plots import html, tables
 from emnist_diff_plugins.plots.chosen import choose
@@ -20,6 +17,9 @@ from emnist_diff_plugins.plots.runs import Run
 from emnist_diff_plugins.plots.theme import Theme
 from emnist_diff_plugins.plots.theme import theme as named
 from emnist_diff_plugins.sinks._film import mp4
+from emnist_diff_trajectory.compare import Comparison
+from emnist_diff_trajectory.compare import compare as bit_by_bit
+from emnist_diff_trajectory.pictures import pictures
 
 PICTURES = ("class_grid", "denoising_strips")
 _SUMS_UP = ("inference_dashboard", "video_summary")

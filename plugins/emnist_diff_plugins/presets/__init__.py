@@ -1,1 +1,29 @@
 """Presets: named pieces of configuration. All of these start from the unconditional prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from emnist_diff.hookspecs import hookimpl
+from emnist_diff.records import PresetSpec
+
+_PRESETS = {
+    "null_wander": ("NullWander", "a walk without a class: noise on the unconditional prediction"),
+    "attract_class": ("AttractClassPreset", "attraction to a class"),
+    "repel_class": ("RepelClassPreset", "anything but a class"),
+    "blend": ("Blend", "a mixture of two classes"),
+    "subtract": ("Subtract", "one class minus another"),
+    "oscillate": ("Oscillate", "two classes that take turns, smoothly"),
+    "competitive": ("Competitive", "classes that pull at once"),
+    "rotating_all": ("RotatingAll", "every class in turn"),
+    "crystallize": ("Crystallize", "one class first, then another"),
+    "chaos": ("Chaos", "noise and every class in turn"),
+    "ramp_to_class": ("RampToClass", "attraction that grows"),
+    "weighted_multi": ("WeightedMultiPreset", "a weighted sum of many classes"),
+}
+
+
+@hookimpl
+def emnist_diff_presets() -> Iterable[PresetSpec]:
+    for name, (cls, summary) in _PRESETS.items():
+        yield PresetSpec(name=name, factory=f"{__name__}.{name}:{cls}", summary=summary)

@@ -13,10 +13,10 @@ import numpy as np
 
 from emnist_diff.errors import OutputError
 from emnist_diff.files import make_folder, sync_file, write_at, write_files
-from emnist_diff.lock import WriterLock
 from emnist_diff.protocols import RunHeader
-from emnist_diff.trajectory.occupied import whose
 from emnist_diff_plugins.sinks._mark import NAME, Mark
+from emnist_diff_trajectory.lock import WriterLock
+from emnist_diff_trajectory.occupied import whose
 
 _OF_A_SAMPLE = re.compile(r"\.?v(\d{3,})[_.].*")
 _ALREADY_THERE = "{} already has files of samples{} — use --resume to continue it or --overwrite to replace them"

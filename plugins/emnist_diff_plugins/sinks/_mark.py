@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from emnist_diff.continuing import evaluation, run_fingerprint, sample_count
+from emnist_diff.identity import evaluation, run_fingerprint, sample_count
 from emnist_diff.protocols import RunHeader
 
 NAME = ".run.json"

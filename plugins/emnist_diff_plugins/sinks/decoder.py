@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from emnist_diff import replay
 from emnist_diff.pixels import as_images
 from emnist_diff.plugins import Registry
-from emnist_diff.trajectory.pictures import are_pictures
-from emnist_diff.trajectory.reader import Trajectory
+from emnist_diff_plugins.analysis import replay
+from emnist_diff_trajectory.pictures import are_pictures
+from emnist_diff_trajectory.reader import Trajectory
 
 
 @attrs.define(eq=False)

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from emnist_diff.pixels import to_uint8
 from emnist_diff.protocols import BatchResult, Field, Frame, Outcome, RunHeader, StepInfo
-from emnist_diff.trajectory.schema import STEP_FIELDS, Capture, arrays, component_path
-from emnist_diff.trajectory.writer import TrajectoryWriter
 from emnist_diff_plugins.sinks._settings import every_setting, samples_setting
+from emnist_diff_trajectory.schema import STEP_FIELDS, Capture, arrays, component_path
+from emnist_diff_trajectory.writer import TrajectoryWriter
 
 _ALL = tuple(field.value for field in Field)
 

@@ -12,16 +12,16 @@ from typing import Any
 import attrs
 
 from emnist_diff.config import canonical_json, fingerprint
-from emnist_diff.continuing import run_fingerprint, shrinks
 from emnist_diff.errors import OutputError
 from emnist_diff.files import write_bytes
+from emnist_diff.identity import run_fingerprint, shrinks
 from emnist_diff.plaindata import from_json
 from emnist_diff.protocols import BatchResult, Field, Frame, Outcome, RunHeader, StepInfo
-from emnist_diff.trajectory.occupied import occupied
 from emnist_diff_plugins.sinks._beside import trajectories_beside
 from emnist_diff_plugins.sinks._folder import sample_name, sample_number
 from emnist_diff_plugins.sinks._run_id import run_id
 from emnist_diff_plugins.sinks.decoder import FileDecoder
+from emnist_diff_trajectory.occupied import occupied
 
 _SHARE = 20
 """The index is written anew when this many times as long has passed as writing it took."""

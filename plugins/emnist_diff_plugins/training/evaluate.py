@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from emnist_diff.base import Base
 from emnist_diff.checkpoint import CheckpointHeader
 from emnist_diff.conditions import RowConditions
-from emnist_diff.engine import Batch, Engine, walk
+from emnist_diff.engine.base import Base
+from emnist_diff.engine.walk import Batch, Engine, walk
 from emnist_diff.parameterization import to_x0
 from emnist_diff.protocols import BatchResult, Denoiser, rates
 from emnist_diff_plugins.schedulers._process import alphas_cumprod

@@ -15,12 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from emnist_diff import __version__, checkpoint
-from emnist_diff.capacity import require_memory
 from emnist_diff.checkpoint import CheckpointHeader
 from emnist_diff.components import Made, make
 from emnist_diff.config import Component
 from emnist_diff.errors import CheckpointError, ConfigError, DatasetError, EmnistDiffError
 from emnist_diff.events import get_logger
+from emnist_diff.machine.capacity import require_memory
 from emnist_diff.paths import local_path
 from emnist_diff.plugins import Registry
 from emnist_diff.protocols import NoiseSchedule, TrainableFamily

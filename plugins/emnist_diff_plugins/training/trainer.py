@@ -16,9 +16,8 @@ from torch import Tensor
 
 from emnist_diff.errors import CheckpointError, ConfigError, Interrupted, OutputError, RunFailed
 from emnist_diff.events import get_logger
-from emnist_diff.interrupts import STOP_SIGNALS, stop_requests
-from emnist_diff.lock import WriterLock
 from emnist_diff.plugins import Registry, installed
+from emnist_diff.running.interrupts import STOP_SIGNALS, stop_requests
 from emnist_diff_plugins.training import evaluate, objective, state
 from emnist_diff_plugins.training.batches import Batches
 from emnist_diff_plugins.training.config import TrainConfig, check_resumable, resolve, to_dict
@@ -28,6 +27,7 @@ from emnist_diff_plugins.training.record import Record
 from emnist_diff_plugins.training.report import Report
 from emnist_diff_plugins.training.state import Facts
 from emnist_diff_plugins.training.workers import Workers
+from emnist_diff_trajectory.lock import WriterLock
 
 log = get_logger()
 

@@ -108,11 +108,11 @@ def good_files(folder: Path) -> dict[str, Path]:
 
 
 def _make(folder: Path) -> None:
-    from emnist_diff.assembly import configure
+    from emnist_diff.assembly.assemble import configure
     from emnist_diff.plugins import installed
-    from emnist_diff.run import run
-    from emnist_diff.trajectory.merge import merge
-    from emnist_diff.trajectory.pack import Packing, pack
+    from emnist_diff.running.run import run
+    from emnist_diff_trajectory.merge import merge
+    from emnist_diff_trajectory.pack import Packing, pack
 
     for rank in range(2):
         settings, _ = configure(

@@ -1,0 +1,83 @@
+"""What a run would do, and for how long: the plan of an assembly in plain data."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from emnist_diff.assembly.assemble import Assembly
+from emnist_diff.assembly.padding import Padding
+from emnist_diff.conditions import RowConditions
+from emnist_diff.engine.direct import rows_of
+from emnist_diff.engine.walk import Engine
+
+
+def forecast(assembly: Assembly) -> dict[str, Any]:
+    """JSON-ready: the conditions of each step (equal neighbours together), network rows and calls, of each network and
+    variant and in all, how many rows are computed to fill calls up and what share of the work they are, and the seconds
+    that the calls would take, from the time of the smallest and the largest of each.
+
+    Steps whose forces want gradients take longer than that: the way back through the network is not timed.
+    """
+    plan, engine = assembly.plan, assembly.engine
+    padding = Padding.of(plan, engine)
+    steps = []
+    first = 0
+    for conditions, run in itertools.groupby(plan.conditions):
+        count = len(list(run))
+        steps.append({"steps": [first, first + count - 1], "conditions": [str(cond) for cond in conditions]})
+        first += count
+    return {
+        "samples": len(assembly.header.labels),
+        "steps": steps,
+        "networks": [
+            {
+                "denoiser": name,
+                "variant": variant,
+                "rows": sum(size * count for size, count in sizes.items()),
+                "calls": plan.calls_of((name, variant)),
+            }
+            for (name, variant), sizes in plan.networks.items()
+        ],
+        "steps_with_gradients": list(plan.gradients),
+        "network_rows": plan.rows,
+        "network_calls": plan.calls,
+        "micro_batch": plan.micro_batch,
+        "padding_rows": padding.computed - padding.rows,
+        "padding_share": round(padding.share, 3),
+        "backend": assembly.backend.made.name,
+        "backend_reason": assembly.backend.reason,
+        "precision": assembly.backend.precision,
+        "estimated_seconds": round(
+            sum(_seconds(engine, *network, sizes) for network, sizes in plan.networks.items()), 1
+        ),
+    }
+
+
+def _seconds(engine: Engine, denoiser: str, variant: str, sizes: Mapping[int, int]) -> float:
+    """What a network's calls would take, ``{rows: how often}``: those between the smallest and the largest, which are
+    timed, in proportion."""
+    least, most = min(sizes), max(sizes)
+    low = seconds_per_call(engine, denoiser, variant, least)
+    slope = (seconds_per_call(engine, denoiser, variant, most) - low) / (most - least) if most > least else 0.0
+    return sum((low + slope * (size - least)) * count for size, count in sizes.items())
+
+
+def seconds_per_call(engine: Engine, denoiser: str, variant: str, rows: int, repeats: int = 2) -> float:
+    """Wall time of evaluating so many rows of a network; the first time, which sets things up, is not counted."""
+    evaluator = engine.evaluator(denoiser)
+    size = rows + -rows % rows_of(evaluator, engine.micro_batch)
+    x = torch.zeros(size, *engine.shape, device=engine.device)
+    t = torch.full((size,), float(engine.timeline.timestep[0]), device=engine.device)
+    conds = RowConditions(torch.zeros(size, dtype=torch.int64, device=engine.device), variant)
+    times = []
+    with torch.inference_mode():
+        for _ in range(repeats + 1):
+            started = time.perf_counter()
+            evaluator(x, t, conds).sum().item()  # waits for the device
+            times.append(time.perf_counter() - started)
+    return min(times[1:])

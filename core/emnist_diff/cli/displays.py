@@ -1,0 +1,50 @@
+"""What shows how far a run is: a display that a plugin brings, or else one log line a commit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import attrs
+
+from emnist_diff.components import make
+from emnist_diff.config import Component
+from emnist_diff.events import get_logger
+from emnist_diff.plugins import Registry
+from emnist_diff.protocols import Display, Shown
+from emnist_diff.records import DisplaySpec
+
+log = get_logger()
+
+
+def chosen(registry: Registry, progress: bool, asked: Iterable[str]) -> Display | None:
+    """The display of a run: the one that was asked for, else the default; None where the log alone tells of it.
+
+    progress: whether to show any. Where one that was asked for cannot be shown, the log says why.
+    """
+    for name in asked:
+        display: Display = make(registry, DisplaySpec, Component(name)).object
+        why = display.refusal() if progress else "--no-progress"
+        if not why:
+            return display
+        log.info("display.not_shown", display=name, reason=why)
+    for entry in registry.of(DisplaySpec) if progress else ():
+        if isinstance(entry.spec, DisplaySpec) and entry.spec.default:
+            display = make(registry, DisplaySpec, Component(entry.qualified)).object
+            if display.refusal() is None:
+                return display
+    return None
+
+
+@contextmanager
+def showing(display: Display | None, total: int) -> Iterator[Shown]:
+    """Show the progress of a run of `total` samples for as long as the context lasts; yields what is to be told."""
+    if display is None:
+        yield Shown(_line)
+        return
+    with display.show(total) as shown:
+        yield shown if shown.on_commit is not None else attrs.evolve(shown, on_commit=_line)
+
+
+def _line(done: int, total: int) -> None:
+    log.info("run.committed", done=done, total=total)

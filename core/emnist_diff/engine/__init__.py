@@ -1,0 +1,1 @@
+"""The loop: one packed evaluation, a sum, a move."""

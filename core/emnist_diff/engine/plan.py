@@ -1,0 +1,212 @@
+"""What a run will do, known before it starts: conditions per step, network rows, micro-batches, bytes."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import attrs
+
+from emnist_diff.brief import briefly
+from emnist_diff.conditions import Cond, ConditionSpace, pack
+from emnist_diff.engine.base import Base
+from emnist_diff.engine.clip import Clip
+from emnist_diff.errors import EmnistDiffError, RunFailed
+from emnist_diff.protocols import Drift, Force, StepInfo, Timeline
+from emnist_diff.schedules import Constant
+
+ROWS_PER_CALL = 32
+"""Rows of one network call at most, unless a configuration says otherwise: on a CPU, several middling calls are
+faster than one huge one, and beyond this many rows nothing is gained."""
+
+NOMINAL_BATCH = {"cpu": 16}
+"""Samples that are walked together where a configuration does not say, by kind of device. The rows of a call are chosen
+for as many, and not for those of the configured batch, which must change no result."""
+
+NOMINAL_BATCH_GPU = 256
+"""The same for every other kind of device, which wants more to do at once."""
+
+
+def nominal_batch(device: str) -> int:
+    """Samples walked together on a kind of device (``cpu``, ``cuda``) unless a configuration says otherwise."""
+    return NOMINAL_BATCH.get(device, NOMINAL_BATCH_GPU)
+
+
+@attrs.frozen
+class Term:
+    """One force of a run: its name, the force, its weight at a step, the scope of its noise and of its memory, a bound
+    on its weighted contribution, and the distribution that it comes from where that is not this one."""
+
+    name: str
+    force: Force
+    weight: Callable[[StepInfo], float]
+    stream: str = "force"
+    clip: Clip = Clip()
+    origin: str = ""
+
+    @property
+    def said(self) -> str:
+        """How messages call it."""
+        return f"force {self.name!r}" + (f" of {self.origin}" if self.origin else "")
+
+    @property
+    def gradient(self) -> bool:
+        """Whether the force asks for gradients through the network."""
+        return bool(getattr(self.force, "gradient", False))
+
+
+@attrs.frozen
+class StateMap:
+    """One drift of a run: its name, the drift, the scope of its noise and of its memory, the share of its way that is
+    taken at a step, at 0 of which it is not asked, and the distribution that it comes from where that is not this
+    one."""
+
+    name: str
+    drift: Drift
+    stream: str = "drift"
+    weight: Callable[[StepInfo], float] = Constant(1.0)
+    origin: str = ""
+
+    @property
+    def said(self) -> str:
+        """How messages call it."""
+        return f"drift {self.name!r}" + (f" of {self.origin}" if self.origin else "")
+
+
+def streams(kind: str, names: Sequence[str]) -> list[str]:
+    """The noise scope of each component: ``drift.default``, and ``drift.default.1`` for a second of that name.
+    Position plays no part, so that adding a component shifts no other's noise."""
+    counts: Counter[str] = Counter()
+    out = []
+    for name in names:
+        out.append(f"{kind}.{name}" + (f".{counts[name]}" if counts[name] else ""))
+        counts[name] += 1
+    return out
+
+
+def wanted(base: Base, terms: Iterable[Term], at: StepInfo) -> tuple[Cond, ...]:
+    """The conditions that this step reads, without repetition. A force of weight zero reads none.
+
+    Raises `RunFailed` naming a force whose weight or `conditions` raises, or that wants what is no condition.
+    """
+    conds = list(base.conditions())
+    for term in terms:
+        try:
+            asked = tuple(term.force.conditions(at)) if term.weight(at) != 0 else ()
+        except EmnistDiffError:
+            raise
+        except Exception as error:
+            raise RunFailed(f"{term.said} raised {type(error).__name__}: {error} (step {at.index})") from error
+        for odd in asked:
+            if not isinstance(odd, Cond):
+                raise RunFailed(f"{term.said}: conditions() gave {odd!r}, which is no Cond (step {at.index})")
+        conds.extend(asked)
+    return tuple(dict.fromkeys(conds))
+
+
+def looks_of(item: StateMap, at: StepInfo, end: StepInfo | None) -> int:
+    """How often a drift may ask for the prediction where step `at` ends, which is `end`, None for the image.
+
+    Raises `RunFailed` where its `looks` raises or is no count.
+    """
+    looks = getattr(item.drift, "looks", None)
+    if end is None or looks is None:
+        return 0
+    try:
+        if item.weight(at) == 0:
+            return 0
+        count = looks(at)
+    except EmnistDiffError:
+        raise
+    except Exception as error:
+        raise RunFailed(f"{item.said} raised {type(error).__name__}: {error} (step {at.index})") from error
+    if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+        raise RunFailed(f"{item.said}: looks() said {count!r}, no count (step {at.index})")
+    return count
+
+
+@briefly
+@attrs.frozen
+class Plan:
+    """The work ahead.
+
+    timeline: the steps.  conditions: of each step, at its first look.  batch_size: samples walked together.
+    networks: for each (denoiser, variant), rows that it is asked for at once → how often.
+    largest: of those for a nominal batch.  gradients: steps at which networks are evaluated with gradients.
+    micro_batch: rows of every network call, constant in the run.
+    """
+
+    timeline: Timeline
+    conditions: tuple[tuple[Cond, ...], ...]
+    batch_size: int
+    networks: Mapping[tuple[str, str], Mapping[int, int]]
+    largest: int
+    micro_batch: int
+    gradients: tuple[int, ...] = ()
+
+    @property
+    def rows(self) -> int:
+        """Network rows in all, padding not counted."""
+        return sum(size * count for sizes in self.networks.values() for size, count in sizes.items())
+
+    @property
+    def calls(self) -> int:
+        """Network calls in all."""
+        return sum(self.calls_of(network) for network in self.networks)
+
+    def calls_of(self, network: tuple[str, str]) -> int:
+        """Calls of one (denoiser, variant)."""
+        sizes = self.networks.get(network, {})
+        return sum(math.ceil(size / self.micro_batch) * count for size, count in sizes.items())
+
+    def cut(self, rows: int) -> Plan:
+        """The same work in equal calls of at most `rows` rows."""
+        return attrs.evolve(self, micro_batch=evenly(self.largest, rows))
+
+
+def evenly(rows: int, most: int) -> int:
+    """The rows of a call, when `rows` of them are split into as few equal calls of at most `most` as can be."""
+    return math.ceil(rows / math.ceil(rows / most))
+
+
+def make_plan(
+    timeline: Timeline,
+    base: Base,
+    terms: Sequence[Term],
+    labels: Sequence[int],
+    spaces: Mapping[str, ConditionSpace],
+    batch_size: int,
+    micro_batch: int | None = None,
+    sample_ids: Sequence[int] | None = None,
+    nominal: int = NOMINAL_BATCH["cpu"],
+    drifts: Sequence[StateMap] = (),
+) -> Plan:
+    """Plan a run over samples with these own class indices, and ids (0 … N-1 when left out).
+
+    batch_size: samples walked together, at least 1.  micro_batch: rows of a network call; None chooses it so that
+    `nominal` samples split into equal calls of at most `ROWS_PER_CALL` rows.
+    """
+    conditions = tuple(wanted(base, terms, timeline.at(i)) for i in range(len(timeline)))
+    positions = range(len(labels))
+    ids = positions if sample_ids is None else sample_ids
+    steps = range(len(timeline))
+    times = Counter(wanted(base, terms, at) for i in steps for at in timeline.looks(i))
+    for i in steps:
+        end = timeline.end(i)
+        if (looks := sum(looks_of(item, timeline.at(i), end) for item in drifts)) and end is not None:
+            times[wanted(base, terms, end)] += looks
+
+    def group_sizes(conds: tuple[Cond, ...], batch: Sequence[int]) -> list[tuple[tuple[str, str], int]]:
+        packing = pack(conds, [labels[p] for p in batch], spaces, [ids[p] for p in batch])
+        return [((group.denoiser, group.variant), len(group.sample)) for group in packing.groups]
+
+    networks: dict[tuple[str, str], Counter[int]] = {}
+    for start in range(0, len(labels), batch_size):
+        for conds, count in times.items():
+            for network, size in group_sizes(conds, positions[start : start + batch_size]):
+                networks.setdefault(network, Counter())[size] += count
+    largest = max(size for conds in times for _, size in group_sizes(conds, positions[:nominal]))
+    rows = evenly(largest, ROWS_PER_CALL) if micro_batch is None else micro_batch
+    gradients = tuple(i for i in steps if any(term.gradient and term.weight(timeline.at(i)) != 0 for term in terms))
+    return Plan(timeline, conditions, batch_size, networks, largest, rows, gradients)

@@ -1,0 +1,1 @@
+"""What this machine is: threads, memory, and which of several workers this process is."""

@@ -1,0 +1,160 @@
+"""How many CPU threads a process should compute with, on a machine of its own and on one that it shares.
+
+torch takes a thread for every core that it sees. That is too many in a container with a quota, which it does not look
+at, and for each of several workers on one node, which do not know of each other.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import attrs
+
+from emnist_diff.machine.workers import in_slurm_step
+
+WAIT_POLICY = "OMP_WAIT_POLICY"
+ASKED_FOR = "OMP_NUM_THREADS"
+
+_LOCAL_WORKERS = ("LOCAL_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS")
+"""How many processes a launcher (torchrun and accelerate, Open MPI, MPICH) has started on this machine."""
+
+
+def wait_quietly(environment: dict[str, str] | os._Environ[str] = os.environ) -> None:
+    """Have idle threads of OpenMP sleep, unless the user has said how they wait; to be called before torch is imported.
+
+    By default they spin, in the belief that the machine is theirs. Where it is not, they take the processors from those
+    that have work, and a run takes ten times as long; sleeping costs the microseconds that waking takes.
+    """
+    if not {WAIT_POLICY, "GOMP_SPINCOUNT", "KMP_BLOCKTIME"} & set(environment):
+        environment[WAIT_POLICY] = "PASSIVE"
+
+
+@attrs.frozen
+class Threads:
+    """A number of threads and why: one line for people."""
+
+    count: int
+    reason: str
+
+
+def default_threads(environment: Mapping[str, str] = os.environ, root: Path = Path("/")) -> Threads:
+    """The threads to compute with unless a configuration says otherwise, at least 1.
+
+    ``OMP_NUM_THREADS`` where the user has set it. Else the cores that this process may run on, hyperthreads of one core
+    counted once, at most what control groups allow, and of those this worker's share where a launcher has started
+    several.  root: where /proc and /sys are.
+    """
+    said = environment.get(ASKED_FOR, "").split(",")[0]
+    if said.isdecimal() and int(said):
+        return Threads(int(said), ASKED_FOR)
+    usable = usable_cpu_numbers(root)
+    cores, reason = physical_cores(usable, root), f"{len(usable)} CPUs"
+    if cores < len(usable):
+        reason = f"{cores} cores"
+    quota = cpu_quota(root)
+    if quota is not None and quota < cores:
+        cores, reason = max(1, int(quota)), f"a quota of {quota:g} CPUs"
+    mine = _share(cores, environment)
+    if mine < cores:
+        reason += f", shared with other workers: {_workers(environment)} on this machine"
+    return Threads(mine, reason)
+
+
+def share(threads: int, environment: Mapping[str, str] = os.environ) -> int:
+    """This worker's part of the threads that somebody meant for the whole machine, at least 1."""
+    return max(1, threads // _workers(environment))
+
+
+def usable_cpus(root: Path = Path("/")) -> int:
+    """How many CPUs this process can keep busy, at least 1: those it may run on, at most its quota."""
+    count, quota = len(usable_cpu_numbers(root)), cpu_quota(root)
+    return count if quota is None else max(1, min(count, int(quota)))
+
+
+def usable_cpu_numbers(root: Path = Path("/")) -> frozenset[int]:
+    """The CPUs that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return frozenset(os.sched_getaffinity(0))
+    return frozenset(range(os.cpu_count() or 1))
+
+
+def physical_cores(cpus: frozenset[int], root: Path = Path("/")) -> int:
+    """How many cores these CPUs are: a core's hyperthreads count once. All of them where the system does not say."""
+    cores = set()
+    for cpu in cpus:
+        siblings = _text(root / f"sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
+        cores.add(siblings or str(cpu))
+    return max(1, len(cores))
+
+
+def cpu_quota(root: Path = Path("/")) -> float | None:
+    """The CPUs' worth of time that control groups (version 2 or 1) give this process; None without a limit."""
+    limits = (_limit(folder) for folder in control_groups("cpu", root))
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+def control_groups(controller: str, root: Path = Path("/")) -> list[Path]:
+    """The folders of the control groups (version 2 or 1) that a process is in, and of those around them, for one
+    controller, ``cpu`` or ``memory``."""
+    found = []
+    for line in _text(root / "proc/self/cgroup").splitlines():
+        number, _, rest = line.partition(":")
+        controllers, _, group = rest.partition(":")
+        if number == "0" and not controllers:
+            mounts = [root / "sys/fs/cgroup", root / "sys/fs/cgroup/unified"]
+        elif controller in controllers.split(","):
+            mounts = [root / "sys/fs/cgroup" / name for name in (controller, controllers)]
+        else:
+            continue
+        # In a container the path may be that of the host; then its own group is mounted at the root.
+        inside = Path(group.lstrip("/"))
+        found += [mount / folder for mount in mounts for folder in (inside, *inside.parents)]
+    return found
+
+
+def _limit(folder: Path) -> float | None:
+    """The limit that one control group sets."""
+    quota, _, period = _text(folder / "cpu.max").partition(" ")
+    if not quota:
+        quota, period = _text(folder / "cpu.cfs_quota_us"), _text(folder / "cpu.cfs_period_us")
+    if not quota.isdecimal() or not period.isdecimal() or not int(period):  # "max", or -1: no limit
+        return None
+    return int(quota) / int(period)
+
+
+def _share(cores: int, environment: Mapping[str, str]) -> int:
+    """The cores of this worker, of those that it may run on."""
+    asked = environment.get("SLURM_CPUS_PER_TASK", "")
+    if asked.isdecimal() and int(asked):
+        return max(1, min(cores, int(asked)))
+    workers, on_node = _workers(environment), environment.get("SLURM_CPUS_ON_NODE", "")
+    if on_node.isdecimal() and int(on_node):
+        if cores <= int(on_node) // workers:  # the scheduler has bound this worker to its share already
+            return cores
+        cores = min(cores, int(on_node))
+    return max(1, cores // workers)
+
+
+def _workers(environment: Mapping[str, str]) -> int:
+    """How many processes a launcher has started on this machine."""
+    for name in _LOCAL_WORKERS:
+        if environment.get(name, "").isdecimal():
+            return max(1, int(environment[name]))
+    if in_slurm_step(environment):  # the batch script itself is alone
+        # "4", or a list by node as in "2(x3),1": the most of any node, which is too careful on the others at worst
+        counts = re.findall(r"(?:^|,)(\d+)", environment.get("SLURM_STEP_TASKS_PER_NODE", ""))
+        counts = counts or re.findall(r"(?:^|,)(\d+)", environment.get("SLURM_TASKS_PER_NODE", ""))
+        counts = counts or re.findall(r"^(\d+)$", environment.get("SLURM_NTASKS_PER_NODE", ""))
+        return max(1, *map(int, counts), 1)
+    return 1
+
+
+def _text(path: Path) -> str:
+    """The content of a small file of the system, "" where it is not there."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""

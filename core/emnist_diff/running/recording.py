@@ -1,0 +1,272 @@
+"""Handing what a run leaves to its sinks while the next step is computed.
+
+Sinks are asked in one thread of their own, in the order in which things happened. `open` and `close` stay with the
+thread that runs the run: a signal reaches only that one, and laying out a large file must be interruptible.
+
+Frames are handed over, not copied: the engine makes new tensors at every step and never changes one. From a GPU a frame
+is one copy into pinned memory, on a stream of its own, so that the device goes on computing.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import attrs
+import torch
+from torch import Tensor
+
+from emnist_diff.errors import EmnistDiffError, RunFailed
+from emnist_diff.machine.threads import usable_cpus
+from emnist_diff.protocols import BatchResult, Frame, Sink
+from emnist_diff.shortage import out_of_memory, pinned
+
+Event = Frame | BatchResult
+OnRecorded = Callable[[BatchResult], None]
+"""Told of each batch that all sinks have committed; called by the thread that hands events over."""
+
+MOST_BYTES = 256_000_000
+"""Of what waits for the sinks. Beyond it, the run waits for them."""
+
+MOST_FRAMES = 256
+"""The same for frames so small that their number counts."""
+
+
+class Recording(Protocol):
+    """The way to the sinks."""
+
+    def hand(self, event: Event) -> None:
+        """Hand something over, now or soon. Raises what a sink or `OnRecorded` raised, of this or an earlier event."""
+
+    def report(self) -> None:
+        """Tell `OnRecorded` of the batches that were committed meanwhile. Raises as `hand`."""
+
+    def finish(self) -> None:
+        """Wait until the sinks have everything. Raises as `hand`."""
+
+    def abandon(self) -> None:
+        """Let nothing more reach the sinks; what one of them is doing comes to its end. To be called however a run
+        ends."""
+
+
+def asked(sink: Sink, what: str, call, *args):  # type: ignore[no-untyped-def]  # passes any sink's method through
+    """Call a sink; what it raises becomes a `RunFailed` that names it."""
+    try:
+        return call(*args)
+    except EmnistDiffError:
+        raise
+    except Exception as error:
+        said = f"sink {type(sink).__name__} failed to {what}"
+        if out_of_memory(error):
+            raise RunFailed(f"{said}: memory does not suffice — say a smaller --batch-size, or record less") from error
+        raise RunFailed(f"{said}: {type(error).__name__}: {error}") from error
+
+
+@attrs.frozen(eq=False)
+class Inline:
+    """Sinks are asked at once, by the thread that computes: where no other processor could do it meanwhile."""
+
+    sinks: Sequence[Sink]
+    on_recorded: OnRecorded
+
+    def hand(self, event: Event) -> None:
+        """`Recording.hand`."""
+        _hand(self.sinks, event)
+        if isinstance(event, BatchResult):
+            self.on_recorded(event)
+
+    def report(self) -> None:
+        """`Recording.report`."""
+
+    def finish(self) -> None:
+        """`Recording.finish`."""
+
+    def abandon(self) -> None:
+        """`Recording.abandon`."""
+
+
+@attrs.define(eq=False)
+class Overlapped:
+    """Sinks are asked by a thread of their own. A batch is handed over only when the one before it was reported, so
+    that at most one more is committed after `OnRecorded` has raised."""
+
+    sinks: Sequence[Sink]
+    on_recorded: OnRecorded
+    most_bytes: int = MOST_BYTES
+    most_frames: int = MOST_FRAMES
+    _waiting: deque[_Staged] = attrs.field(init=False, factory=deque)
+    _held: int = attrs.field(init=False, default=0)
+    _open_batches: int = attrs.field(init=False, default=0)
+    _recorded: deque[BatchResult] = attrs.field(init=False, factory=deque)
+    _failure: BaseException | None = attrs.field(init=False, default=None)
+    _over: bool = attrs.field(init=False, default=False)
+    _changed: threading.Condition = attrs.field(init=False, factory=threading.Condition)
+    _thread: threading.Thread = attrs.field(init=False)
+    _copies: _Copies = attrs.field(init=False, factory=lambda: _Copies())
+
+    def __attrs_post_init__(self) -> None:
+        self._thread = threading.Thread(target=self._work, name="emnist-diff-recording", daemon=True)
+        self._thread.start()
+
+    def hand(self, event: Event) -> None:
+        """`Recording.hand`."""
+        if isinstance(event, BatchResult):
+            self._wait(lambda: not self._open_batches)
+        self.report()
+        staged = self._copies.stage(event)
+        self._wait(lambda: not self._waiting or self._has_room(staged.bytes))
+        with self._changed:
+            self._waiting.append(staged)
+            self._held += staged.bytes
+            self._open_batches += isinstance(event, BatchResult)
+            self._changed.notify_all()
+
+    def report(self) -> None:
+        """`Recording.report`."""
+        if self._failure is not None:
+            raise self._failure
+        while self._recorded:
+            self.on_recorded(self._recorded.popleft())
+
+    def finish(self) -> None:
+        """`Recording.finish`."""
+        self._wait(lambda: not self._waiting and not self._open_batches)
+        self.report()
+
+    def abandon(self) -> None:
+        """`Recording.abandon`."""
+        with self._changed:
+            self._over = True
+            self._waiting.clear()
+            self._changed.notify_all()
+        self._thread.join()
+
+    def _has_room(self, size: int) -> bool:
+        return self._held + size <= self.most_bytes and len(self._waiting) < self.most_frames
+
+    def _wait(self, until: Callable[[], bool]) -> None:
+        """Wait for the sinks. Raises what one of them raised."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._failure is not None or until())
+        if self._failure is not None:
+            raise self._failure
+
+    def _work(self) -> None:
+        """The life of the thread."""
+        try:
+            while self._one():
+                pass
+        except BaseException as error:  # whatever it is, it belongs to the thread that waits for it
+            with self._changed:
+                self._failure = error
+                self._over = True
+                self._changed.notify_all()
+
+    def _one(self) -> bool:
+        """Wait for an event and hand it to the sinks; False when there will be no more. Keeps nothing of it."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._over or self._waiting)
+            if self._over:
+                return False
+            staged = self._waiting[0]
+        event = _arrived(staged)
+        _hand(self.sinks, event)
+        with self._changed:
+            if self._waiting:  # unless it was abandoned meanwhile
+                self._waiting.popleft()
+            self._held -= staged.bytes
+            if isinstance(event, BatchResult):
+                self._open_batches -= 1
+                self._recorded.append(event)
+            self._changed.notify_all()
+        return True
+
+
+def _hand(sinks: Sequence[Sink], event: Event) -> None:
+    for sink in sinks:
+        if isinstance(event, Frame):
+            asked(sink, "write", sink.write, event)
+        else:
+            asked(sink, "commit", sink.commit, event)
+
+
+def tensors(event: Event) -> list[Tensor]:
+    """All tensors of an event, in a fixed order."""
+    if isinstance(event, BatchResult):
+        return [event.x, event.images]
+    single = (event.x, event.x0, event.prediction, event.base)
+    return [*(t for t in single if t is not None), *event.forces, *event.drifts]
+
+
+def with_tensors(event: Event, given: Sequence[Tensor]) -> Event:
+    """The same event with other tensors, in the order of `tensors`."""
+    left = iter(given)
+    if isinstance(event, BatchResult):
+        return attrs.evolve(event, x=next(left), images=next(left))
+    x, x0, prediction, base = (
+        None if was is None else next(left) for was in (event.x, event.x0, event.prediction, event.base)
+    )
+    forces = tuple(next(left) for _ in event.forces)
+    return Frame(event.at, event.positions, x, x0, prediction, base, forces, tuple(left))
+
+
+@attrs.frozen(eq=False)
+class _Staged:
+    """An event on its way: as it is, or, once `copied` has happened, with its tensors one after another in pinned
+    memory; then those of the event are shapes and no more."""
+
+    event: Event
+    bytes: int
+    pinned: Tensor | None = None
+    copied: torch.cuda.Event | None = None
+
+
+def _arrived(staged: _Staged) -> Event:
+    """The event with its tensors on the CPU; the pinned memory is free to be used again."""
+    if staged.pinned is None or staged.copied is None:
+        return staged.event
+    staged.copied.synchronize()
+    kept = torch.empty_like(staged.pinned).copy_(staged.pinned)  # sinks may keep it for long, and pinned memory is dear
+    shapes = tensors(staged.event)
+    parts = torch.split(kept, [t.numel() for t in shapes])
+    return with_tensors(staged.event, [part.view(t.shape).to(t.dtype) for part, t in zip(parts, shapes, strict=True)])
+
+
+@attrs.define(eq=False)
+class _Copies:
+    """Copies from a GPU, on a stream beside the one that computes."""
+
+    _stream: torch.cuda.Stream | None = attrs.field(init=False, default=None)
+
+    def stage(self, event: Event) -> _Staged:
+        """Begin to bring an event to the CPU, if it is not there already."""
+        given = tensors(event)
+        size = sum(t.nbytes for t in given)
+        if not given or given[0].device.type != "cuda":
+            return _Staged(event, size)
+        device = given[0].device
+        if self._stream is None:
+            self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # of torch
+        self._stream.wait_stream(torch.cuda.current_stream(device))
+        with torch.cuda.stream(self._stream):
+            flat = torch.cat([t.reshape(-1) for t in given])
+            kept = pinned(*flat.shape, dtype=flat.dtype)
+            kept.copy_(flat, non_blocking=True)
+            copied = torch.cuda.Event()  # type: ignore[no-untyped-call]  # of torch
+            copied.record(self._stream)
+        for tensor in given:
+            tensor.record_stream(self._stream)  # its memory is not given away before it was copied
+        shapes = [torch.empty(t.shape, dtype=t.dtype, device="meta") for t in given]
+        return _Staged(with_tensors(event, shapes), size, kept, copied)
+
+
+def recording(sinks: Sequence[Sink], device: torch.device, on_recorded: OnRecorded) -> Recording:
+    """The way to the sinks of a run on this device.
+
+    A thread of its own has something to win where the device computes by itself, or another processor is there.
+    """
+    if sinks and (device.type != "cpu" or usable_cpus() > 1):
+        return Overlapped(sinks, on_recorded)
+    return Inline(sinks, on_recorded)

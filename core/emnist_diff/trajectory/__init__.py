@@ -1,1 +1,0 @@
-"""The trajectory file: its schema, writer, reader and verifier. The normative page is docs/trajectory-format.md."""

@@ -1,0 +1,51 @@
+"""`InferenceConfig` in a file, for ``emnist-diff run --config``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from emnist_diff import checkpoint, config
+from emnist_diff.plugins import Registry
+
+_NESTED = ("capture", "video", "force", "drift", "env")
+_OF_INFERENCE = ("checkpoint_path", "checkpoint_epoch", "size_name", "split", "experiment_name", "eta")
+_OF_THE_MACHINE = ("batch_size", "micro_batch", "backend", "precision", "device")
+
+
+@attrs.frozen
+class InferenceForm:
+    """An `InferenceConfig` as `to_dict` writes it, as settings of a run."""
+
+    def recognises(self, data: Mapping[str, Any]) -> bool:
+        """Whether the data hold a table or a setting that only an `InferenceConfig` has."""
+        nested = any(isinstance(data.get(key), Mapping) for key in _NESTED)
+        return nested or any(key.replace("-", "_") in _OF_INFERENCE for key in data)
+
+    def layer(self, data: Mapping[str, Any], registry: Any, checkpoint: str | None) -> Mapping[str, Any]:
+        """The settings that it means. Raises `ConfigError` for what does not hold."""
+        return _of_inference(data, registry, checkpoint)
+
+
+def _of_inference(data: Mapping[str, Any], registry: Registry, checkpoint_file: str | None) -> dict[str, Any]:
+    from emnist_diff.assembly.assemble import checkpoint_path
+    from emnist_diff_inference import config as api  # which need torch, by way of the plugins
+    from emnist_diff_inference import mapping
+
+    said = api.InferenceConfig.from_dict({key.replace("-", "_"): value for key, value in data.items()})
+    api.refuse_later(said)
+    named: dict[str, Any] = {"checkpoint": said.checkpoint, "epoch": said.checkpoint_epoch}
+    if checkpoint_file is not None:
+        named = {"checkpoint": checkpoint_file}
+    header = None
+    if said.eta is not None and said.scheduler is None:  # which decides whose eta it is
+        header = checkpoint.read_header(checkpoint_path(registry, config.RunConfig(**named)))
+    layer = mapping.layer(said, header, registry)
+    for key in _OF_THE_MACHINE:  # whose defaults are no word against what is known of the machine
+        if getattr(said.env, key) == getattr(api.EnvironmentConfig(), key):
+            del layer[key]
+    if said.env.slurm_world > 1:
+        layer |= {"rank": said.env.slurm_rank, "world_size": said.env.slurm_world}
+    return layer | {key: value for key, value in named.items() if value is not None}

@@ -1,0 +1,180 @@
+"""What a user has said of this machine, once, for every run on it: ``~/.config/emnist-diff/config.toml``.
+
+The table ``[run]`` holds settings of the machine and of nothing else, so that no file outside a run's own record
+decides what its samples are of::
+
+    [run]
+    backend = "openvino"
+    threads = 4
+
+``emnist-diff run`` reads it under everything else that is said; ``emnist-diff bench --write`` writes it. The Python API
+never looks at it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import attrs
+from attrs import validators as v
+
+from emnist_diff import config
+from emnist_diff.config import MOST_THREADS
+from emnist_diff.errors import ConfigError
+from emnist_diff.files import write_bytes
+from emnist_diff.machine.threads import share
+from emnist_diff.paths import local_path
+from emnist_diff.plaindata import from_toml, read_text
+from emnist_diff.shown import shown
+from emnist_diff.structuring import structure
+
+VARIABLE = "EMNIST_DIFF_CONFIG"
+"""The environment variable that names another file; empty, it means none."""
+
+_TABLE = "run"
+
+
+@attrs.frozen(kw_only=True)
+class MachineSettings:
+    """The settings that the file may hold; each means what it means in a `config.RunConfig`."""
+
+    backend: config.Component | None = None
+    precision: Literal["auto", "fp32", "bf16", "fp16"] | None = None
+    threads: int | None = attrs.field(default=None, validator=v.optional(v.and_(v.ge(1), v.le(MOST_THREADS))))
+    micro_batch: int | None = attrs.field(default=None, validator=v.optional(v.ge(1)))
+    device: str | None = attrs.field(default=None, validator=v.optional(v.min_len(1)))
+
+
+def path() -> Path | None:
+    """Where the file is, or would be: ``$EMNIST_DIFF_CONFIG``, else ``$XDG_CONFIG_HOME/emnist-diff/config.toml``, with
+    ``~/.config`` for a variable that is unset or no absolute path. None where the first is empty, or nobody has a home.
+    """
+    named = os.environ.get(VARIABLE)
+    if named is not None:
+        return Path(local_path(named)) if named else None
+    base = Path(os.environ.get("XDG_CONFIG_HOME", ""))
+    if not base.is_absolute():
+        try:
+            base = Path.home() / ".config"
+        except RuntimeError:
+            return None
+    return base / "emnist-diff" / "config.toml"
+
+
+def read() -> dict[str, Any]:
+    """The settings of the table ``[run]``, as a layer for `assembly.configure`; {} where there is no file.
+
+    Raises `ConfigError` naming the file for one that cannot be read, is no TOML, or holds anything but these settings
+    with values that they can have, and for one that ``$EMNIST_DIFF_CONFIG`` names and that is not there.
+    """
+    file = path()
+    if file is None:
+        return {}
+    if not os.path.exists(file):  # pathlib raises for a name that is too long
+        if os.environ.get(VARIABLE):
+            raise ConfigError(f"${VARIABLE} names {str(file)!r}, which is not there — unset it, or run bench --write")
+        return {}
+    return _settings(_text(file), file)
+
+
+@attrs.frozen
+class UserConfig:
+    """A `protocols.Layer`: what the user's file says of this machine."""
+
+    def settings(self) -> Mapping[str, Any]:
+        """The table ``[run]``; of its threads, several workers on one machine have a share each. Raises as `read`."""
+        found = read()
+        if "threads" in found:
+            found["threads"] = share(found["threads"])
+        return found
+
+
+def write(settings: Mapping[str, Any]) -> Path:
+    """Set these settings in the file, whose other lines stay as they are; a value of None takes one out. Gives the
+    file's path. The file is the old one or the whole new one, whatever happens.
+
+    Raises `ConfigError` where there is no place for it, where the file that is there is not in order, where a setting
+    is none of a machine or impossible; `OutputError` when it cannot be written.
+    """
+    file = path()
+    if file is None:
+        raise ConfigError(f"there is no place for a user's configuration — name a file in ${VARIABLE}")
+    before = _text(file) if os.path.exists(file) else ""
+    wanted = {**_settings(before, file), **settings}
+    wanted = {key: value for key, value in wanted.items() if value is not None}
+    text = before
+    for key, value in settings.items():
+        text = _with_line(text, key, None if value is None else f"{key} = {_toml(value)}")
+    try:
+        written = _settings(text, file)
+    except ConfigError as error:
+        if "not valid TOML" not in str(error):
+            raise
+        written = {}  # a value of several lines, say
+    if written != wanted:
+        lines = ", ".join(f"{key} = {_toml(value)}" for key, value in settings.items() if value is not None)
+        raise ConfigError(f"{file} is laid out in a way that cannot be edited here — write into its [run]: {lines}")
+    write_bytes(file, text.encode())
+    return file
+
+
+def _text(file: Path) -> str:
+    if file.suffix != ".toml":
+        raise ConfigError(f"the user's configuration {str(file)!r} must end in .toml")
+    try:
+        return read_text(file)
+    except ValueError as error:
+        raise ConfigError(f"cannot read the user's configuration {str(file)!r}: {error}") from error
+
+
+def _settings(text: str, file: Path) -> dict[str, Any]:
+    """The table ``[run]`` of a file with this text, checked."""
+    try:
+        data = from_toml(text)
+    except ValueError as error:
+        raise ConfigError(f"the user's configuration {str(file)!r} is not valid TOML: {error}") from error
+    if other := sorted(data.keys() - {_TABLE}):
+        raise ConfigError(f"the user's configuration {str(file)!r} holds {other[0]!r} — it has one table, [run]")
+    table = data.get(_TABLE, {})
+    what = f"[run] of {file}"
+    checked = dict(table) if isinstance(table, Mapping) else table
+    if isinstance(checked, dict) and "backend" in checked:
+        checked["backend"] = config.component(checked["backend"], f"{what}: backend")
+    structure(checked, MachineSettings, what)
+    return dict(table)
+
+
+def _toml(value: Any) -> str:
+    """A value on one line: text, number, or a table of them."""
+    if isinstance(value, bool | int | float):
+        return json.dumps(value)
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{json.dumps(key)} = {_toml(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    raise ConfigError(f"{shown(value)} cannot be written to a configuration file")
+
+
+def _with_line(text: str, key: str, line: str | None) -> str:
+    """The text with the line of `key` in its table ``[run]`` replaced, added under the table's head, or taken out."""
+    lines = text.splitlines()
+    heads = [number for number, content in enumerate(lines) if re.match(r"\s*\[", content)]
+    head = next((number for number in heads if re.match(r"\s*\[\s*run\s*\]", lines[number])), None)
+    if head is None:
+        if line is None:
+            return text
+        return "\n".join([*lines, *([""] if lines else []), f"[{_TABLE}]", line, ""])
+    end = next((number for number in heads if number > head), len(lines))
+    there = [n for n in range(head + 1, end) if re.match(rf"\s*{re.escape(key)}\s*=", lines[n])]
+    for number in there[:1]:
+        lines[number : number + 1] = [] if line is None else [line]
+    if not there and line is not None:
+        lines.insert(head + 1, line)
+    return "\n".join(lines) + "\n"

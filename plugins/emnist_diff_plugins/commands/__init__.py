@@ -1,0 +1,43 @@
+"""The commands of the built-ins, one thin file each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from emnist_diff.hookspecs import hookimpl
+from emnist_diff.records import CommandSpec
+
+_COMMANDS = (
+    # name, factory, summary, section
+    ("train", "train:app", "Train a denoiser on labelled images", "Generate"),
+    (
+        "whatif",
+        "whatif:app",
+        "Make samples again without a force, and show the difference; needs matplotlib",
+        "Generate",
+    ),
+    ("replay", "replay:replay", "Make a recorded run again from its own file, and compare", "Generate"),
+    ("checkpoint", "checkpoint:app", "Look into checkpoints, and convert legacy ones", "Choose"),
+    ("inspect", "inspect:inspect", "Show what a trajectory file holds", "Look"),
+    ("plot", "plot:plot_app", "Draw what trajectory files hold", "Look"),
+    ("report", "plot:report_app", "Write a page about a recorded run", "Look"),
+    ("compare", "plot:compare_app", "Write a page about two or more runs", "Look"),
+    ("metrics", "metrics:app", "Measure every step and every sample of trajectory files", "Look"),
+    ("attribution", "attribution:app", "Show where in the picture each force acts; needs matplotlib", "Look"),
+    ("export", "export:app", "Make pictures, videos and arrays from a trajectory file", "Look"),
+    ("doctor", "doctor:doctor", "Check the installation: libraries, device, plugins, shipped checkpoint", "Machine"),
+    ("bench", "bench:app", "Measure how fast this machine evaluates a network, and recommend settings", "Machine"),
+)
+
+
+@hookimpl
+def emnist_diff_commands() -> Iterable[CommandSpec]:
+    for place, (name, factory, summary, section) in enumerate(_COMMANDS):
+        yield CommandSpec(
+            name=name,
+            factory=f"{__name__}.{factory}",
+            summary=summary,
+            section=section,
+            place=place,
+            logs=name != "doctor",
+        )

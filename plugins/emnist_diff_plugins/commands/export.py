@@ -1,0 +1,101 @@
+"""``emnist-diff export``: what a sink makes during a run, made from its trajectory file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import typer
+from typer.core import TyperCommand
+
+from emnist_diff import parse
+from emnist_diff.cli.more_options import Switch, more_options
+from emnist_diff.errors import ConfigError
+from emnist_diff.plugins import installed
+from emnist_diff.printable import echo
+from emnist_diff.records import SinkSpec
+
+_RECORDER = "hdf5"
+"""The sink whose file is read here, and which therefore makes nothing of it."""
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+class _OptionPerSink(TyperCommand):
+    """``--frames``, ``--video``, …: an option for every sink that is installed."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        every = [entry.spec for entry in installed().of(SinkSpec)]
+        specs = [spec for spec in every if isinstance(spec, SinkSpec) and spec.name != _RECORDER]
+        own = super().get_params(ctx)
+        switches = [
+            Switch(s.name, f"--{s.name}", s.summary + ".", also=(f"--{s.flag}",) if s.flag not in ("", s.name) else ())
+            for s in specs
+        ]
+        return [*own, *more_options(own, switches, __name__)]
+
+
+@app.command(cls=_OptionPerSink)
+def export(
+    ctx: typer.Context,
+    file: Path = typer.Argument(help="A trajectory file; of merged ones their index."),
+    sink: list[str] = typer.Option(
+        [], "--sink", help='A sink with settings, e.g. "video:fps=20,format=gif"; may be repeated.'
+    ),
+    output: Path | None = typer.Option(
+        None, "--output", "--output-dir", help="Directory to write into. [default: that of the file]"
+    ),
+    fps: int | None = typer.Option(None, help="Frames a second of videos."),
+    upscale: int | None = typer.Option(None, help="Pixels become squares of this size."),
+    checkpoint: str | None = typer.Option(
+        None, help="The checkpoint that made the file, if its states are no pictures. [default: the shipped one]"
+    ),
+    resume: bool = typer.Option(False, "--resume", help="Keep what is there, and make the rest."),
+    overwrite: bool = typer.Option(False, "--overwrite", help="Replace what is there."),
+    as_json: bool = typer.Option(False, "--json", help="Print the result as JSON."),
+    plugin_file: list[Path] = typer.Option(
+        [], "--plugin-file", help="A Python file with plugins of your own; may be repeated."
+    ),
+) -> None:
+    """Make pictures, videos and arrays of the samples in a trajectory file, as a run makes them: the same files, by
+    the same code. Name what to make by its option, or by --sink with settings.
+
+    Examples:  emnist-diff export output/A/trajectory.h5 --video    emnist-diff export FILE --sink "frames:every=10"
+    """
+    if resume and overwrite:
+        raise ConfigError("--resume and --overwrite exclude each other — resume keeps what overwrite would replace")
+    asked = [{"name": name} for name, on in ctx.meta.get(__name__, {}).items() if on]
+    asked += [parse.component(text, "--sink") for text in sink]
+    if not asked:
+        names = ", ".join(f"--{e.spec.name}" for e in installed().of(SinkSpec) if e.spec.name != _RECORDER)
+        raise ConfigError(f"export: nothing to make — say one or more of {names}")
+    from emnist_diff.components import make
+    from emnist_diff.config import normalised, resolve
+    from emnist_diff.shorthands import with_settings
+    from emnist_diff_plugins.sinks._recorded import Recorded
+    from emnist_diff_trajectory.reader import Trajectory
+
+    registry = installed(tuple(plugin_file))
+    components = resolve({"sinks": with_settings(registry, normalised({"sinks": asked})["sinks"], _said(fps, upscale))})
+    sinks = {}
+    for item in components.sinks or ():
+        made = make(registry, SinkSpec, item)
+        if made.name == _RECORDER:
+            raise ConfigError(
+                f"export: {file} is a trajectory file already — to copy or shrink it, see emnist-diff pack"
+            )
+        if made.name in sinks:
+            raise ConfigError(f"export: {made.name!r} is asked for twice")
+        sinks[made.name] = made.object
+    folder = file.parent if output is None else output
+    with Trajectory(file) as trajectory:
+        count = Recorded(trajectory, registry, checkpoint).feed(sinks, folder, resume=resume, overwrite=overwrite)
+    if as_json:
+        typer.echo(json.dumps({"output": str(folder), "samples": count, "sinks": list(sinks)}))
+    else:
+        echo(f"{', '.join(sinks)} of {count} samples in {folder}")
+
+
+def _said(fps: int | None, upscale: int | None) -> dict[str, int]:
+    return {key: value for key, value in (("fps", fps), ("upscale", upscale)) if value is not None}

@@ -1,0 +1,338 @@
+"""The bench of denoisers, and the rules for them: rows are independent, and what is said of the network is so."""
+
+from __future__ import annotations
+
+import re
+import typing
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from typing import Any
+
+import attrs
+import torch
+from torch import Tensor
+
+from emnist_diff.checkpoint import CheckpointHeader
+from emnist_diff.conditions import ConditionSpace, RowConditions
+from emnist_diff.engine.noise import batch_normal
+from emnist_diff.errors import ConfigError, EmnistDiffError
+from emnist_diff.protocols import Denoiser, FlowSchedule, NoiseSchedule, PredictionType
+from emnist_diff.structuring import unstructure
+from emnist_diff.variants import Variant
+from emnist_diff_testing.models import seeded
+from emnist_diff_testing.rules import rule
+from emnist_diff_testing.subjects import Subject, subject
+from emnist_diff_testing.traps import Trapped, trap
+
+_ROWS = 6
+_SHAPES = ((1, 16, 16), (1, 28, 28), (3, 32, 32), (16,), (6, 8))
+"""What a family that can be trained is offered as data, until it fits."""
+
+
+@attrs.frozen(eq=False)
+class Answer:
+    """What a denoiser said to some rows, and what it did behind the engine's back."""
+
+    out: Any
+    trapped: Trapped
+
+
+@attrs.define(eq=False, slots=False)
+class DenoiserBench:
+    """A denoiser ready to be asked, and the rows that it is asked."""
+
+    subject: Subject
+    load: Callable[[], Denoiser]
+
+    @property
+    def name(self) -> str:
+        return self.subject.name
+
+    @cached_property
+    def denoiser(self) -> Denoiser:
+        return self.load()
+
+    @cached_property
+    def levels(self) -> tuple[float, ...]:
+        """Timesteps from the noisiest to the cleanest."""
+        schedule = self.denoiser.schedule
+        if isinstance(schedule, FlowSchedule):
+            return (schedule.time_scale, 0.37 * schedule.time_scale, 0.01 * schedule.time_scale)
+        last = schedule.train_timesteps - 1
+        return (float(last), 0.37 * last, 0.0)
+
+    @cached_property
+    def x(self) -> Tensor:
+        """States, (rows, *shape)."""
+        return batch_normal((3,) * _ROWS, tuple(range(_ROWS)), 0, "rows", tuple(self.denoiser.shape))
+
+    @cached_property
+    def index(self) -> Tensor:
+        """Class indices, the null one among them where there is one; (rows,)."""
+        space = self.denoiser.conditions
+        known = [*range(min(len(space.classes), 3)), *([] if space.null_index is None else [space.null_index])]
+        return torch.tensor([known[i % len(known)] for i in range(_ROWS)], dtype=torch.int64)
+
+    def ask(self, x: Tensor, t: float, index: Tensor, variant: str = "") -> Answer:
+        """The answer to rows at one timestep, as the engine asks."""
+        times = torch.full((len(x),), t, dtype=torch.float32)
+        with torch.inference_mode(), trap({"x": x, "t": times, "conds.index": index}) as trapped:
+            out = self.denoiser.predict(x, times, RowConditions(index, variant))
+        return Answer(out, trapped)
+
+    @cached_property
+    def answers(self) -> tuple[tuple[float, Answer], ...]:
+        """Its answers at every level."""
+        return tuple((t, self.ask(self.x, t, self.index)) for t in self.levels)
+
+
+def bench(component: Any, name: str = "") -> DenoiserBench:
+    """The bench of a denoiser that is loaded, or of a family, a class or an object.
+
+    Raises as `subject`, and `ConfigError` for a family that can neither run nor be trained without a checkpoint.
+    """
+    if hasattr(component, "predict") and not isinstance(component, type):
+        family = Subject("denoiser", name or f"denoiser {type(component).__name__}", type(component), None, component)
+        return DenoiserBench(family, lambda: component)
+    found = subject("denoiser", component, name)
+    made = DenoiserBench(found, lambda: _loaded(found))
+    try:
+        made.denoiser  # noqa: B018  # loaded now, for what it raises
+    except EmnistDiffError:
+        raise
+    except Exception:  # what breaks in other ways breaks the rules
+        pass
+    return made
+
+
+def _loaded(found: Subject) -> Denoiser:
+    """A denoiser of a family, with the weights that training would start from where it needs any."""
+    family = found.make()
+    if not hasattr(family, "network"):
+        without: Denoiser = family.denoiser(None, None, "cpu")
+        return without
+    for shape in _SHAPES:
+        try:
+            fitted = attrs.evolve(family, **family.fitted(shape, 10))
+        except EmnistDiffError:
+            continue
+        with seeded(0):
+            weights = fitted.network().state_dict()
+        header = CheckpointHeader(
+            family="checked", network=dict(unstructure(fitted)), classes=tuple("0123456789"), null_index=10
+        )
+        loaded: Denoiser = fitted.denoiser(weights, header, "cpu")
+        return loaded
+    raise ConfigError(f"{found.name}: fitted() takes none of the shapes {', '.join(map(str, _SHAPES))}")
+
+
+def _is_family(bench: DenoiserBench) -> bool:
+    return not hasattr(bench.subject.factory, "predict")
+
+
+@rule(
+    "denoiser",
+    "it can be loaded, and says what it predicts, on which process, over states of which shape",
+    "schedulers, forces and files are chosen by what it says",
+)
+def described(bench: DenoiserBench) -> Iterator[str]:
+    denoiser = bench.denoiser
+    known = typing.get_args(PredictionType)
+    if denoiser.prediction not in known:
+        yield f"prediction is {denoiser.prediction!r}, none of {', '.join(known)}"
+    shape = denoiser.shape
+    if not isinstance(shape, tuple) or not shape or not all(isinstance(n, int) and n >= 1 for n in shape):
+        yield f"shape is {shape!r}, no tuple of sizes"
+    if not isinstance(denoiser.schedule, NoiseSchedule | FlowSchedule):
+        yield f"schedule is {type(denoiser.schedule).__name__}, neither NoiseSchedule nor FlowSchedule"
+    elif (denoiser.prediction == "flow") > isinstance(denoiser.schedule, FlowSchedule):
+        yield "it predicts the velocity of a flow, and its process is a diffusion"
+
+
+@rule(
+    "denoiser",
+    "the condition space is consistent: different names, a null index beside them, merges into classes",
+    "classes are asked for by name, and a wrong index is another letter",
+)
+def condition_space(bench: DenoiserBench) -> Iterator[str]:
+    space = bench.denoiser.conditions
+    if not isinstance(space, ConditionSpace):
+        yield f"conditions is {type(space).__name__}, no ConditionSpace"
+        return
+    if not space.classes or len(set(space.classes)) != len(space.classes):
+        yield f"classes are not different and at least one: {space.classes!r}"
+    if space.null_index is not None and 0 <= space.null_index < len(space.classes):
+        yield f"null_index {space.null_index} is the index of the class {space.classes[space.null_index]!r}"
+    for name, into in space.merged.items():
+        if into not in space.classes or name in space.classes:
+            yield f"{name!r} is merged into {into!r}: the one must be no class, and the other one"
+    if bench.denoiser.conditions != space:
+        yield "it says another condition space when asked again"
+
+
+@rule(
+    "denoiser",
+    "a prediction has the shape, dtype and device of the rows",
+    "predictions are added to states and to each other",
+)
+def shape(bench: DenoiserBench) -> Iterator[str]:
+    for t, answer in bench.answers:
+        out, x = answer.out, bench.x
+        if not isinstance(out, Tensor) or (out.shape, out.dtype, out.device) != (x.shape, x.dtype, x.device):
+            said = f"{tuple(out.shape)} {out.dtype} on {out.device}" if isinstance(out, Tensor) else type(out).__name__
+            yield f"at timestep {t:g}: {said} instead of {tuple(x.shape)} {x.dtype} on {x.device}"
+            return
+
+
+@rule(
+    "denoiser",
+    "predictions are finite from the noisiest level to the cleanest",
+    "one infinity ends the run",
+)
+def finite(bench: DenoiserBench) -> Iterator[str]:
+    for t, answer in bench.answers:
+        if isinstance(answer.out, Tensor) and not bool(torch.isfinite(answer.out).all()):
+            yield f"at timestep {t:g}: NaN or infinite"
+            return
+
+
+@rule(
+    "denoiser",
+    "a row's value depends neither on the other rows nor on its place, at a constant number of rows",
+    "rows of all samples and conditions are packed into calls, and cut anew for every batch and worker",
+)
+def row_independence(bench: DenoiserBench) -> Iterator[str]:
+    t = bench.levels[1]
+    whole = bench.ask(bench.x, t, bench.index).out
+    order = torch.arange(_ROWS - 1, -1, -1)
+    for what, rows in (
+        ("in the opposite order", order),
+        ("among copies of row 2", torch.tensor([1, 2, 2, 2, 4, 2])),
+        ("with the call padded by its last row", torch.tensor([0, 1, 2, 2, 2, 2])),
+    ):
+        other = bench.ask(bench.x[rows], t, bench.index[rows]).out
+        for place, row in enumerate(rows.tolist()):
+            if not torch.equal(other[place], whole[row]):
+                off = float((other[place] - whole[row]).abs().max())
+                yield f"{what}, row {row} differs by {off:.2g}"
+                break
+
+
+@rule(
+    "denoiser",
+    "the same rows get the same prediction",
+    "trajectories are compared, replayed and resumed to the bit; dropout and the like must be off",
+)
+def determinism(bench: DenoiserBench) -> Iterator[str]:
+    for t, answer in bench.answers:
+        if not torch.equal(bench.ask(bench.x, t, bench.index).out, answer.out):
+            yield f"at timestep {t:g}: another one the second time"
+            return
+
+
+@rule(
+    "denoiser",
+    "the class index reaches the network",
+    "guidance is the difference of two conditions; where there is none every force is zero",
+    warning=True,
+)
+def conditions_matter(bench: DenoiserBench) -> Iterator[str]:
+    if len(set(bench.index.tolist())) < 2:
+        return
+    for t in bench.levels:
+        same = bench.x[:1].expand(_ROWS, *bench.x.shape[1:]).contiguous()
+        out = bench.ask(same, t, bench.index).out
+        if not torch.equal(out[0], out[1]):
+            return
+    yield "rows that differ in their class alone get one prediction, at every level"
+
+
+@rule(
+    "denoiser",
+    "the global generators of torch, numpy and random are left alone",
+    "randomness belongs to schedulers, forces and drifts, which have keyed noise",
+)
+def no_global_random(bench: DenoiserBench) -> Iterator[str]:
+    for t, answer in bench.answers:
+        if answer.trapped.generators:
+            yield f"at timestep {t:g}: {', '.join(answer.trapped.generators)} drawn from or seeded"
+            return
+
+
+@rule(
+    "denoiser",
+    "nothing that it is given is changed",
+    "the rows are gathered from the state, which goes on",
+)
+def no_mutation(bench: DenoiserBench) -> Iterator[str]:
+    for t, answer in bench.answers:
+        if answer.trapped.changed:
+            yield f"at timestep {t:g}: it wrote into {', '.join(answer.trapped.changed)}"
+            return
+
+
+@rule(
+    "denoiser",
+    "the variants that it declares work, and keep rows independent",
+    "a force that names one is let through because of the declaration",
+)
+def variants(bench: DenoiserBench) -> Iterator[str]:
+    declared = getattr(bench.denoiser, "variants", ())
+    if not isinstance(declared, tuple) or not all(isinstance(name, str) and name for name in declared):
+        yield f"variants is {declared!r}, no tuple of names"
+        return
+    t = bench.levels[1]
+    for name in (re.sub(r"@[A-Z]+", "@2", one) for one in declared):
+        try:
+            Variant.parse(name)
+        except ConfigError as error:
+            yield str(error)
+            continue
+        whole = bench.ask(bench.x, t, bench.index, name).out
+        if not isinstance(whole, Tensor) or whole.shape != bench.x.shape or not bool(torch.isfinite(whole).all()):
+            yield f"variant {name!r} gives no finite prediction of the rows' shape"
+            continue
+        order = torch.arange(_ROWS - 1, -1, -1)
+        if not torch.equal(bench.ask(bench.x[order], t, bench.index[order], name).out, whole[order]):
+            yield f"variant {name!r}: rows depend on their order"
+        if not torch.equal(bench.ask(bench.x, t, bench.index).out, bench.answers[1][1].out):
+            yield f"after variant {name!r} the plain network is not what it was"
+
+
+@rule(
+    "denoiser",
+    "decode() gives images (B, C, H, W) in [0, 1], each of its own state",
+    "pictures, videos and classifiers take them as they are, and several sinks ask for the same ones",
+)
+def decoding(bench: DenoiserBench) -> Iterator[str]:
+    with torch.inference_mode(), trap({"x": bench.x}) as trapped:
+        images = bench.denoiser.decode(bench.x)
+        wide = bench.denoiser.decode(50.0 * bench.x)
+        flipped = bench.denoiser.decode(bench.x.flip(0))
+    if not isinstance(images, Tensor) or images.dim() != 4 or len(images) != _ROWS or images.dtype != torch.float32:
+        got = f"{tuple(images.shape)} {images.dtype}" if isinstance(images, Tensor) else type(images).__name__
+        yield f"{got} instead of float32 ({_ROWS}, C, H, W)"
+        return
+    said = tuple(getattr(bench.denoiser, "image_shape", images.shape[1:]))
+    if said != tuple(images.shape[1:]):
+        yield f"image_shape is {said}, and images are {tuple(images.shape[1:])}"
+    for what, shown in (("", images), (", for states far out", wide)):
+        low, high = float(shown.min()), float(shown.max())
+        if not (low >= 0.0 and high <= 1.0):  # NaN is in no range
+            yield f"values {low:.3g} … {high:.3g}{what}"
+    if not torch.equal(flipped.flip(0), images):
+        yield "an image depends on its neighbours or its place in the batch"
+    if trapped.changed or trapped.generators:
+        yield f"it changed {', '.join((*trapped.changed, *trapped.generators))}"
+
+
+@rule(
+    "denoiser",
+    "a family loads the same network twice from the same weights",
+    "workers load it for themselves, and a resumed run loads it again",
+)
+def same_again(bench: DenoiserBench) -> Iterator[str]:
+    if _is_family(bench):
+        other = DenoiserBench(bench.subject, bench.load)
+        if not torch.equal(other.ask(bench.x, bench.levels[1], bench.index).out, bench.answers[1][1].out):
+            yield "the second one predicts something else"

@@ -1,0 +1,124 @@
+"""Rules: named functions that look at a component on a bench and say what is wrong with it."""
+
+from __future__ import annotations
+
+import importlib
+import traceback
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+import attrs
+
+from emnist_diff.errors import unknown
+
+_KITS = {
+    "force": "forces",
+    "drift": "drifts",
+    "scheduler": "schedulers",
+    "sink": "sinks",
+    "denoiser": "denoisers",
+    "preset": "presets",
+    "backend": "backends",
+}
+"""The module that holds the bench and the rules of each kind; the rules in `settings` are everybody's."""
+
+Test = Callable[[Any], Iterable[str]]
+_T = TypeVar("_T", bound=Test)
+
+
+class RuleBroken(AssertionError):
+    """A component does not hold a rule; the message says which, what was seen, and why the rule exists."""
+
+
+class RuleWarning(UserWarning):
+    """A component does something that is allowed, and dear."""
+
+
+@attrs.frozen
+class Rule:
+    """What a component must hold.
+
+    name: in lower case, with underscores.  kind: of the components that it binds; ``any`` for all.
+    says: the rule, in one sentence.  because: why it exists.
+    warning: whether breaking it is only worth a warning.
+    test: yields a line for each way in which the component on a bench breaks the rule.
+    """
+
+    name: str
+    kind: str
+    says: str
+    because: str
+    warning: bool
+    test: Test = attrs.field(eq=False, repr=False)
+
+    def __str__(self) -> str:
+        return self.name
+
+    def findings(self, bench: Any) -> tuple[Finding, ...]:
+        """What is wrong with the component on `bench`; () where it holds the rule."""
+        try:
+            return tuple(Finding(bench.name, self, line) for line in self.test(bench))
+        except Exception as error:  # a stranger's component may raise anything anywhere
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            line = f"{type(error).__name__}: {error} ({where.filename}, line {where.lineno})"
+            return (Finding(bench.name, self, line),)
+
+
+@attrs.frozen
+class Finding:
+    """A rule that a component breaks, and how it was seen."""
+
+    component: str
+    rule: Rule
+    message: str
+
+    @property
+    def warning(self) -> bool:
+        """Whether it is only worth a warning."""
+        return self.rule.warning
+
+    def __str__(self) -> str:
+        return (
+            f"{self.component} breaks the rule {self.rule.name}: {self.rule.says}\n"
+            f"    {self.message}\n"
+            f"    why: {self.rule.because}"
+        )
+
+
+_RULES: dict[str, Rule] = {}
+
+
+def rule(kind: str, says: str, because: str, warning: bool = False) -> Callable[[_T], _T]:
+    """Make a function, named for it, a rule of a kind of components, or of ``any``."""
+
+    def register(test: _T) -> _T:
+        made = Rule(test.__name__.lstrip("_"), kind, says, because, warning, test)
+        _RULES[f"{kind}:{made.name}"] = made
+        return test
+
+    return register
+
+
+def kinds() -> tuple[str, ...]:
+    """The kinds that the kit has rules for."""
+    return tuple(_KITS)
+
+
+def rules_of(kind: str) -> tuple[Rule, ...]:
+    """The rules of a kind, those of every component first.
+
+    kind: one of `kinds`, or ``any`` for those alone that hold for every component. Raises `UnknownName` for another.
+    """
+    if kind not in (*_KITS, "any"):
+        raise unknown("kind", kind, (*_KITS, "any"))
+    importlib.import_module("emnist_diff_testing.settings")
+    if kind != "any":
+        kit(kind)
+    return tuple(made for made in _RULES.values() if made.kind == "any") + tuple(
+        made for made in _RULES.values() if made.kind == kind != "any"
+    )
+
+
+def kit(kind: str) -> Any:
+    """The module with the bench of a kind."""
+    return importlib.import_module(f"emnist_diff_testing.{_KITS[kind]}")

@@ -1,0 +1,18 @@
+"""The trajectory file: its schema, writer, reader and verifier. The normative page is docs/trajectory-format.md."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from emnist_diff.hookspecs import hookimpl
+from emnist_diff.records import ReaderSpec
+
+
+@hookimpl
+def emnist_diff_readers() -> Iterable[ReaderSpec]:
+    yield ReaderSpec(
+        name="trajectory",
+        factory=f"{__name__}.earlier:TrajectoryReader",
+        summary="the configuration and environment that trajectory files record",
+        place=0,
+    )

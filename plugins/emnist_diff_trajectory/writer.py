@@ -1,0 +1,319 @@
+"""Writing trajectories so that a kill or a power cut at any moment loses nothing that was committed.
+
+HDF5 lays the file out under a temporary name, sized and allocated, and has no more to do with it once it has its name:
+after that no metadata changes, and rows are written to where they are in the file. A commit writes the batch's data,
+waits until they are on the disk, then writes the samples' commit markers and waits again: a marker never speaks of
+data that is not there, and whatever the system refuses ends the commit.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import attrs
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from emnist_diff import __version__
+from emnist_diff.config import MOST_SAMPLES, canonical_json, fingerprint
+from emnist_diff.errors import OutputError, TrajectoryError
+from emnist_diff.files import remove_leftovers
+from emnist_diff.identity import differing, grows, shrinks
+from emnist_diff.protocols import RunHeader
+from emnist_diff_trajectory.creation import create_contiguous, new_file, output_errors
+from emnist_diff_trajectory.device import laid_out
+from emnist_diff_trajectory.extend import extend, grown_environment, smaller
+from emnist_diff_trajectory.lock import WriterLock
+from emnist_diff_trajectory.reader import Trajectory
+from emnist_diff_trajectory.rows import Place, RowFile
+from emnist_diff_trajectory.schema import FORMAT, FORMAT_VERSION, MOST_STEPS, Array, Capture, arrays, component_path
+
+_EVERYTHING = Capture()
+
+MARKERS = "samples/steps_done"
+
+_COMMITTED_SAFE = "committed samples are safe; {remedy} and use --resume, or choose another --output"
+
+
+class TrajectoryWriter:
+    """One open trajectory file of one run. Make it with `create` or `resume`."""
+
+    def __init__(self, path: Path, rows: RowFile, lock: WriterLock, header: RunHeader, capture: Capture) -> None:
+        self.path, self.steps = path, len(header.timeline)
+        self._file, self._lock, self._fsync = rows, lock, header.fsync
+        self._arrays = {array.name: array for array in arrays(header, capture)}
+        self._rows = {position: row for row, position in enumerate(capture.positions(header).tolist())}
+        self._unsynced: list[npt.NDArray[np.int64]] = []
+        """Positions that this writer has marked, of which nobody knows whether they are on the disk."""
+        self._closed = False
+
+    @classmethod
+    def create(
+        cls, path: Path, header: RunHeader, capture: Capture = _EVERYTHING, overwrite: bool = False
+    ) -> TrajectoryWriter:
+        """A new file for `header`'s run, every byte of it allocated.
+
+        Raises `OutputError` for more samples or steps than a reader accepts, when the file is there and `overwrite` is
+        off, when another writer has it open, when the disk is too full, or when the directory cannot be written.
+        """
+        _check_size(path, header)
+        layout = arrays(header, capture)
+        with ExitStack() as held:
+            with new_file(path, layout, overwrite) as temporary:
+                with laid_out(temporary) as (file, _):
+                    _lay_out(file, header, capture, layout)
+                    places = _places({array.name: file[array.name] for array in layout}, file[MARKERS])
+                with output_errors(path):
+                    lock = WriterLock(temporary)  # before it has its name, so that nobody comes in between
+                held.callback(lock.release)
+            with output_errors(path):
+                rows = RowFile(path, places)
+            held.pop_all()
+        return cls(path, rows, lock, header, capture)
+
+    @classmethod
+    def resume(
+        cls, path: Path, header: RunHeader, capture: Capture = _EVERYTHING
+    ) -> tuple[TrajectoryWriter, frozenset[int]]:
+        """The file of an earlier run of the same configuration, and the positions of its committed samples.
+
+        A file that is not there is created; one of the same run with fewer samples is made anew with room for all, see
+        `extend.extend`. Raises `TrajectoryError` when it is no trajectory or belongs to another
+        run, naming what differs; `OutputError` when another writer has it open.
+        """
+        with output_errors(path):
+            before = path.stat() if path.exists() else None
+        if before is None:
+            return cls.create(path, header, capture), frozenset()
+        with Trajectory(path) as there:
+            if grows(there.config, header.config):
+                _check_same_run(path, there, smaller(header, there), capture)
+                _grow(path, there, before, header, capture)
+                return cls.resume(path, header, capture)
+            _check_same_run(path, there, header, capture)
+            with output_errors(path), ExitStack() as held:
+                lock = WriterLock(path)
+                held.callback(lock.release)
+                if not os.path.samestat(before, path.stat()):
+                    raise OutputError(f"{path} was replaced by another run just now — repeat the command")
+                remove_leftovers(path)
+                rows = RowFile(path, _places(there.datasets(), there.field(MARKERS)))
+                held.pop_all()
+            # Read under the lock: until it was taken, another writer may have committed more.
+            committed = there.committed
+        return cls(path, rows, lock, header, capture), frozenset(committed)
+
+    def kept(self, positions: Sequence[int]) -> list[int]:
+        """Which of a batch's samples, by their place in the batch, have their states kept."""
+        return [place for place, position in enumerate(positions) if position in self._rows]
+
+    def nothing(self) -> dict[str, npt.NDArray[Any]]:
+        """No rows of states, for `commit` of a batch in which no sample's are kept."""
+        return {n: np.empty((0, *a.shape[1:]), a.dtype) for n, a in self._arrays.items() if n != "images"}
+
+    def commit(self, positions: Sequence[int], data: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Make a batch durable.
+
+        data: images, (B, …), and for each dataset of states the rows of those samples at `positions` whose states are
+        kept, in this order.
+        Raises `OutputError` when the disk refuses or a value does not fit the dtype; earlier commits stay.
+        `ValueError` when `data` is not exactly what the layout asks for: a marker must never speak of rows that
+        nobody wrote.
+        """
+        samples = np.asarray(positions, dtype=np.int64)
+        rows = np.array([self._rows[positions[place]] for place in self.kept(positions)], dtype=np.int64)
+        block = {name: self._fitted(name, v, len(samples if name == "images" else rows)) for name, v in data.items()}
+        if missing := sorted(self._arrays.keys() - block.keys()):
+            raise ValueError(f"a commit lacks {', '.join(missing)}")
+        with output_errors(self.path, _COMMITTED_SAFE):
+            for name, values in block.items():
+                self._file.write(name, samples if name == "images" else rows, values)
+            if self._fsync:
+                self._file.sync()
+            self._mark(samples)
+
+    def _mark(self, samples: npt.NDArray[np.int64]) -> None:
+        """Say that samples, whose data are there, are committed. When that is refused, they are not."""
+        try:
+            self._file.write(MARKERS, samples, np.full(len(samples), self.steps, np.int64))
+        except BaseException:
+            self._unmark([samples])
+            raise
+        self._unsynced.append(samples)
+        if self._fsync:
+            self._sync()
+
+    def _sync(self) -> None:
+        """Wait for the disk. When it refuses, what it was not known to have is not marked any more."""
+        unsynced, self._unsynced = self._unsynced, []
+        try:
+            if unsynced:
+                self._file.sync()
+        except BaseException:
+            self._unmark(unsynced)
+            raise
+
+    def _unmark(self, marked: Sequence[npt.NDArray[np.int64]]) -> None:
+        """Take marks back, as far as the system lets us."""
+        for samples in marked:
+            with suppress(OSError):
+                self._file.write(MARKERS, samples, np.zeros(len(samples), np.int64))
+
+    def _fitted(self, name: str, values: npt.NDArray[Any], count: int) -> npt.NDArray[Any]:
+        """Rows in the dtype of their dataset."""
+        if name not in self._arrays:
+            raise ValueError(f"a commit holds {name}, which the file does not")
+        array = self._arrays[name]
+        if values.shape != (count, *array.shape[1:]):
+            raise ValueError(f"{name} has rows {values.shape}, not {(count, *array.shape[1:])}")
+        with np.errstate(over="ignore"):
+            fitted = values.astype(array.dtype, copy=False)
+        if array.dtype == "float16" and np.isinf(fitted).any():
+            raise OutputError(f"cannot write {self.path}: {name} holds values beyond float16 — record float32")
+        return fitted
+
+    def discard(self) -> None:
+        """Close the file, and remove it if no sample was ever committed to it."""
+        with output_errors(self.path):
+            if not self._closed and MARKERS in self._file.names and not self._file.read(MARKERS).any():
+                self.path.unlink(missing_ok=True)  # under the lock, so that it is nobody else's by now
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; safe to call twice.
+
+        Where commits did not wait for the disk, this does. Raises `OutputError` when the disk has not taken them all;
+        then none of them is marked any more.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            with output_errors(self.path, _COMMITTED_SAFE):
+                self._sync()
+        finally:
+            self._file.close()
+            self._lock.release()
+
+
+def _places(datasets: Mapping[str, Any], markers: Any) -> dict[str, Place]:
+    """Where the datasets that a commit writes are in the file; a packed one is nowhere, and has all its samples."""
+    found = {name: Place.of(dataset) for name, dataset in {**datasets, MARKERS: markers}.items()}
+    return {name: place for name, place in found.items() if place is not None}
+
+
+def _grow(path: Path, there: Trajectory, before: os.stat_result, header: RunHeader, capture: Capture) -> None:
+    """Replace a file of the same run with fewer samples by one for all of them."""
+    _check_size(path, header)
+    header = attrs.evolve(header, environment=grown_environment(there.environment, header.environment))
+    layout = arrays(header, capture)
+    extend(path, there, before, partial(_lay_out, header=header, capture=capture, layout=layout), layout)
+
+
+def _check_size(path: Path, header: RunHeader) -> None:
+    """Raise `OutputError` for more samples or steps than a reader accepts."""
+    for what, count, most in (
+        ("samples", len(header.sample_ids), MOST_SAMPLES),
+        ("steps", len(header.timeline), MOST_STEPS),
+    ):
+        if count > most:
+            raise OutputError(f"{path} would hold {count} {what}, a file holds at most {most} — make several runs")
+
+
+def _lay_out(file: Any, header: RunHeader, capture: Capture, layout: Sequence[Array]) -> None:
+    """All groups, attributes and datasets; bulk data allocated and not filled."""
+    file.attrs["format"] = FORMAT
+    file.attrs["format_version"] = np.array(FORMAT_VERSION, dtype=np.int64)
+    file.attrs["creator"] = "emnist-diff"
+    file.attrs["creator_version"] = __version__
+    text = h5py.string_dtype("utf-8")
+    for name, value in (("config", header.config), ("environment", header.environment)):
+        file.create_dataset(name, data=canonical_json(value), dtype=text)
+    file["config"].attrs["sha256"] = fingerprint(header.config)
+    schedule = file.create_group("schedule")
+    schedule["step"] = np.arange(len(header.timeline), dtype=np.int64)
+    for name in ("timestep", "alpha_bar", "alpha_bar_next", "sigma"):
+        schedule[name] = np.asarray(getattr(header.timeline, name), dtype=np.float64)
+    schedule["evaluations"] = header.timeline.evaluations
+    schedule.attrs["forward_process"] = header.timeline.path
+    samples = file.create_group("samples")
+    samples["id"], samples["seed"], samples["label"] = header.sample_ids, header.seeds, header.labels
+    samples["steps_done"] = np.zeros(len(header.sample_ids), dtype=np.int64)
+    samples.create_dataset("classes", data=list(header.classes), dtype=text)
+    kept = file.create_group("trajectory")
+    kept["step"], kept["sample"] = capture.steps(header), capture.positions(header)
+    for array in layout:
+        group, _, name = array.name.rpartition("/")
+        create_contiguous(file.require_group(group) if group else file, name, array)
+    for index, name in enumerate(header.forces):
+        group = file.require_group(component_path("forces", index, name))
+        group["weight"] = header.force_weights[index]
+    for index, name in enumerate(header.drifts):
+        file.require_group(component_path("drifts", index, name))
+    file["trajectory"].attrs["prediction_type"] = header.prediction_type
+    file.create_group("plugins")
+
+
+def _check_same_run(path: Path, there: Trajectory, header: RunHeader, capture: Capture) -> None:
+    """Raise `TrajectoryError` naming what differs between a file and the run that is to continue it."""
+    if fewer := shrinks(there.config, header.config):
+        raise TrajectoryError(f"{path} {fewer}")
+    if fingerprint(there.config) != fingerprint(header.config):
+        keys = sorted(there.config.keys() | header.config.keys())
+        odd = [k for k in keys if there.config.get(k) != header.config.get(k)]
+        files = differing(there.config, header.config)
+        if files and set(odd) <= {"files", "denoiser", "scheduler", "forces", "drifts"}:
+            raise TrajectoryError(f"{path} was made with other files ({files}) — give back those, or use --overwrite")
+        shown = "; ".join(f"{k}: {there.config.get(k)!r} there, {header.config.get(k)!r} here" for k in odd[:4])
+        way = "repeat that run's settings, or use --overwrite"
+        if set(odd) <= {"backend", "precision", "micro_batch"} and isinstance(there.config.get("backend"), dict):
+            way = f"say --backend {there.config['backend'].get('name')} --precision {there.config.get('precision')}"
+        raise TrajectoryError(f"{path} belongs to another run ({shown}) — {way}")
+    timeline = header.timeline
+    for what, held, asked in (
+        ("sample ids", there.ids, header.sample_ids),
+        ("seeds", there.seeds, header.seeds),
+        ("labels", there.labels, header.labels),
+        ("class names", np.array(there.classes), np.array(header.classes)),
+        ("timesteps", there.timestep, timeline.timestep),
+        ("alpha_bar", there.alpha_bar, timeline.alpha_bar),
+    ):
+        if not np.array_equal(held, asked):
+            raise TrajectoryError(
+                f"{path} belongs to another run (other {what}: {_few(held)} there, {_few(asked)} here) — "
+                "repeat that run's settings, or use --overwrite"
+            )
+    if there.sources:
+        raise TrajectoryError(f"{path} is an index of merged files and cannot be continued — use --overwrite")
+    for what, held, asked in (
+        ("steps", there.kept_steps, capture.steps(header)),
+        ("samples", there.kept_samples, capture.positions(header)),
+    ):
+        if not np.array_equal(held, asked):
+            raise TrajectoryError(
+                f"{path} keeps other {what} ({_few(held)} there, {_few(asked)} here) — repeat that run's sink "
+                "settings, or use --overwrite"
+            )
+    wanted = {array.name: (array.shape, array.dtype) for array in arrays(header, capture)}
+    stored = {name: (tuple(d.shape), str(d.dtype)) for name, d in there.datasets().items()}
+    for name in sorted(wanted.keys() | stored.keys()):
+        if stored.get(name) != wanted.get(name):
+            raise TrajectoryError(
+                f"{path} was recorded with other fields: {name} is {stored.get(name, 'missing')} there, "
+                f"{wanted.get(name, 'not asked for')} here — repeat that run's sink settings, or use --overwrite"
+            )
+    written = {**there.datasets(), MARKERS: there.field(MARKERS)}
+    packed = [name for name, dataset in written.items() if Place.of(dataset) is None]
+    if packed and len(there.committed) < len(there):
+        raise TrajectoryError(f"{path} is packed ({packed[0]} is not contiguous) and cannot be continued")
+
+
+def _few(values: npt.NDArray[Any]) -> str:
+    """The start of an array, on one line."""
+    return f"{len(values)} × [{', '.join(map(str, values[:3].tolist()))}{', …' if len(values) > 3 else ''}]"
