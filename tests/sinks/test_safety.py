@@ -12,10 +12,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from emnist_diff.continuing import as_before
 from structlog.testing import capture_logs
 
 from emnist_diff.assembly import configure
+from emnist_diff.assembly.earlier import Earlier, as_before
 from emnist_diff.errors import CheckpointError, ConfigError, OutputError, RunFailed, TrajectoryError
 from emnist_diff.plugins import installed
 from emnist_diff_trajectory.reader import Trajectory
@@ -77,7 +77,7 @@ def test_settings_of_a_backend_that_are_no_table_count_for_nothing(tmp_path: Pat
     )
     before = {"config": {"backend": {"name": "eager", "settings": [1]}}}
     (tmp_path / "metadata.json").write_text(json.dumps(before))
-    chosen = as_before(settings, tmp_path).backend
+    chosen = as_before(settings, tmp_path, Earlier.of(installed())).backend
     assert (chosen.name, chosen.settings) == ("eager", {})
 
 
