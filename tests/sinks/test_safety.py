@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
-from emnist_diff.assembly import configure
+from emnist_diff.assembly.assemble import configure
 from emnist_diff.assembly.earlier import Earlier, as_before
 from emnist_diff.errors import CheckpointError, ConfigError, OutputError, RunFailed, TrajectoryError
 from emnist_diff.plugins import installed
