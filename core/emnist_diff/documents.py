@@ -13,7 +13,7 @@ from emnist_diff.records import FormSpec
 
 
 def read_layer(path: StrPath, registry: Registry | None = None, checkpoint: str | None = None) -> Mapping[str, Any]:
-    """What a file says of a run, as a layer for `assembly.configure` or `config.resolve`.
+    """What a file says of a run, as a layer for `layers.configure` or `config.resolve`.
 
     registry: the installed plugins when left out.  checkpoint: one that stands above the file's.
 

@@ -668,7 +668,7 @@ class Dataset(Protocol):
 @runtime_checkable
 class Plot(Protocol):
     """A picture. The core asks the plot called ``schedules`` for that of a run's weights over time, and hands it an
-    `assembly.Layout`."""
+    `layout.Layout`."""
 
     def png(self, subject: Any) -> bytes:
         """The picture of `subject`, as a PNG. Raises `PluginError` where a drawing library is missing."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from emnist_diff.assembly.assemble import bound_scheduler
+from emnist_diff.assembly.layout import bound_scheduler
 from emnist_diff.checkpoint import CheckpointHeader
 from emnist_diff.components import make, told
 from emnist_diff.config import Component, normalised

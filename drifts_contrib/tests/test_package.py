@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 from emnist_diff import parse
-from emnist_diff.assembly.assemble import configure, preview
+from emnist_diff.assembly.assemble import preview
+from emnist_diff.assembly.layers import configure
 from emnist_diff.records import DriftSpec
 
 import emnist_diff_drifts_contrib

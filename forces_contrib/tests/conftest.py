@@ -14,7 +14,8 @@ import pytest
 import structlog
 import torch
 from emnist_diff import plugins
-from emnist_diff.assembly.assemble import Assembly, assemble, configure
+from emnist_diff.assembly.assemble import Assembly, assemble
+from emnist_diff.assembly.layers import configure
 from emnist_diff.cli import main
 from emnist_diff.conditions import NULL, OWN, ConditionSpace, Predictions, RowConditions, pack
 from emnist_diff.engine.walk import Batch, walk

@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from emnist_diff.assembly.assemble import shipped_checkpoint
+from emnist_diff.assembly.sources import shipped_checkpoint
 from emnist_diff.records import ForceSpec
 
 import emnist_diff_forces_contrib

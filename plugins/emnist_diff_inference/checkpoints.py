@@ -10,7 +10,9 @@ import attrs
 import torch
 
 from emnist_diff import checkpoint
-from emnist_diff.assembly.assemble import Source, bound_scheduler, checkpoint_path, choose_device
+from emnist_diff.assembly.devices import choose_device
+from emnist_diff.assembly.layout import bound_scheduler
+from emnist_diff.assembly.sources import Source, checkpoint_path
 from emnist_diff.brief import briefly
 from emnist_diff.checkpoint import CheckpointHeader
 from emnist_diff.components import make

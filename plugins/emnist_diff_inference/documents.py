@@ -30,7 +30,7 @@ class InferenceForm:
 
 
 def _of_inference(data: Mapping[str, Any], registry: Registry, checkpoint_file: str | None) -> dict[str, Any]:
-    from emnist_diff.assembly.assemble import checkpoint_path
+    from emnist_diff.assembly.sources import checkpoint_path
     from emnist_diff_inference import config as api  # which need torch, by way of the plugins
     from emnist_diff_inference import mapping
 

@@ -12,16 +12,10 @@ import torch
 from torch import Tensor
 
 from emnist_diff import checkpoint
-from emnist_diff.assembly.assemble import (
-    Layout,
-    Source,
-    choose_device,
-    guide_on_backend,
-    guide_sources,
-    lay_out,
-    load_guides,
-    on_backend,
-)
+from emnist_diff.assembly.devices import choose_device
+from emnist_diff.assembly.evaluators import guide_on_backend, on_backend
+from emnist_diff.assembly.layout import Layout, lay_out
+from emnist_diff.assembly.sources import Source, guide_sources, load_guides
 from emnist_diff.components import make
 from emnist_diff.config import RunConfig
 from emnist_diff.engine.decoding import decoded

@@ -9,8 +9,8 @@ from typing import Any
 import attrs
 
 from emnist_diff import checkpoint
-from emnist_diff.assembly.assemble import checkpoint_path
 from emnist_diff.assembly.presets import expanded
+from emnist_diff.assembly.sources import checkpoint_path
 from emnist_diff.checkpoint import CheckpointHeader
 from emnist_diff.config import Component, RunConfig, normalised, resolve
 from emnist_diff.errors import CheckpointError, ConfigError, unknown

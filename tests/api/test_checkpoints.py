@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from emnist_diff import CheckpointInfo, build_scheduler, load_checkpoint, load_unet
-from emnist_diff.assembly.assemble import shipped_checkpoint
+from emnist_diff.assembly.sources import shipped_checkpoint
 from emnist_diff.errors import CheckpointError, ConfigError, UnknownName
 from emnist_diff.plugins import installed
 

@@ -22,8 +22,9 @@ import torch
 from sidebyside import machine, machine_line
 from torch.profiler import ProfilerActivity, profile
 
-from emnist_diff.assembly.assemble import Source, configure
 from emnist_diff.assembly.backends import missing
+from emnist_diff.assembly.layers import configure
+from emnist_diff.assembly.sources import Source
 from emnist_diff.components import make
 from emnist_diff.config import Component
 from emnist_diff.plugins import installed

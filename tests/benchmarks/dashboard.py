@@ -24,7 +24,8 @@ from typing import Any
 import attrs
 import structlog
 
-from emnist_diff.assembly.assemble import assemble, configure
+from emnist_diff.assembly.assemble import assemble
+from emnist_diff.assembly.layers import configure
 from emnist_diff.cli import logging
 from emnist_diff.plugins import installed
 from emnist_diff.running.run import execute

@@ -21,7 +21,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from emnist_diff.assembly.assemble import assemble, configure
+from emnist_diff.assembly.assemble import assemble
+from emnist_diff.assembly.layers import configure
 from emnist_diff.engine.noise import INITIAL, batch_normal
 from emnist_diff.engine.walk import Batch, Engine, walk
 from emnist_diff.plugins import installed

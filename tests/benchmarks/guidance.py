@@ -31,7 +31,8 @@ import torch
 from quality import Images, merged, spread, taken_for
 from torch import Tensor
 
-from emnist_diff.assembly.assemble import assemble, configure
+from emnist_diff.assembly.assemble import assemble
+from emnist_diff.assembly.layers import configure
 from emnist_diff.plugins import installed
 from emnist_diff.running.run import execute
 from emnist_diff_plugins.datasets.emnist import Emnist

@@ -18,7 +18,8 @@ from typing import Any
 import attrs
 from sidebyside import Timed
 
-from emnist_diff.assembly.assemble import assemble, configure
+from emnist_diff.assembly.assemble import assemble
+from emnist_diff.assembly.layers import configure
 from emnist_diff.plugins import installed
 from emnist_diff.running.run import execute
 

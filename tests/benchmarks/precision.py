@@ -32,7 +32,8 @@ from quality import Images, merged, taken_for
 from sidebyside import machine, machine_line
 from torch import Tensor
 
-from emnist_diff.assembly.assemble import assemble, configure
+from emnist_diff.assembly.assemble import assemble
+from emnist_diff.assembly.layers import configure
 from emnist_diff.errors import EmnistDiffError
 from emnist_diff.machine.threads import usable_cpus
 from emnist_diff.plugins import installed

@@ -30,7 +30,8 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from emnist_diff.assembly.assemble import Assembly, assemble, configure
+from emnist_diff.assembly.assemble import Assembly, assemble
+from emnist_diff.assembly.layers import configure
 from emnist_diff.plugins import installed
 from emnist_diff.protocols import BatchResult, Frame, Outcome, RunHeader, StepInfo
 from emnist_diff.running.run import execute

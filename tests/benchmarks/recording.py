@@ -24,7 +24,8 @@ import h5py
 import numpy as np
 from sidebyside import Timed
 
-from emnist_diff.assembly.assemble import assemble, configure
+from emnist_diff.assembly.assemble import assemble
+from emnist_diff.assembly.layers import configure
 from emnist_diff.parse import component
 from emnist_diff.plugins import installed
 from emnist_diff.protocols import Field, RunHeader, Timeline

@@ -35,7 +35,8 @@ import numpy as np
 import structlog
 from sidebyside import Ratio, Timed, Took, interleaved, machine, machine_line
 
-from emnist_diff.assembly.assemble import Assembly, assemble, configure
+from emnist_diff.assembly.assemble import Assembly, assemble
+from emnist_diff.assembly.layers import configure
 from emnist_diff.machine.threads import usable_cpus
 from emnist_diff.plugins import installed
 from emnist_diff.running.run import execute

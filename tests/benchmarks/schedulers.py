@@ -35,7 +35,8 @@ from quality import Images, classifier, merged, taken_for, train
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from emnist_diff.assembly.assemble import assemble, configure
+from emnist_diff.assembly.assemble import assemble
+from emnist_diff.assembly.layers import configure
 from emnist_diff.plugins import installed
 from emnist_diff.records import SchedulerSpec
 from emnist_diff.running.run import execute

@@ -43,7 +43,9 @@ from sidebyside import Ratio, interleaved, machine, machine_line
 from torch import Tensor
 
 from emnist_diff import checkpoint
-from emnist_diff.assembly.assemble import assemble, configure, default_sinks, shipped_checkpoint
+from emnist_diff.assembly.assemble import assemble, default_sinks
+from emnist_diff.assembly.layers import configure
+from emnist_diff.assembly.sources import shipped_checkpoint
 from emnist_diff.components import make
 from emnist_diff.errors import EmnistDiffError
 from emnist_diff.machine.threads import usable_cpus

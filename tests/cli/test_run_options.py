@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from emnist_diff import CaptureConfig, EnvironmentConfig, InferenceConfig, checkpoint
-from emnist_diff.assembly.assemble import configure
+from emnist_diff.assembly.layers import configure
 from emnist_diff.config import RunConfig, to_dict
 from emnist_diff.errors import ConfigError
 from emnist_diff.plugins import installed

@@ -8,9 +8,13 @@ import attrs
 import pytest
 import torch
 
-from emnist_diff.assembly import assemble as assembly
 from emnist_diff.assembly import backends
+from emnist_diff.assembly.assemble import assemble
 from emnist_diff.assembly.backends import choose
+from emnist_diff.assembly.evaluators import guide_on_backend, on_backend
+from emnist_diff.assembly.layers import configure
+from emnist_diff.assembly.parts import Parts
+from emnist_diff.assembly.sources import made_by
 from emnist_diff.components import Made
 from emnist_diff.config import Component, resolve
 from emnist_diff.engine.direct import Direct
@@ -217,14 +221,14 @@ def test_an_unknown_one_suggests_the_known_ones_and_auto():
 
 def test_auto_has_no_settings():
     with pytest.raises(ConfigError, match="'auto' has no settings"):
-        assembly.assemble(installed(), resolve(MIXTURE, {"sinks": [], "backend": {"name": "auto", "streams": 2}}))
+        assemble(installed(), resolve(MIXTURE, {"sinks": [], "backend": {"name": "auto", "streams": 2}}))
 
 
 @pytest.mark.parametrize("asked", ["small", "auto"])
 def test_memory_that_is_short_halves_the_rows_before_anything_is_made(monkeypatch, asked):
     settings = resolve(MIXTURE, {"sinks": [], "character": "A", "total_videos": 10, "backend": asked})
     there = registry(spec("small", Small, devices=("cpu", "meta")))
-    parts = assembly._Parts.of(there, settings)
+    parts = Parts.of(there, settings)
     _, denoiser = parts.source.load(there, "cpu")
     assert parts.layout.plan.micro_batch == 20
 
@@ -234,13 +238,13 @@ def test_memory_that_is_short_halves_the_rows_before_anything_is_made(monkeypatc
         type = "meta"
 
     monkeypatch.setattr(torch, "zeros", lambda *shape, device, **more: torch.ones(*shape, **more))
-    laid, _, _ = assembly.on_backend(there, settings, parts.layout, denoiser, "", Elsewhere(), 1)  # type: ignore[arg-type]
+    laid, _, _ = on_backend(there, settings, parts.layout, denoiser, "", Elsewhere(), 1)  # type: ignore[arg-type]
     assert Plain.rows_seen == [20, 10, 5, 2]
     assert laid.plan.micro_batch == 2
     fixed = attrs.evolve(settings, micro_batch=20)
-    whole = assembly._Parts.of(there, fixed).layout
+    whole = Parts.of(there, fixed).layout
     with pytest.raises(ConfigError, match="does not hold a call of 20 rows — say a smaller --micro-batch"):
-        assembly.on_backend(there, fixed, whole, denoiser, "", Elsewhere(), 1)  # type: ignore[arg-type]
+        on_backend(there, fixed, whole, denoiser, "", Elsewhere(), 1)  # type: ignore[arg-type]
 
 
 def test_memory_that_does_not_hold_the_network_is_no_mistake_of_its_family():
@@ -250,20 +254,20 @@ def test_memory_that_does_not_hold_the_network_is_no_mistake_of_its_family():
 
     made = Made("large", Large(), "theirs", "1", {})
     with pytest.raises(ConfigError, match="the memory of cuda:0 does not hold the network — say --device cpu"):
-        assembly._denoiser(made, None, None, "cuda:0")
+        made_by(made, None, None, "cuda:0")
 
 
 def guided(backend: BackendSpec, asked: str) -> Any:
     """The guide "g", asked for its variant "blurred", on a backend."""
     settings = resolve(MIXTURE, {"sinks": [], "backend": asked})
     there = registry(backend)
-    layout = assembly._Parts.of(there, settings).layout
+    layout = Parts.of(there, settings).layout
     layout = attrs.evolve(layout, plan=attrs.evolve(layout.plan, networks={("g", "blurred"): {2: 3}}))
     entry = there.resolve(BackendSpec, backend.name)
     chosen = backends.Chosen(
         Made(backend.name, there.load(BackendSpec, entry.qualified)(), "theirs", "1", {}), "fp32", "", 8, 1
     )
-    return assembly.guide_on_backend(settings, layout, chosen, "g", Answering(), "", torch.device("cpu"))  # type: ignore[arg-type]
+    return guide_on_backend(settings, layout, chosen, "g", Answering(), "", torch.device("cpu"))  # type: ignore[arg-type]
 
 
 def test_a_guide_that_a_variant_breaks_is_asked_itself_unless_the_backend_was_asked_for():
@@ -278,23 +282,23 @@ def test_memory_that_does_not_hold_a_guide_is_said():
 
 
 def test_what_was_chosen_is_recorded_and_asked_for_again(tmp_path):
-    made = assembly.assemble(installed(), resolve(MIXTURE, {"output": str(tmp_path)}))
+    made = assemble(installed(), resolve(MIXTURE, {"output": str(tmp_path)}))
     record = made.header.config
     assert record["backend"]["name"] == made.backend.made.name == "eager"
     assert record["precision"] == "fp32"
     assert record["micro_batch"] == made.engine.micro_batch
     assert {"backend": "eager", "precision": "fp32"}.items() <= made.header.environment.items()
-    again, _ = assembly.configure(installed(), record)
+    again, _ = configure(installed(), record)
     assert (again.backend.name, again.precision) == ("eager", "fp32")
 
 
 def test_a_record_from_before_backends_means_eager():
-    record = dict(assembly.assemble(installed(), resolve(MIXTURE, {"sinks": []})).header.config)
+    record = dict(assemble(installed(), resolve(MIXTURE, {"sinks": []})).header.config)
     del record["backend"], record["precision"]
-    again, _ = assembly.configure(installed(), record)
+    again, _ = configure(installed(), record)
     assert (again.backend.name, again.precision) == ("eager", "fp32")
     on_this_machine = {"backend": "openvino", "precision": "bf16"}  # of the user's configuration
-    again, _ = assembly.configure(installed(), on_this_machine, record)
+    again, _ = configure(installed(), on_this_machine, record)
     assert (again.backend.name, again.precision) == ("eager", "fp32")
 
 

@@ -8,7 +8,7 @@ import attrs
 import pytest
 
 from emnist_diff import checkpoint
-from emnist_diff.assembly.assemble import configure
+from emnist_diff.assembly.layers import configure
 from emnist_diff.components import make
 from emnist_diff.config import Component, RunConfig, canonical_json, fingerprint, read_file, resolve, to_dict
 from emnist_diff.errors import CheckpointError, ConfigError, UnknownName

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from emnist_diff import checkpoint
-from emnist_diff.assembly.assemble import assemble, configure
+from emnist_diff.assembly.assemble import assemble
+from emnist_diff.assembly.layers import configure
 from emnist_diff.conditions import OWN, Cond, ConditionSpace, RowConditions, pack
 from emnist_diff.config import canonical_json, resolve, to_dict
 from emnist_diff.engine.base import Base

@@ -11,7 +11,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emnist_diff.assembly.assemble import assemble, configure
+from emnist_diff.assembly.assemble import assemble
+from emnist_diff.assembly.layers import configure
 from emnist_diff.assembly.padding import Padding
 from emnist_diff.engine.direct import Direct, rows_of
 from emnist_diff.engine.parts import LOSS, MOST, PRICE, part_rows

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from emnist_diff.assembly.assemble import assemble, configure
+from emnist_diff.assembly.assemble import assemble
+from emnist_diff.assembly.layers import configure
 from emnist_diff.errors import ConfigError
 from emnist_diff.plugins import installed
 

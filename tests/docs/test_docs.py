@@ -23,8 +23,10 @@ import pytest
 import structlog
 
 from emnist_diff import cli, hookspecs
-from emnist_diff.assembly.assemble import configure, preview, shipped_checkpoint
+from emnist_diff.assembly.assemble import preview
+from emnist_diff.assembly.layers import configure
 from emnist_diff.assembly.presets import expanded
+from emnist_diff.assembly.sources import shipped_checkpoint
 from emnist_diff.config import normalised, resolve
 from emnist_diff.errors import CheckpointError
 from emnist_diff.plugins import installed

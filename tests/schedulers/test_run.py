@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
-from emnist_diff.assembly.assemble import shipped_checkpoint
+from emnist_diff.assembly.sources import shipped_checkpoint
 from emnist_diff.errors import CheckpointError
 from emnist_diff.plugins import installed
 from emnist_diff.protocols import FlowSchedule, NoiseSchedule

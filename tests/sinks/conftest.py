@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from emnist_diff import checkpoint
-from emnist_diff.assembly.assemble import assemble, configure
+from emnist_diff.assembly.assemble import assemble
+from emnist_diff.assembly.layers import configure
 from emnist_diff.components import make
 from emnist_diff.config import Component, component
 from emnist_diff.plugins import installed

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
-from emnist_diff.assembly.assemble import configure
 from emnist_diff.assembly.earlier import Earlier, as_before
+from emnist_diff.assembly.layers import configure
 from emnist_diff.errors import CheckpointError, ConfigError, OutputError, RunFailed, TrajectoryError
 from emnist_diff.plugins import installed
 from emnist_diff_trajectory.reader import Trajectory

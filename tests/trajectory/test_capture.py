@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from emnist_diff.assembly.assemble import configure
+from emnist_diff.assembly.layers import configure
 from emnist_diff.errors import ConfigError, Interrupted, TrajectoryError
 from emnist_diff.plugins import installed
 from emnist_diff.protocols import Field, StepInfo

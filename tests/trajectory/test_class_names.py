@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from emnist_diff.assembly.assemble import assemble, configure
+from emnist_diff.assembly.assemble import assemble
+from emnist_diff.assembly.layers import configure
 from emnist_diff.conditions import ConditionSpace
 from emnist_diff.plugins import installed
 from emnist_diff.running.run import run

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from emnist_diff.assembly.assemble import configure
+from emnist_diff.assembly.layers import configure
 from emnist_diff.errors import TrajectoryError
 from emnist_diff.plugins import installed
 from emnist_diff.protocols import rates

@@ -13,7 +13,8 @@ import h5py
 import numpy as np
 import pytest
 
-from emnist_diff.assembly.assemble import assemble, configure
+from emnist_diff.assembly.assemble import assemble
+from emnist_diff.assembly.layers import configure
 from emnist_diff.errors import OutputError, TrajectoryError
 from emnist_diff.plugins import installed
 from emnist_diff.running.run import run

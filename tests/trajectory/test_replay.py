@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 from emnist_diff import checkpoint
-from emnist_diff.assembly.assemble import configure, shipped_checkpoint
+from emnist_diff.assembly.layers import configure
+from emnist_diff.assembly.sources import shipped_checkpoint
 from emnist_diff.errors import CheckpointError, TrajectoryError, UnknownName
 from emnist_diff.plugins import installed
 from emnist_diff.running.run import run

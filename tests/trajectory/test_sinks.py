@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from emnist_diff.assembly.assemble import assemble, configure
+from emnist_diff.assembly.assemble import assemble
+from emnist_diff.assembly.layers import configure
 from emnist_diff.engine.walk import Batch, walk
 from emnist_diff.errors import Interrupted, RunFailed
 from emnist_diff.plugins import installed

@@ -18,7 +18,7 @@ import torch
 from hypothesis import strategies as st
 
 from emnist_diff.assembly import presets
-from emnist_diff.assembly.assemble import Layout, lay_out
+from emnist_diff.assembly.layout import Layout, lay_out
 from emnist_diff.components import make
 from emnist_diff.conditions import ConditionSpace, named
 from emnist_diff.config import normalised, resolve

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emnist_diff.assembly.assemble import configure, preview
+from emnist_diff.assembly.assemble import preview
+from emnist_diff.assembly.layers import configure
 from emnist_diff.assembly.signs import magnitude, sign
 from emnist_diff.errors import ConfigError
 from emnist_diff.plugins import installed

@@ -6,7 +6,8 @@ import warnings
 
 import pytest
 
-from emnist_diff.assembly.assemble import configure, preview
+from emnist_diff.assembly.assemble import preview
+from emnist_diff.assembly.layers import configure
 from emnist_diff.errors import EmnistDiffError
 from emnist_diff.plugins import installed
 from emnist_diff.records import DriftSpec, ForceSpec

@@ -22,8 +22,9 @@ from emnist_diff import (
     load_checkpoint,
     load_unet,
 )
-from emnist_diff.assembly.assemble import assemble, configure
+from emnist_diff.assembly.assemble import assemble
 from emnist_diff.assembly.forecast import forecast
+from emnist_diff.assembly.layers import configure
 from emnist_diff.config import Component, resolve
 from emnist_diff.errors import ConfigError, TrajectoryError
 from emnist_diff.plugins import installed

@@ -211,7 +211,8 @@ def run(
         require_healthy(registry)
     file_layer = {} if config is None else read_layer(config, registry, checkpoint)
 
-    from emnist_diff.assembly.assemble import assemble, configure
+    from emnist_diff.assembly.assemble import assemble
+    from emnist_diff.assembly.layers import configure
     from emnist_diff.machine.threads import default_threads
     from emnist_diff.running.interrupts import OF_COMMANDS
     from emnist_diff.running.run import execute

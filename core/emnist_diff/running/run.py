@@ -60,7 +60,7 @@ def run(
     resume: continue what an earlier run with the same configuration left, or, where it had fewer samples, add to them;
     overwrite: replace it.
 
-    Raises the errors of `assembly.assemble`; `RunFailed` when a component misbehaves; `Interrupted` after SIGINT or
+    Raises the errors of `assemble.assemble`; `RunFailed` when a component misbehaves; `Interrupted` after SIGINT or
     SIGTERM, with the batch in hand committed; `OutputError` when a sink cannot write. What was committed stays.
     """
     assembly = assemble(registry or installed(), config, resume=resume)

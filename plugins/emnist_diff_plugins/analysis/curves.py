@@ -9,7 +9,7 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
-from emnist_diff.assembly.assemble import Layout
+from emnist_diff.assembly.layout import Layout
 from emnist_diff.engine.clip import ClipSum
 from emnist_diff.engine.plan import StateMap, Term
 from emnist_diff.protocols import StepInfo

@@ -14,10 +14,11 @@ import numpy as np
 import torch
 
 from emnist_diff import checkpoint, config
-from emnist_diff.assembly import assemble as assembly
+from emnist_diff.assembly.assemble import Assembly, assemble
 from emnist_diff.assembly.deciding import recorded_files
 from emnist_diff.assembly.guides import require_recorded
 from emnist_diff.assembly.origins import require_known
+from emnist_diff.assembly.sources import Source, shipped_checkpoint
 from emnist_diff.config import MOST_THREADS, RunConfig
 from emnist_diff.engine.decoding import decoded
 from emnist_diff.engine.walk import Batch, walk
@@ -108,7 +109,7 @@ def _found(trajectory: Trajectory, registry: Registry, sha256: str, file: str | 
             raise CheckpointError(f"{wanted}, and {path} is another")
         return path
     with suppress(CheckpointError):
-        path = assembly.shipped_checkpoint(registry)
+        path = shipped_checkpoint(registry)
         if checkpoint.sha256(path) == sha256:
             return path
     raise CheckpointError(f"{wanted}, which is not the shipped one — say --checkpoint FILE")
@@ -124,7 +125,7 @@ def model(trajectory: Trajectory, registry: Registry, file: str | None = None) -
     """The configuration that made a file, and its network, ready to be asked. Raises as `settings_of`, and
     `TrajectoryError` where the network is made of other files than the recorded ones."""
     settings = settings_of(trajectory, registry, file)
-    made, denoiser = assembly.Source.of(registry, settings).load(registry, settings.device)
+    made, denoiser = Source.of(registry, settings).load(registry, settings.device)
     files = trajectory.config.get("files")
     known = {
         place: said
@@ -160,11 +161,11 @@ def replay(
     It runs the components that the file names, with the file's settings: replay files of people whom you trust.
 
     samples: ids; all committed ones when left out.  on_batch: told how many samples are done, of how many.
-    Raises as `settings_of` and `assembly.assemble`; `UnknownName` for an id that is not committed; `TrajectoryError`
+    Raises as `settings_of` and `assemble.assemble`; `UnknownName` for an id that is not committed; `TrajectoryError`
     when nothing is, or when the file does not fit its own configuration; `Interrupted` after SIGINT or SIGTERM.
     """
     settings = settings_of(trajectory, registry, checkpoint, guides or {})
-    assembled = assembly.assemble(registry, settings)
+    assembled = assemble(registry, settings)
     header = assembled.header
     require_recorded_files(trajectory.path, trajectory.config, header.config)
     positions = _positions(trajectory, samples)
@@ -234,7 +235,7 @@ def _part(kind: str, number: int, frame: Frame) -> Any:
 
 
 def _replay_batch(
-    assembled: assembly.Assembly,
+    assembled: Assembly,
     trajectory: Trajectory,
     positions: list[int],
     names: dict[str, Callable[[Frame], Any]],

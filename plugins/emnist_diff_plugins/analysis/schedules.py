@@ -9,7 +9,7 @@ import attrs
 import numpy as np
 from attrs import validators as v
 
-from emnist_diff.assembly.assemble import Layout
+from emnist_diff.assembly.layout import Layout
 from emnist_diff.errors import PluginError
 from emnist_diff_plugins.analysis.curves import Curve, Panel, panels
 

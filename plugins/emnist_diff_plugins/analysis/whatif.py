@@ -8,7 +8,7 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
-from emnist_diff.assembly import assemble as assembly
+from emnist_diff.assembly.assemble import Assembly, assemble
 from emnist_diff.config import RunConfig
 from emnist_diff.engine.walk import Batch, walk
 from emnist_diff.errors import ConfigError, TrajectoryError, UnknownName, unknown
@@ -120,13 +120,13 @@ def what_if(
     components that the file names: ask this of files of people whom you trust.
 
     without: see `left_out`.  samples: ids; all committed ones when left out.
-    Raises as `replay.settings_of`, `left_out` and `assembly.assemble`; `UnknownName` for an id that is not committed.
+    Raises as `replay.settings_of`, `left_out` and `assemble.assemble`; `UnknownName` for an id that is not committed.
     """
     if not without:
         raise ConfigError("what if without what? — name a force or drift")
     require_sound(trajectory)
     settings = settings_of(trajectory, registry, checkpoint, guides or {})
-    made = [assembly.assemble(registry, s, report=False) for s in (settings, left_out(settings, without))]
+    made = [assemble(registry, s, report=False) for s in (settings, left_out(settings, without))]
     require_recorded(trajectory.path, trajectory.config, made[0].header.config)
     if made[0].engine.micro_batch != made[1].engine.micro_batch:
         raise TrajectoryError(f"{trajectory.path} does not say its micro_batch, and so cannot be compared")
@@ -158,7 +158,7 @@ def what_if(
     )
 
 
-def _walked(made: assembly.Assembly, batch: Batch) -> tuple[Array, Array, Pixels]:
+def _walked(made: Assembly, batch: Batch) -> tuple[Array, Array, Pixels]:
     """States (B, T+1, D), estimates (B, T, D), and pixels of a batch."""
     x: list[Array] = []
     x0: list[Array] = []

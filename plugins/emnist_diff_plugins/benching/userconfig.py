@@ -67,7 +67,7 @@ def path() -> Path | None:
 
 
 def read() -> dict[str, Any]:
-    """The settings of the table ``[run]``, as a layer for `assembly.configure`; {} where there is no file.
+    """The settings of the table ``[run]``, as a layer for `layers.configure`; {} where there is no file.
 
     Raises `ConfigError` naming the file for one that cannot be read, is no TOML, or holds anything but these settings
     with values that they can have, and for one that ``$EMNIST_DIFF_CONFIG`` names and that is not there.

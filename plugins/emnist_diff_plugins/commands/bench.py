@@ -84,7 +84,7 @@ def bench(
     dear = {name: spec.worth for name, spec in asked.items() if quick and not names and spec.worth >= _DEAR}
     names = names or [name for name in asked if name not in dear]
 
-    from emnist_diff.assembly.assemble import configure
+    from emnist_diff.assembly.layers import configure
     from emnist_diff_plugins.benching import userconfig
 
     if write and (file := userconfig.path()) is not None and file.exists():
@@ -124,7 +124,9 @@ def _find(
     they would be worth their set-up from."""
     import torch
 
-    from emnist_diff.assembly.assemble import Source, choose_device, preview
+    from emnist_diff.assembly.assemble import preview
+    from emnist_diff.assembly.devices import choose_device
+    from emnist_diff.assembly.sources import Source
     from emnist_diff.machine.threads import default_threads, usable_cpus
     from emnist_diff_plugins.benching import arithmetic, ceiling, machine
     from emnist_diff_plugins.benching.cells import Bench, Skipped, grid

@@ -56,7 +56,7 @@ def inspect(
 
 
 def _shipped(epoch: int | None) -> Path:
-    from emnist_diff.assembly.assemble import shipped_checkpoint  # imports torch, which a named file does not need
+    from emnist_diff.assembly.sources import shipped_checkpoint  # imports torch, which a named file does not need
     from emnist_diff.errors import ConfigError
     from emnist_diff.plugins import installed
 

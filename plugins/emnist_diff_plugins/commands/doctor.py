@@ -62,7 +62,8 @@ def doctor(as_json: bool = typer.Option(False, "--json", help="Print JSON.")) ->
     try:
         import torch
 
-        from emnist_diff.assembly.assemble import choose_device, shipped_checkpoint
+        from emnist_diff.assembly.devices import choose_device
+        from emnist_diff.assembly.sources import shipped_checkpoint
         from emnist_diff.checkpoint import read_header
         from emnist_diff.machine.threads import default_threads
 

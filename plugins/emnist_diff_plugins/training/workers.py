@@ -14,7 +14,7 @@ import attrs
 import torch
 from torch import Tensor, nn
 
-from emnist_diff.assembly.assemble import choose_device
+from emnist_diff.assembly.devices import choose_device
 from emnist_diff.errors import ConfigError, RunFailed
 
 

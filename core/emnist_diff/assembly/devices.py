@@ -1,0 +1,23 @@
+"""The torch device that a run computes on."""
+
+from __future__ import annotations
+
+import torch
+
+from emnist_diff.errors import ConfigError
+
+
+def choose_device(asked: str) -> str:
+    """The torch device that a configuration means; ``auto`` takes a GPU when there is one.
+
+    Raises `ConfigError` for a device that is not there.
+    """
+    if asked == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(asked)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"device {asked!r} cannot be used here: {reason} — use auto or cpu") from error
+    return str(device)
