@@ -162,7 +162,7 @@ def test_no_progress_wins(terminal: Callable[..., Any], quick: list[Any], tmp_pa
     assert shown.wait() == 0
     assert ESC not in shown.raw.decode()
     assert shown.text.count("run.committed") == 6
-    assert "dashboard.not_shown" in shown.text
+    assert "display.not_shown" in shown.text
     assert not (tmp_path / "out" / "A" / "run.log").exists()
 
 
@@ -203,7 +203,7 @@ def test_no_control_codes_in_a_pipe(
     assert ESC not in done.out + done.err
     lines = [json.loads(line) for line in done.err.splitlines()]
     assert [line["done"] for line in lines if line["event"] == "run.committed"] == [4, 8, 12, 16, 20, 24]
-    assert any(line["event"] == "dashboard.not_shown" for line in lines) == bool(arguments)
+    assert any(line["event"] == "display.not_shown" for line in lines) == bool(arguments)
     assert json.loads(done.out)["samples"] == 24
 
 
