@@ -79,13 +79,16 @@ def test_no_string_of_the_core_is_a_package_above_it():
                 assert text.partition(":")[0].partition(".")[0] not in others, f"{_name(path)}:{line}: {text!r}"
 
 
-def test_every_package_is_in_the_wheel_and_no_other_folder_holds_code():
+def test_every_package_is_in_the_wheel_with_its_types_checked_and_no_other_folder_holds_code():
     project = from_toml((measures.ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     shipped = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
     assert sorted(shipped) == sorted(_name(folder) for folder in measures.PACKAGES.values())
     for top in ("core", "plugins"):
         folders = {path.name for path in (measures.ROOT / top).iterdir() if path.is_dir()}
         assert folders - {"__pycache__"} <= measures.PACKAGES.keys()
+    types = project["tool"]["mypy"]
+    assert types["strict"], "types are checked strictly"
+    assert types["files"] == ["core", "plugins"], "and in every package"
 
 
 def test_a_circle_and_a_long_function_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -248,13 +248,13 @@ class _Copies:
             return _Staged(event, size)
         device = given[0].device
         if self._stream is None:
-            self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # of torch
+            self._stream = torch.cuda.Stream(device)
         self._stream.wait_stream(torch.cuda.current_stream(device))
         with torch.cuda.stream(self._stream):
             flat = torch.cat([t.reshape(-1) for t in given])
             kept = pinned(*flat.shape, dtype=flat.dtype)
             kept.copy_(flat, non_blocking=True)
-            copied = torch.cuda.Event()  # type: ignore[no-untyped-call]  # of torch
+            copied = torch.cuda.Event()
             copied.record(self._stream)
         for tensor in given:
             tensor.record_stream(self._stream)  # its memory is not given away before it was copied

@@ -20,7 +20,9 @@ class Cast(nn.Module):
     def __init__(self, network: nn.Module, dtype: torch.dtype) -> None:
         super().__init__()
         self.dtype = dtype
-        self.network = copy.deepcopy(network).to(dtype=dtype, memory_format=torch.channels_last)
+        self.network = copy.deepcopy(network).to(  # type: ignore[call-overload]  # torch's types lack the format
+            dtype=dtype, memory_format=torch.channels_last
+        )
 
     def forward(self, x: Tensor, t: Tensor, index: Tensor) -> Tensor:
         """x (R, *shape) float32, t (R,) float32, index (R,) int64 → (R, *shape) float32, contiguous."""

@@ -109,7 +109,8 @@ class GraphResidual(nn.Module):
         else:
             h = norm.affine(h, norm.weight, norm.bias, told)
         h = self.conv2(F.silu(h))
-        return (x if self.conv_shortcut is None else self.conv_shortcut(x)) + h
+        out: Tensor = (x if self.conv_shortcut is None else self.conv_shortcut(x)) + h
+        return out
 
 
 class GraphAttention(nn.Module):
@@ -132,7 +133,8 @@ class GraphAttention(nn.Module):
         told = F.linear(tokens, self.weight, self.bias).chunk(3, dim=2)
         q, k, v = (part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in told)
         h = self.to_out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
-        return h.transpose(1, 2).reshape(x.shape) + x
+        out: Tensor = h.transpose(1, 2).reshape(x.shape) + x
+        return out
 
 
 class GraphUpsample(nn.Module):

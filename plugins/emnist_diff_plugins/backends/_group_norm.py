@@ -80,10 +80,12 @@ class GroupNorm(nn.Module):
         Not by a matrix product: on some numbers of threads the bits of one of so few rows depend on their places.
         """
         grouped = values.unflatten(1, (self.groups, -1))
-        return grouped.mean(2, keepdim=True).expand_as(grouped).flatten(1)
+        means: Tensor = grouped.mean(2, keepdim=True).expand_as(grouped).flatten(1)
+        return means
 
     def _image(self, flat: Tensor, like: Tensor) -> Tensor:
-        return flat.to(self.dtype).unflatten(1, like.shape[2:]).permute(0, 3, 1, 2)
+        image: Tensor = flat.to(self.dtype).unflatten(1, like.shape[2:]).permute(0, 3, 1, 2)
+        return image
 
 
 def _flat(x: Tensor) -> Tensor:

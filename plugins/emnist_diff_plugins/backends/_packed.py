@@ -124,7 +124,8 @@ def _scripted(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     has no TorchScript or cannot see our source, itself, which computes the same."""
     with silence():
         try:
-            return torch.jit.script(function)  # type: ignore[no-untyped-call, no-any-return]  # torch's
+            scripted: Callable[..., Tensor] = torch.jit.script(function)
+            return scripted
         except Exception:  # it has no one way to refuse
             return function
 

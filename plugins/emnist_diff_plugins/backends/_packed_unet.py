@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Sequence
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -49,12 +49,12 @@ class PackedUNet(nn.Module):
             if block.downsamplers is not None:
                 sizes.append(((sizes[-1][0] + 1) // 2, (sizes[-1][1] + 1) // 2))
         self.conv_in = self._conv(network.conv_in, size)
-        self.down = nn.ModuleList(
+        self.down: _unet.Modules[_Stage] = _unet.Modules(
             _Stage(self._layers(block, here), [self._conv(down.conv, here) for down in block.downsamplers or ()])
             for block, here in zip(network.down_blocks, sizes, strict=True)
         )
         self.middle = _Stage(self._layers(network.mid_block, sizes[-1]), ())
-        self.up = nn.ModuleList(
+        self.up: _unet.Modules[_Stage] = _unet.Modules(
             _Stage(
                 self._layers(block, here),
                 [packed.upsampling_conv(up.conv, (rows, *here), dtype) for up in block.upsamplers or ()],
@@ -130,7 +130,8 @@ class _Telling(nn.Module):
 
     def forward(self, embedded: Tensor) -> tuple[Tensor, ...]:
         """(R, embedded channels) → for each layer (R, channels), or (R, 2 · channels) of scale and shift."""
-        return self.project(silu_(embedded)).split(self.widths, dim=1)  # type: ignore[no-any-return]  # torch's
+        parts: tuple[Tensor, ...] = self.project(silu_(embedded)).split(self.widths, dim=1)
+        return parts
 
 
 class _Residual(nn.Module):
@@ -148,7 +149,8 @@ class _Residual(nn.Module):
     def forward(self, x: Tensor, told: Tensor) -> Tensor:
         h = self.conv1(self.norm1.silu(x))
         h = self.norm2.scaled_silu(h, *told.chunk(2, dim=1)) if self.scale_shift else self.norm2.added_silu(h, told)
-        return self.conv2(h, x if self.shortcut is None else self.shortcut(x))
+        out: Tensor = self.conv2(h, x if self.shortcut is None else self.shortcut(x))
+        return out
 
 
 class _Attention(nn.Module):
@@ -164,7 +166,7 @@ class _Attention(nn.Module):
         parts = layer.to_q, layer.to_k, layer.to_v
         weight, bias = torch.cat([part.weight for part in parts]), torch.cat([part.bias for part in parts])
         self.to_qkv = packed.linear(weight, bias, pixels, dtype)
-        out = layer.to_out[0]
+        out: Any = layer.to_out[0]  # the one linear layer of its list
         self.to_out = packed.linear(out.weight, out.bias, pixels, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -176,4 +178,5 @@ class _Attention(nn.Module):
         else:
             mixed = self.perturbation(q, k, v, (height, width))
         seen = mixed.transpose(1, 2).flatten(2)
-        return self.to_out(seen).view(rows, height, width, channels).permute(0, 3, 1, 2).add_(x)
+        out: Tensor = self.to_out(seen).view(rows, height, width, channels).permute(0, 3, 1, 2).add_(x)
+        return out

@@ -38,7 +38,7 @@ class Traced:
     ) -> None:
         self.graph, self.weights, self.plainly = graph, weights, plainly
         # Torch takes Python's lock when nobody but Python holds a tensor any more, as after the last use of a weight.
-        self.held = torch.jit.script([*weights])  # type: ignore[no-untyped-call]  # by a list of its own
+        self.held = torch.jit.script([*weights])  # by a list of its own
 
     def __call__(self, x: Tensor, t: Tensor, index: Tensor) -> Tensor:
         """As the network, for as many rows as in the call that it was traced by."""
@@ -71,7 +71,7 @@ def traced(network: nn.Module, example: tuple[Tensor, Tensor, Tensor], key: Hash
         try:
             if key not in _GRAPHS:
                 _GRAPHS[key] = _graph(call, (*example, *weights))
-            return Traced(_GRAPHS[key], weights, torch.jit.optimized_execution)
+            return Traced(_GRAPHS[key], weights, torch.jit.optimized_execution)  # type: ignore[attr-defined]  # torch's
         except Exception as error:  # it has no one way to refuse
             log.debug("backend.not_traced", backend="eager", error=" ".join(str(error).split())[:300])
             return network
@@ -83,9 +83,9 @@ def traced(network: nn.Module, example: tuple[Tensor, Tensor, Tensor], key: Hash
 def _graph(call: Callable[..., Tensor], example: tuple[Tensor, ...]) -> Callable[..., Tensor]:
     """A function traced. Of a module torch would first make a script, which takes longer than all the rest."""
     with torch.inference_mode():
-        graph: Any = torch.jit.trace(call, example, check_trace=False)  # type: ignore[no-untyped-call]  # torch's
+        graph: Any = torch.jit.trace(call, example, check_trace=False)
     if not isinstance(graph, torch.jit.ScriptFunction):  # PYTORCH_JIT=0, which gives back the function itself
         raise TypeError(f"tracing is off: torch made a {type(graph).__name__}")
     with suppress(AttributeError):
-        del graph._torchdynamo_inline  # the function, and with it the network, for a compiler that is not asked
+        delattr(graph, "_torchdynamo_inline")  # the function and its network, which only a compiler would read
     return graph

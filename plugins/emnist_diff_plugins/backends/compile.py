@@ -175,7 +175,7 @@ def _compiled(network: nn.Module, example: tuple[Tensor, Tensor, Tensor], thread
 
 def _loaded(package: bytes) -> Any:
     """The code of a package, as a function that one thread calls at a time."""
-    from torch._inductor.package import load_package
+    from torch._inductor.package import load_package  # type: ignore[attr-defined]  # torch re-exports it
 
     with tempfile.TemporaryDirectory(prefix="emnist-diff-") as folder:
         path = Path(folder) / "network.pt2"

@@ -43,7 +43,7 @@ class Eager:
         if reason := self.refusal(denoiser, work):
             raise ConfigError(f"backend 'eager' cannot serve here: {reason}")
         if work.device.type == "cpu" and isinstance(denoiser, Exportable):
-            return _Parallel(denoiser, work, self.rewrite)
+            return _Parallel(denoiser, denoiser.shape, work, self.rewrite)
         if work.precision == "fp32" or not isinstance(denoiser, Exportable):
             plain: Evaluator = Direct.of(denoiser, work.rows, work.device, work.threads)
         else:
@@ -72,14 +72,14 @@ class _Parallel:
     """`protocols.Evaluator` on a CPU: parts of a call beside each other, each on one thread, or on several where a part
     is one row; so bits do not depend on where a row stands, whatever the network (`onethread`).
 
-    rewrite: whether the networks that are known here are rewritten.
+    shape: of one state.  rewrite: whether the networks that are known here are rewritten.
     """
 
-    def __init__(self, denoiser: Exportable, work: Workload, rewrite: bool) -> None:
-        self.denoiser, self.precision, self.rewrite = denoiser, work.precision, rewrite
+    def __init__(self, denoiser: Exportable, shape: tuple[int, ...], work: Workload, rewrite: bool) -> None:
+        self.denoiser, self.shape, self.precision, self.rewrite = denoiser, shape, work.precision, rewrite
         self.cut = Cut.of(work.rows, work.threads)
         if rewrite and known(denoiser.module()):
-            self.cut = self.cut.fewer(denoiser.shape)
+            self.cut = self.cut.fewer(shape)
         self.rows, self.streams = self.cut.size, Streams(self.cut)
         self.networks: dict[str, Network] = {}
         self.variant("")
@@ -97,7 +97,7 @@ class _Parallel:
         network = self.denoiser.module(variant)
         if not (self.rewrite and known(network)):
             return Cast(network, DTYPES[self.precision])
-        rows, shape = self.cut.size, self.denoiser.shape
+        rows, shape = self.cut.size, self.shape
         key = (structure_of(network), rows, shape, self.cut.threads == 1, self.precision)
         with torch.inference_mode():
             packed = PackedUNet(network, rows, (shape[1], shape[2]), DTYPES[self.precision])

@@ -238,7 +238,7 @@ def _exported(network: nn.Module, example: tuple[Tensor, Tensor, Tensor]) -> lis
 
     with torch.no_grad(), silence():
         # `_network` checks the answer.
-        traced = torch.jit.trace(network.eval(), example, check_trace=False)  # type: ignore[no-untyped-call]  # torch's
+        traced = torch.jit.trace(network.eval(), example, check_trace=False)
         decoder = TorchScriptPythonDecoder(traced, example_input=example)  # outlives what is loaded from it
         frontend = FrontEndManager().load_by_framework("pytorch")
         loaded = frontend.load(decoder)

@@ -37,11 +37,11 @@ class Arithmetic:
     convolutions: dict[Convolution, int]
 
 
-class _Convolutions(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has no types here
+class _Convolutions(TorchDispatchMode):
     """Notes the convolutions that are computed while it is entered."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call]  # torch has no types here
         self.seen: Counter[Convolution] = Counter()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -12,6 +12,7 @@ import re
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import attrs
 
@@ -124,6 +125,7 @@ def _globals(stream: io.BytesIO) -> Iterator[str]:
     memo: dict[int, _Item] = {}
     stack: list[_Item] = []
     protocol = 0
+    argument: Any  # of the type that its opcode takes
     opcodes = pickletools.genops(stream)
     while True:
         try:

@@ -7,18 +7,36 @@ computes the same bits. It stands here because importing diffusers takes longer 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 
+import attrs
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+M = TypeVar("M", bound=nn.Module)
+Layer: TypeAlias = "tuple[Residual, Attention | None]"
+"""A residual layer and the attention after it."""
+
+if TYPE_CHECKING:
+
+    class Modules(nn.ModuleList, Generic[M]):
+        """`nn.ModuleList` with the class of its modules, which torch's own does not declare."""
+
+        def __iter__(self) -> Iterator[M]: ...
+
+else:
+    Modules = nn.ModuleList
+
 
 _EPS = 1e-5
 """Of every group norm."""
 
 
-class UNet(nn.Module):
-    """A class-conditional UNet (Ho, Jain and Abbeel, 2020, arXiv:2006.11239, appendix B).
+@attrs.frozen
+class Sizes:
+    """What a `UNet` is built from.
 
     channels: of the images.  widths: channels of each level, full resolution first.  layers: residual layers a level.
     attention: which levels attend to themselves; the middle always does.  scale_shift: time and class scale and shift
@@ -27,54 +45,76 @@ class UNet(nn.Module):
     classes: rows of the class embedding.  dropout: in residual layers, 0 … 1.
     """
 
-    def __init__(
-        self,
-        channels: int,
-        widths: Sequence[int],
-        layers: int,
-        attention: Sequence[bool],
-        scale_shift: bool,
-        groups: int,
-        head: int,
-        classes: int,
-        dropout: float = 0.0,
-    ) -> None:
+    channels: int
+    widths: Sequence[int]
+    layers: int
+    attention: Sequence[bool]
+    scale_shift: bool
+    groups: int
+    head: int
+    classes: int
+    dropout: float = 0.0
+
+    @property
+    def embedded(self) -> int:
+        """Channels in which time and class reach the residual layers."""
+        return 4 * self.widths[0]
+
+    def down(self, level: int, skips: list[int]) -> Stage:
+        """The stage of a level on the way down; appends the channels of what it hands to the way up to `skips`."""
+        width, layers = self.widths[level], []
+        for _ in range(self.layers):
+            layers.append(self._layer(skips[-1], width, self.attention[level]))
+            skips.append(width)
+        if level == len(self.widths) - 1:
+            return Stage(layers)
+        skips.append(width)
+        return Stage(layers, downsampler=Downsample(width))
+
+    def middle(self) -> Stage:
+        """The stage between the two."""
+        width = self.widths[-1]
+        attended = (self._residual(width, width), self._attention(width, normed=not self.scale_shift))
+        return Stage([attended, (self._residual(width, width), None)])
+
+    def up(self, level: int, skips: list[int]) -> Stage:
+        """The stage of a level on the way up; takes the channels of what it is handed from the end of `skips`."""
+        width, layers = self.widths[level], []
+        before = self.widths[min(level + 1, len(self.widths) - 1)]
+        for _ in range(self.layers + 1):
+            layers.append(self._layer(before + skips.pop(), width, self.attention[level]))
+            before = width
+        return Stage(layers, upsampler=Upsample(width) if level else None)
+
+    def _layer(self, inside: int, out: int, attends: bool) -> Layer:
+        return self._residual(inside, out), self._attention(out) if attends else None
+
+    def _residual(self, inside: int, out: int) -> Residual:
+        return Residual(inside, out, self.embedded, self.groups, self.scale_shift, self.dropout)
+
+    def _attention(self, width: int, normed: bool = True) -> Attention:
+        return Attention(width, self.head, self.groups if normed else None)
+
+
+class UNet(nn.Module):
+    """A class-conditional UNet (Ho, Jain and Abbeel, 2020, arXiv:2006.11239, appendix B)."""
+
+    def __init__(self, sizes: Sizes) -> None:
         super().__init__()
-        embedded = 4 * widths[0]
-        self.conv_in = nn.Conv2d(channels, widths[0], 3, padding=1)
-        self.time_embedding = TimeEmbedding(widths[0], embedded)
-        self.class_embedding = nn.Embedding(classes, embedded)
-        self.down_blocks, self.up_blocks = nn.ModuleList(), nn.ModuleList()
-
-        def residual(inside: int, out: int) -> Residual:
-            return Residual(inside, out, embedded, groups, scale_shift, dropout)
-
-        def attending(width: int, normed: bool = True) -> Attention:
-            return Attention(width, head, groups if normed else None)
-
-        skips = [widths[0]]
-        for level, (width, attends) in enumerate(zip(widths, attention, strict=True)):
-            stage = Stage()
-            for _ in range(layers):
-                before = skips[-1]
-                stage.add(residual(before, width), attending(width) if attends else None)
-                skips.append(width)
-            last = level == len(widths) - 1
-            self.down_blocks.append(stage.finished("downsamplers", None if last else Downsample(width)))
-            skips += [] if last else [width]
-        middle = Stage()
-        middle.add(residual(widths[-1], widths[-1]), attending(widths[-1], normed=not scale_shift))
-        middle.add(residual(widths[-1], widths[-1]), None)
-        self.mid_block = middle.finished("", None)
-        before = widths[-1]
-        for level in reversed(range(len(widths))):
-            stage, width = Stage(), widths[level]
-            for _ in range(layers + 1):
-                stage.add(residual(before + skips.pop(), width), attending(width) if attention[level] else None)
-                before = width
-            self.up_blocks.append(stage.finished("upsamplers", Upsample(width) if level else None))
-        self.conv_norm_out = nn.GroupNorm(groups, widths[0], eps=_EPS)
-        self.conv_out = nn.Conv2d(widths[0], channels, 3, padding=1)
+        width, levels = sizes.widths[0], range(len(sizes.widths))
+        self.conv_in = nn.Conv2d(sizes.channels, width, 3, padding=1)
+        self.time_embedding = TimeEmbedding(width, sizes.embedded)
+        self.class_embedding = nn.Embedding(sizes.classes, sizes.embedded)
+        self.down_blocks: Modules[Stage] = Modules()
+        self.up_blocks: Modules[Stage] = Modules()
+        skips = [width]
+        for level in levels:
+            self.down_blocks.append(sizes.down(level, skips))
+        self.mid_block = sizes.middle()
+        for level in reversed(levels):
+            self.up_blocks.append(sizes.up(level, skips))
+        self.conv_norm_out = nn.GroupNorm(sizes.groups, width, eps=_EPS)
+        self.conv_out = nn.Conv2d(width, sizes.channels, 3, padding=1)
 
     def forward(self, x: Tensor, t: Tensor, index: Tensor) -> Tensor:
         """The prediction of each row: x (R, C, H, W), t (R,) float32 timesteps, index (R,) int64 → (R, C, H, W)."""
@@ -118,31 +158,23 @@ class TimeEmbedding(nn.Module):
 
 
 class Stage(nn.Module):
-    """The layers of one resolution, each perhaps followed by attention, and the way to the next resolution."""
+    """The layers of one resolution, each perhaps followed by attention, and what leads to the next resolution."""
 
-    resnets: nn.ModuleList
-    attentions: nn.ModuleList | None
-    downsamplers: nn.ModuleList | None
-    upsamplers: nn.ModuleList | None
+    attentions: Modules[Attention] | None
+    resnets: Modules[Residual]
+    downsamplers: Modules[Downsample] | None
+    upsamplers: Modules[Upsample] | None
 
-    def __init__(self) -> None:
+    def __init__(
+        self, layers: Sequence[Layer], *, downsampler: Downsample | None = None, upsampler: Upsample | None = None
+    ) -> None:
         super().__init__()
-        self._made: list[tuple[Residual, Attention | None]] = []
-
-    def add(self, layer: Residual, attention: Attention | None) -> None:
-        """Put a layer at the end."""
-        self._made.append((layer, attention))
-
-    def finished(self, way: str, sampler: nn.Module | None) -> Stage:
-        """This stage with its parts registered in the order of `UNet2DModel`, and the sampler that leads on."""
-        attentions = [attention for _, attention in self._made if attention is not None]
-        self.attentions = nn.ModuleList(attentions) if attentions else None
-        self.resnets = nn.ModuleList(layer for layer, _ in self._made)
-        self.downsamplers = self.upsamplers = None
-        if sampler is not None:
-            setattr(self, way, nn.ModuleList([sampler]))
-        self._made.clear()
-        return self
+        # Registered in the order of `UNet2DModel`.
+        attentions = [attention for _, attention in layers if attention is not None]
+        self.attentions = Modules(attentions) if attentions else None
+        self.resnets = Modules(residual for residual, _ in layers)
+        self.downsamplers = None if downsampler is None else Modules([downsampler])
+        self.upsamplers = None if upsampler is None else Modules([upsampler])
 
     def attended(self, h: Tensor, place: int) -> Tensor:
         """What the attention after layer `place` makes of h (R, C, H, W), if there is one."""
@@ -175,7 +207,8 @@ class Residual(nn.Module):
         else:
             h = self.norm2(h + told)
         h = self.conv2(self.dropout(F.silu(h)))
-        return (x if self.conv_shortcut is None else self.conv_shortcut(x)) + h
+        out: Tensor = (x if self.conv_shortcut is None else self.conv_shortcut(x)) + h
+        return out
 
 
 class Attention(nn.Module):
@@ -193,7 +226,8 @@ class Attention(nn.Module):
         h = (flat if self.group_norm is None else self.group_norm(flat)).transpose(1, 2)
         q, k, v = (to(h).unflatten(2, (self.heads, -1)).transpose(1, 2) for to in (self.to_q, self.to_k, self.to_v))
         h = self.to_out[0](F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
-        return h.transpose(1, 2).reshape(x.shape) + x
+        out: Tensor = h.transpose(1, 2).reshape(x.shape) + x
+        return out
 
 
 class Downsample(nn.Module):

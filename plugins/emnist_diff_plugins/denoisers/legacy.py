@@ -12,7 +12,7 @@ import inspect
 import re
 import warnings
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,9 @@ REQUIRED = ("classes", "size", "channels", "unet", "scheduler", "num_class_embed
 _SAFE_TORCH = "2.10"
 """Before it, ``torch.load(weights_only=True)`` could be made to run code (CVE-2025-32434, CVE-2026-24747)."""
 
-_SUBSTITUTES = [(OrderedDict, "diffusers.configuration_utils.FrozenDict")]
+_SUBSTITUTES: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
+    (OrderedDict, "diffusers.configuration_utils.FrozenDict")
+]
 """Beyond torch's own: a `FrozenDict` is read as the plain dictionary that it extends."""
 
 _MERGED_SPLITS = ("balanced", "bymerge", "letters")
@@ -79,7 +81,7 @@ def read(path: Path) -> dict[str, Any]:
     if not path.exists():
         raise checkpoint.missing(path)
     if path.is_dir():
-        what = foreign.folder(path) or "a directory — name the .pt file in it"
+        what: str | None = foreign.folder(path) or "a directory — name the .pt file in it"
         raise CheckpointError(f"{str(path)!r} is {what}")
     if not path.is_file():
         raise CheckpointError(f"{str(path)!r} is no ordinary file")
@@ -110,7 +112,7 @@ def read(path: Path) -> dict[str, Any]:
     return data
 
 
-def translate(path: Path, data: Mapping[str, Any]) -> tuple[CheckpointHeader, dict[str, Tensor]]:
+def translate(path: Path, data: dict[str, Any]) -> tuple[CheckpointHeader, dict[str, Tensor]]:
     """Header and weights from the dictionary of a legacy file, checked to make a network; `path` names them.
 
     Raises `CheckpointError` naming what is missing or what this project cannot represent.
@@ -150,7 +152,7 @@ def translate(path: Path, data: Mapping[str, Any]) -> tuple[CheckpointHeader, di
     return header, tensors
 
 
-def _told(data: Mapping[Any, Any]) -> dict[str, Any]:
+def _told(data: dict[Any, Any]) -> dict[str, Any]:
     """All of the file but its weights, as plain data; of what the layout does not know, the single values."""
     copy = PlainCopy()
     told: dict[str, Any] = {}

@@ -19,7 +19,7 @@ from emnist_diff.errors import CheckpointError, ConfigError
 from emnist_diff.protocols import NoiseSchedule, PredictionType
 from emnist_diff.variants import require
 from emnist_diff_plugins.denoisers._attention import VARIANTS, perturbed
-from emnist_diff_plugins.denoisers._unet import UNet
+from emnist_diff_plugins.denoisers._unet import Sizes, UNet
 
 _LARGEST_SIDE, _WIDEST, _MOST_LEVELS, _MOST_LAYERS = 4096, 16_384, 12, 64
 """Bounds on settings, far above what anybody trains here: a header cannot ask for what no machine holds."""
@@ -87,15 +87,17 @@ class UNet2D:
         """The untrained network, initialised as in diffusers. Raises `ConfigError` when torch refuses the settings."""
         try:
             return UNet(
-                self.channels,
-                self.block_out_channels,
-                self.layers_per_block,
-                self.attention,
-                self.resnet_time_scale_shift == "scale_shift",
-                self.norm_num_groups,
-                self.attention_head_dim,
-                self.num_class_embeds,
-                self.dropout,
+                Sizes(
+                    channels=self.channels,
+                    widths=self.block_out_channels,
+                    layers=self.layers_per_block,
+                    attention=self.attention,
+                    scale_shift=self.resnet_time_scale_shift == "scale_shift",
+                    groups=self.norm_num_groups,
+                    head=self.attention_head_dim,
+                    classes=self.num_class_embeds,
+                    dropout=self.dropout,
+                )
             )
         except Exception as error:  # torch has no one way to refuse
             reason = " ".join(str(error).split())[:200]

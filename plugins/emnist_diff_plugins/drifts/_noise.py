@@ -12,7 +12,7 @@ from emnist_diff.protocols import Step, StepInfo
 from emnist_diff.schedules import Constant, Schedule, schedule
 
 
-def _at_least_0(instance: Any, attribute: Any, value: Schedule) -> None:
+def _at_least_0(instance: Any, attribute: Any, value: object) -> None:
     if isinstance(value, Constant) and value.value < 0:
         raise ConfigError(f"{attribute.name} = {value.value:g} must be at least 0")
 

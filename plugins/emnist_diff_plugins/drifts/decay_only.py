@@ -12,7 +12,7 @@ from emnist_diff.protocols import Step, StepInfo
 from emnist_diff.schedules import Constant, Schedule, schedule
 
 
-def _share(instance: Any, attribute: Any, value: Schedule) -> None:
+def _share(instance: Any, attribute: Any, value: object) -> None:
     if isinstance(value, Constant) and not 0.0 <= value.value <= 1.0:
         raise ConfigError(f"decay = {value.value:g} is not within 0 … 1")
 

@@ -146,8 +146,8 @@ def _parquet(table: Table) -> bytes:
 
 def _pyarrow() -> tuple[Any, Any]:
     try:
-        import pyarrow  # type: ignore[import-not-found]  # an extra, without types
-        import pyarrow.parquet  # type: ignore[import-not-found]
+        import pyarrow
+        import pyarrow.parquet
     except ImportError as error:
         raise PluginError(
             'Parquet needs pyarrow, which is not installed — pip install pyarrow, or "emnist-diff[parquet]"'

@@ -33,7 +33,8 @@ def stretched(s: Floats, terminal: float) -> Floats:
     stays 1, and so does a grid of one step."""
     if s[-1] == 1.0:
         return s
-    return 1.0 - (1.0 - s) * (1.0 - terminal) / (1.0 - s[-1])
+    result: Floats = 1.0 - (1.0 - s) * (1.0 - terminal) / (1.0 - s[-1])
+    return result
 
 
 def resolution_shift(tokens: int) -> float:

@@ -16,7 +16,7 @@ def ddim_step(here: Estimates, at: StepInfo, eta: float, noise: NoiseSource) -> 
     """x_{t-1} of DDIM: Song, Meng and Ermon, 2021, arXiv:2010.02502, equations 12 and 16; (B, *shape)."""
     a, a_next = at.alpha_bar, at.alpha_bar_next
     variance = eta**2 * (1.0 - a_next) / (1.0 - a) * (1.0 - a / a_next)
-    x = a_next**0.5 * here.x0 + max(1.0 - a_next - variance, 0.0) ** 0.5 * here.epsilon
+    x: Tensor = a_next**0.5 * here.x0 + max(1.0 - a_next - variance, 0.0) ** 0.5 * here.epsilon
     if variance > 0:
         x = x + variance**0.5 * noise()
     return x

@@ -18,11 +18,12 @@ def ddpm_step(x0: Tensor, x: Tensor, at: StepInfo, variance_type: str, noise: No
     a, a_next = at.alpha_bar, at.alpha_bar_next
     alpha = a / a_next
     beta = 1.0 - alpha
-    mean = (a_next**0.5 * beta / (1.0 - a)) * x0 + (alpha**0.5 * (1.0 - a_next) / (1.0 - a)) * x
+    mean: Tensor = (a_next**0.5 * beta / (1.0 - a)) * x0 + (alpha**0.5 * (1.0 - a_next) / (1.0 - a)) * x
     if a_next >= 1.0:  # the image: equation 7's variance is zero, and no noise is left to add
         return mean
     variance = beta if variance_type == "fixed_large" else beta * (1.0 - a_next) / (1.0 - a)
-    return mean + variance**0.5 * noise()
+    deviation: float = variance**0.5
+    return mean + deviation * noise()
 
 
 @attrs.frozen(kw_only=True)

@@ -46,10 +46,11 @@ class DpmPpSde(Diffusion):
         there = again(first, 0)
         share = 1.0 / (2.0 * self.r)
         x0 = (1.0 - share) * here.x0 + share * there.x0
-        part = ((sigma - middle) / (sigma - at.sigma_next)) ** 0.5
+        part: float = ((sigma - middle) / (sigma - at.sigma_next)) ** 0.5
 
         def whole(stream: str = "") -> Tensor:
-            return part * step.noise() + (1.0 - part**2) ** 0.5 * step.noise("rest")
+            rest: float = (1.0 - part**2) ** 0.5
+            return part * step.noise() + rest * step.noise("rest")
 
         return Moved(self._piece(step.x, x0, at, at.sigma_next, whole), here.x0)
 

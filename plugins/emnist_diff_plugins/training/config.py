@@ -23,9 +23,9 @@ def _setting(default: Any, help: str, validator: Any = None, converter: Any = No
     return attrs.field(default=default, converter=converter, validator=validator, metadata={"help": help})
 
 
-_FRACTION = v.and_(v.ge(0), v.lt(1))
-_POSITIVE = v.and_(v.gt(0), v.lt(math.inf))
-_AT_LEAST_0 = v.and_(v.ge(0), v.lt(math.inf))
+_FRACTION: Any = v.and_(v.ge(0), v.lt(1))  # attrs infers no type from two comparisons
+_POSITIVE: Any = v.and_(v.gt(0), v.lt(math.inf))
+_AT_LEAST_0: Any = v.and_(v.ge(0), v.lt(math.inf))
 
 
 @attrs.frozen(kw_only=True)

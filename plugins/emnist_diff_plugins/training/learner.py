@@ -45,7 +45,7 @@ class Learner:
     ) -> Learner:
         """What can train `network`, on the workers' device; nothing learnt yet."""
         device = workers.device
-        network = network.to(device, memory_format=_layout(device)).train()
+        network = network.to(device, memory_format=_layout(device)).train()  # type: ignore[call-overload]  # torch's
         parameters = dict(network.named_parameters())
         weights = list(parameters.values())
         return cls(

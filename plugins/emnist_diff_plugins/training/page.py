@@ -32,7 +32,7 @@ class TrainCommand(TyperCommand):
         """The command's own options, in the order of the page."""
         panels = {name: panel for panel, names in PANELS.items() for name in names}
         order = {name: number for number, name in enumerate(panels)}
-        options = super().get_params(ctx)
+        options: list[Any] = super().get_params(ctx)  # Typer's own parameters, which have a panel
         for option in options:
             if option.name in panels:
                 option.rich_help_panel = panels[option.name]

@@ -213,8 +213,8 @@ class Training:
                 f"cannot resume with {self.workers.count} workers: the training began with {facts.workers}"
             )
         done = facts.step % self.batches.steps_per_epoch
-        figures = [tensors.get(f"epoch/{name}") for name in ("losses", "grad_norms")]
-        if not 0 <= facts.step <= self.total or any(t is None or t.shape != (done,) for t in figures):
+        figures = [tensors[key] for key in ("epoch/losses", "epoch/grad_norms") if key in tensors]
+        if not 0 <= facts.step <= self.total or [t.shape for t in figures] != [(done,), (done,)]:
             raise CheckpointError(f"the training state is damaged: its figures do not fit step {facts.step}")
         self.learner.restore(tensors, facts.scaler)
         for own, was in zip((self.losses, self.grad_norms), figures, strict=True):
