@@ -19,7 +19,8 @@ from typing import Any
 
 import attrs
 
-from emnist_diff.plugins import KINDS, Entry, installed, load_factory
+from emnist_diff.discovery import installed
+from emnist_diff.plugins import KINDS, Entry, load_factory
 from emnist_diff.schedules import _KINDS, Schedule, to_data
 from emnist_diff.structuring import structure
 from emnist_diff_testing.rules import kinds, rules_of

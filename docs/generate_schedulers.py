@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-from emnist_diff.plugins import installed
+from emnist_diff.discovery import installed
 from emnist_diff.records import SchedulerSpec
 
 HERE = Path(__file__).parent

@@ -11,6 +11,7 @@ import os
 import sys
 import traceback
 from collections.abc import Iterable
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from itertools import islice
 from pathlib import Path
@@ -42,6 +43,12 @@ class _Plugin:
 
     def load(self) -> object:
         return _load_file(self.where) if isinstance(self.where, Path) else self.where.load()
+
+
+@cache
+def installed(files: tuple[Path, ...] = ()) -> Registry:
+    """The installed plugins that the environment variable ``EMNIST_DIFF_PLUGINS`` keeps, and those in `files`."""
+    return discover(narrow=os.environ.get("EMNIST_DIFF_PLUGINS"), files=files)
 
 
 def discover(

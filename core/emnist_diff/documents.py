@@ -7,8 +7,9 @@ from typing import Any
 
 from emnist_diff.components import make
 from emnist_diff.config import Component, read_file
+from emnist_diff.discovery import installed
 from emnist_diff.paths import StrPath
-from emnist_diff.plugins import Registry, installed
+from emnist_diff.plugins import Registry
 from emnist_diff.records import FormSpec
 
 

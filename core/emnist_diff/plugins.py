@@ -6,10 +6,7 @@
 from __future__ import annotations
 
 import importlib
-import os
 from collections.abc import Iterable
-from functools import cache
-from pathlib import Path
 from typing import Any, TypeVar
 
 import attrs
@@ -21,7 +18,6 @@ from emnist_diff.probing import exits_raised, printing_to_stderr, reason
 from emnist_diff.records import API, Spec
 
 CORE_DISTRIBUTION = "emnist-diff"
-ENVIRONMENT = "EMNIST_DIFF_PLUGINS"
 _S = TypeVar("_S", bound=Spec)
 
 
@@ -176,15 +172,6 @@ def load_factory(entry: Entry) -> Any:
             f"{entry.spec.factory} cannot be loaded ({reason(error)})"
         ) from error
     return found
-
-
-@cache
-def installed(files: tuple[Path, ...] = ()) -> Registry:
-    """The installed plugins, as narrowed by the environment variable ``EMNIST_DIFF_PLUGINS``, and those in `files`;
-    found once."""
-    from emnist_diff.discovery import discover  # which needs the classes of this module
-
-    return discover(narrow=os.environ.get(ENVIRONMENT), files=files)
 
 
 def require_healthy(registry: Registry) -> None:

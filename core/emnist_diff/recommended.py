@@ -6,8 +6,8 @@ from emnist_diff.assembly.layout import bound_scheduler
 from emnist_diff.checkpoint import CheckpointHeader
 from emnist_diff.components import make, told
 from emnist_diff.config import Component, normalised
+from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError
-from emnist_diff.plugins import installed
 from emnist_diff.records import SchedulerSpec
 from emnist_diff.structuring import structure
 

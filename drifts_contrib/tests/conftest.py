@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import structlog
 import torch
-from emnist_diff import plugins
+from emnist_diff import discovery, plugins
 from emnist_diff.cli import main
 from emnist_diff.protocols import Step, StepInfo
 
@@ -33,16 +33,16 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path | None]:
     (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: emnist-diff-drifts-contrib\nVersion: 0.1.0\n")
     (facts / "entry_points.txt").write_text(f"[emnist_diff]\ndrifts-contrib = {PACKAGE}\n")
     sys.path.append(str(folder))
-    plugins.installed.cache_clear()
+    discovery.installed.cache_clear()
     yield folder
     sys.path.remove(str(folder))
-    plugins.installed.cache_clear()
+    discovery.installed.cache_clear()
 
 
 @pytest.fixture(scope="session")
 def registry(found: Path | None) -> plugins.Registry:
     """What is installed."""
-    return plugins.installed()
+    return discovery.installed()
 
 
 @attrs.frozen(eq=False)

@@ -18,7 +18,7 @@ import torch
 from emnist_diff import parse
 from emnist_diff.components import make
 from emnist_diff.config import Component
-from emnist_diff.plugins import installed
+from emnist_diff.discovery import installed
 from emnist_diff.records import DatasetSpec
 from torch import Tensor
 from torch.nn import functional as F

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import structlog
 import torch
-from emnist_diff import plugins
+from emnist_diff import discovery, plugins
 from emnist_diff.assembly.assemble import Assembly, assemble
 from emnist_diff.assembly.layers import configure
 from emnist_diff.cli import main
@@ -141,16 +141,16 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path | None]:
     (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: emnist-diff-forces-contrib\nVersion: 0.1.0\n")
     (facts / "entry_points.txt").write_text(f"[emnist_diff]\nforces-contrib = {PACKAGE}\n")
     sys.path.append(str(folder))
-    plugins.installed.cache_clear()
+    discovery.installed.cache_clear()
     yield folder
     sys.path.remove(str(folder))
-    plugins.installed.cache_clear()
+    discovery.installed.cache_clear()
 
 
 @pytest.fixture(scope="session")
 def registry(found: Path | None) -> plugins.Registry:
     """What is installed."""
-    return plugins.installed()
+    return discovery.installed()
 
 
 @pytest.fixture(scope="session")

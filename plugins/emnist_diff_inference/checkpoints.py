@@ -18,8 +18,8 @@ from emnist_diff.checkpoint import CheckpointHeader
 from emnist_diff.components import make
 from emnist_diff.conditions import ConditionSpace
 from emnist_diff.config import Component, RunConfig, component, normalised
+from emnist_diff.discovery import installed
 from emnist_diff.errors import CheckpointError
-from emnist_diff.plugins import installed
 from emnist_diff.protocols import Denoiser, ForwardProcess, PredictionType, Scheduler
 from emnist_diff.records import SchedulerSpec
 from emnist_diff.structuring import aliases, unstructure

@@ -18,11 +18,12 @@ from emnist_diff.assembly.layout import Layout, lay_out
 from emnist_diff.assembly.sources import Source, guide_sources, load_guides
 from emnist_diff.components import make
 from emnist_diff.config import RunConfig
+from emnist_diff.discovery import installed
 from emnist_diff.engine.decoding import decoded
 from emnist_diff.engine.walk import Batch, Engine, walk
 from emnist_diff.errors import ConfigError
 from emnist_diff.pixels import Pixels, to_uint8
-from emnist_diff.plugins import Registry, installed
+from emnist_diff.plugins import Registry
 from emnist_diff.protocols import Denoiser, Evaluator, Field, Frame, StepInfo
 from emnist_diff.records import DriftSpec, ForceSpec, SchedulerSpec
 from emnist_diff.structuring import unstructure

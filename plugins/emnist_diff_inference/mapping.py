@@ -13,8 +13,9 @@ from emnist_diff.assembly.presets import expanded
 from emnist_diff.assembly.sources import checkpoint_path
 from emnist_diff.checkpoint import CheckpointHeader
 from emnist_diff.config import Component, RunConfig, normalised, resolve
+from emnist_diff.discovery import installed
 from emnist_diff.errors import CheckpointError, ConfigError, unknown
-from emnist_diff.plugins import Registry, installed
+from emnist_diff.plugins import Registry
 from emnist_diff.records import DriftSpec, ForceSpec, Spec
 from emnist_diff.shorthands import switched
 from emnist_diff.structuring import aliases

@@ -17,10 +17,10 @@ import torch
 from emnist_diff.checkpoint import CheckpointHeader
 from emnist_diff.components import make
 from emnist_diff.config import Component
+from emnist_diff.discovery import installed
 from emnist_diff.engine.base import Base
 from emnist_diff.engine.plan import StateMap, Term
 from emnist_diff.engine.walk import Engine
-from emnist_diff.plugins import installed
 from emnist_diff.protocols import Denoiser, FlowSchedule, NoiseSchedule, PredictionType
 from emnist_diff.records import DenoiserSpec, SchedulerSpec
 from emnist_diff.structuring import unstructure

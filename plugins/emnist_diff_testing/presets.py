@@ -13,8 +13,8 @@ import attrs
 
 from emnist_diff import config
 from emnist_diff.assembly.assemble import preview
+from emnist_diff.discovery import installed
 from emnist_diff.errors import EmnistDiffError
-from emnist_diff.plugins import installed
 from emnist_diff.structuring import unstructure
 from emnist_diff_testing import toml
 from emnist_diff_testing.rules import rule

@@ -14,9 +14,9 @@ import attrs
 
 from emnist_diff import config
 from emnist_diff.assembly.assemble import Assembly, assemble
+from emnist_diff.discovery import installed
 from emnist_diff.engine.walk import Batch, walk
 from emnist_diff.errors import EmnistDiffError
-from emnist_diff.plugins import installed
 from emnist_diff.protocols import Field, Frame, Outcome, RunHeader, StepInfo
 from emnist_diff_testing.rules import rule
 from emnist_diff_testing.subjects import Subject, subject

@@ -10,8 +10,8 @@ import pytest
 
 from emnist_diff import CheckpointInfo, build_scheduler, load_checkpoint, load_unet
 from emnist_diff.assembly.sources import shipped_checkpoint
+from emnist_diff.discovery import installed
 from emnist_diff.errors import CheckpointError, ConfigError, UnknownName
-from emnist_diff.plugins import installed
 
 
 def test_a_checkpoint_says_what_it_is(mixture: CheckpointInfo, mixture_file: Path):

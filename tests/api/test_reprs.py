@@ -12,8 +12,8 @@ import emnist_diff
 from emnist_diff.assembly.assemble import assemble
 from emnist_diff.brief import brief, briefly
 from emnist_diff.config import Component, RunConfig
+from emnist_diff.discovery import installed
 from emnist_diff.engine.walk import Batch, walk
-from emnist_diff.plugins import installed
 from emnist_diff.protocols import Field
 from emnist_diff.running.run import RunResult
 

@@ -11,7 +11,7 @@ import torch
 
 from emnist_diff import checkpoint
 from emnist_diff.checkpoint import CheckpointHeader
-from emnist_diff.plugins import installed
+from emnist_diff.discovery import installed
 from emnist_diff.structuring import unstructure
 from emnist_diff_plugins.benching import arithmetic, ceiling, userconfig
 from emnist_diff_plugins.benching.arithmetic import Convolution

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from emnist_diff.assembly.layers import configure
-from emnist_diff.plugins import installed
+from emnist_diff.discovery import installed
 from emnist_diff.running.run import run
 from emnist_diff_trajectory.merge import merge, worker_files
 from emnist_diff_trajectory.reader import Trajectory

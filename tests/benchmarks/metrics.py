@@ -20,7 +20,7 @@ from sidebyside import Timed
 
 from emnist_diff.assembly.assemble import assemble
 from emnist_diff.assembly.layers import configure
-from emnist_diff.plugins import installed
+from emnist_diff.discovery import installed
 from emnist_diff.running.run import execute
 
 MIXTURE = {"name": "gaussian-mixture", "shape": [1, 28, 28], "classes": "ABCDEFGH"}

@@ -25,9 +25,9 @@ from torch import Tensor
 
 from emnist_diff.assembly.assemble import assemble
 from emnist_diff.assembly.layers import configure
+from emnist_diff.discovery import installed
 from emnist_diff.engine.noise import INITIAL, batch_normal
 from emnist_diff.engine.walk import Batch, Engine, walk
-from emnist_diff.plugins import installed
 from emnist_diff.protocols import BatchResult
 
 SEED, SCALE = 1000, 3.0

@@ -26,8 +26,8 @@ from sidebyside import Timed
 
 from emnist_diff.assembly.assemble import assemble
 from emnist_diff.assembly.layers import configure
+from emnist_diff.discovery import installed
 from emnist_diff.parse import component
-from emnist_diff.plugins import installed
 from emnist_diff.protocols import Field, RunHeader, Timeline
 from emnist_diff.running import run
 from emnist_diff.running.recording import Inline, Overlapped, Recording

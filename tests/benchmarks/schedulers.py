@@ -37,7 +37,7 @@ from torch import Tensor, nn
 
 from emnist_diff.assembly.assemble import assemble
 from emnist_diff.assembly.layers import configure
-from emnist_diff.plugins import installed
+from emnist_diff.discovery import installed
 from emnist_diff.records import SchedulerSpec
 from emnist_diff.running.run import execute
 from emnist_diff_plugins.datasets.emnist import Emnist

@@ -33,7 +33,7 @@ from torch import Tensor, nn
 
 from emnist_diff.assembly.assemble import assemble
 from emnist_diff.assembly.layers import configure
-from emnist_diff.plugins import installed
+from emnist_diff.discovery import installed
 from emnist_diff.protocols import BatchResult, Field, Frame, Outcome, RunHeader, StepInfo
 from emnist_diff.running.run import execute
 from emnist_diff_plugins.datasets.emnist import Emnist

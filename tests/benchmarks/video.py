@@ -20,7 +20,7 @@ import attrs
 
 from emnist_diff.assembly.assemble import assemble
 from emnist_diff.assembly.layers import configure
-from emnist_diff.plugins import installed
+from emnist_diff.discovery import installed
 from emnist_diff.protocols import Sink
 from emnist_diff.running.run import execute
 

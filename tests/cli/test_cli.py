@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from emnist_diff.plugins import installed
+from emnist_diff.discovery import installed
 from emnist_diff.records import CommandSpec
 from emnist_diff_trajectory.reader import Trajectory
 

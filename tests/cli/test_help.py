@@ -8,7 +8,7 @@ import pytest
 
 from emnist_diff.cli.groups import SECTIONS
 from emnist_diff.cli.run_page import PANELS
-from emnist_diff.plugins import installed
+from emnist_diff.discovery import installed
 from emnist_diff.records import CommandSpec
 from emnist_diff_plugins.training import page as train_page
 

@@ -11,8 +11,8 @@ import pytest
 from emnist_diff import CaptureConfig, EnvironmentConfig, InferenceConfig, checkpoint
 from emnist_diff.assembly.layers import configure
 from emnist_diff.config import RunConfig, to_dict
+from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError
-from emnist_diff.plugins import installed
 from emnist_diff.running.run import run
 from emnist_diff.seeds import DrawnSeed
 from emnist_diff_trajectory.reader import Trajectory

@@ -17,9 +17,10 @@ from emnist_diff.assembly.parts import Parts
 from emnist_diff.assembly.sources import made_by
 from emnist_diff.components import Made
 from emnist_diff.config import Component, resolve
+from emnist_diff.discovery import installed
 from emnist_diff.engine.direct import Direct
 from emnist_diff.errors import ConfigError, PluginError, UnknownName
-from emnist_diff.plugins import Entry, Registry, installed
+from emnist_diff.plugins import Entry, Registry
 from emnist_diff.protocols import Workload
 from emnist_diff.records import BackendSpec
 

@@ -11,8 +11,8 @@ from emnist_diff import checkpoint
 from emnist_diff.assembly.layers import configure
 from emnist_diff.components import make
 from emnist_diff.config import Component, RunConfig, canonical_json, fingerprint, read_file, resolve, to_dict
+from emnist_diff.discovery import installed
 from emnist_diff.errors import CheckpointError, ConfigError, UnknownName
-from emnist_diff.plugins import installed
 from emnist_diff.records import DenoiserSpec, DriftSpec, ForceSpec, SchedulerSpec
 from emnist_diff.schedules import Constant
 

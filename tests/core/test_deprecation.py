@@ -11,7 +11,8 @@ import pytest
 from emnist_diff.components import make
 from emnist_diff.config import Component
 from emnist_diff.deprecation import EmnistDiffDeprecationWarning
-from emnist_diff.plugins import Entry, Registry, installed
+from emnist_diff.discovery import installed
+from emnist_diff.plugins import Entry, Registry
 from emnist_diff.records import DriftSpec
 from emnist_diff.structuring import structure
 

@@ -14,12 +14,12 @@ from emnist_diff.assembly.assemble import assemble
 from emnist_diff.assembly.layers import configure
 from emnist_diff.conditions import OWN, Cond, ConditionSpace, RowConditions, pack
 from emnist_diff.config import canonical_json, resolve, to_dict
+from emnist_diff.discovery import installed
 from emnist_diff.engine.base import Base
 from emnist_diff.engine.plan import Term, make_plan
 from emnist_diff.engine.walk import Engine
 from emnist_diff.errors import CheckpointError, ConfigError
 from emnist_diff.parameterization import convert
-from emnist_diff.plugins import installed
 from emnist_diff.protocols import FlowSchedule, NoiseSchedule
 from emnist_diff.running.run import run
 from emnist_diff_plugins.analysis.replay import replay, settings_of

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from emnist_diff.conditions import RowConditions
+from emnist_diff.discovery import installed
 from emnist_diff.engine.base import Base
 from emnist_diff.engine.plan import make_plan
 from emnist_diff.engine.walk import Batch, walk
 from emnist_diff.errors import ConfigError, RunFailed
-from emnist_diff.plugins import installed
 from emnist_diff.protocols import Field, FlowSchedule, NoiseSchedule
 from emnist_diff.records import SchedulerSpec
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture

@@ -9,10 +9,10 @@ from emnist_diff.assembly.assemble import assemble
 from emnist_diff.assembly.needs import require_sinks
 from emnist_diff.components import told
 from emnist_diff.config import resolve
+from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError, PluginError
 from emnist_diff.machine import capacity
 from emnist_diff.machine.capacity import available_memory, require_memory, size
-from emnist_diff.plugins import installed
 
 MIXTURE = ("--denoiser", "gaussian-mixture:shape=[1,4,4],classes=AB")
 

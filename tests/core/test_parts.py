@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from emnist_diff.assembly.assemble import assemble
 from emnist_diff.assembly.layers import configure
 from emnist_diff.assembly.padding import Padding
+from emnist_diff.discovery import installed
 from emnist_diff.engine.direct import Direct, rows_of
 from emnist_diff.engine.parts import LOSS, MOST, PRICE, part_rows
 from emnist_diff.engine.walk import Batch, walk
-from emnist_diff.plugins import installed
 
 
 def cost(rows: int, threads: int, size: int) -> float:

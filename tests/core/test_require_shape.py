@@ -6,8 +6,8 @@ import pytest
 
 from emnist_diff.assembly.assemble import assemble
 from emnist_diff.assembly.layers import configure
+from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError
-from emnist_diff.plugins import installed
 
 PLUGIN = """
 import attrs

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from emnist_diff.assembly.assemble import assemble
 from emnist_diff.assembly.layers import configure
 from emnist_diff.conditions import Cond, pack
+from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError
-from emnist_diff.plugins import installed
 from emnist_diff.variants import Variant, understood
 
 DECLARED = ("identity", "identity:all", "blur@SIGMA")

@@ -21,7 +21,7 @@ from rich.console import Console
 
 from emnist_diff.assembly.assemble import assemble
 from emnist_diff.assembly.layers import configure
-from emnist_diff.plugins import installed
+from emnist_diff.discovery import installed
 from emnist_diff.running.run import execute
 from emnist_diff_plugins.dashboard import blocks, devices
 from emnist_diff_plugins.dashboard.devices import Gpu, Meters, Readings

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from emnist_diff.discovery import installed
 from emnist_diff.errors import DatasetError
-from emnist_diff.plugins import installed
 from emnist_diff.protocols import Dataset
 from emnist_diff.records import DatasetSpec
 from emnist_diff_plugins.datasets.images import Images

@@ -28,8 +28,8 @@ from emnist_diff.assembly.layers import configure
 from emnist_diff.assembly.presets import expanded
 from emnist_diff.assembly.sources import shipped_checkpoint
 from emnist_diff.config import normalised, resolve
+from emnist_diff.discovery import installed
 from emnist_diff.errors import CheckpointError
-from emnist_diff.plugins import installed
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -9,8 +9,8 @@ import h5py
 import numpy as np
 import pytest
 
+from emnist_diff.discovery import installed
 from emnist_diff.errors import TrajectoryError, UnknownName
-from emnist_diff.plugins import installed
 from emnist_diff_inference.frames import top_coordinates
 from emnist_diff_plugins.analysis import attribution as at
 from emnist_diff_plugins.analysis.whatif import left_out, what_if

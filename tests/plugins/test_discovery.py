@@ -9,9 +9,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from emnist_diff.discovery import discover
+from emnist_diff.discovery import discover, installed
 from emnist_diff.errors import ConfigError, PluginError, UnknownName
-from emnist_diff.plugins import installed, require_healthy
+from emnist_diff.plugins import require_healthy
 from emnist_diff.records import DenoiserSpec, DriftSpec, ForceSpec
 
 _number = itertools.count()

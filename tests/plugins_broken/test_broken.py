@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from emnist_diff.plugins import installed
+from emnist_diff.discovery import installed
 
 HOOK = """
 from emnist_diff.hookspecs import hookimpl

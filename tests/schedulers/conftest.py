@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from emnist_diff.conditions import RowConditions
-from emnist_diff.plugins import installed, load_factory
+from emnist_diff.discovery import installed
+from emnist_diff.plugins import load_factory
 from emnist_diff.protocols import Moved, Step, StepInfo, Timeline
 from emnist_diff.records import SchedulerSpec
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture, MixtureDenoiser

@@ -250,7 +250,7 @@ def test_a_scheduler_of_flows_sends_diffusions_to_its_counterpart(of_flows):
 
 
 def test_counterparts_exist(built_in):
-    from emnist_diff.plugins import installed
+    from emnist_diff.discovery import installed
     from emnist_diff.records import SchedulerSpec
 
     name = built_in.factory.diffusion_counterpart if built_in.is_flow else built_in.factory.flow_counterpart

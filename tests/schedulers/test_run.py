@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from emnist_diff.assembly.sources import shipped_checkpoint
+from emnist_diff.discovery import installed
 from emnist_diff.errors import CheckpointError
-from emnist_diff.plugins import installed
 from emnist_diff.protocols import FlowSchedule, NoiseSchedule
 from emnist_diff_plugins.sinks.hdf5 import Hdf5Sink
 

@@ -14,7 +14,7 @@ from emnist_diff.assembly.assemble import assemble
 from emnist_diff.assembly.layers import configure
 from emnist_diff.components import make
 from emnist_diff.config import Component, component
-from emnist_diff.plugins import installed
+from emnist_diff.discovery import installed
 from emnist_diff.protocols import NoiseSchedule
 from emnist_diff.records import SinkSpec
 from emnist_diff.running.run import execute

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from emnist_diff.plugins import CORE_DISTRIBUTION, installed
+from emnist_diff.discovery import installed
+from emnist_diff.plugins import CORE_DISTRIBUTION
 from emnist_diff_plugins.sinks.video import VideoSink
 from emnist_diff_testing import check_sink
 from emnist_diff_testing.distributions import checked

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from emnist_diff.assembly.layers import configure
+from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError, Interrupted, TrajectoryError
-from emnist_diff.plugins import installed
 from emnist_diff.protocols import Field, StepInfo
 from emnist_diff.running.run import run
 from emnist_diff_plugins.sinks.hdf5 import Hdf5Sink

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from emnist_diff.assembly.layers import configure
+from emnist_diff.discovery import installed
 from emnist_diff.errors import TrajectoryError
-from emnist_diff.plugins import installed
 from emnist_diff.protocols import rates
 from emnist_diff.running.run import run
 from emnist_diff_trajectory.merge import merge

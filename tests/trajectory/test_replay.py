@@ -18,8 +18,8 @@ import pytest
 from emnist_diff import checkpoint
 from emnist_diff.assembly.layers import configure
 from emnist_diff.assembly.sources import shipped_checkpoint
+from emnist_diff.discovery import installed
 from emnist_diff.errors import CheckpointError, TrajectoryError, UnknownName
-from emnist_diff.plugins import installed
 from emnist_diff.running.run import run
 from emnist_diff_plugins.analysis.replay import decoder, replay
 from emnist_diff_trajectory.compare import Place

@@ -10,9 +10,9 @@ from PIL import Image
 
 from emnist_diff.assembly.assemble import assemble
 from emnist_diff.assembly.layers import configure
+from emnist_diff.discovery import installed
 from emnist_diff.engine.walk import Batch, walk
 from emnist_diff.errors import Interrupted, RunFailed
-from emnist_diff.plugins import installed
 from emnist_diff.protocols import BatchResult, Field
 from emnist_diff.running.run import execute
 from emnist_diff_trajectory.reader import Trajectory

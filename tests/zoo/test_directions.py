@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from emnist_diff.assembly.assemble import preview
 from emnist_diff.assembly.layers import configure
 from emnist_diff.assembly.signs import magnitude, sign
+from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError
-from emnist_diff.plugins import installed
 from emnist_diff.protocols import StepInfo
 from emnist_diff.schedules import schedule
 

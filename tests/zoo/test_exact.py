@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emnist_diff.plugins import installed
+from emnist_diff.discovery import installed
 from emnist_diff.records import DriftSpec, ForceSpec
 
 

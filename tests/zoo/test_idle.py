@@ -8,8 +8,8 @@ import pytest
 
 from emnist_diff.assembly.assemble import preview
 from emnist_diff.assembly.layers import configure
+from emnist_diff.discovery import installed
 from emnist_diff.errors import EmnistDiffError
-from emnist_diff.plugins import installed
 from emnist_diff.records import DriftSpec, ForceSpec
 from emnist_diff.schedules import Constant, Schedule
 from emnist_diff_testing.drifts import bench as drift_bench

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from emnist_diff.components import make
 from emnist_diff.config import Component
-from emnist_diff.plugins import installed
+from emnist_diff.discovery import installed
 from emnist_diff.protocols import StepInfo
 from emnist_diff.records import ForceSpec
 

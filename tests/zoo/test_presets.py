@@ -9,9 +9,8 @@ import pytest
 from emnist_diff.assembly import presets
 from emnist_diff.components import make
 from emnist_diff.config import Component, normalised, resolve, to_dict
-from emnist_diff.discovery import discover
+from emnist_diff.discovery import discover, installed
 from emnist_diff.errors import ConfigError, PluginError, UnknownName
-from emnist_diff.plugins import installed
 from emnist_diff.records import ForceSpec, PresetSpec
 
 PAIR = {"target": "A", "secondary": "B"}

@@ -13,8 +13,8 @@ from emnist_diff.assembly.layers import configure
 from emnist_diff.components import make
 from emnist_diff.conditions import ConditionSpace
 from emnist_diff.config import Component
+from emnist_diff.discovery import installed
 from emnist_diff.errors import CheckpointError, ConfigError, RunFailed, UnknownName
-from emnist_diff.plugins import installed
 from emnist_diff.records import DriftSpec, ForceSpec
 
 

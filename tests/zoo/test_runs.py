@@ -26,8 +26,8 @@ from emnist_diff.assembly.assemble import assemble
 from emnist_diff.assembly.forecast import forecast
 from emnist_diff.assembly.layers import configure
 from emnist_diff.config import Component, resolve
+from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError, TrajectoryError
-from emnist_diff.plugins import installed
 from emnist_diff.protocols import NoiseSchedule
 from emnist_diff.running.run import execute, run
 from emnist_diff.schedules import schedule

@@ -6,7 +6,8 @@ import shlex
 
 import pytest
 
-from emnist_diff.plugins import installed, load_factory
+from emnist_diff.discovery import installed
+from emnist_diff.plugins import load_factory
 from emnist_diff.records import DriftSpec, ForceSpec, PresetSpec
 
 

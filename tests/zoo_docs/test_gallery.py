@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from emnist_diff.assembly.assemble import preview
-from emnist_diff.plugins import installed
+from emnist_diff.discovery import installed
 from emnist_diff.records import DriftSpec, ForceSpec, PresetSpec
 
 DOCS = Path(__file__).parents[2] / "docs"

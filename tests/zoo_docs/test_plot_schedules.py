@@ -12,7 +12,7 @@ from PIL import Image
 
 from emnist_diff.assembly.assemble import preview
 from emnist_diff.assembly.layers import configure
-from emnist_diff.plugins import installed
+from emnist_diff.discovery import installed
 from emnist_diff_plugins.analysis.curves import panels
 from emnist_diff_plugins.analysis.schedules import SchedulesPlot
 

@@ -20,8 +20,9 @@ import attrs
 
 from emnist_diff import config
 from emnist_diff.components import make, told
+from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError, PluginError
-from emnist_diff.plugins import Registry, installed
+from emnist_diff.plugins import Registry
 from emnist_diff.records import PresetSpec
 from emnist_diff.schedules import Function, Product, Schedule, to_data
 from emnist_diff.shown import shown

@@ -11,8 +11,9 @@ from typer.core import TyperGroup
 from emnist_diff.cli.arguments import as_meant
 from emnist_diff.cli.help import write_commands, write_options
 from emnist_diff.cli.log_options import add_log_options
+from emnist_diff.discovery import installed
 from emnist_diff.errors import unknown
-from emnist_diff.plugins import Entry, installed, load_factory
+from emnist_diff.plugins import Entry, load_factory
 from emnist_diff.records import CommandSpec
 
 

@@ -10,8 +10,9 @@ import typer
 
 from emnist_diff import plugins as registry_module
 from emnist_diff.cli.groups import Subgroup
+from emnist_diff.discovery import installed
 from emnist_diff.errors import PluginError, unknown
-from emnist_diff.plugins import KINDS, Entry, installed
+from emnist_diff.plugins import KINDS, Entry
 from emnist_diff.printable import echo
 from emnist_diff.records import SchedulerSpec
 

@@ -198,8 +198,9 @@ def run(
     from emnist_diff import config as configuration
     from emnist_diff.cli import displays, layers
     from emnist_diff.cli.logging import configure as configure_logging
+    from emnist_diff.discovery import installed
     from emnist_diff.documents import read_layer
-    from emnist_diff.plugins import installed, require_healthy
+    from emnist_diff.plugins import require_healthy
 
     log = choices(ctx)
     registry = installed(tuple(plugin_file))

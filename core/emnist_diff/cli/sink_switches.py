@@ -9,7 +9,7 @@ from typing import Any
 from typer.core import TyperCommand
 
 from emnist_diff.cli.more_options import Switch, more_options
-from emnist_diff.plugins import installed
+from emnist_diff.discovery import installed
 from emnist_diff.records import DisplaySpec, LayerSpec
 
 _KEY = __name__

@@ -14,10 +14,11 @@ import numpy as np
 from emnist_diff.assembly.assemble import Assembly, assemble
 from emnist_diff.assembly.needs import require_sinks
 from emnist_diff.config import RunConfig
+from emnist_diff.discovery import installed
 from emnist_diff.engine.walk import INITIAL_STREAM, Batch, walk
 from emnist_diff.errors import ConfigError, EmnistDiffError, Interrupted, RunFailed
 from emnist_diff.events import get_logger
-from emnist_diff.plugins import Registry, installed
+from emnist_diff.plugins import Registry
 from emnist_diff.protocols import BatchResult, Field, Outcome, Sink, StepInfo
 from emnist_diff.running.interrupts import Report, Signals, report_requests, stop_requests
 from emnist_diff.running.other_workers import require_same_workers

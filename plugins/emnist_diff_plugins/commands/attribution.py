@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from emnist_diff.discovery import installed
 from emnist_diff.errors import OutputError
-from emnist_diff.plugins import installed
 from emnist_diff.printable import echo
 
 if TYPE_CHECKING:  # not needed for --help

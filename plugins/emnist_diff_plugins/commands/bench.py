@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import typer
 
 from emnist_diff.config import MOST_THREADS
+from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError
-from emnist_diff.plugins import Registry, installed
+from emnist_diff.plugins import Registry
 from emnist_diff.printable import echo
 from emnist_diff.records import BackendSpec
 

@@ -57,8 +57,8 @@ def inspect(
 
 def _shipped(epoch: int | None) -> Path:
     from emnist_diff.assembly.sources import shipped_checkpoint  # imports torch, which a named file does not need
+    from emnist_diff.discovery import installed
     from emnist_diff.errors import ConfigError
-    from emnist_diff.plugins import installed
 
     if epoch is not None:
         raise ConfigError(f"--epoch {epoch} of what? — name the directory that holds the epochs")

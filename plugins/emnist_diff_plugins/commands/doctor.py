@@ -45,7 +45,8 @@ _OPTIONAL = {
 def doctor(as_json: bool = typer.Option(False, "--json", help="Print JSON.")) -> None:
     """Check the installation: libraries, device, plugins, shipped checkpoint. Exit code 1 when something is wrong."""
     from emnist_diff import __version__
-    from emnist_diff.plugins import installed, load_factory
+    from emnist_diff.discovery import installed
+    from emnist_diff.plugins import load_factory
 
     problems: list[str] = []
     libraries = {name: _version(name) for name in (*_REQUIRED, *_OPTIONAL)}

@@ -11,8 +11,8 @@ from typer.core import TyperCommand
 
 from emnist_diff import parse
 from emnist_diff.cli.more_options import Switch, more_options
+from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError
-from emnist_diff.plugins import installed
 from emnist_diff.printable import echo
 from emnist_diff.records import SinkSpec
 

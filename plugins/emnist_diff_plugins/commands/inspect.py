@@ -138,7 +138,7 @@ def _show_sample(
     position = int(places[0])
     decode = None
     if decoded:
-        from emnist_diff.plugins import installed
+        from emnist_diff.discovery import installed
         from emnist_diff_plugins.analysis.replay import decoder
 
         decode = decoder(trajectory, installed(), checkpoint)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError, OutputError
 from emnist_diff.paths import local_path
-from emnist_diff.plugins import Registry, installed
+from emnist_diff.plugins import Registry
 from emnist_diff.printable import echo
 
 if TYPE_CHECKING:  # what these import is not needed for --help

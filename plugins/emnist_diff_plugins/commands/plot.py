@@ -8,8 +8,8 @@ from pathlib import Path
 
 import typer
 
+from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError, OutputError
-from emnist_diff.plugins import installed
 from emnist_diff.printable import echo
 
 plot_app = typer.Typer(add_completion=False, rich_markup_mode=None)

@@ -35,7 +35,7 @@ def replay(
     On the machine that made the file all bits are the same. It runs the plugins that the file names: replay files of
     people whom you trust.
     """
-    from emnist_diff.plugins import installed
+    from emnist_diff.discovery import installed
     from emnist_diff_plugins.analysis.replay import TOLERANCE
     from emnist_diff_plugins.analysis.replay import replay as again
     from emnist_diff_trajectory.reader import Trajectory

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from emnist_diff import parse
+from emnist_diff.discovery import installed
 from emnist_diff.errors import OutputError
 from emnist_diff.events import get_logger
-from emnist_diff.plugins import installed
 from emnist_diff.printable import echo
 
 if TYPE_CHECKING:  # not needed for --help

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from attrs import validators as v
 
+from emnist_diff.discovery import installed
 from emnist_diff.errors import OutputError
 from emnist_diff.files import write_bytes
 from emnist_diff.pixels import to_uint8
-from emnist_diff.plugins import installed
 from emnist_diff.protocols import BatchResult, Field, Frame, Outcome, RunHeader, StepInfo
 from emnist_diff_plugins.metrics.block import Block
 from emnist_diff_plugins.metrics.files import GrowingTables

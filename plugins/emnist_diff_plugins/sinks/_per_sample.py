@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from attrs import validators as v
 
+from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError
 from emnist_diff.pixels import Pixels, to_uint8
-from emnist_diff.plugins import installed
 from emnist_diff.protocols import BatchResult, Field, Frame, Outcome, RunHeader, StepInfo
 from emnist_diff.structuring import unstructure
 from emnist_diff_plugins.sinks._beside import trajectories_beside

@@ -14,9 +14,10 @@ import attrs
 import torch
 from torch import Tensor
 
+from emnist_diff.discovery import installed
 from emnist_diff.errors import CheckpointError, ConfigError, Interrupted, OutputError, RunFailed
 from emnist_diff.events import get_logger
-from emnist_diff.plugins import Registry, installed
+from emnist_diff.plugins import Registry
 from emnist_diff.running.interrupts import STOP_SIGNALS, stop_requests
 from emnist_diff_plugins.training import evaluate, objective, state
 from emnist_diff_plugins.training.batches import Batches

@@ -43,8 +43,8 @@ def check(
 
     from emnist_diff.cli.log_options import choices
     from emnist_diff.cli.logging import configure
+    from emnist_diff.discovery import installed
     from emnist_diff.errors import unknown
-    from emnist_diff.plugins import installed
     from emnist_diff_testing.distributions import as_data, checked, only
 
     configure(attrs.evolve(choices(ctx), tap=_only_trouble))

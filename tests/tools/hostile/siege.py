@@ -173,7 +173,7 @@ def _call(arguments: list[str], files: list[Path], item: Input) -> None:
 
 def _confine(item: Input) -> None:
     from emnist_diff import probing
-    from emnist_diff.plugins import installed
+    from emnist_diff.discovery import installed
 
     size = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY, size + MEMORY))
