@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cache, partial
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import typer
 
 from emnist_diff.discovery import installed
 from emnist_diff.errors import EmnistDiffError, PluginError, unknown
@@ -74,8 +76,9 @@ def _loads(bench: _Record) -> Iterator[str]:
     except PluginError as error:
         yield str(error)
         return
-    if isinstance(bench.entry.spec, CommandSpec) and not hasattr(factory, "registered_commands"):
-        yield f"{bench.entry.spec.factory} is no Typer app"
+    documented = inspect.isfunction(factory) and bool(factory.__doc__)
+    if isinstance(bench.entry.spec, CommandSpec) and not documented and not isinstance(factory, typer.Typer):
+        yield f"{bench.entry.spec.factory} is neither a Typer app nor a function with a docstring"
 
 
 SPEAKS = Rule("api", "record", "the record asks for no newer contract", "this emnist-diff refuses it", False, _speaks)

@@ -31,11 +31,11 @@ class Progress:
         return _bar(total)
 
 
-@attrs.frozen
+@attrs.define
 class DashboardDisplay:
     """A `protocols.Display`: the whole terminal."""
 
-    _dashboard: Dashboard = attrs.field(init=False, factory=lambda: Dashboard(sys.stderr))
+    _dashboard: Dashboard | None = attrs.field(init=False, default=None, eq=False)
 
     def refusal(self) -> str | None:
         """Why the terminal cannot be taken over; None where it can."""
@@ -43,15 +43,20 @@ class DashboardDisplay:
 
     def log(self) -> Callable[..., Any]:
         """The dashboard's own log takes the lines while it is open."""
-        return self._dashboard.log.event
+        return self._made().log.event
 
     @contextlib.contextmanager
     def show(self, total: int) -> Iterator[Shown]:
         """The dashboard, which opens with the run's header."""
         try:
-            yield Shown(None, (self._dashboard.sink,))
+            yield Shown(None, (self._made().sink,))
         finally:
-            self._dashboard.close()
+            self._made().close()
+
+    def _made(self) -> Dashboard:
+        if self._dashboard is None:
+            self._dashboard = Dashboard(sys.stderr)
+        return self._dashboard
 
 
 class _Steps:
