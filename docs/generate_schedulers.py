@@ -24,7 +24,7 @@ COUNTS = (8, 12, 18, 27, 40, 60, 90, 135)
 
 def table() -> str:
     """All built-in schedulers, as they are registered."""
-    lines = ["| scheduler | | order | noise | looks a step | walks |", "| --- | --- | --- | --- | --- | --- |"]
+    lines = ["| scheduler | | order | noise | evaluations a step | walks |", "| --- | --- | --- | --- | --- | --- |"]
     for entry in installed().of(SchedulerSpec):
         s = entry.spec
         assert isinstance(s, SchedulerSpec)

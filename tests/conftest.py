@@ -18,7 +18,7 @@ import structlog
 import torch
 
 from emnist_diff.engine.base import Base
-from emnist_diff.engine.plan import StateMap, Term, streams
+from emnist_diff.engine.plan import WeightedDrift, WeightedForce, streams
 from emnist_diff.engine.walk import Batch, Engine, walk
 from emnist_diff.protocols import Field, Frame
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
@@ -86,14 +86,14 @@ def make_engine() -> Callable[..., Engine]:
         micro_batch: int = 8,
     ) -> Engine:
         denoiser = denoiser or (mixture or GaussianMixture(shape=(3,), classes="ABC")).denoiser()
-        bound = (scheduler or Ddim()).bind(denoiser.schedule, denoiser.prediction)
+        bound = (scheduler or Ddim()).bind(denoiser.process, denoiser.prediction_type)
         names = [type(force).__name__ for force, _ in forces]
         terms = [
-            Term(name, force, lambda at, weight=weight: weight, stream)
+            WeightedForce(name, force, lambda at, weight=weight: weight, stream)
             for name, (force, weight), stream in zip(names, forces, streams("force", names), strict=True)
         ]
         names = [type(drift).__name__ for drift in drifts]
-        maps = [StateMap(*item) for item in zip(names, drifts, streams("drift", names), strict=True)]
+        maps = [WeightedDrift(*item) for item in zip(names, drifts, streams("drift", names), strict=True)]
         return Engine({"": denoiser}, bound, bound.plan(steps), base or Base(), terms, maps, micro_batch=micro_batch)
 
     return make

@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from emnist_diff.config import Component
+from emnist_diff.config import ComponentConfig
 from emnist_diff.deprecation import deprecated
 from emnist_diff.errors import ConfigError, EmnistDiffError, PluginError
 from emnist_diff.plugins import CORE_DISTRIBUTION, Registry
@@ -17,7 +17,7 @@ from emnist_diff.structuring import structure, unstructure
 
 
 @attrs.frozen(eq=False)
-class Made:
+class Component:
     """A component ready to use: its canonical name, the object, and its full settings as plain data."""
 
     name: str
@@ -31,12 +31,12 @@ class Made:
         """Distribution and version, for messages; nothing for what comes with this package."""
         return "" if self.distribution == CORE_DISTRIBUTION else f"{self.distribution} {self.version}".rstrip()
 
-    def said(self, kind: str) -> str:
+    def label(self, kind: str) -> str:
         """How messages call it: ``force 'pull' of my-forces 1.2``."""
         return f"{kind} {self.name!r}" + (f" of {self.foreign}" if self.foreign else "")
 
 
-def make(registry: Registry, kind: type[Spec], asked: Component) -> Made:
+def make(registry: Registry, kind: type[Spec], asked: ComponentConfig) -> Component:
     """The component that `asked` names, with its settings.
 
     Raises `UnknownName`, `PluginError` or `ConfigError`, each naming the component.
@@ -61,11 +61,11 @@ def make(registry: Registry, kind: type[Spec], asked: Component) -> Made:
         )
     beside = {ForceSpec: ("weight", "clip_abs", "clip_norm"), DriftSpec: ("weight",)}.get(kind, ())
     made = structure(dict(asked.settings), factory, f"{kind.kind} {entry.spec.name!r}", beside)
-    return Made(entry.spec.name, made, entry.distribution, entry.version, dict(unstructure(made)))
+    return Component(entry.spec.name, made, entry.distribution, entry.version, dict(unstructure(made)))
 
 
-def told(said: str, call: Callable[..., Any], *arguments: Any) -> Any:
-    """What a component answers before a walk.  said: how messages call it.
+def call_component(label: str, call: Callable[..., Any], *arguments: Any) -> Any:
+    """What a component answers before a walk.  label: how messages call it.
 
     Raises `PluginError` naming the component for whatever it raises, `ConfigError` where memory does not suffice;
     errors of this package pass as they are.
@@ -75,9 +75,9 @@ def told(said: str, call: Callable[..., Any], *arguments: Any) -> Any:
     except EmnistDiffError:
         raise
     except MemoryError as error:
-        raise ConfigError(f"{said} needs more memory than there is: {error} — give it smaller settings") from error
+        raise ConfigError(f"{label} needs more memory than there is: {error} — give it smaller settings") from error
     except Exception as error:  # a stranger's method may raise anything
-        raise PluginError(f"{said} raised {type(error).__name__}: {error}") from error
+        raise PluginError(f"{label} raised {type(error).__name__}: {error}") from error
 
 
 def mutable_defaults(factory: Any) -> list[Any]:

@@ -50,7 +50,7 @@ def _files(files: Any) -> Any:
 
 
 @attrs.frozen
-class Component:
+class ComponentConfig:
     """A plugin component asked for: its name, its weight, bounds, and its settings.
 
     weight: a number or a schedule of them; of forces it multiplies the contribution, of drifts the change of the state.
@@ -78,7 +78,7 @@ class RunConfig:
         converter=_path,
     )
     epoch: int | None = _setting(None, "which epoch of a checkpoint directory", v.optional(v.ge(0)))
-    denoiser: Component | None = _setting(
+    denoiser: ComponentConfig | None = _setting(
         None, "a denoiser that needs no weights, e.g. gaussian-mixture, instead of a checkpoint"
     )
     guides: Mapping[str, str] = attrs.field(
@@ -105,22 +105,22 @@ class RunConfig:
         aliases=("base_seed",),
     )
     steps: int = _setting(50, "denoising steps", v.and_(v.ge(1), v.le(MOST_STEPS)), aliases=("num_inference_steps",))
-    scheduler: Component = attrs.field(
-        factory=lambda: Component("ddim"), metadata={"help": "what moves the state: ddim, ddpm, …"}
+    scheduler: ComponentConfig = attrs.field(
+        factory=lambda: ComponentConfig("ddim"), metadata={"help": "what moves the state: ddim, ddpm, …"}
     )
     base: Literal["cfg", "cond", "uncond"] = _setting("cfg", "what forces are added to: cfg, cond or uncond")
     guidance_scale: float = _setting(
         3.0, "scale of classifier-free guidance: 0 ignores the class, 1 is the plain conditional model"
     )
-    forces: tuple[Component, ...] = _setting((), "forces, in order", aliases=("force_stack",))
+    forces: tuple[ComponentConfig, ...] = _setting((), "forces, in order", aliases=("force_stack",))
     clip_abs: float | None = _setting(
         None, "largest absolute value of what all forces add together", v.optional(v.gt(0))
     )
     clip_norm: float | None = _setting(
         None, "largest L2 norm, a sample, of what all forces add together", v.optional(v.gt(0))
     )
-    drifts: tuple[Component, ...] = _setting((), "drifts, in order")
-    sinks: tuple[Component, ...] | None = _setting(None, "sinks; None for the default ones (hdf5 and grid)")
+    drifts: tuple[ComponentConfig, ...] = _setting((), "drifts, in order")
+    sinks: tuple[ComponentConfig, ...] | None = _setting(None, "sinks; None for the default ones (hdf5 and grid)")
     output: str = _setting(
         "output", "directory that receives one folder a character", converter=_path, aliases=("output_dir",)
     )
@@ -130,8 +130,9 @@ class RunConfig:
     micro_batch: int | None = _setting(
         None, "rows of one network call; chosen from plan, backend and device when left out", v.optional(v.ge(1))
     )
-    backend: Component = attrs.field(
-        factory=lambda: Component("auto"), metadata={"help": "what evaluates the network: auto, eager, openvino, …"}
+    backend: ComponentConfig = attrs.field(
+        factory=lambda: ComponentConfig("auto"),
+        metadata={"help": "what evaluates the network: auto, eager, openvino, …"},
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = _setting(
         "auto", "what the network computes in; auto is fp32 — see docs/performance.md"
@@ -176,15 +177,15 @@ WITHOUT_BACKENDS: Mapping[str, Any] = {"backend": {"name": "eager"}, "precision"
 
 
 def component(data: object, what: str) -> dict[str, Any]:
-    """The plain form of a `Component` from a name, a table in the short form, or one in the long form.
+    """The plain form of a `ComponentConfig` from a name, a table in the short form, or one in the long form.
 
     The short form puts the settings beside the name; they may also stand in a ``cfg`` table. `weight` is a number
     multiplied onto the component.
     """
     if isinstance(data, str):
         return {"name": data}
-    if isinstance(data, Component):  # as it is, for it may hold functions
-        return {field.name: getattr(data, field.name) for field in attrs.fields(Component)}
+    if isinstance(data, ComponentConfig):  # as it is, for it may hold functions
+        return {field.name: getattr(data, field.name) for field in attrs.fields(ComponentConfig)}
     if not isinstance(data, Mapping):
         raise ConfigError(f"{what}: expected a name or a table with a name, got {shown(data)}")
     rest = dict(data)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from emnist_diff.components import make
-from emnist_diff.config import Component, read_file
+from emnist_diff.config import ComponentConfig, read_file
 from emnist_diff.discovery import installed
 from emnist_diff.paths import StrPath
 from emnist_diff.plugins import Registry
@@ -23,7 +23,7 @@ def read_layer(path: StrPath, registry: Registry | None = None, checkpoint: str 
     data = read_file(path)
     registry = registry or installed()
     for entry in registry.of(FormSpec):
-        form = make(registry, FormSpec, Component(entry.qualified)).object
+        form = make(registry, FormSpec, ComponentConfig(entry.qualified)).object
         if form.recognises(data):
             layer: Mapping[str, Any] = form.layer(data, registry, checkpoint)
             return layer

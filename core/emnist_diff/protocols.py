@@ -34,15 +34,15 @@ MOST_TIMESTEPS = 100_000
 
 _FARTHEST = 1e6
 
-ForwardPath = Literal["diffusion", "flow"]
+ProcessKind = Literal["diffusion", "flow"]
 """How signal and noise mix into a state; see `rates`."""
 
 
-def rates(alpha_bar: float, path: ForwardPath) -> tuple[float, float]:
+def rates(alpha_bar: float, process: ProcessKind) -> tuple[float, float]:
     """(signal, noise) such that x_t = signal · x_0 + noise · eps, where alpha_bar is the signal's share of the power:
     signal² / (signal² + noise²). On a diffusion the squares add up to 1, on a flow the rates do."""
     signal, noise = alpha_bar**0.5, (1.0 - alpha_bar) ** 0.5
-    return (signal, noise) if path == "diffusion" else (signal / (signal + noise), noise / (signal + noise))
+    return (signal, noise) if process == "diffusion" else (signal / (signal + noise), noise / (signal + noise))
 
 
 def _clip(instance: object, attribute: Any, value: float | None) -> None:
@@ -91,7 +91,7 @@ ForwardProcess = NoiseSchedule | FlowSchedule
 
 @attrs.frozen
 class Level:
-    """A noise level inside a step, at which a scheduler looks a second time.
+    """A noise level inside a step, at which a scheduler evaluates a second time.
 
     timestep, alpha_bar: as in `StepInfo`.  offset: where in the step it stands, 0 (its start) … 1 (its end).
     """
@@ -107,8 +107,8 @@ class StepInfo:
 
     index: 0 … steps-1, from noise to image.  steps: of the run.  timestep: the training timestep shown to the network.
     alpha_bar, alpha_bar_next: signal power here and where the step ends (1 for the image).
-    path: of the forward process.  offset: 0, or where inside the step the scheduler looks again.
-    inner: the levels of those looks.
+    process: how signal and noise mix.  offset: 0, or where inside the step the scheduler evaluates again.
+    inner: the levels of those evaluations.
     """
 
     index: int
@@ -116,7 +116,7 @@ class StepInfo:
     timestep: float
     alpha_bar: float
     alpha_bar_next: float
-    path: ForwardPath = "diffusion"
+    process: ProcessKind = "diffusion"
     offset: float = 0.0
     inner: tuple[Level, ...] = ()
 
@@ -138,16 +138,16 @@ class StepInfo:
     @property
     def rates(self) -> tuple[float, float]:
         """(signal, noise) here: x_t = signal · x_0 + noise · eps."""
-        return rates(self.alpha_bar, self.path)
+        return rates(self.alpha_bar, self.process)
 
     @property
     def rates_next(self) -> tuple[float, float]:
         """(signal, noise) where the step ends."""
-        return rates(self.alpha_bar_next, self.path)
+        return rates(self.alpha_bar_next, self.process)
 
-    def inside(self, look: int) -> StepInfo:
-        """The same step, as seen from its inner level `look`."""
-        level = self.inner[look]
+    def inside(self, stage: int) -> StepInfo:
+        """The same step, as seen from its inner level `stage`."""
+        level = self.inner[stage]
         return attrs.evolve(self, timestep=level.timestep, alpha_bar=level.alpha_bar, offset=level.offset, inner=())
 
 
@@ -161,14 +161,14 @@ class Timeline:
     """The steps of a run, noise first; each array has one float64 entry a step. Stored verbatim in the file.
 
     timestep: shown to the network.  alpha_bar, alpha_bar_next: signal power where a step starts, and where it ends.
-    path: of the forward process.  inner: for each step the levels at which its scheduler looks again; () where every
-    step takes one look.
+    process: how signal and noise mix.  inner: for each step the levels at which its scheduler evaluates again; () where
+    every step takes one evaluation.
     """
 
     timestep: npt.NDArray[np.float64]
     alpha_bar: npt.NDArray[np.float64]
     alpha_bar_next: npt.NDArray[np.float64]
-    path: ForwardPath = "diffusion"
+    process: ProcessKind = "diffusion"
     inner: tuple[tuple[Level, ...], ...] = ()
 
     def __len__(self) -> int:
@@ -182,14 +182,14 @@ class Timeline:
             float(self.timestep[index]),
             float(self.alpha_bar[index]),
             float(self.alpha_bar_next[index]),
-            self.path,
+            self.process,
             inner=self.inner[index] if self.inner else (),
         )
 
-    def looks(self, index: int) -> tuple[StepInfo, ...]:
+    def stages(self, index: int) -> tuple[StepInfo, ...]:
         """Everything at which a scheduler has the network asked in step `index`, in order."""
         at = self.at(index)
-        return (at, *(at.inside(look) for look in range(len(at.inner))))
+        return (at, *(at.inside(stage) for stage in range(len(at.inner))))
 
     def end(self, index: int) -> StepInfo | None:
         """Step `index` as seen from the level where it ends, which is where the next one starts; None for the image."""
@@ -226,16 +226,16 @@ def no_noise(stream: str = "") -> Tensor:
     raise RuntimeError("noise is drawn by components while they act on a step")
 
 
-def no_look(x: Tensor, look: int = 0) -> Tensor:
-    """What a step without further looks answers whoever asks for one."""
+def no_look(x: Tensor, stage: int = 0) -> Tensor:
+    """What a step without further evaluations answers whoever asks for one."""
     raise RuntimeError(
-        "there is nothing to look at: schedulers name the levels of further looks in their timeline, drifts say by "
-        "looks(at) how often they ask, and no drift can where the step ends in the image"
+        "there is nothing to evaluate: schedulers name the levels of further evaluations in their timeline, drifts say "
+        "by evaluations(at) how often they ask, and no drift can where the step ends in the image"
     )
 
 
 def not_remembered(name: str, value: Tensor) -> None:
-    """What keeps nothing: of schedulers, which hand back their memory with `Moved`, and at second looks."""
+    """Keeps nothing: for schedulers, which return their memory in a `SchedulerResult`, and at second evaluations."""
 
 
 def no_decoder(x: Tensor) -> Tensor:
@@ -250,7 +250,7 @@ class Step:
 
     at: what was known before.  x: the state x_t, (B, *shape).
     base: the prediction before forces, (B, *shape).
-    score: the running sum base + forces so far, (B, *shape); a non-additive rule reads it and returns a difference.
+    sum: the running sum base + forces so far, (B, *shape); a non-additive rule reads it and returns a difference.
     labels: (B,) the samples' own class indices.  sample_ids: (B,) ids within the run.
     prediction_type: what base, score and predictions are; `parameterization` converts.
     noise: draws the acting component's keyed noise; the only source of randomness a plugin may use.
@@ -258,12 +258,13 @@ class Step:
     which it left nothing.
 
     For forces and drifts:
-    remember: keeps a tensor (B, …) under a name for the next step. At second looks, of the scheduler and of drifts,
-    memory can be read, and what is remembered there is dropped.
+    remember: keeps a tensor (B, …) under a name for the next step. At second evaluations, of the scheduler and of
+    drifts, memory can be read, and what is remembered there is dropped.
 
     For drifts and schedulers:
-    look: the prediction, base and forces, at another state (B, *shape): ``look(x)`` of a drift that declares `looks`,
-    at the level where the step ends; ``look(x, number)`` of a scheduler, at its inner level of that number.
+    evaluate: the prediction, base and forces, at another state (B, *shape): ``evaluate(x)`` of a drift that declares
+    `evaluations`, at the level where the step ends; ``evaluate(x, number)`` of a scheduler, at its inner level of that
+    number.
 
     For schedulers alone:
     timeline: all steps of the run.
@@ -274,18 +275,18 @@ class Step:
     labels: Tensor
     sample_ids: Sequence[int]
     noise: NoiseSource = no_noise
-    score: Tensor | None = None
+    sum: Tensor | None = None
     base: Tensor | None = None
     timeline: Timeline | None = None
     memory: Mapping[str, Tensor] = attrs.field(factory=dict)
-    look: Callable[..., Tensor] = no_look
+    evaluate: Callable[..., Tensor] = no_look
     remember: Callable[[str, Tensor], None] = not_remembered
     prediction_type: PredictionType = "epsilon"
 
 
 @briefly
 @attrs.frozen(eq=False)
-class Moved:
+class SchedulerResult:
     """Where a scheduler went.
 
     x_prev: the next state, (B, *shape).  x0: the estimate of the image, (B, *shape).
@@ -303,8 +304,8 @@ class Force(Protocol):
     """A term of the prediction (score space).
 
     An attribute or property ``gradient``, True, asks for gradients through the network: where the force has a weight,
-    ``step.x`` requires grad, and `predictions`, ``step.base`` and ``step.score`` depend on it, so that
-    ``torch.autograd.grad(energy, step.x)`` works. Forces that come before enter ``step.score`` as constants.
+    ``step.x`` requires grad, and `predictions`, ``step.base`` and ``step.sum`` depend on it, so that
+    ``torch.autograd.grad(energy, step.x)`` works. Forces that come before enter ``step.sum`` as constants.
 
     One that does not take states of every shape has a method ``require_shape(shape: tuple[int, ...]) -> None``, which
     raises `ConfigError` for those that it does not take; it is asked before a run starts.
@@ -324,8 +325,8 @@ class Force(Protocol):
 class Drift(Protocol):
     """A map of the state after a step (state space).
 
-    One that asks the network has a method ``looks(at: StepInfo) -> int``: how often at most it will call
-    ``step.look(x)`` at this step. Where the step ends in the image there is nothing to ask, and it is not called.
+    One that asks the network has a method ``evaluations(at: StepInfo) -> int``: how often at most it will call
+    ``step.evaluate(x)`` at this step. Where the step ends in the image there is nothing to ask, and it is not called.
 
     One that does not take states of every shape has a method ``require_shape(shape: tuple[int, ...]) -> None``, which
     raises `ConfigError` for those that it does not take; it is asked before a run starts.
@@ -345,11 +346,11 @@ class Scheduler(Protocol):
     def plan(self, steps: int) -> Timeline:
         """The timeline of a run of `steps` steps. Raises `ConfigError` when that is impossible."""
 
-    def step(self, prediction: Tensor, step: Step) -> Moved:
+    def step(self, prediction: Tensor, step: Step) -> SchedulerResult:
         """One step: from the prediction (B, *shape) at ``step.x`` and ``step.at`` to where ``step.at`` ends.
 
-        ``step.noise`` is called only when the rule is stochastic here. A rule that looks more than once names the
-        levels in its timeline and asks ``step.look``; one that remembers reads ``step.memory``.
+        ``step.noise`` is called only when the rule is stochastic here. A rule that evaluates more than once names the
+        levels in its timeline and asks ``step.evaluate``; one that remembers reads ``step.memory``.
         """
 
 
@@ -376,7 +377,7 @@ class Denoiser(Protocol):
     """
 
     @property
-    def prediction(self) -> PredictionType:
+    def prediction_type(self) -> PredictionType:
         """What `predict` returns."""
 
     @property
@@ -388,7 +389,7 @@ class Denoiser(Protocol):
         """The classes it knows."""
 
     @property
-    def schedule(self) -> ForwardProcess:
+    def process(self) -> ForwardProcess:
         """The forward process it was trained on."""
 
     def predict(self, x: Tensor, t: Tensor, conds: RowConditions) -> Tensor:

@@ -90,7 +90,7 @@ class SchedulerSpec(Spec):
     What ``emnist-diff schedulers`` says of it:
 
     order: of accuracy.  noise: when it draws some (``no``, ``yes``, ``eta > 0``).
-    evaluations: looks at the network a step.  process: the forward process that it walks, ``diffusion`` or ``flow``.
+    evaluations: of the network in a step.  process: the forward process that it walks, ``diffusion`` or ``flow``.
     predictions: the types of them that it takes there.
     """
 
@@ -216,9 +216,10 @@ class BackendSpec(Spec):
 
     requires: modules that must be importable.  extra: of ``emnist-diff``, which brings them, or "".
     devices: kinds of torch devices it serves.  precisions: what it can compute in.
-    worth: network rows of a run from which `auto` takes it, for setting it up has a price.
-    merit: `auto` prefers the greater.  rows: of a call on a CPU at most, where a configuration names none.
-    gpu_rows: the same on any other device.
+    min_rows: `auto` considers this backend only for runs of at least this many network rows, because setup is slow.
+    priority: `auto` prefers the greater.
+    max_rows_cpu: the most rows of one call on a CPU, where a configuration names none.
+    max_rows_gpu: the same on any other device.
     """
 
     kind: ClassVar[str] = "backend"
@@ -226,11 +227,11 @@ class BackendSpec(Spec):
     extra: str = attrs.field(default="", validator=_line)
     devices: tuple[str, ...] = attrs.field(default=("cpu",), converter=_names)
     precisions: tuple[str, ...] = attrs.field(default=("fp32",), converter=_names)
-    worth: int = attrs.field(default=0, validator=v.ge(0))
-    merit: int = 0
-    rows: int = attrs.field(default=32, validator=v.ge(1))
-    gpu_rows: int = attrs.field(default=1024, validator=v.ge(1))
+    min_rows: int = attrs.field(default=0, validator=v.ge(0))
+    priority: int = 0
+    max_rows_cpu: int = attrs.field(default=32, validator=v.ge(1))
+    max_rows_gpu: int = attrs.field(default=1024, validator=v.ge(1))
 
     def most_rows(self, device: str) -> int:
         """Rows of a call at most on a kind of device, ``cpu``, ``cuda``, …"""
-        return self.rows if device == "cpu" else self.gpu_rows
+        return self.max_rows_cpu if device == "cpu" else self.max_rows_gpu

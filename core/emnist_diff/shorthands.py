@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from emnist_diff.config import Component, component
+from emnist_diff.config import ComponentConfig, component
 from emnist_diff.errors import ConfigError, unknown
 from emnist_diff.plugins import Registry
 from emnist_diff.records import DriftSpec, SinkSpec
@@ -78,7 +78,7 @@ def with_settings(
     return out
 
 
-def with_noise(registry: Registry, drifts: Sequence[Component], scale: float) -> tuple[Component, ...]:
+def with_noise(registry: Registry, drifts: Sequence[ComponentConfig], scale: float) -> tuple[ComponentConfig, ...]:
     """Drifts, the default one where there are none, with their noise set to `scale` where they have any and were not
     told how much.
 
@@ -86,7 +86,7 @@ def with_noise(registry: Registry, drifts: Sequence[Component], scale: float) ->
     """
     out = []
     used = False
-    for asked in drifts or (Component("default"),):
+    for asked in drifts or (ComponentConfig("default"),):
         spellings = aliases(registry.load(DriftSpec, asked.name))
         used = used or "noise_scale" in spellings
         if "noise_scale" in spellings and "noise_scale" not in {spellings.get(key) for key in asked.settings}:

@@ -16,8 +16,8 @@ def noised(image: Tensor, noise: Tensor, step: Step) -> Tensor:
 
 def noise_estimate(step: Step) -> Tensor:
     """eps as base and forces predicted it at the state that the step started from, (B, *shape)."""
-    assert step.score is not None  # the engine sets it before drifts act
-    return to_epsilon(step.score, step.x, step.at.rates, step.prediction_type)
+    assert step.sum is not None  # the engine sets it before drifts act
+    return to_epsilon(step.sum, step.x, step.at.rates, step.prediction_type)
 
 
 def is_last(at: StepInfo) -> bool:

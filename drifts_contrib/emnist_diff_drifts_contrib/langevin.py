@@ -57,7 +57,7 @@ class Langevin:
         metadata={"help": "with acceptance: points of the trapezoidal rule on the line of a move, at least 2"},
     )
 
-    def looks(self, at: StepInfo) -> int:
+    def evaluations(self, at: StepInfo) -> int:
         """See `protocols.Drift`."""
         return 1 + self.steps * (self.points - 1) if self.acceptance else self.steps
 
@@ -95,7 +95,7 @@ class Langevin:
 def score_at(x: Tensor, step: Step) -> Tensor:
     """∇ ln p(x) at the level where the step ends, as base and forces predict it: −eps / noise, (B, *shape)."""
     rates = step.at.rates_next
-    return -to_epsilon(step.look(x), x, rates, step.prediction_type) / rates[1]
+    return -to_epsilon(step.evaluate(x), x, rates, step.prediction_type) / rates[1]
 
 
 def langevin_step(x: Tensor, score: Tensor, size: Tensor, z: Tensor) -> Tensor:

@@ -107,7 +107,7 @@ def given() -> Callable[..., Given]:
         left: dict[str, torch.Tensor] = {}
         step = Step(
             info, torch.from_numpy(x), torch.zeros(samples, dtype=torch.int64), tuple(range(samples)),
-            noise=lambda stream="": torch.from_numpy(noise(stream)), score=torch.from_numpy(said.astype(np.float32)),
+            noise=lambda stream="": torch.from_numpy(noise(stream)), sum=torch.from_numpy(said.astype(np.float32)),
             prediction_type=kind, memory=dict(memory or {}), remember=left.__setitem__,
         )  # fmt: skip
         doubles = [a.astype(np.float64) for a in (x, state if after is None else after, epsilon)]

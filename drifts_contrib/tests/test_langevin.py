@@ -59,11 +59,11 @@ def corrected(given):
     def make(drift, x):
         # float64 throughout, so that what is compared with NumPy is the rule and not its rounding
         there = given(shape=(2,), alpha_bar_next=A, samples=len(x))
-        there.step.look = looking = Looking()
+        there.step.evaluate = looking = Looking()
         source = there.step.noise
         there.step.noise = lambda stream="": source(stream).double()
         out = drift(torch.from_numpy(x), there.step).numpy()
-        assert looking.times == drift.looks(there.step.at)
+        assert looking.times == drift.evaluations(there.step.at)
         return out, there
 
     return make
@@ -159,7 +159,7 @@ def test_the_image_is_left_alone(given):
 
 @pytest.mark.parametrize(("drift", "looks"), [(Langevin(steps=4), 4), (Langevin(steps=4, acceptance=True), 9)])
 def test_looks_are_counted(drift, looks):
-    assert drift.looks(StepInfo(0, 5, 999.0, 0.1, 0.2)) == looks
+    assert drift.evaluations(StepInfo(0, 5, 999.0, 0.1, 0.2)) == looks
 
 
 @pytest.mark.parametrize("kind", ["epsilon", "sample", "v_prediction", "flow"])
@@ -176,5 +176,5 @@ def test_the_score_is_that_of_every_prediction_type(given, kind):
         "v_prediction": there.signal * epsilon - there.rest * x0,
         "flow": epsilon - x0,
     }[kind]
-    there.step.look = lambda asked: torch.from_numpy(said)
+    there.step.evaluate = lambda asked: torch.from_numpy(said)
     np.testing.assert_allclose(score_at(torch.from_numpy(x), there.step).numpy(), -epsilon / there.rest, atol=1e-9)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from emnist_diff.engine.plan import StateMap
+from emnist_diff.engine.plan import WeightedDrift
 from emnist_diff.engine.walk import Batch, walk
 from emnist_diff.protocols import Field
 from emnist_diff_testing import mixture
@@ -37,7 +37,7 @@ def test_a_walk_is_nesterovs_recursion():
     def frames(engine):
         return list(walk(engine, batch, lambda at: frozenset(Field)))
 
-    *found, end = frames(model.engine(drifts=[StateMap("momentum", Momentum(0.4))]))
+    *found, end = frames(model.engine(drifts=[WeightedDrift("momentum", Momentum(0.4))]))
     states = [frame.x for frame in found] + [end.x]
     made = []
     for index, frame in enumerate(found):

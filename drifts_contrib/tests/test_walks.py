@@ -66,7 +66,7 @@ def test_schedulers_without_memory_take_nothing_of_sdedits_walk_before_its_start
         assert not np.array_equal(plain, pulled), scheduler
 
 
-def test_looks_of_langevin_are_in_the_plan(walked):
+def test_evaluations_of_langevin_are_in_the_plan(walked):
     plain = walked({"name": "none"})[2].plan
     steps, points = 2, 3
     for said, looks in (({}, steps), ({"acceptance": True, "points": points}, 1 + steps * (points - 1))):

@@ -46,7 +46,7 @@ class Contrast:
         """What the difference is multiplied by."""
         raise NotImplementedError
 
-    def bound(self, space: ConditionSpace) -> Any:
+    def bind(self, space: ConditionSpace) -> Any:
         """The force for a model with these classes. Raises `UnknownName` for a class that is not there."""
         if self.cond.kind == "class":
             space.resolve(self.cond.value)

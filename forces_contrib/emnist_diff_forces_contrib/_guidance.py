@@ -40,7 +40,7 @@ class Guidance:
         """The condition that is guided to."""
         return condition(self.target)
 
-    def bound(self: _Self, space: ConditionSpace) -> _Self:
+    def bind(self: _Self, space: ConditionSpace) -> _Self:
         """Itself, for a model with the classes of `space`. Raises `UnknownName` for a class that is not there."""
         check(self.target, space)
         return self

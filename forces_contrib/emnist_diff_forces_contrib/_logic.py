@@ -62,7 +62,7 @@ class Composition:
         """A number for each class."""
         return (1.0,) * len(self.targets) if self.weights is None else self.weights
 
-    def bound(self, space: ConditionSpace) -> Any:
+    def bind(self, space: ConditionSpace) -> Any:
         """The force for a model with these classes. Raises `UnknownName` for a class that is not there."""
         for name in self.targets:
             if name != "own":

@@ -42,7 +42,7 @@ class CfgPp(Guidance):
 
     The equality is that of DDIM with eta = 0, of Euler in sigma, and of Euler on a flow, none of which may clip:
     say ``--scheduler ddim:clip=false``. Where the model's images have a range, `clip` bounds the guided image instead.
-    Schedulers that look twice a step are refused; with those that remember, and with noise, it is only that scale.
+    Schedulers that evaluate twice a step are refused; with those that remember, and with noise, it is only that scale.
 
     Example: ``--base cond --scheduler ddim:clip=false --force "cfg_pp:scale=0.6,clip=1"``
     """
@@ -63,8 +63,8 @@ class CfgPp(Guidance):
     def conditions(self, at: StepInfo) -> Iterable[Cond]:
         if at.offset > 0 or not at.sigma_next < at.sigma:
             raise ConfigError(
-                "cfg_pp: its step is one from noise to image, and something looks inside of it — use a scheduler that "
-                "looks once a step (ddim, euler, flow_euler) and no drift that asks the network"
+                "cfg_pp: its step is one from noise to image, and something evaluates inside of it — use a scheduler "
+                "that evaluates once a step (ddim, euler, flow_euler) and no drift that asks the network"
             )
         return (NULL,) if self.scale == 0 else (NULL, self.own)
 

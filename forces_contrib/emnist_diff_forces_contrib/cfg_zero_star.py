@@ -52,7 +52,7 @@ class CfgZeroStar(Guidance):
     def guided(self, predictions: Predictions, step: Step) -> Tensor:
         at = step.at
         if at.index < self.zero_steps:
-            velocity: PredictionType = "flow" if at.path == "flow" else "v_prediction"
+            velocity: PredictionType = "flow" if at.process == "flow" else "v_prediction"
             return convert(torch.zeros_like(step.x), step.x, at.rates, velocity, step.prediction_type)
         own, scale = predictions[self.own], self.scale(at)
         if scale == 1:

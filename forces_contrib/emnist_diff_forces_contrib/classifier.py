@@ -75,7 +75,7 @@ class ClassifierForce(EnergyForce):
         """The classifier's file."""
         return noisy_classifier.shipped() if self.file is None else Path(local_path(self.file))
 
-    def bound(self, space: ConditionSpace) -> ClassifierForce:
+    def bind(self, space: ConditionSpace) -> ClassifierForce:
         """The force for a model with these classes.
 
         Raises `UnknownName` for a class that is not there, `ConfigError` for one that the classifier does not know.
@@ -107,7 +107,7 @@ class ClassifierForce(EnergyForce):
             raise ConfigError("classifier: the force was not told the model's classes, by bound()")
         self.require_shape(tuple(x.shape[1:]))
         classifier = noisy_classifier.load(self.path, self.sha256, str(x.device))
-        if step.at.path != "diffusion" and self.of == "x":
+        if step.at.process != "diffusion" and self.of == "x":
             raise ConfigError("classifier: it knows the noise of diffusions, not of flows — say of=x0")
         noise = 0.0 if self.of == "x0" else step.at.rates[1]
         return -classifier.log_probability(x, noise, torch.tensor(self._labels, device=x.device)[step.labels])

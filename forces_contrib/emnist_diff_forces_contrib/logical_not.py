@@ -41,7 +41,7 @@ class Not:
         if self.target == "null":
             raise ConfigError("not: target 'null' is no class")
 
-    def bound(self, space: ConditionSpace) -> Not:
+    def bind(self, space: ConditionSpace) -> Not:
         """The force for a model with these classes. Raises `UnknownName` for a class that is not there."""
         if self.target != "own":
             space.resolve(self.target)

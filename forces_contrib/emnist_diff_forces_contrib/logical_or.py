@@ -55,9 +55,9 @@ class Or(Composition):
         if min(self.all_weights) <= 0:
             raise ConfigError(f"or: weights must be more than 0, got {min(self.all_weights):g}")
 
-    def bound(self, space: ConditionSpace) -> Or:
+    def bind(self, space: ConditionSpace) -> Or:
         """The force for a model with these classes. Raises `UnknownName` for a class that is not there."""
-        Composition.bound(self, space)
+        Composition.bind(self, space)
         return self
 
     def idle(self, at: StepInfo) -> bool:
@@ -86,7 +86,7 @@ class Or(Composition):
         if "log_shares" not in before:
             prior = torch.tensor(self.all_weights, dtype=torch.float64, device=step.x.device).log()
             return torch.log_softmax(prior, 0).repeat(len(step.x), 1)
-        if "x0" not in before or step.at.offset > 0:  # a second look is no move
+        if "x0" not in before or step.at.offset > 0:  # a second evaluation is no move
             return before["log_shares"]
         signal, noise, signal_next, noise_next = before["level"][0].tolist()
         kept = signal / signal_next  # x_t given x_s is N(kept · x_s, added)

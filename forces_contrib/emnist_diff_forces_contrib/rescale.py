@@ -35,7 +35,7 @@ class Rescale:
         metadata={"help": "share of the rescaled prediction, 0 … 1", "aliases": ("guidance_rescale",)},
     )
 
-    def bound(self, space: ConditionSpace) -> Rescale:
+    def bind(self, space: ConditionSpace) -> Rescale:
         """Itself. Raises `UnknownName` for a class that the model does not have."""
         check(self.target, space)
         return self
@@ -48,8 +48,8 @@ class Rescale:
         return (condition(self.target),)
 
     def __call__(self, predictions: Predictions, step: Step) -> Tensor:
-        assert step.score is not None  # the engine sets it before any force acts
-        score = step.score
+        assert step.sum is not None  # the engine sets it before any force acts
+        score = step.sum
         size = deviation(score)
         own = deviation(predictions[condition(self.target)])
         ratio = torch.where(size > 0, own / size, torch.ones_like(size))  # what has no contrast cannot be given any

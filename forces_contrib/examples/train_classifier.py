@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from emnist_diff import parse
 from emnist_diff.components import make
-from emnist_diff.config import Component
+from emnist_diff.config import ComponentConfig
 from emnist_diff.discovery import installed
 from emnist_diff.records import DatasetSpec
 from torch import Tensor
@@ -33,7 +33,7 @@ def read(text: str, part: str) -> Any:
     """A part of a dataset."""
     asked = parse.component(text, "dataset")
     settings = {key: value for key, value in asked.items() if key != "name"} | {"part": part}
-    return make(installed(), DatasetSpec, Component(asked["name"], settings=settings)).object.load()
+    return make(installed(), DatasetSpec, ComponentConfig(asked["name"], settings=settings)).object.load()
 
 
 def states(images: Tensor) -> Tensor:

@@ -121,7 +121,7 @@ def given() -> Callable[..., Given]:
                         alpha_bar_next=alpha_bar_next, path=path)  # fmt: skip
         step = Step(
             info, torch.from_numpy(x), torch.tensor(LABELS), (0, 1, 2), base=torch.from_numpy(base),
-            score=torch.from_numpy(base) if score is None else score, prediction_type=kind, memory=dict(memory or {}),
+            sum=torch.from_numpy(base) if score is None else score, prediction_type=kind, memory=dict(memory or {}),
         )  # fmt: skip
         doubles = (a.astype(np.float64) for a in (x, own, null, base))
         return Given(Predictions(packing, [rows]), step, *doubles)

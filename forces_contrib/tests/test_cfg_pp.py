@@ -41,7 +41,7 @@ def test_a_walk_is_that_of_the_paper_step_by_step(exact, walked, assembled, ask,
     states = [*run.stacked("x"), run.x.numpy().astype(np.float64)]
     for index in range(6):
         at, x = timeline.at(index), states[index]
-        here, there = exact.rates(at.alpha_bar, at.path), exact.rates(at.alpha_bar_next, at.path)
+        here, there = exact.rates(at.alpha_bar, at.process), exact.rates(at.alpha_bar_next, at.process)
         own, null = (ask(denoiser, x, at.timestep, index) for index in ((0, 1, 2), (3, 3, 3)))
         _, after = paper(exact, own, null, x, here, there, kind, 0.4, clip)
         np.testing.assert_allclose(states[index + 1], after, rtol=0, atol=2e-4 if index == 0 else 2e-5)

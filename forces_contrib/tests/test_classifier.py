@@ -8,7 +8,7 @@ import pytest
 import torch
 from emnist_diff.conditions import RowConditions
 from emnist_diff.engine.base import Base
-from emnist_diff.engine.plan import Term
+from emnist_diff.engine.plan import WeightedForce
 from emnist_diff.engine.walk import Batch, Engine, walk
 from emnist_diff.errors import CheckpointError, ConfigError, UnknownName
 from emnist_diff.protocols import Field
@@ -39,8 +39,8 @@ def file(tmp_path_factory):
 
 def walked(force, mixture=ABC, steps=3, strength=1.0, base=None):
     denoiser = mixture.denoiser()
-    bound = (FlowEuler() if mixture.prediction == "flow" else Ddim()).bind(denoiser.schedule, denoiser.prediction)
-    terms = [Term("classifier", force.bound(denoiser.conditions), lambda at: strength)]
+    bound = (FlowEuler() if mixture.prediction == "flow" else Ddim()).bind(denoiser.process, denoiser.prediction_type)
+    terms = [WeightedForce("classifier", force.bind(denoiser.conditions), lambda at: strength)]
     engine = Engine({"": denoiser}, bound, bound.plan(steps), base or Base("cond"), terms, micro_batch=4)
     batch = Batch((0, 1, 2), (0, 1, 2), (0, 1, 2), (7, 7, 7))
     return list(walk(engine, batch, lambda at: frozenset(Field)))
@@ -168,10 +168,10 @@ def test_files_that_are_none(tmp_path):
         path = tmp_path / f"{name}.safetensors"
         make(path)
         with pytest.raises(CheckpointError, match=message):
-            ClassifierForce(file=str(path)).bound(ABC.denoiser().conditions)
+            ClassifierForce(file=str(path)).bind(ABC.denoiser().conditions)
     wide = tmp_path / "wide.safetensors"
     save(wide, NoisyClassifier(1, 4, (8, 8, 16, 16), 8), CLASSES[:3], {})
     with pytest.raises(CheckpointError, match="is no classifier of emnist-diff-forces-contrib"):
-        ClassifierForce(file=str(wide)).bound(ABC.denoiser().conditions)
+        ClassifierForce(file=str(wide)).bind(ABC.denoiser().conditions)
     with pytest.raises(CheckpointError, match="is not the one with sha256"):
         load(wide, "0" * 64, "cpu")

@@ -50,7 +50,7 @@ def test_interval_is_guidance_with_a_start_and_a_stop(given, step):
 def test_rescale(given, shape):
     case = given(shape)
     guided = torch.from_numpy((case.null + 4 * (case.own - case.null)).astype(np.float32))
-    case = given(shape, score=guided)
+    case = given(shape, sum=guided)
     got = guided.numpy() + Rescale(phi=0.6)(case.predictions, case.step).numpy()
     expected = theirs("ClassifierFreeGuidance", case, guidance_scale=4.0, guidance_rescale=0.6)
     np.testing.assert_allclose(got, expected, rtol=0, atol=2e-5)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from emnist_diff.engine.base import Base
-from emnist_diff.engine.plan import Term
+from emnist_diff.engine.plan import WeightedForce
 from emnist_diff.engine.walk import Batch, Engine, walk
 from emnist_diff.errors import RunFailed
 from emnist_diff.parameterization import to_x0
@@ -34,8 +34,8 @@ def toward(x, step):
 def walked(force, mixture=ONE, ids=range(4), steps=5, scheduler=None, rows=4):
     denoiser = mixture.denoiser()
     scheduler = scheduler or (FlowEuler() if mixture.prediction == "flow" else Ddim())
-    bound = scheduler.bind(denoiser.schedule, denoiser.prediction)
-    terms = [Term("energy", force, lambda at: 1.0)]
+    bound = scheduler.bind(denoiser.process, denoiser.prediction_type)
+    terms = [WeightedForce("energy", force, lambda at: 1.0)]
     engine = Engine({"": denoiser}, bound, bound.plan(steps), Base("cond"), terms, micro_batch=rows)
     ids = tuple(ids)
     batch = Batch(tuple(range(len(ids))), ids, (0,) * len(ids), (7,) * len(ids))

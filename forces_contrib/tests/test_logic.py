@@ -9,7 +9,7 @@ import pytest
 import torch
 from emnist_diff.conditions import NULL, RowConditions, named
 from emnist_diff.engine.base import Base
-from emnist_diff.engine.plan import Term
+from emnist_diff.engine.plan import WeightedForce
 from emnist_diff.engine.walk import Batch, Engine, walk
 from emnist_diff.errors import ConfigError, UnknownName
 from emnist_diff.protocols import Field
@@ -30,8 +30,8 @@ ABC = GaussianMixture(
 
 def walked(force, scheduler=None, steps=4, ids=range(4), start=None, after=None, base=None):
     denoiser = ABC.denoiser()
-    bound = (scheduler or Ddim()).bind(denoiser.schedule, denoiser.prediction)
-    terms = [Term("tried", force.bound(denoiser.conditions), lambda at: 1.0, "force.tried")]
+    bound = (scheduler or Ddim()).bind(denoiser.process, denoiser.prediction_type)
+    terms = [WeightedForce("tried", force.bind(denoiser.conditions), lambda at: 1.0, "force.tried")]
     engine = Engine({"": denoiser}, bound, bound.plan(steps), base or Base("uncond"), terms, micro_batch=32)
     ids = tuple(ids)
     batch = Batch(tuple(range(len(ids))), ids, tuple(i % 3 for i in ids), (7,) * len(ids))
@@ -112,7 +112,7 @@ def test_or_follows_its_shares():
     torch.testing.assert_close(first, torch.full_like(first, 1 / 3))
 
 
-@pytest.mark.parametrize("scheduler", [Ddpm(), Heun()], ids=["ddpm", "heun, which looks twice"])
+@pytest.mark.parametrize("scheduler", [Ddpm(), Heun()], ids=["ddpm", "heun, which evaluates twice"])
 def test_or_goes_on_where_it_stopped(scheduler):
     places = []
     end = walked(Or(targets=["A", "B"]), scheduler, 6, after=places.append)[-1].x
@@ -154,7 +154,7 @@ def test_what_makes_no_sense(make, message):
 @pytest.mark.parametrize("force", [And(targets=["A", "Q"]), Or(targets=["Q"]), Not(target="Q")])
 def test_unknown_classes_are_refused(force):
     with pytest.raises(UnknownName, match="unknown class 'Q'"):
-        force.bound(ABC.denoiser().conditions)
+        force.bind(ABC.denoiser().conditions)
 
 
 def test_a_class_of_weight_zero_is_not_asked():

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from emnist_diff.engine.base import Base
-from emnist_diff.engine.plan import StateMap, Term
+from emnist_diff.engine.plan import WeightedDrift, WeightedForce
 from emnist_diff.engine.walk import Batch, Engine, walk
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
 from emnist_diff_plugins.schedulers.ddpm import Ddpm
@@ -36,8 +36,8 @@ def share(drifts):
     """How many samples of "A and B" lie there."""
     means = tuple(tuple(map(tuple, each)) for each in MEANS)
     denoiser = GaussianMixture(shape=(2,), classes="AB", components=2, spread=SPREAD, means=means).denoiser()
-    bound = Ddpm().bind(denoiser.schedule, denoiser.prediction)
-    terms = [Term("and", And(targets=["A", "B"]), lambda at: 1.0)]
+    bound = Ddpm().bind(denoiser.process, denoiser.prediction_type)
+    terms = [WeightedForce("and", And(targets=["A", "B"]), lambda at: 1.0)]
     engine = Engine({"": denoiser}, bound, bound.plan(40), Base("uncond"), terms, drifts, micro_batch=COUNT)
     ids = tuple(range(COUNT))
     *_, end = walk(engine, Batch(ids, ids, (0,) * COUNT, (3,) * COUNT), lambda at: frozenset())
@@ -48,5 +48,5 @@ def test_acceptance_makes_the_product_of_the_scores_the_score_of_the_product():
     langevin = pytest.importorskip("emnist_diff_drifts_contrib.langevin")
     exact, error = exact_share(), (0.25 / COUNT) ** 0.5
     assert share(()) < exact - 3 * error  # following the score of the product misses it
-    correction = StateMap("langevin", langevin.Langevin(r=0.4, steps=10, acceptance=True), "drift.langevin")
+    correction = WeightedDrift("langevin", langevin.Langevin(r=0.4, steps=10, acceptance=True), "drift.langevin")
     assert abs(share([correction]) - exact) < 2.5 * error

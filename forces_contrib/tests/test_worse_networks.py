@@ -11,7 +11,7 @@ import torch
 from emnist_diff.checkpoint import CheckpointHeader
 from emnist_diff.conditions import NULL, Cond, RowConditions, named
 from emnist_diff.engine.base import Base
-from emnist_diff.engine.plan import Term, make_plan
+from emnist_diff.engine.plan import WeightedForce, make_plan
 from emnist_diff.engine.walk import Batch, Engine, walk
 from emnist_diff.errors import UnknownName
 from emnist_diff.protocols import Field
@@ -44,8 +44,8 @@ def unet():
 def walked(denoisers, force, base=None, steps=3):
     """The frames of four samples."""
     main = denoisers[""]
-    bound = Ddim().bind(main.schedule, main.prediction)
-    terms = [Term("tried", force.bound(main.conditions), lambda at: 1.0)]
+    bound = Ddim().bind(main.process, main.prediction_type)
+    terms = [WeightedForce("tried", force.bind(main.conditions), lambda at: 1.0)]
     engine = Engine(denoisers, bound, bound.plan(steps), base or Base("cond"), terms, micro_batch=4)
     batch = Batch((0, 1, 2, 3), (0, 1, 2, 3), LABELS, (7, 7, 7, 7))
     return list(walk(engine, batch, lambda at: frozenset(Field)))[:-1]
@@ -203,12 +203,12 @@ def test_nothing_is_asked_where_nothing_is_added(force):
     main = MAIN.denoiser()
     for frame in walked({"": main}, force):
         assert not frame.forces[0].any()
-    timeline = Ddim().bind(main.schedule, main.prediction).plan(2)
-    plan = make_plan(timeline, Base("cond"), [Term("f", force, lambda at: 1.0)], [0], {"": main.conditions}, 1)
+    timeline = Ddim().bind(main.process, main.prediction_type).plan(2)
+    plan = make_plan(timeline, Base("cond"), [WeightedForce("f", force, lambda at: 1.0)], [0], {"": main.conditions}, 1)
     assert plan.networks == {("", ""): {1: 2}}
 
 
 @pytest.mark.parametrize("force", [PerturbedAttention, SmoothedEnergy, Autoguidance])
 def test_unknown_classes_are_refused(force):
     with pytest.raises(UnknownName, match="unknown class 'Q'"):
-        force(target="Q").bound(MAIN.denoiser().conditions)
+        force(target="Q").bind(MAIN.denoiser().conditions)

@@ -17,7 +17,7 @@ from emnist_diff.brief import briefly
 from emnist_diff.checkpoint import CheckpointHeader
 from emnist_diff.components import make
 from emnist_diff.conditions import ConditionSpace
-from emnist_diff.config import Component, RunConfig, component, normalised
+from emnist_diff.config import ComponentConfig, RunConfig, component, normalised
 from emnist_diff.discovery import installed
 from emnist_diff.errors import CheckpointError
 from emnist_diff.protocols import Denoiser, ForwardProcess, PredictionType, Scheduler
@@ -144,7 +144,7 @@ class LoadedDenoiser:
     @property
     def prediction(self) -> PredictionType:
         """What the network predicts."""
-        return self.denoiser.prediction
+        return self.denoiser.prediction_type
 
 
 def load_unet(ckpt: CheckpointInfo, device: str = "cpu") -> LoadedDenoiser:
@@ -194,16 +194,16 @@ def build_scheduler(ckpt: CheckpointInfo, name: str | None = None, **settings: A
     return BuiltScheduler(made.name, made.settings, header.schedule, header.prediction, bound)
 
 
-def chosen_scheduler(header: CheckpointHeader | None, name: str | None, settings: Mapping[str, Any]) -> Component:
+def chosen_scheduler(header: CheckpointHeader | None, name: str | None, settings: Mapping[str, Any]) -> ComponentConfig:
     """The scheduler called `name`, or the one recommended with its settings under `settings`. One that knows no eta is
     not asked for it: then it is the default one's."""
     if name is not None:
-        return Component(name, settings=dict(settings))
+        return ComponentConfig(name, settings=dict(settings))
     recommended = None if header is None else normalised(header.recommended).get("scheduler")
-    default = Component(RunConfig().scheduler.name, settings=dict(settings))
+    default = ComponentConfig(RunConfig().scheduler.name, settings=dict(settings))
     if recommended is None:
         return default
     data = component(recommended, "scheduler")
     if "eta" in settings and "eta" not in aliases(installed().load(SchedulerSpec, data["name"])):
         return default
-    return Component(data["name"], settings={**data.get("settings", {}), **settings})
+    return ComponentConfig(data["name"], settings={**data.get("settings", {}), **settings})

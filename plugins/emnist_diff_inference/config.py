@@ -16,7 +16,7 @@ import attrs
 from emnist_diff import config as runs
 from emnist_diff import seeds
 from emnist_diff.brief import briefly
-from emnist_diff.config import Component, RunConfig
+from emnist_diff.config import ComponentConfig, RunConfig
 from emnist_diff.errors import ConfigError
 from emnist_diff.shown import shown
 from emnist_diff.structuring import as_written, structure
@@ -38,13 +38,13 @@ from emnist_diff_inference.checks import (
 )
 
 
-def _stack(items: object) -> tuple[Component, ...]:
+def _stack(items: object) -> tuple[ComponentConfig, ...]:
     if isinstance(items, str | Mapping) or not isinstance(items, list | tuple):
         raise ConfigError(f"ForceConfig.force_stack = {shown(items)}: must be a list of forces")
     out = []
     for i, item in enumerate(items):
         what = f"ForceConfig.force_stack[{i}]"
-        out.append(structure(plain(runs.component(item, what), what), Component, what))
+        out.append(structure(plain(runs.component(item, what), what), ComponentConfig, what))
     return tuple(out)
 
 
@@ -66,8 +66,8 @@ class ForceConfig(Settings):
     preset: a named stack of forces, which stands before `force_stack` and says the base where `base` does not; its
     settings are `preset_args`.
     force_stack: forces in order, each a name, a table with the settings beside the name (``{"name": "attract_class",
-    "target": "B", "weight": 2.0}``), or a `Component`. A number that may change over the run is a schedule, as data
-    (``{"kind": "ramp"}``) or as a function; functions are recorded by name, see `emnist_diff.schedules`.
+    "target": "B", "weight": 2.0}``), or a `ComponentConfig`. A number that may change over the run is a schedule, as
+    data (``{"kind": "ramp"}``) or as a function; functions are recorded by name, see `emnist_diff.schedules`.
     global_cfg: settings laid under those of every force of `force_stack` that knows them.
     """
 
@@ -82,7 +82,7 @@ class ForceConfig(Settings):
     preset_args: Mapping[str, Any] = setting(
         {}, "settings of the preset", anything, converter=table("ForceConfig.preset_args")
     )
-    force_stack: tuple[Component, ...] = setting((), "forces, in order", anything, converter=_stack)
+    force_stack: tuple[ComponentConfig, ...] = setting((), "forces, in order", anything, converter=_stack)
     global_cfg: Mapping[str, Any] = setting(
         {}, "settings of every force that knows them", anything, converter=table("ForceConfig.global_cfg")
     )

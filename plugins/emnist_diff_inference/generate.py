@@ -124,7 +124,7 @@ def _generate(
 
 def _guides(registry: Registry, settings: RunConfig, model: LoadedDenoiser) -> dict[str, Denoiser]:
     """The guides that the settings name, which are loaded once for all samples."""
-    sources = guide_sources(settings, model.denoiser.conditions, model.denoiser.schedule)
+    sources = guide_sources(settings, model.denoiser.conditions, model.denoiser.process)
     missing = {name: source for name, source in sources.items() if _identity(source) not in model.guides}
     for name, (_, guide) in load_guides(registry, missing, model.denoiser, model.device).items():
         model.guides[_identity(sources[name])] = guide
@@ -286,10 +286,10 @@ def _check_fit(model: LoadedDenoiser, scheduler: BuiltScheduler, config: Inferen
     """What is said twice must be said alike: model and scheduler belong to the checkpoint, and to the configuration."""
     if model.sha256 != ckpt.sha256:
         raise ConfigError(f"the model was loaded from another checkpoint than {ckpt.path} — load_unet(ckpt_info)")
-    if (scheduler.schedule, scheduler.prediction) != (model.denoiser.schedule, model.denoiser.prediction):
+    if (scheduler.schedule, scheduler.prediction) != (model.denoiser.process, model.denoiser.prediction_type):
         raise ConfigError(
             f"the scheduler was built for {scheduler.prediction} on {scheduler.schedule}, the model of {ckpt.path} "
-            f"predicts {model.denoiser.prediction} on {model.denoiser.schedule} — build_scheduler(ckpt_info)"
+            f"predicts {model.denoiser.prediction_type} on {model.denoiser.process} — build_scheduler(ckpt_info)"
         )
     if config.checkpoint is not None:
         named = checkpoint.discover(Path(config.checkpoint), config.checkpoint_epoch)

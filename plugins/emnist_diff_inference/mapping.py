@@ -12,7 +12,7 @@ from emnist_diff import checkpoint
 from emnist_diff.assembly.presets import expanded
 from emnist_diff.assembly.sources import checkpoint_path
 from emnist_diff.checkpoint import CheckpointHeader
-from emnist_diff.config import Component, RunConfig, normalised, resolve
+from emnist_diff.config import ComponentConfig, RunConfig, normalised, resolve
 from emnist_diff.discovery import installed
 from emnist_diff.errors import CheckpointError, ConfigError, unknown
 from emnist_diff.plugins import Registry
@@ -85,7 +85,7 @@ def layer(config: InferenceConfig, header: CheckpointHeader | None, registry: Re
     return said
 
 
-def sinks(config: InferenceConfig, registry: Registry) -> list[Component] | None:
+def sinks(config: InferenceConfig, registry: Registry) -> list[ComponentConfig] | None:
     """The sinks of a run, or None for the default ones.
 
     Raises `UnknownName` when no installed sink writes what is asked for.
@@ -102,10 +102,10 @@ def sinks(config: InferenceConfig, registry: Registry) -> list[Component] | None
         "deltas": {"every": capture.save_every},
     }
     chosen = switched(registry, None, dict.fromkeys(asked, True), settings)
-    return [Component(item["name"], settings=item.get("settings", {})) for item in chosen]
+    return [ComponentConfig(item["name"], settings=item.get("settings", {})) for item in chosen]
 
 
-def forces(config: ForceConfig, registry: Registry) -> list[Component]:
+def forces(config: ForceConfig, registry: Registry) -> list[ComponentConfig]:
     """The force stack with `global_cfg` laid under the settings of each force that knows them.
 
     Raises `UnknownName` for a global setting that no force of the stack knows.
@@ -122,7 +122,7 @@ def forces(config: ForceConfig, registry: Registry) -> list[Component]:
     ]
 
 
-def drifts(config: DriftConfig, registry: Registry) -> list[Component]:
+def drifts(config: DriftConfig, registry: Registry) -> list[ComponentConfig]:
     """The drift, if it is enabled.
 
     Raises `ConfigError` when noise_scale or decay was changed and the drift has no such setting.
@@ -137,7 +137,7 @@ def drifts(config: DriftConfig, registry: Registry) -> list[Component]:
                 f"DriftConfig.{key} = {value:g}: drift {config.function_name!r} has no such setting — leave it out, or "
                 "use another DriftConfig.function_name"
             )
-    return [Component(config.function_name, settings=_overlaid(shared, config.custom_cfg, table))]
+    return [ComponentConfig(config.function_name, settings=_overlaid(shared, config.custom_cfg, table))]
 
 
 def _spellings(registry: Registry, kind: type[Spec], name: str) -> dict[str, str]:

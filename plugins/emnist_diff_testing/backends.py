@@ -40,7 +40,7 @@ class Serving:
     def of(cls, model: Model, evaluator: Evaluator) -> Serving:
         """The rows: noise at the levels from the noisiest to the cleanest, the first classes and the null one."""
         count, denoiser = 3 * _ROWS, model.denoiser
-        schedule, space = denoiser.schedule, denoiser.conditions
+        schedule, space = denoiser.process, denoiser.conditions
         last = schedule.time_scale if isinstance(schedule, FlowSchedule) else schedule.train_timesteps - 1
         known = [0, min(1, len(space.classes) - 1), *([] if space.null_index is None else [space.null_index])]
         return cls(

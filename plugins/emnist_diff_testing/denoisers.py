@@ -55,7 +55,7 @@ class DenoiserBench:
     @cached_property
     def levels(self) -> tuple[float, ...]:
         """Timesteps from the noisiest to the cleanest."""
-        schedule = self.denoiser.schedule
+        schedule = self.denoiser.process
         if isinstance(schedule, FlowSchedule):
             return (schedule.time_scale, 0.37 * schedule.time_scale, 0.01 * schedule.time_scale)
         last = schedule.train_timesteps - 1
@@ -138,14 +138,14 @@ def _is_family(bench: DenoiserBench) -> bool:
 def described(bench: DenoiserBench) -> Iterator[str]:
     denoiser = bench.denoiser
     known = typing.get_args(PredictionType)
-    if denoiser.prediction not in known:
-        yield f"prediction is {denoiser.prediction!r}, none of {', '.join(known)}"
+    if denoiser.prediction_type not in known:
+        yield f"prediction_type is {denoiser.prediction_type!r}, none of {', '.join(known)}"
     shape = denoiser.shape
     if not isinstance(shape, tuple) or not shape or not all(isinstance(n, int) and n >= 1 for n in shape):
         yield f"shape is {shape!r}, no tuple of sizes"
-    if not isinstance(denoiser.schedule, NoiseSchedule | FlowSchedule):
-        yield f"schedule is {type(denoiser.schedule).__name__}, neither NoiseSchedule nor FlowSchedule"
-    elif (denoiser.prediction == "flow") > isinstance(denoiser.schedule, FlowSchedule):
+    if not isinstance(denoiser.process, NoiseSchedule | FlowSchedule):
+        yield f"process is {type(denoiser.process).__name__}, neither NoiseSchedule nor FlowSchedule"
+    elif (denoiser.prediction_type == "flow") > isinstance(denoiser.process, FlowSchedule):
         yield "it predicts the velocity of a flow, and its process is a diffusion"
 
 

@@ -9,7 +9,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from emnist_diff.engine.plan import StateMap
+from emnist_diff.engine.plan import WeightedDrift
 from emnist_diff.engine.walk import Engine
 from emnist_diff.protocols import Denoiser, Step
 from emnist_diff.schedules import Constant
@@ -28,14 +28,14 @@ class DriftBench(Steering):
         if hasattr(component, "require_shape"):
             component.require_shape(tuple(model.denoiser.shape))
         watched = component if calls is None else WatchedDrift(component, calls)
-        return model.engine(drifts=[StateMap("tried", watched, "drift.tried", Constant(weight))])
+        return model.engine(drifts=[WeightedDrift("tried", watched, "drift.tried", Constant(weight))])
 
     def blank(self, model: Model) -> Walk:
         calls: list[Call] = []
 
         def engine() -> Engine:
             plain = self.engine(model, self.subject.make(), calls, 1.0)
-            return attrs.evolve(plain, drifts=[StateMap("blank", _zeros), *plain.drifts])
+            return attrs.evolve(plain, drifts=[WeightedDrift("blank", _zeros), *plain.drifts])
 
         return walked(model, engine, calls=calls)
 
@@ -79,11 +79,12 @@ def idle(bench: DriftBench) -> Iterator[str]:
 
 @rule(
     "drift",
-    "step.look is called no more often than looks() says",
+    "step.evaluate is called no more often than evaluations() says",
     "rows of the network are counted before the run: the plan, the forecast and the size of a call depend on it",
 )
-def declared_looks(bench: DriftBench) -> Iterator[str]:
+def declared_evaluations(bench: DriftBench) -> Iterator[str]:
     for model, call in bench.calls:
-        if call.looked > call.looks:
-            yield f"{spot(model, call)}: it looked {call.looked} times, and looks() said {call.looks}"
+        if call.evaluated > call.evaluations:
+            allowed = f"evaluations() returned {call.evaluations}"
+            yield f"{spot(model, call)}: it evaluated {call.evaluated} times, and {allowed}"
             return

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from emnist_diff.conditions import Cond
-from emnist_diff.engine.plan import Term
-from emnist_diff.engine.walk import Engine, Halfway
+from emnist_diff.engine.plan import WeightedForce
+from emnist_diff.engine.walk import Engine, WalkState
 from emnist_diff.errors import ConfigError
 from emnist_diff.protocols import Denoiser, StepInfo
 from emnist_diff.schedules import Constant
@@ -31,11 +31,11 @@ class ForceBench(Steering):
             force.require_shape(tuple(model.denoiser.shape))
         guides = _networks(model, force)
         watched = force if calls is None else WatchedForce(force, calls)
-        return model.engine([Term("tried", watched, Constant(weight), "force.tried")], guides=guides)
+        return model.engine([WeightedForce("tried", watched, Constant(weight), "force.tried")], guides=guides)
 
     def blank(self, model: Model) -> Walk:
         zeros = torch.zeros(len(IDS), *model.denoiser.shape)
-        return self.walk(model, start=Halfway(0, zeros, {}), watch=True)
+        return self.walk(model, start=WalkState(0, zeros, {}), watch=True)
 
 
 def bench(component: Any, name: str = "", models: Sequence[Model | Denoiser] | None = None) -> ForceBench:
@@ -44,7 +44,7 @@ def bench(component: Any, name: str = "", models: Sequence[Model | Denoiser] | N
 
 
 def _bound(force: Any, model: Model) -> Any:
-    return force.bound(model.denoiser.conditions) if hasattr(force, "bound") else force
+    return force.bind(model.denoiser.conditions) if hasattr(force, "bind") else force
 
 
 def _networks(model: Model, force: Any) -> list[str]:
@@ -127,7 +127,7 @@ def pure_conditions(bench: ForceBench) -> Iterator[str]:
 def ledger(bench: ForceBench) -> Iterator[str]:
     for whole in bench.whole:
         half = bench.walk(whole.model, watch=True, weight=0.5)
-        asked = {call.at.index: call for call in reversed(half.calls)}  # a step's first look is what is recorded
+        asked = {call.at.index: call for call in reversed(half.calls)}  # a step's first evaluation is what is recorded
         for frame in half.frames:
             where = f"on {whole.model.label} at step {frame.at.index}"
             assert frame.base is not None

@@ -16,10 +16,10 @@ import torch
 
 from emnist_diff.checkpoint import CheckpointHeader
 from emnist_diff.components import make
-from emnist_diff.config import Component
+from emnist_diff.config import ComponentConfig
 from emnist_diff.discovery import installed
 from emnist_diff.engine.base import Base
-from emnist_diff.engine.plan import StateMap, Term
+from emnist_diff.engine.plan import WeightedDrift, WeightedForce
 from emnist_diff.engine.walk import Engine
 from emnist_diff.protocols import Denoiser, FlowSchedule, NoiseSchedule, PredictionType
 from emnist_diff.records import DenoiserSpec, SchedulerSpec
@@ -53,12 +53,14 @@ class Model:
             return model
         return cls(f"{type(model).__name__} {tuple(model.shape)}", model, steps=3)
 
-    def engine(self, terms: Sequence[Term] = (), drifts: Sequence[StateMap] = (), guides: Sequence[str] = ()) -> Engine:
+    def engine(
+        self, terms: Sequence[WeightedForce] = (), drifts: Sequence[WeightedDrift] = (), guides: Sequence[str] = ()
+    ) -> Engine:
         """An engine that walks it, with guidance, on the plain scheduler of its process."""
         denoiser = self.denoiser
-        flow = isinstance(denoiser.schedule, FlowSchedule)
-        asked = Component("flow_euler") if flow else Component("ddim", settings={"spacing": "linspace"})
-        scheduler = make(installed(), SchedulerSpec, asked).object.bind(denoiser.schedule, denoiser.prediction)
+        flow = isinstance(denoiser.process, FlowSchedule)
+        asked = ComponentConfig("flow_euler") if flow else ComponentConfig("ddim", settings={"spacing": "linspace"})
+        scheduler = make(installed(), SchedulerSpec, asked).object.bind(denoiser.process, denoiser.prediction_type)
         null = denoiser.conditions.null_index is not None
         second = self.guide() if guides and self.guide is not None else denoiser
         return Engine(
@@ -89,9 +91,9 @@ def mixture(
 
     def denoiser(device: str = "cpu", **more: Any) -> Denoiser:
         asked = {"shape": list(shape), "prediction": prediction, "components": 1, **settings, **more}
-        made: Denoiser = make(installed(), DenoiserSpec, Component("gaussian-mixture", settings=asked)).object.denoiser(
-            None, None, device
-        )
+        made: Denoiser = make(
+            installed(), DenoiserSpec, ComponentConfig("gaussian-mixture", settings=asked)
+        ).object.denoiser(None, None, device)
         return made
 
     spread = float(settings.get("spread", 0.2))
@@ -108,7 +110,7 @@ def tiny_unet(size: int = 28, steps: int = 3, **settings: Any) -> Model:
     family = make(
         installed(),
         DenoiserSpec,
-        Component(
+        ComponentConfig(
             "unet2d",
             settings={
                 "sample_size": size,

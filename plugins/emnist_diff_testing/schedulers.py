@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from emnist_diff.engine.walk import Engine, Halfway
+from emnist_diff.engine.walk import Engine, WalkState
 from emnist_diff.errors import ConfigError, EmnistDiffError
-from emnist_diff.protocols import Denoiser, Level, Moved, PredictionType, Scheduler, Step, StepInfo, Timeline
+from emnist_diff.protocols import Denoiser, Level, PredictionType, Scheduler, SchedulerResult, Step, StepInfo, Timeline
 from emnist_diff_testing.models import Model, as_models, mixture, mixtures
 from emnist_diff_testing.rules import rule
 from emnist_diff_testing.steering import first
@@ -29,12 +29,12 @@ SAMPLES, MEAN, SPREAD = 96, 0.5, 0.4
 @attrs.define(eq=False)
 class Move:
     """One step of a scheduler: the step, the state it was given, what it did behind the engine's back, how often it
-    looked again and drew noise, where it went or what it raised."""
+    evaluated again and drew noise, where it went or what it raised."""
 
     at: StepInfo
     x: Tensor
     trapped: Trapped
-    looks: int = 0
+    evaluations: int = 0
     draws: int = 0
     moved: Any = None
     raised: Exception | None = None
@@ -50,29 +50,29 @@ class Watched:
     def plan(self, steps: int) -> Timeline:
         return self._scheduler.plan(steps)
 
-    def step(self, prediction: Tensor, step: Step) -> Moved:
+    def step(self, prediction: Tensor, step: Step) -> SchedulerResult:
         inputs = {"prediction": prediction, "step.x": step.x, "step.labels": step.labels, "step.base": step.base}
         inputs |= {f"step.memory[{name!r}]": kept for name, kept in step.memory.items()}
-        look, noise = step.look, step.noise
+        evaluate, noise = step.evaluate, step.noise
         with trap(inputs) as trapped:
             move = Move(step.at, step.x, trapped)
             self._moves.append(move)
 
             def counted(x: Tensor, number: int) -> Tensor:
-                move.looks += 1
-                return look(x, number)
+                move.evaluations += 1
+                return evaluate(x, number)
 
             def drawn(stream: str = "") -> Tensor:
                 move.draws += 1
                 return noise(stream)
 
-            step.look, step.noise = counted, drawn
+            step.evaluate, step.noise = counted, drawn
             try:
                 move.moved = self._scheduler.step(prediction, step)
             except Exception as error:
                 move.raised = error
                 raise
-        moved: Moved = move.moved
+        moved: SchedulerResult = move.moved
         return moved
 
 
@@ -89,7 +89,7 @@ class SchedulerBench:
 
     def bound(self, model: Model) -> Scheduler:
         """A fresh scheduler for a model. Raises `ConfigError` where it cannot walk it."""
-        scheduler: Scheduler = self.subject.make().bind(model.denoiser.schedule, model.denoiser.prediction)
+        scheduler: Scheduler = self.subject.make().bind(model.denoiser.process, model.denoiser.prediction_type)
         return scheduler
 
     @cached_property
@@ -119,7 +119,7 @@ class SchedulerBench:
         self,
         model: Model,
         ids: Sequence[int] = IDS,
-        start: Halfway | None = None,
+        start: WalkState | None = None,
         scheduler: Scheduler | None = None,
         moves: list[Move] | None = None,
     ) -> Walk:
@@ -152,7 +152,7 @@ class SchedulerBench:
 
     def gaussian(self, spread: float, steps: int) -> Model:
         """One Gaussian of numbers, on the process and with the prediction of the first model that it can walk."""
-        kind: PredictionType = self.walkable[0].denoiser.prediction
+        kind: PredictionType = self.walkable[0].denoiser.prediction_type
         means = [[[MEAN] * 16]]
         exact = mixture((16,), kind, steps, classes="A", components=1, means=means, spread=spread)
         return attrs.evolve(exact, rows=SAMPLES)
@@ -247,7 +247,7 @@ def impossible_steps(bench: SchedulerBench) -> Iterator[str]:
                 return
 
 
-@rule("scheduler", "step() gives a Moved at every step", "a scheduler that raises ends the run")
+@rule("scheduler", "step() gives a SchedulerResult at every step", "a scheduler that raises ends the run")
 def runs(bench: SchedulerBench) -> Iterator[str]:
     for walk, moves in bench.watched:
         if walk.error is not None and not (moves and moves[-1].moved is not None):
@@ -255,7 +255,7 @@ def runs(bench: SchedulerBench) -> Iterator[str]:
     yield from first(
         f"on {model.label} at step {move.at.index}: {type(move.moved).__name__}"
         for model, move in bench.moves
-        if move.raised is None and not isinstance(move.moved, Moved)
+        if move.raised is None and not isinstance(move.moved, SchedulerResult)
     )
 
 
@@ -334,11 +334,12 @@ def converges(bench: SchedulerBench) -> Iterator[str]:
     "the network is asked as often as the timeline says",
     "rows of the network are counted before the run, and the inner levels are part of the record",
 )
-def declared_looks(bench: SchedulerBench) -> Iterator[str]:
+def declared_evaluations(bench: SchedulerBench) -> Iterator[str]:
     yield from first(
-        f"on {model.label} at step {move.at.index}: {move.looks} looks, and inner levels for {len(move.at.inner)}"
+        f"on {model.label} at step {move.at.index}: {move.evaluations} evaluations, "
+        f"and inner levels for {len(move.at.inner)}"
         for model, move in bench.moves
-        if move.raised is None and move.looks != len(move.at.inner)
+        if move.raised is None and move.evaluations != len(move.at.inner)
     )
 
 
@@ -416,7 +417,7 @@ def memory_rows(bench: SchedulerBench) -> Iterator[str]:
 @rule(
     "scheduler",
     "a walk stopped after any step goes on to the same bits, in another process",
-    "what is remembered from step to step belongs into Moved.memory, which is written down; an attribute is lost",
+    "what is remembered between steps belongs into SchedulerResult.memory, which is written down; an attribute is lost",
 )
 def resumable(bench: SchedulerBench) -> Iterator[str]:
     def seen() -> Iterator[str]:

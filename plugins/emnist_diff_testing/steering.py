@@ -13,7 +13,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from emnist_diff.engine.walk import Engine, Halfway
+from emnist_diff.engine.walk import Engine, WalkState
 from emnist_diff_testing.models import Model, networks
 from emnist_diff_testing.rules import rule
 from emnist_diff_testing.subjects import Subject
@@ -45,7 +45,7 @@ class Steering(ABC):
         model: Model,
         component: Any = None,
         ids: Sequence[int] = IDS,
-        start: Halfway | None = None,
+        start: WalkState | None = None,
         watch: bool = False,
         weight: float = 1.0,
     ) -> Walk:

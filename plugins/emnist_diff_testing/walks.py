@@ -9,7 +9,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from emnist_diff.engine.walk import Batch, Engine, Halfway, walk
+from emnist_diff.engine.walk import Batch, Engine, WalkState, walk
 from emnist_diff.errors import EmnistDiffError, RunFailed
 from emnist_diff.protocols import BatchResult, Field, Frame
 from emnist_diff_testing.models import Model, labels_of
@@ -35,7 +35,7 @@ class Walk:
     end: BatchResult | None = None
     error: RunFailed | None = None
     refused: EmnistDiffError | None = None
-    places: list[Halfway] = attrs.field(factory=list)
+    places: list[WalkState] = attrs.field(factory=list)
     calls: list[Call] = attrs.field(factory=list)
     seconds: float = 0.0
 
@@ -45,7 +45,7 @@ def walked(
     engine_of: Callable[[], Engine],
     ids: Sequence[int] = IDS,
     calls: list[Call] | None = None,
-    start: Halfway | None = None,
+    start: WalkState | None = None,
 ) -> Walk:
     """The walk of the samples with these ids.
 

@@ -22,7 +22,7 @@ class Call:
     declared: the conditions that it said it would read.  read: those that it did.
     returned: a copy of what came back, or None where it raised.  raised: what.
     idle: what it said of the step, where it says anything.
-    looks: at other states, as a drift declared them.  looked: how often it did.  waited: for that, in seconds.
+    evaluations: at other states, as a drift declared them.  evaluated: how often it did.  waited: for that, in seconds.
     """
 
     at: StepInfo
@@ -33,8 +33,8 @@ class Call:
     returned: Any = None
     raised: Exception | None = None
     idle: bool = False
-    looks: int = 0
-    looked: int = 0
+    evaluations: int = 0
+    evaluated: int = 0
     waited: float = 0.0
 
     @property
@@ -89,7 +89,7 @@ class WatchedForce(_Watched):
         return tuple(self._component.conditions(at))
 
     def __call__(self, predictions: Predictions, step: Step) -> Any:
-        inputs = {"step.x": step.x, "step.labels": step.labels, "step.base": step.base, "step.score": step.score}
+        inputs = {"step.x": step.x, "step.labels": step.labels, "step.base": step.base, "step.sum": step.sum}
         inputs |= {f"predictions[{cond}]": predictions[cond] for cond in predictions}
         reading = _Reading(predictions)
         with trap(inputs) as trapped:
@@ -113,20 +113,20 @@ class WatchedDrift(_Watched):
     def __call__(self, x: Tensor, step: Step) -> Any:
         inputs = {"x": x, "step.x": step.x, "step.labels": step.labels, "step.base": step.base}
         with trap(inputs) as trapped:
-            looks = self._component.looks(step.at) if hasattr(self, "looks") else 0
-            call = Call(step.at, _copy(x), trapped, idle=self._idle(step.at), looks=looks)
+            evaluations = self._component.evaluations(step.at) if hasattr(self, "evaluations") else 0
+            call = Call(step.at, _copy(x), trapped, idle=self._idle(step.at), evaluations=evaluations)
             self.calls.append(call)
-            look = step.look
+            evaluate = step.evaluate
 
             def counted(*args: Any) -> Tensor:
-                call.looked += 1
+                call.evaluated += 1
                 started = time.perf_counter()
                 try:
-                    return look(*args)
+                    return evaluate(*args)
                 finally:
                     call.waited += time.perf_counter() - started
 
-            step.look = counted
+            step.evaluate = counted
             try:
                 returned = self._component(x, step)
                 call.returned = _copy(returned)
@@ -134,7 +134,7 @@ class WatchedDrift(_Watched):
                 call.raised = error
                 raise
             finally:
-                step.look = look
+                step.evaluate = evaluate
         return returned
 
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from emnist_diff.errors import TrajectoryError
 from emnist_diff.parameterization import convert
-from emnist_diff.protocols import ForwardPath, PredictionType, rates
+from emnist_diff.protocols import PredictionType, ProcessKind, rates
 
 if TYPE_CHECKING:
     from emnist_diff_trajectory.reader import Trajectory
@@ -68,5 +68,5 @@ def _levels(trajectory: Trajectory, step: int | None) -> tuple[npt.NDArray[np.in
 
 
 def _rates(trajectory: Trajectory, step: int) -> tuple[float, float]:
-    path: ForwardPath = "flow" if trajectory.forward_process == "flow" else "diffusion"
+    path: ProcessKind = "flow" if trajectory.forward_process == "flow" else "diffusion"
     return rates(float(trajectory.alpha_bar[step]), path)

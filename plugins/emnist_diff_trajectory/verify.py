@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from emnist_diff.errors import TrajectoryError, UnknownName
 from emnist_diff.pixels import as_images
-from emnist_diff.protocols import ForwardPath, PredictionType
+from emnist_diff.protocols import PredictionType, ProcessKind
 from emnist_diff_trajectory.merged import mapped_rows
 from emnist_diff_trajectory.opening import reading
 from emnist_diff_trajectory.reader import Trajectory
@@ -104,7 +104,7 @@ def structure(trajectory: Trajectory) -> Iterator[Problem]:
     if claimed > MOST_BYTES:
         yield Problem("/", f"a step of a sample claims {claimed} bytes, too many to be checked")
     for where, name, known in (
-        ("schedule", "forward_process", ForwardPath),
+        ("schedule", "forward_process", ProcessKind),
         ("trajectory", "prediction_type", PredictionType),
     ):
         found = getattr(trajectory, name)

@@ -241,7 +241,7 @@ def _lay_out(file: Any, header: RunHeader, capture: Capture, layout: Sequence[Ar
     for name in ("timestep", "alpha_bar", "alpha_bar_next", "sigma"):
         schedule[name] = np.asarray(getattr(header.timeline, name), dtype=np.float64)
     schedule["evaluations"] = header.timeline.evaluations
-    schedule.attrs["forward_process"] = header.timeline.path
+    schedule.attrs["forward_process"] = header.timeline.process
     samples = file.create_group("samples")
     samples["id"], samples["seed"], samples["label"] = header.sample_ids, header.seeds, header.labels
     samples["steps_done"] = np.zeros(len(header.sample_ids), dtype=np.int64)

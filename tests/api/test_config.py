@@ -27,7 +27,7 @@ from emnist_diff import (
     checkpoint,
     load_checkpoint,
 )
-from emnist_diff.config import Component, RunConfig, read_file, resolve, to_dict
+from emnist_diff.config import ComponentConfig, RunConfig, read_file, resolve, to_dict
 from emnist_diff.documents import read_layer
 from emnist_diff.errors import CheckpointError, ConfigError, UnknownName
 from emnist_diff.structuring import aliases
@@ -69,7 +69,8 @@ EVERY_FIELD: dict[type, dict[str, st.SearchStrategy[Any]]] = {
         "preset": st.just("blend"),
         "preset_args": TABLE,
         "force_stack": st.lists(
-            st.builds(Component, name=NAME, weight=WEIGHT, settings=TABLE, clip_abs=BOUND, clip_norm=BOUND), max_size=3
+            st.builds(ComponentConfig, name=NAME, weight=WEIGHT, settings=TABLE, clip_abs=BOUND, clip_norm=BOUND),
+            max_size=3,
         ),
         "global_cfg": TABLE,
         "clip_abs": BOUND,
@@ -213,7 +214,7 @@ def test_values_of_numpy_and_paths_are_plain_ones(tmp_path: Path):
     assert json.dumps(config.to_dict()) == json.dumps(plain.to_dict())
     run = RunConfig(
         seed=np.int64(5), num_inference_steps=np.uint8(7), guidance_scale=np.float32(7.5), output=tmp_path,
-        guides={"weak": tmp_path / "w"}, forces=(Component("f", np.float32(2), {"k": np.int64(1)}),),
+        guides={"weak": tmp_path / "w"}, forces=(ComponentConfig("f", np.float32(2), {"k": np.int64(1)}),),
     )  # fmt: skip
     said = {
         "seed": 5, "steps": 7, "guidance_scale": 7.5, "output": str(tmp_path),
@@ -253,9 +254,9 @@ def test_a_run_configuration_refuses_on_construction_what_files_may_not_say(sett
 
 def test_forces_may_be_written_in_any_form():
     expected = (
-        Component("attract_class", 2.0, {"target_class": "B"}),
-        Component("repel_class", 1.0, {"target": "C"}),
-        Component("attract_class"),
+        ComponentConfig("attract_class", 2.0, {"target_class": "B"}),
+        ComponentConfig("repel_class", 1.0, {"target": "C"}),
+        ComponentConfig("attract_class"),
     )
     stack = [
         {"name": "attract_class", "target_class": "B", "weight": 2},
@@ -330,7 +331,10 @@ def test_bad_values_are_named_on_construction(make: Any, message: str):
 def test_a_run_configuration_has_the_recommendations_and_what_was_said(mixture_file: Path):
     plain = InferenceConfig(checkpoint_path=mixture_file).to_run_config()
     assert plain == RunConfig(
-        checkpoint=str(mixture_file), steps=6, guidance_scale=1.5, scheduler=Component("ddim", settings={"eta": 0.25})
+        checkpoint=str(mixture_file),
+        steps=6,
+        guidance_scale=1.5,
+        scheduler=ComponentConfig("ddim", settings={"eta": 0.25}),
     )
     config = InferenceConfig(
         character="b",
@@ -357,14 +361,14 @@ def test_a_run_configuration_has_the_recommendations_and_what_was_said(mixture_f
         total_videos=3,
         steps=9,
         seed=5,
-        scheduler=Component("ddpm"),
+        scheduler=ComponentConfig("ddpm"),
         base="uncond",
         guidance_scale=2.0,
         forces=(
-            Component("force_attract_class", settings={"strength": 0.5, "target_class": "C"}),
-            Component("repel_class", settings={"target": "A", "strength": 0.5}),
+            ComponentConfig("force_attract_class", settings={"strength": 0.5, "target_class": "C"}),
+            ComponentConfig("repel_class", settings={"target": "A", "strength": 0.5}),
         ),
-        drifts=(Component("default", settings={"noise_scale": 0.03, "decay": 0.0, "skip_last": False}),),
+        drifts=(ComponentConfig("default", settings={"noise_scale": 0.03, "decay": 0.0, "skip_last": False}),),
         output="/data/here/first",
         device="cpu",
         batch_size=2,
@@ -394,14 +398,14 @@ def test_a_worker_runs_its_share(mixture_file: Path):
 
 def test_eta_keeps_the_recommended_scheduler(mixture_file: Path):
     run = InferenceConfig(checkpoint_path=mixture_file, eta=1).to_run_config()
-    assert run.scheduler == Component("ddim", settings={"eta": 1})
+    assert run.scheduler == ComponentConfig("ddim", settings={"eta": 1})
 
 
 def test_eta_means_ddim_where_the_recommended_scheduler_has_none(mixture: CheckpointInfo, tmp_path: Path):
     header = attrs.evolve(mixture.header, recommended={"scheduler": "unipc"})
     path = tmp_path / "unipc.safetensors"
     checkpoint.save(path, header, {"nothing": zeros(1)})
-    assert InferenceConfig(checkpoint_path=path).to_run_config().scheduler == Component("unipc")
+    assert InferenceConfig(checkpoint_path=path).to_run_config().scheduler == ComponentConfig("unipc")
     assert InferenceConfig(checkpoint_path=path, eta=0.5).to_run_config().scheduler.settings == {"eta": 0.5}
     built = build_scheduler(load_checkpoint(path), eta=0.5)
     assert (built.name, built.settings["eta"]) == ("ddim", 0.5)
@@ -457,7 +461,7 @@ def test_files_asked_for_become_sinks_of_a_run(mixture_file: Path):
 
 def test_a_drift_without_noise_can_be_enabled(mixture_file: Path):
     config = InferenceConfig(checkpoint_path=mixture_file, drift=DriftConfig(enabled=True, function_name="none"))
-    assert config.to_run_config().drifts == (Component("none"),)
+    assert config.to_run_config().drifts == (ComponentConfig("none"),)
 
 
 def test_directories_of_checkpoints(mixture_file: Path):

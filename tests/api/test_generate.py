@@ -29,14 +29,14 @@ from emnist_diff import (
     load_checkpoint,
     load_unet,
 )
-from emnist_diff.config import Component
+from emnist_diff.config import ComponentConfig
 from emnist_diff.errors import ConfigError, RunFailed, UnknownName
 from emnist_diff.running.run import run
 
 
 def recorded(config: InferenceConfig) -> dict[str, np.ndarray]:
     """What a run of the same settings records."""
-    result = run(attrs.evolve(config.to_run_config(), sinks=(Component("hdf5"),)))
+    result = run(attrs.evolve(config.to_run_config(), sinks=(ComponentConfig("hdf5"),)))
     with h5py.File(result.output / "trajectory.h5") as file:
         return {"x": file["trajectory/x"][:], "images": file["images"][:], "micro_batch": result.micro_batch}
 

@@ -11,7 +11,7 @@ import torch
 import emnist_diff
 from emnist_diff.assembly.assemble import assemble
 from emnist_diff.brief import brief, briefly
-from emnist_diff.config import Component, RunConfig
+from emnist_diff.config import ComponentConfig, RunConfig
 from emnist_diff.discovery import installed
 from emnist_diff.engine.walk import Batch, walk
 from emnist_diff.protocols import Field
@@ -28,8 +28,8 @@ def public(tmp_path) -> list[object]:
     config = emnist_diff.InferenceConfig(character="A", total_videos=1, num_inference_steps=2)
     result = emnist_diff.generate_sample(unet, scheduler, config, checkpoint, frame_callback=frames.append)
     settings = RunConfig(
-        denoiser=Component("gaussian-mixture", settings={"shape": [1, 28, 28], "classes": "AB"}),
-        forces=(Component("attract_class", settings={"target": "B"}),), drifts=(Component("clamp"),),
+        denoiser=ComponentConfig("gaussian-mixture", settings={"shape": [1, 28, 28], "classes": "AB"}),
+        forces=(ComponentConfig("attract_class", settings={"target": "B"}),), drifts=(ComponentConfig("clamp"),),
         total_videos=500, steps=50, output=str(tmp_path),
     )  # fmt: skip
     assembly = assemble(installed(), settings)

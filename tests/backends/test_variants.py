@@ -10,7 +10,7 @@ from emnist_diff.assembly.backends import missing
 from emnist_diff.checkpoint import CheckpointHeader
 from emnist_diff.components import make
 from emnist_diff.conditions import RowConditions
-from emnist_diff.config import Component
+from emnist_diff.config import ComponentConfig
 from emnist_diff.discovery import installed
 from emnist_diff.protocols import Workload
 from emnist_diff.records import BackendSpec
@@ -40,7 +40,7 @@ def denoiser():
 @pytest.mark.parametrize("name", HERE)
 def test_a_variant_is_evaluated_and_not_the_plain_network(denoiser, name):
     work = Workload(4, torch.device("cpu"), calls=10, threads=1)
-    backend = make(installed(), BackendSpec, Component(name)).object
+    backend = make(installed(), BackendSpec, ComponentConfig(name)).object
     assert backend.refusal(denoiser, work) is None
     evaluator = backend.evaluator(denoiser, work)
     x = torch.from_numpy(np.random.default_rng(0).standard_normal((8, 1, 8, 8))).float()

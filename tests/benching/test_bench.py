@@ -74,7 +74,7 @@ def emnist_diff_backends():
     yield spec("slow", "Slow")
     yield spec("absent", "Plain", requires=("no_such_module",), extra="nothing")
     yield spec("elsewhere", "Plain", devices=("cuda",))
-    yield spec("dear", "Plain", worth=1_000_000, merit=99)
+    yield spec("dear", "Plain", min_rows=1_000_000, priority=99)
 '''
 
 

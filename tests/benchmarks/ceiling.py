@@ -26,7 +26,7 @@ from emnist_diff.assembly.backends import missing
 from emnist_diff.assembly.layers import configure
 from emnist_diff.assembly.sources import Source
 from emnist_diff.components import make
-from emnist_diff.config import Component
+from emnist_diff.config import ComponentConfig
 from emnist_diff.discovery import installed
 from emnist_diff.protocols import Workload
 from emnist_diff.records import BackendSpec
@@ -74,7 +74,7 @@ def main() -> None:
         if reason := missing(entry.spec):
             print(f"| {way} | skipped: {reason} | | |")
             continue
-        backend = make(registry, BackendSpec, Component(entry.qualified)).object
+        backend = make(registry, BackendSpec, ComponentConfig(entry.qualified)).object
         evaluator = backend.evaluator(denoiser, Workload(asked.rows, device, kind, 100_000, "", asked.threads))
         times = []
         with torch.inference_mode():

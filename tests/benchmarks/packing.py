@@ -66,7 +66,7 @@ class Loops:
                 for target, weight in self.targets:
                     prediction += weight * (self._ask(x, timestep, target) - self._ask(x, timestep, self.null))
                 here, there = alpha_bar[step], alpha_bar[step + 1]
-                if self.denoiser.prediction == "v_prediction":
+                if self.denoiser.prediction_type == "v_prediction":
                     x0 = here**0.5 * x - (1 - here) ** 0.5 * prediction
                 else:
                     x0 = (x - (1 - here) ** 0.5 * prediction) / here**0.5
@@ -77,11 +77,11 @@ class Loops:
 
     @torch.inference_mode()
     def batched(self) -> Tensor:
-        schedule = self.denoiser.schedule
+        schedule = self.denoiser.process
         scheduler = DDIMScheduler(
             num_train_timesteps=schedule.train_timesteps,
             beta_schedule=schedule.beta_schedule,
-            prediction_type=self.denoiser.prediction,
+            prediction_type=self.denoiser.prediction_type,
             clip_sample=True,
             clip_sample_range=schedule.clip_sample,
             timestep_spacing="trailing",

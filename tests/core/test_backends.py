@@ -15,8 +15,8 @@ from emnist_diff.assembly.evaluators import guide_on_backend, on_backend
 from emnist_diff.assembly.layers import configure
 from emnist_diff.assembly.parts import Parts
 from emnist_diff.assembly.sources import made_by
-from emnist_diff.components import Made
-from emnist_diff.config import Component, resolve
+from emnist_diff.components import Component
+from emnist_diff.config import ComponentConfig, resolve
 from emnist_diff.discovery import installed
 from emnist_diff.engine.direct import Direct
 from emnist_diff.errors import ConfigError, PluginError, UnknownName
@@ -130,19 +130,19 @@ def chosen(*specs: BackendSpec, asked: str = "auto", precision: str = "fp32", ro
     def work(most: int) -> Workload:
         return Workload(min(most, 8), torch.device("cpu"), "fp32")
 
-    return choose(registry(*specs), Component(asked), precision, None, work, rows)[0]  # type: ignore[arg-type]
+    return choose(registry(*specs), ComponentConfig(asked), precision, None, work, rows)[0]  # type: ignore[arg-type]
 
 
 def test_auto_takes_the_one_of_most_merit_and_says_why_not_the_others():
     got = chosen(
         spec("slow"),
-        spec("good", merit=1),
-        spec("refusing", Refusing, merit=5),
-        spec("absent", merit=6, requires=("no_such_module",), extra="fast"),
-        spec("gpu", merit=7, devices=("cuda",)),
-        spec("half", merit=8, precisions=("fp16",)),
-        spec("big", merit=9, worth=1001),
-        spec("broken", Breaking, merit=10),
+        spec("good", priority=1),
+        spec("refusing", Refusing, priority=5),
+        spec("absent", priority=6, requires=("no_such_module",), extra="fast"),
+        spec("gpu", priority=7, devices=("cuda",)),
+        spec("half", priority=8, precisions=("fp16",)),
+        spec("big", priority=9, min_rows=1001),
+        spec("broken", Breaking, priority=10),
     )
     assert got.made.name == "good"
     for reason in (
@@ -157,18 +157,18 @@ def test_auto_takes_the_one_of_most_merit_and_says_why_not_the_others():
 
 
 def test_auto_takes_one_that_is_worth_its_set_up():
-    assert chosen(spec("slow"), spec("big", merit=9, worth=1000)).made.name == "big"
+    assert chosen(spec("slow"), spec("big", priority=9, min_rows=1000)).made.name == "big"
 
 
 def test_auto_passes_over_one_that_a_variant_breaks():
     """Before the run begins, though a backend sets its variants up when they are first asked for."""
-    there = registry(spec("plain"), spec("picky", Picky, merit=9))
+    there = registry(spec("plain"), spec("picky", Picky, priority=9))
 
     def work(most: int) -> Workload:
         return Workload(2, torch.device("cpu"), "fp32")
 
     def named(asked: str, *variants: str) -> Any:
-        return choose(there, Component(asked), "fp32", Answering(), work, 1000, variants)[0]  # type: ignore[arg-type]
+        return choose(there, ComponentConfig(asked), "fp32", Answering(), work, 1000, variants)[0]  # type: ignore[arg-type]
 
     assert named("auto", "").made.name == "picky"
     assert named("auto", "", "blurred").made.name == "plain"
@@ -187,7 +187,7 @@ def test_what_a_denoiser_says_is_said_where_no_backend_is_left():
 
     for asked in ("auto", "plain"):
         with pytest.raises(ConfigError, match="variant 'blurred' wants a file — say SIGMA=FILE"):
-            choose(registry(spec("plain")), Component(asked), "fp32", Asking(), work, 9, ["blurred"])  # type: ignore[arg-type]
+            choose(registry(spec("plain")), ComponentConfig(asked), "fp32", Asking(), work, 9, ["blurred"])  # type: ignore[arg-type]
 
 
 def test_where_none_can_serve_every_reason_is_said():
@@ -210,7 +210,7 @@ def test_one_asked_for_by_name_must_serve(backend, asked, precision, said):
 
 
 def test_one_that_breaks_in_any_way_is_passed_over_or_named():
-    assert chosen(spec("slow"), spec("new", Unwritten, merit=9)).reason == "new: broken"
+    assert chosen(spec("slow"), spec("new", Unwritten, priority=9)).reason == "new: broken"
     with pytest.raises(PluginError, match="'new' broke: TypeError: of an author's mistake — say --backend eager"):
         chosen(spec("new", Unwritten), asked="new")
 
@@ -253,7 +253,7 @@ def test_memory_that_does_not_hold_the_network_is_no_mistake_of_its_family():
         def denoiser(self, weights: Any, header: Any, device: str) -> Any:
             raise torch.cuda.OutOfMemoryError("CUDA out of memory")
 
-    made = Made("large", Large(), "theirs", "1", {})
+    made = Component("large", Large(), "theirs", "1", {})
     with pytest.raises(ConfigError, match="the memory of cuda:0 does not hold the network — say --device cpu"):
         made_by(made, None, None, "cuda:0")
 
@@ -266,7 +266,7 @@ def guided(backend: BackendSpec, asked: str) -> Any:
     layout = attrs.evolve(layout, plan=attrs.evolve(layout.plan, networks={("g", "blurred"): {2: 3}}))
     entry = there.resolve(BackendSpec, backend.name)
     chosen = backends.Chosen(
-        Made(backend.name, there.load(BackendSpec, entry.qualified)(), "theirs", "1", {}), "fp32", "", 8, 1
+        Component(backend.name, there.load(BackendSpec, entry.qualified)(), "theirs", "1", {}), "fp32", "", 8, 1
     )
     return guide_on_backend(settings, layout, chosen, "g", Answering(), "", torch.device("cpu"))  # type: ignore[arg-type]
 

@@ -10,7 +10,7 @@ import pytest
 from emnist_diff import checkpoint
 from emnist_diff.assembly.layers import configure
 from emnist_diff.components import make
-from emnist_diff.config import Component, RunConfig, canonical_json, fingerprint, read_file, resolve, to_dict
+from emnist_diff.config import ComponentConfig, RunConfig, canonical_json, fingerprint, read_file, resolve, to_dict
 from emnist_diff.discovery import installed
 from emnist_diff.errors import CheckpointError, ConfigError, UnknownName
 from emnist_diff.records import DenoiserSpec, DriftSpec, ForceSpec, SchedulerSpec
@@ -22,7 +22,7 @@ def test_a_later_layer_replaces_a_key_as_a_whole():
     high = {"seed": 2, "forces": ["repel_class"]}
     settings = resolve(low, high)
     assert (settings.steps, settings.seed, settings.total_videos) == (10, 2, 3)
-    assert settings.forces == (Component("repel_class"),)
+    assert settings.forces == (ComponentConfig("repel_class"),)
     assert settings.batch_size == RunConfig().batch_size
 
 
@@ -40,7 +40,7 @@ def test_command_line_over_file_over_checkpoint_over_default(tmp_path):
     assert settings.steps == 30  # command line, in another spelling
     assert settings.seed == 5  # file
     assert settings.guidance_scale == 1.5  # checkpoint
-    assert settings.scheduler == Component("ddim", settings={"eta": 0.5})
+    assert settings.scheduler == ComponentConfig("ddim", settings={"eta": 0.5})
     assert settings.total_videos == RunConfig().total_videos  # default
     assert configure(installed(), file)[0].steps == 20
     assert configure(installed(), {"checkpoint": str(path)})[0].steps == 77
@@ -101,7 +101,7 @@ def test_toml_and_json_mean_the_same(tmp_path):
     assert one == other
     assert one.guidance_scale == 2.0
     assert isinstance(one.guidance_scale, float)
-    assert one.forces == (Component("attract_class", 0.5, {"target": "B"}),)
+    assert one.forces == (ComponentConfig("attract_class", 0.5, {"target": "B"}),)
 
 
 @pytest.mark.parametrize(
@@ -242,12 +242,12 @@ def test_wrong_settings_of_a_component_are_named(kind, asked, message):
         DenoiserSpec: "gaussian-mixture",
     }[kind]
     with pytest.raises(ConfigError, match=message):
-        make(installed(), kind, Component(name, settings=asked))
+        make(installed(), kind, ComponentConfig(name, settings=asked))
 
 
 def test_an_unknown_component_suggests_the_nearest():
     with pytest.raises(UnknownName, match=r"unknown force 'atract_class' — did you mean 'attract_class'"):
-        make(installed(), ForceSpec, Component("atract_class"))
+        make(installed(), ForceSpec, ComponentConfig("atract_class"))
 
 
 def test_a_configuration_survives_as_plain_data():

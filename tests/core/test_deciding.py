@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from emnist_diff.assembly.deciding import content_sha256, recorded_files
-from emnist_diff.components import Made
+from emnist_diff.components import Component
 from emnist_diff.errors import ConfigError, PluginError
 from emnist_diff.identity import differing
 from emnist_diff.schedules import schedule
@@ -137,7 +137,7 @@ class Everything:
 
 
 def made(**settings):
-    return Made("everything", Everything(**settings), "strangers", "1.0", {})
+    return Component("everything", Everything(**settings), "strangers", "1.0", {})
 
 
 def test_what_counts_as_a_file(tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ import attrs
 import pytest
 
 from emnist_diff.components import make
-from emnist_diff.config import Component
+from emnist_diff.config import ComponentConfig
 from emnist_diff.deprecation import EmnistDiffDeprecationWarning
 from emnist_diff.discovery import installed
 from emnist_diff.plugins import Entry, Registry
@@ -38,10 +38,10 @@ def test_a_component_works_and_warns_those_who_use_it():
     spec = DriftSpec(name="old_clamp", factory=factory, summary="x", deprecated="use clamp, since 0.2")
     there = Registry((*installed().entries, Entry(spec, "theirs", "1")), ())
     with pytest.warns(EmnistDiffDeprecationWarning, match="drift 'old_clamp' of theirs is deprecated: use clamp"):
-        assert make(there, DriftSpec, Component("old_clamp")).name == "old_clamp"
+        assert make(there, DriftSpec, ComponentConfig("old_clamp")).name == "old_clamp"
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        make(there, DriftSpec, Component("clamp"))
+        make(there, DriftSpec, ComponentConfig("clamp"))
 
 
 PLUGIN = """

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from emnist_diff.conditions import NULL, OWN, named
 from emnist_diff.engine.base import Base
 from emnist_diff.engine.noise import INITIAL, standard_normal
-from emnist_diff.engine.plan import Term, make_plan, streams
+from emnist_diff.engine.plan import WeightedForce, make_plan, streams
 from emnist_diff.errors import RunFailed
 from emnist_diff.protocols import Field
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
@@ -401,4 +401,4 @@ def test_a_denoiser_that_raises_is_named_with_its_step(make_engine, walk_all):
 def test_a_term_has_no_say_at_weight_zero(make_engine, walk_all):
     engine = make_engine(forces=[(Misbehaving("raises"), 0.0)])
     assert torch.equal(walk_all(engine).x, walk_all(make_engine()).x)
-    assert isinstance(engine.terms[0], Term)
+    assert isinstance(engine.terms[0], WeightedForce)

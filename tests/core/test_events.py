@@ -12,11 +12,11 @@ import structlog
 from emnist_diff.events import get_logger
 
 PROGRAM = """
-from emnist_diff.config import Component, RunConfig
+from emnist_diff.config import ComponentConfig, RunConfig
 from emnist_diff.running.run import run
 
 {before}
-mixture = Component("gaussian-mixture", settings={{"shape": [1, 4, 4], "classes": "AB"}})
+mixture = ComponentConfig("gaussian-mixture", settings={{"shape": [1, 4, 4], "classes": "AB"}})
 run(RunConfig(denoiser=mixture, total_videos=2, steps=3, character="A", output="out"))
 """
 

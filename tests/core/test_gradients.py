@@ -37,7 +37,7 @@ class Toward:
     def __call__(self, predictions, step):
         assert step.x.requires_grad
         assert not torch.is_inference_mode_enabled()
-        prediction = {"own": predictions[OWN], "base": step.base, "score": step.score}[self.reads]
+        prediction = {"own": predictions[OWN], "base": step.base, "sum": step.sum}[self.reads]
         x0 = to_x0(prediction, step.x, step.at.rates, step.prediction_type)
         energy = 0.5 * (x0 - TARGET).square().sum()
         return torch.autograd.grad(energy, step.x)[0]
@@ -63,7 +63,7 @@ def exact(frame):
     return slope * (x0 - TARGET.numpy())
 
 
-@pytest.mark.parametrize("reads", ["own", "base", "score"])
+@pytest.mark.parametrize("reads", ["own", "base", "sum"])
 def test_the_gradient_is_the_exact_one(make_engine, walk_all, reads):
     engine = make_engine(ONE, base=Base("cond"), forces=[(Toward(reads), 0.5)])
     for frame in walk_all(engine).frames:
@@ -77,10 +77,10 @@ def test_earlier_forces_are_constants_and_their_values_are_there(make_engine, wa
 
     class Watching(Toward):
         def __call__(self, predictions, step):
-            seen.append((step.score.detach().clone(), step.base.detach().clone()))
+            seen.append((step.sum.detach().clone(), step.base.detach().clone()))
             return super().__call__(predictions, step)
 
-    engine = make_engine(ONE, base=Base("cond"), forces=[(Plain(), 0.1), (Watching("score"), 0.5)], steps=3)
+    engine = make_engine(ONE, base=Base("cond"), forces=[(Plain(), 0.1), (Watching("sum"), 0.5)], steps=3)
     for frame, (score, base) in zip(walk_all(engine).frames, seen, strict=True):
         assert torch.equal(score, frame.base + frame.forces[0])
         assert torch.equal(base, frame.base)
@@ -103,7 +103,7 @@ def test_several_forces_differentiate_one_evaluation(make_engine, walk_all):
             calls.append(x.requires_grad)
             return denoiser.predict(x, t, conds)
 
-    forces = [(Toward(), 0.3), (Plain(), 0.2), (Toward("score"), 0.3)]
+    forces = [(Toward(), 0.3), (Plain(), 0.2), (Toward("sum"), 0.3)]
     frames = walk_all(make_engine(denoiser=Counting(), forces=forces, steps=4)).frames
     assert calls == [True] * 4
     alone = walk_all(make_engine(denoiser=denoiser, forces=forces[:1], steps=4)).frames

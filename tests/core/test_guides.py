@@ -16,7 +16,7 @@ from emnist_diff.conditions import OWN, Cond, ConditionSpace, RowConditions, pac
 from emnist_diff.config import canonical_json, resolve, to_dict
 from emnist_diff.discovery import installed
 from emnist_diff.engine.base import Base
-from emnist_diff.engine.plan import Term, make_plan
+from emnist_diff.engine.plan import WeightedForce, make_plan
 from emnist_diff.engine.walk import Engine
 from emnist_diff.errors import CheckpointError, ConfigError
 from emnist_diff.parameterization import convert
@@ -48,8 +48,8 @@ MAIN = GaussianMixture(shape=(3,), classes="ABC", seed=1)
 
 def engine_with(weak, micro_batch=3):
     main = MAIN.denoiser()
-    bound = Ddim().bind(main.schedule, main.prediction)
-    terms = [Term("away", AwayFromWeak(), lambda at: 0.5)]
+    bound = Ddim().bind(main.process, main.prediction_type)
+    terms = [WeightedForce("away", AwayFromWeak(), lambda at: 0.5)]
     return Engine({"": main, "weak": weak}, bound, bound.plan(4), Base("cond"), terms, micro_batch=micro_batch)
 
 

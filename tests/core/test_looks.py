@@ -28,14 +28,14 @@ class Looking:
     declared: int = 2
     used: int = 2
 
-    def looks(self, at):
+    def evaluations(self, at):
         return self.declared
 
     def __call__(self, x, step):
         if step.at.alpha_bar_next == 1:
             return x
         for _ in range(self.used):
-            x = x + 0.01 * step.look(x)
+            x = x + 0.01 * step.evaluate(x)
         return x
 
 
@@ -83,7 +83,7 @@ def test_looks_are_planned(make_engine, walk_all, weight):
     walk_all(engine)
     assert plan.rows == plan.calls == denoiser.rows
     looks = [float(t) for t in engine.timeline.timestep[1:] for _ in range(2 if weight else 0)]
-    heun = [at.timestep for i in range(6) for at in engine.timeline.looks(i)]
+    heun = [at.timestep for i in range(6) for at in engine.timeline.stages(i)]
     assert sorted(denoiser.times[::12]) == sorted(heun + looks)
 
 
@@ -96,15 +96,15 @@ def test_looking_more_often_than_declared_is_an_error(make_engine, walk_all):
 def test_looking_without_saying_so_is_an_error(make_engine, walk_all):
     class Peeking:
         def __call__(self, x, step):
-            return step.look(x)
+            return step.evaluate(x)
 
-    with pytest.raises(RunFailed, match=r"drift 'Peeking' raised RuntimeError.*looks\(at\)"):
+    with pytest.raises(RunFailed, match=r"drift 'Peeking' raised RuntimeError.*evaluations\(at\)"):
         walk_all(make_engine(drifts=[Peeking()]))
 
 
 @pytest.mark.parametrize("said", [-1, 1.0, None, True])
 def test_looks_is_a_count(make_engine, walk_all, said):
-    with pytest.raises(RunFailed, match=r"drift 'Looking': looks\(\) said .*, no count"):
+    with pytest.raises(RunFailed, match=r"drift 'Looking': evaluations\(\) returned .*, no count"):
         walk_all(make_engine(drifts=[Looking(said)]))
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from emnist_diff.conditions import NULL, OWN
-from emnist_diff.engine.walk import Batch, Halfway, walk
+from emnist_diff.engine.walk import Batch, WalkState, walk
 from emnist_diff.errors import RunFailed
 from emnist_diff.protocols import Field
 from emnist_diff_plugins.schedulers.ddpm import Ddpm
@@ -47,12 +47,12 @@ BATCH = Batch((0, 1, 2), (5, 6, 7), (0, 1, 2), (7, 7, 7))
 
 
 def places_of(engine, start=None):
-    places: list[Halfway] = []
+    places: list[WalkState] = []
     *frames, end = walk(engine, BATCH, lambda at: frozenset(Field), start=start, after_step=places.append)
     return places, frames, end
 
 
-@pytest.mark.parametrize("scheduler", [Ddpm(), Edm()], ids=["ddpm", "edm, which looks twice"])
+@pytest.mark.parametrize("scheduler", [Ddpm(), Edm()], ids=["ddpm", "edm, which evaluates twice"])
 def test_a_walk_resumed_after_any_step_remembers(make_engine, scheduler):
     engine = make_engine(
         scheduler=scheduler, forces=[(Momentum(), 0.3), (Momentum(0.1), 0.2)], drifts=[Inertia(), Inertia(0.05)]
@@ -83,7 +83,7 @@ def test_each_has_a_memory_of_its_own(make_engine):
 
 
 def test_what_second_looks_remember_is_dropped(make_engine):
-    """EDM looks twice a step: the force is asked about twice as often as it may count."""
+    """EDM evaluates twice a step: the force is asked about twice as often as it may count."""
     places, _, _ = places_of(make_engine(scheduler=Edm(), forces=[(Momentum(), 0.3)]))
     assert [place.memory["force.Momentum/count"].tolist() for place in places] == [[n] * 3 for n in range(1, 7)]
 

@@ -7,7 +7,7 @@ import pytest
 
 from emnist_diff.assembly.assemble import assemble
 from emnist_diff.assembly.needs import require_sinks
-from emnist_diff.components import told
+from emnist_diff.components import call_component
 from emnist_diff.config import resolve
 from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError, PluginError
@@ -98,7 +98,7 @@ def test_components_say_what_they_need_or_run_out(monkeypatch):
         raise MemoryError("Unable to allocate 6.55 TiB")
 
     with pytest.raises(ConfigError, match=r"force 'f' needs more memory than there is: Unable to allocate 6\.55 TiB"):
-        told("force 'f'", hungry)
+        call_component("force 'f'", hungry)
 
     @attrs.define
     class Odd:

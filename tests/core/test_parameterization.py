@@ -20,7 +20,7 @@ from emnist_diff_plugins.schedulers.flow_euler import FlowEuler
 def test_every_kind_gives_back_image_and_noise(alpha_bar, path, seed):
     generator = torch.Generator().manual_seed(seed)
     x0, epsilon = torch.randn(2, 2, 3, 4, generator=generator, dtype=torch.float64)
-    at = StepInfo(0, 10, 500.0, alpha_bar, 1.0, path=path)
+    at = StepInfo(0, 10, 500.0, alpha_bar, 1.0, process=path)
     signal, noise = at.rates
     x = signal * x0 + noise * epsilon
     kinds = {"epsilon": epsilon, "sample": x0}
@@ -49,9 +49,9 @@ def test_the_mixture_speaks_every_kind(kind):
     conds = RowConditions(torch.tensor([0, 1, 2, 3]))
     plain = GaussianMixture(shape=(3,), classes="ABC").denoiser()
     other = GaussianMixture(shape=(3,), classes="ABC", prediction=kind).denoiser()
-    at = Ddim().bind(plain.schedule, "epsilon").plan(10).at(6)
+    at = Ddim().bind(plain.process, "epsilon").plan(10).at(6)
     t = torch.full((4,), at.timestep)
-    epsilon = to_epsilon(other.predict(x, t, conds), x, at.rates, other.prediction)
+    epsilon = to_epsilon(other.predict(x, t, conds), x, at.rates, other.prediction_type)
     torch.testing.assert_close(epsilon, plain.predict(x, t, conds), rtol=1e-5, atol=1e-5)
 
 
@@ -59,16 +59,16 @@ def test_the_mixtures_velocity_is_that_of_the_same_mixture():
     """At one noise-to-signal ratio, a flow's state is a diffusion's, scaled; what may lie behind them is the same."""
     diffusion = GaussianMixture(shape=(3,), classes="ABC").denoiser()
     flow = GaussianMixture(shape=(3,), classes="ABC", prediction="flow").denoiser()
-    there = Ddim().bind(diffusion.schedule, "epsilon").plan(10).at(6)
+    there = Ddim().bind(diffusion.process, "epsilon").plan(10).at(6)
     s = there.sigma / (1.0 + there.sigma)
-    here = FlowEuler(sigmas=(s,)).bind(flow.schedule, "flow").plan(1).at(0)
+    here = FlowEuler(sigmas=(s,)).bind(flow.process, "flow").plan(1).at(0)
     x0 = torch.randn(4, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     conds = RowConditions(torch.tensor([0, 1, 2, 3]))
 
     def image(denoiser, at):
         x = at.rates[0] * (x0 + at.sigma * 0.3)
         t = torch.full((4,), at.timestep, dtype=torch.float64)
-        return to_x0(denoiser.predict(x, t, conds), x, at.rates, denoiser.prediction)
+        return to_x0(denoiser.predict(x, t, conds), x, at.rates, denoiser.prediction_type)
 
     torch.testing.assert_close(image(flow, here), image(diffusion, there), rtol=1e-6, atol=1e-6)
 

@@ -41,8 +41,8 @@ def test_contracts(denoiser: UNet2DDenoiser) -> None:
     assert isinstance(TINY, DenoiserFamily)
     assert isinstance(denoiser, Denoiser)
     assert denoiser.shape == (1, 8, 8)
-    assert denoiser.prediction == HEADER.prediction
-    assert denoiser.schedule == HEADER.schedule
+    assert denoiser.prediction_type == HEADER.prediction
+    assert denoiser.process == HEADER.schedule
     assert denoiser.conditions.classes == HEADER.classes
     assert denoiser.conditions.null_index == 3
     assert not denoiser.network.training

@@ -62,7 +62,7 @@ class Force:
 
 @attrs.frozen
 class Binding(Force):
-    def bound(self, space):
+    def bind(self, space):
         raise KeyError("A")
 
 

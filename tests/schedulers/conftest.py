@@ -14,7 +14,7 @@ from torch import Tensor
 from emnist_diff.conditions import RowConditions
 from emnist_diff.discovery import installed
 from emnist_diff.plugins import load_factory
-from emnist_diff.protocols import Moved, Step, StepInfo, Timeline
+from emnist_diff.protocols import SchedulerResult, Step, StepInfo, Timeline
 from emnist_diff.records import SchedulerSpec
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture, MixtureDenoiser
 
@@ -88,7 +88,7 @@ class Path:
 
     timeline: Timeline
     states: list[Tensor]
-    moves: list[Moved]
+    moves: list[SchedulerResult]
     asked: int
 
     @property
@@ -113,7 +113,7 @@ class World:
 
     def walk(self, scheduler: Any, steps: int, x: Tensor, noise: Callable[..., Tensor] | None = None) -> Path:
         """`steps` steps of a scheduler from x (B, …); noise(index, stream) is asked for its draws."""
-        bound = scheduler.bind(self.denoiser.schedule, self.family.prediction)
+        bound = scheduler.bind(self.denoiser.process, self.family.prediction)
         path = Path(bound.plan(steps), [x], [], 0)
         memory: Any = {}
         for index in range(steps):
@@ -121,7 +121,7 @@ class World:
             step = Step(at, path.states[-1], torch.zeros(len(x)), range(len(x)), timeline=path.timeline)
             step.memory = memory
             step.noise = lambda stream="", index=index: noise(index, stream)
-            step.look = lambda x, number, at=at: self._counted(path, x, at.inside(number))
+            step.evaluate = lambda x, number, at=at: self._counted(path, x, at.inside(number))
             moved = bound.step(self._counted(path, step.x, at), step)
             memory = moved.memory
             path.moves.append(moved)

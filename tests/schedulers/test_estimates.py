@@ -31,7 +31,7 @@ def normal(*shape: int, seed: int = 0) -> torch.Tensor:
     seed=st.integers(0, 1000),
 )
 def test_bounded_or_not_image_and_noise_make_up_the_state(alpha_bar, path, rule, seed):
-    at = StepInfo(0, 2, 500.0, alpha_bar, 1.0, path=path)
+    at = StepInfo(0, 2, 500.0, alpha_bar, 1.0, process=path)
     x, prediction = normal(3, 2, 4, seed=seed), normal(3, 2, 4, seed=seed + 1)
     signal, noise = at.rates
     for kind in ("flow", "sample") if path == "flow" else ("epsilon", "v_prediction", "sample"):
@@ -44,7 +44,7 @@ def test_bounded_or_not_image_and_noise_make_up_the_state(alpha_bar, path, rule,
 def test_clipping_is_the_models_range_or_none(built_in):
     kind = "flow" if built_in.is_flow else "epsilon"
     rule = attrs.evolve(built_in(), clip=True)
-    at = StepInfo(0, 2, 500.0, 0.2, 1.0, path="flow" if built_in.is_flow else "diffusion")
+    at = StepInfo(0, 2, 500.0, 0.2, 1.0, process="flow" if built_in.is_flow else "diffusion")
     for limit in (0.5, 1.0, None):
         x0 = rule.estimates(normal(4, 50), normal(4, 50, seed=1), at, kind, limit).x0
         assert float(x0.abs().max()) > 1 if limit is None else math.isclose(float(x0.abs().max()), limit)
@@ -87,7 +87,7 @@ def test_impossible_rules_are_refused():
 def test_the_scheduler_moves_by_the_bounded_image(make_world):
     """With the noise that fits it, not the network's: the state keeps its noise level."""
     world, x = make_world(spread=0.1), 3.0 * normal(4, 2)
-    schedule = attrs.evolve(world.denoiser.schedule, clip_sample=0.2)
+    schedule = attrs.evolve(world.denoiser.process, clip_sample=0.2)
     bound = Ddim().bind(schedule, "epsilon")
     at = bound.plan(10).at(5)
     here = bound.settings.estimates(world.ask(x, at.timestep), x, at, "epsilon", 0.2)

@@ -10,7 +10,7 @@ import torch
 from emnist_diff.conditions import NULL, named
 from emnist_diff.engine.base import Base
 from emnist_diff.engine.plan import make_plan
-from emnist_diff.engine.walk import Batch, Halfway, walk
+from emnist_diff.engine.walk import Batch, WalkState, walk
 from emnist_diff.errors import ConfigError
 from emnist_diff.protocols import Field, FlowSchedule, NoiseSchedule
 from emnist_diff.schedules import Window
@@ -57,7 +57,7 @@ def test_neighbours_and_order_change_no_bit(engine_of, walk_all, built_in):
 def test_a_walk_resumed_after_any_step_is_the_walk(engine_of, built_in):
     engine = engine_of(built_in, forces=[(AttractClass(target="B"), 0.5)], drifts=[DefaultDrift(noise_scale=0.05)])
     batch = Batch((0, 1, 2), (5, 6, 7), (0, 1, 2), (7, 7, 7))
-    places: list[Halfway] = []
+    places: list[WalkState] = []
     *frames, end = walk(engine, batch, lambda at: frozenset(Field), after_step=places.append)
     assert [place.index for place in places] == list(range(1, STEPS + 1))
     for place in places:
@@ -72,7 +72,7 @@ def test_a_walk_resumed_after_any_step_is_the_walk(engine_of, built_in):
 
 
 def test_what_is_remembered_has_one_row_a_sample(engine_of, built_in):
-    places: list[Halfway] = []
+    places: list[WalkState] = []
     batch = Batch((0, 1, 2), (5, 6, 7), (0, 1, 2), (7, 7, 7))
     list(walk(engine_of(built_in), batch, lambda at: frozenset(), after_step=places.append))
     for place in places:
@@ -116,7 +116,7 @@ def test_what_the_network_predicts_does_not_matter(worlds, drawn, of_diffusions)
             torch.testing.assert_close(a, b, rtol=0, atol=1e-5)
 
 
-# ------------------------------------------------------------------ forces and drifts beside several looks
+# ------------------------------------------------------------------ forces and drifts beside several evaluations
 
 
 class Recorder:
@@ -137,7 +137,7 @@ def test_forces_act_at_every_look_with_noise_of_its_own(engine_of, walk_all, bui
     force = Recorder()
     engine = engine_of(built_in, forces=[(force, 1.0)])
     walk_all(engine)
-    looks = [at for i in range(STEPS) for at in engine.timeline.looks(i)]
+    looks = [at for i in range(STEPS) for at in engine.timeline.stages(i)]
     assert [(i, frac, t) for i, frac, t, *_ in force.seen] == [(at.index, at.frac, at.timestep) for at in looks]
     draws = [noise for *_, noise, _ in force.seen]
     assert all(not torch.equal(a, b) for i, a in enumerate(draws) for b in draws[:i])
@@ -150,13 +150,13 @@ def test_a_window_is_honoured_at_the_inner_look(engine_of, built_in):
     window = Window(0.0, 0.5)
     engine = attrs.evolve(engine, terms=[attrs.evolve(engine.terms[0], weight=window)])
     list(walk(engine, Batch((0,), (0,), (0,), (1,)), lambda at: frozenset()))
-    inside = [at for i in range(STEPS) for at in engine.timeline.looks(i) if window(at) != 0]
+    inside = [at for i in range(STEPS) for at in engine.timeline.stages(i) if window(at) != 0]
     assert [(i, frac) for i, frac, *_ in force.seen] == [(at.index, at.frac) for at in inside]
     assert all(at.frac <= 0.5 for at in inside)
     cut = [at for at in inside if at.index == inside[-1].index]
-    if len(engine.timeline.looks(2)) == 2:
+    if len(engine.timeline.stages(2)) == 2:
         assert inside[-1].index == 2
-        assert len(cut) == (2 if engine.timeline.looks(2)[1].frac <= 0.5 else 1)
+        assert len(cut) == (2 if engine.timeline.stages(2)[1].frac <= 0.5 else 1)
 
 
 def test_the_plan_counts_the_rows_of_every_look(engine_of, built_in):

@@ -154,7 +154,7 @@ def test_only_the_first_level_of_a_grid_over_sigma_is_another():
 def test_the_setting_rescales_a_process_that_is_not_yet(make_world):
     world = make_world(prediction="v_prediction")
     plain, rescaled = (
-        Ddim(zero_terminal_snr=on).bind(world.denoiser.schedule, "v_prediction").plan(10) for on in (False, True)
+        Ddim(zero_terminal_snr=on).bind(world.denoiser.process, "v_prediction").plan(10) for on in (False, True)
     )
     assert plain.alpha_bar[0] > 0 == rescaled.alpha_bar[0]
     assert abs(plain.alpha_bar[-1] - rescaled.alpha_bar[-1]) < 1e-3

@@ -64,7 +64,7 @@ def slope_of(counts, errors) -> float:
 def diffusion_in(world):
     """The world, a start, and where the probability-flow ODE takes it by the last noise level."""
     x = np.random.default_rng(0).normal(size=(12, 2))
-    sigma = Euler(**GRID).bind(world.denoiser.schedule, "epsilon").plan(8).sigma
+    sigma = Euler(**GRID).bind(world.denoiser.process, "epsilon").plan(8).sigma
     means = world.family.mean_array()[0]
 
     def slope(scaled, sigma):

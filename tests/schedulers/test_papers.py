@@ -49,7 +49,7 @@ def denoise(world):
 
 def levels(world) -> list[float]:
     """The Karras grid of the defaults and the zero after it."""
-    return [*Heun().bind(world.denoiser.schedule, "epsilon").plan(STEPS).sigma.tolist(), 0.0]
+    return [*Heun().bind(world.denoiser.process, "epsilon").plan(STEPS).sigma.tolist(), 0.0]
 
 
 def in_sigma(path, index: int) -> np.ndarray:

@@ -13,7 +13,7 @@ from emnist_diff import checkpoint
 from emnist_diff.assembly.assemble import assemble
 from emnist_diff.assembly.layers import configure
 from emnist_diff.components import make
-from emnist_diff.config import Component, component
+from emnist_diff.config import ComponentConfig, component
 from emnist_diff.discovery import installed
 from emnist_diff.protocols import NoiseSchedule
 from emnist_diff.records import SinkSpec
@@ -53,7 +53,7 @@ class Work:
         made = {}
         for sink in sinks:
             data = component(sink, "sink")
-            item = make(installed(), SinkSpec, Component(data["name"], settings=data.get("settings", {})))
+            item = make(installed(), SinkSpec, ComponentConfig(data["name"], settings=data.get("settings", {})))
             made[item.name] = item.object
         with Trajectory(file) as trajectory:
             return Recorded(trajectory, installed(), checkpoint).feed(made, output, **how)

@@ -18,7 +18,7 @@ import torch
 from emnist_diff.conditions import NULL, OWN, ConditionSpace, named
 from emnist_diff.engine.direct import Direct
 from emnist_diff.errors import ConfigError, OutputError, UnknownName
-from emnist_diff.protocols import Field, Moved, NoiseSchedule
+from emnist_diff.protocols import Field, NoiseSchedule, SchedulerResult
 from emnist_diff_plugins.schedulers.ddim import Ddim
 from emnist_diff_testing import (
     RuleBroken,
@@ -235,8 +235,8 @@ def napping(self, x, step):
 
 def nosy(self, x, step):
     if step.at.index + 1 < step.at.steps:
-        step.look(x)
-        step.look(x)
+        step.evaluate(x)
+        step.evaluate(x)
     return x
 
 
@@ -260,7 +260,10 @@ DRIFTS = {
     "time_budget": (drift(napping), r"a call takes \d\d ms, \d\d%"),
     "ledger": (drift(shrinking), "not half of its way was recorded"),
     "idle": (drift(lambda self, x, step: 0.9 * x, idle=lambda self, at: True), r"idle\(\) said so"),
-    "declared_looks": (drift(nosy, looks=lambda self, at: 1), "it looked 2 times, and looks.. said 1"),
+    "declared_evaluations": (
+        drift(nosy, evaluations=lambda self, at: 1),
+        "it evaluated 2 times, and evaluations.. returned 1",
+    ),
 }
 
 
@@ -289,31 +292,33 @@ class Twisted:
         if twist == "runs":
             return (moved.x_prev, moved.x0)
         if twist == "shape":
-            return Moved(moved.x_prev, moved.x0[:1])
+            return SchedulerResult(moved.x_prev, moved.x0[:1])
         if twist == "finite" and step.at.alpha_bar < 0.01:
-            return Moved(moved.x_prev, moved.x0 / 0)
+            return SchedulerResult(moved.x_prev, moved.x0 / 0)
         if twist == "exact_on_a_point":
-            return Moved(moved.x_prev + 0.05 * step.noise(), moved.x0)
+            return SchedulerResult(moved.x_prev + 0.05 * step.noise(), moved.x0)
         if twist == "converges":
-            return Moved(moved.x_prev * 1.01, moved.x0)
-        if twist == "declared_looks":
+            return SchedulerResult(moved.x_prev * 1.01, moved.x0)
+        if twist == "declared_evaluations":
             try:
-                step.look(step.x, 0)
+                step.evaluate(step.x, 0)
             except (RuntimeError, IndexError):
                 return moved
         if twist == "determinism":
-            return Moved(moved.x_prev + entropy(step.x), moved.x0)
+            return SchedulerResult(moved.x_prev + entropy(step.x), moved.x0)
         if twist == "batch_independence":
-            return Moved(moved.x_prev - moved.x_prev.mean(0), moved.x0)
+            return SchedulerResult(moved.x_prev - moved.x_prev.mean(0), moved.x0)
         if twist == "no_global_random":
             torch.manual_seed(0)
         if twist == "no_mutation":
             prediction.mul_(0.5)
         if twist == "memory_rows":
-            return Moved(moved.x_prev, moved.x0, {"mean": moved.x0.mean(0)[:1].repeat(3, *(1,) * (moved.x0.dim() - 2))})
+            return SchedulerResult(
+                moved.x_prev, moved.x0, {"mean": moved.x0.mean(0)[:1].repeat(3, *(1,) * (moved.x0.dim() - 2))}
+            )
         if twist == "resumable":
             self.count += 1
-            return Moved(moved.x_prev * (1 + 0.01 * self.count), moved.x0)
+            return SchedulerResult(moved.x_prev * (1 + 0.01 * self.count), moved.x0)
         return moved
 
 
@@ -339,7 +344,7 @@ SCHEDULERS = {
     "finite": "x0 has NaN or infinite values",
     "exact_on_a_point": "after 3 steps the image is off by 0",
     "converges": "after 60 steps mean and deviation are",
-    "declared_looks": "1 looks, and inner levels for 0",
+    "declared_evaluations": "1 evaluations, and inner levels for 0",
     "determinism": "a second walk differs in",
     "batch_independence": r"walked as 2 instead of \(0, 1, 2, 3\)",
     "no_global_random": "torch drawn from or seeded",
@@ -445,9 +450,9 @@ class OddDenoiser:
         self.inner, self.twist, self.count = mixture((4,), classes="ABC").denoiser, twist, 0
         self.variants = ("upside_down",) if twist in ("", "variants") else ()
 
-    prediction = property(lambda self: "noise" if self.twist == "described" else self.inner.prediction)
+    prediction_type = property(lambda self: "noise" if self.twist == "described" else self.inner.prediction_type)
     shape = property(lambda self: self.inner.shape)
-    schedule = property(lambda self: NoiseSchedule(beta_schedule="linear"))
+    process = property(lambda self: NoiseSchedule(beta_schedule="linear"))
     conditions = property(
         lambda self: ConditionSpace("ABC", 1) if self.twist == "condition_space" else self.inner.conditions
     )
@@ -781,11 +786,11 @@ class Momentum:
 class Corrector:
     """A step along the prediction where the step ends."""
 
-    def looks(self, at):
+    def evaluations(self, at):
         return 1
 
     def __call__(self, x, step):
-        return x - 0.01 * step.look(x) if step.at.index + 1 < step.at.steps else x
+        return x - 0.01 * step.evaluate(x) if step.at.index + 1 < step.at.steps else x
 
 
 def test_gradients_memory_and_looks_are_there_for_those_that_use_them():

@@ -13,7 +13,7 @@ import structlog
 from PIL import Image
 
 from emnist_diff import checkpoint
-from emnist_diff.config import Component
+from emnist_diff.config import ComponentConfig
 from emnist_diff.errors import ConfigError, DatasetError
 from emnist_diff_plugins.training.trainer import train
 
@@ -29,7 +29,7 @@ def pictures(folder: Path, count: int) -> Path:
 def test_colours_one_class_and_epochs_of_one_step(config, tmp_path):
     """As many images as a batch holds, none of them held out."""
     data = pictures(tmp_path / "data" / "only", 4)
-    dataset = Component("folder", settings={"data": str(data), "size": 8, "channels": 3})
+    dataset = ComponentConfig("folder", settings={"data": str(data), "size": 8, "channels": 3})
 
     def settings(output):
         return attrs.evolve(config(output, batch_size=4, epochs=3, sample_every=1), dataset=dataset)
@@ -57,7 +57,9 @@ def test_what_will_not_be_learnt_is_said(config, data, tmp_path):
     shutil.copytree(data, more)
     (more / "bars-digits-mapping.txt").write_text("0 65\n1 68\n2 90\n")  # and Z, of which there is no image
     settings = config(epochs=1, label_dropout=0.0)
-    settings = attrs.evolve(settings, dataset=Component("emnist", settings={"data": str(more), "split": "digits"}))
+    settings = attrs.evolve(
+        settings, dataset=ComponentConfig("emnist", settings={"data": str(more), "split": "digits"})
+    )
     with structlog.testing.capture_logs() as logs:
         result = train(settings)
     said = {entry["event"]: entry for entry in logs if entry["log_level"] == "warning"}
@@ -74,7 +76,9 @@ def test_images_that_are_not_square_are_refused(config, data, tmp_path):
     shutil.copytree(data, flat)
     head = bytes([0, 0, 8, 3]) + b"".join(n.to_bytes(4, "big") for n in (68, 8, 6))
     (flat / "bars-digits-train-images-idx3-ubyte.gz").write_bytes(gzip.compress(head + bytes(68 * 8 * 6)))
-    settings = attrs.evolve(config(), dataset=Component("emnist", settings={"data": str(flat), "split": "digits"}))
+    settings = attrs.evolve(
+        config(), dataset=ComponentConfig("emnist", settings={"data": str(flat), "split": "digits"})
+    )
     with pytest.raises(ConfigError, match=r"images must be square, \(C, H, H\), got \(1, 6, 8\)"):
         train(settings)
 
@@ -87,10 +91,12 @@ def test_a_folder_of_images_that_is_read_as_another_dataset_is_recognised(config
     for name in ("A", "train/A"):
         top = tmp_path / name.replace("/", "-")
         pictures(top / name, 1)
-        settings = attrs.evolve(config(), dataset=Component("emnist", settings={"data": str(top)}))
+        settings = attrs.evolve(config(), dataset=ComponentConfig("emnist", settings={"data": str(top)}))
         with pytest.raises(DatasetError, match=r"holds no .*; for a folder of images say --dataset folder$"):
             train(settings)
-    lacking = attrs.evolve(config(), dataset=Component("emnist", settings={"data": str(data), "split": "letters"}))
+    lacking = attrs.evolve(
+        config(), dataset=ComponentConfig("emnist", settings={"data": str(data), "split": "letters"})
+    )
     with pytest.raises(DatasetError, match="splits there") as failed:
         train(lacking)
     assert "folder" not in str(failed.value)

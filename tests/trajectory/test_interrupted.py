@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from emnist_diff.config import Component, RunConfig
+from emnist_diff.config import ComponentConfig, RunConfig
 from emnist_diff.errors import OutputError
 from emnist_diff.running.run import run
 from emnist_diff_trajectory.rows import RowFile
@@ -18,11 +18,11 @@ def test_an_interrupted_run_does_not_say_that_lost_samples_are_committed(tmp_pat
         raise OSError(errno.EIO, "Input/output error")
 
     config = RunConfig(
-        denoiser=Component("gaussian-mixture", settings={"shape": [1, 4, 4], "classes": "AB"}),
+        denoiser=ComponentConfig("gaussian-mixture", settings={"shape": [1, 4, 4], "classes": "AB"}),
         num_inference_steps=3,
         total_videos=8,
         batch_size=2,
-        sinks=(Component("hdf5"),),
+        sinks=(ComponentConfig("hdf5"),),
         output=tmp_path,
         fsync=False,
     )

@@ -98,7 +98,7 @@ class Zoo:
         return lay_out(
             settings,
             space or denoiser.conditions,
-            scheduler.bind(denoiser.schedule, denoiser.prediction),
+            scheduler.bind(denoiser.process, denoiser.prediction_type),
             [make(registry, ForceSpec, item) for item in settings.forces],
             [make(registry, DriftSpec, item) for item in settings.drifts],
         )

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emnist_diff.components import make
-from emnist_diff.config import Component
+from emnist_diff.config import ComponentConfig
 from emnist_diff.discovery import installed
 from emnist_diff.protocols import StepInfo
 from emnist_diff.records import ForceSpec
@@ -47,7 +47,7 @@ def at(index: int, steps: int) -> StepInfo:
 
 
 def made(name: str, **said):
-    return make(installed(), ForceSpec, Component(name, settings=said)).object
+    return make(installed(), ForceSpec, ComponentConfig(name, settings=said)).object
 
 
 # ------------------------------------------------------------------ guidance

@@ -8,7 +8,7 @@ import pytest
 
 from emnist_diff.assembly import presets
 from emnist_diff.components import make
-from emnist_diff.config import Component, normalised, resolve, to_dict
+from emnist_diff.config import ComponentConfig, normalised, resolve, to_dict
 from emnist_diff.discovery import discover, installed
 from emnist_diff.errors import ConfigError, PluginError, UnknownName
 from emnist_diff.records import ForceSpec, PresetSpec
@@ -95,8 +95,10 @@ CASES = [(name, settings, stack) for name, cases in STACKS.items() for settings,
 
 def made(components, space):
     """The forces that components stand for, bound to a model's classes: equal where they do the same."""
-    forces = [make(installed(), ForceSpec, Component(c["name"], settings=c["settings"])).object for c in components]
-    return [force.bound(space) if hasattr(force, "bound") else force for force in forces]
+    forces = [
+        make(installed(), ForceSpec, ComponentConfig(c["name"], settings=c["settings"])).object for c in components
+    ]
+    return [force.bind(space) if hasattr(force, "bind") else force for force in forces]
 
 
 def test_there_are_twelve():

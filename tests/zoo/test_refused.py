@@ -12,7 +12,7 @@ from emnist_diff.assembly.assemble import assemble
 from emnist_diff.assembly.layers import configure
 from emnist_diff.components import make
 from emnist_diff.conditions import ConditionSpace
-from emnist_diff.config import Component
+from emnist_diff.config import ComponentConfig
 from emnist_diff.discovery import installed
 from emnist_diff.errors import CheckpointError, ConfigError, RunFailed, UnknownName
 from emnist_diff.records import DriftSpec, ForceSpec
@@ -268,6 +268,6 @@ def ten_arguments(model_output, x_t, t, t_index, total_steps, model, ckpt_info, 
 def test_a_function_of_another_signature_is_shown_the_one_to_write(kind, wanted):
     said = rf"takes \(model_output, x_t, .*\) — write it as def ten_arguments\({wanted}\): .*step\.at\.timestep"
     with pytest.raises(ConfigError, match=said):
-        make(installed(), kind, Component("user_custom", settings={"fn": ten_arguments}))
+        make(installed(), kind, ComponentConfig("user_custom", settings={"fn": ten_arguments}))
     for good in (lambda a, b: None, lambda a, b, c=1: None, lambda *all: None):
-        assert make(installed(), kind, Component("user_custom", settings={"fn": good})).object.function is good
+        assert make(installed(), kind, ComponentConfig("user_custom", settings={"fn": good})).object.function is good

@@ -25,7 +25,7 @@ from emnist_diff import (
 from emnist_diff.assembly.assemble import assemble
 from emnist_diff.assembly.forecast import forecast
 from emnist_diff.assembly.layers import configure
-from emnist_diff.config import Component, resolve
+from emnist_diff.config import ComponentConfig, resolve
 from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError, TrajectoryError
 from emnist_diff.protocols import NoiseSchedule
@@ -264,8 +264,8 @@ def push(predictions, step):
 
 
 def test_components_in_python_take_functions(tmp_path):
-    force = Component("user_custom", weight=lambda at: at.frac, settings={"function": push, "reads": []})
-    drift = Component("user_custom", settings={"function": lambda x, step: None})
+    force = ComponentConfig("user_custom", weight=lambda at: at.frac, settings={"function": push, "reads": []})
+    drift = ComponentConfig("user_custom", settings={"function": lambda x, step: None})
     config = resolve({"denoiser": MIXTURE, "steps": 3, "total_videos": 2, "forces": [force], "drifts": [drift]})
     assembly = assemble(installed(), config)
     contributed = assembly.header.force_weights
@@ -333,7 +333,7 @@ def test_a_preset_in_the_python_interface_brings_its_base(info):
     assert not torch.equal(ends[0], ends[2])
     assert InferenceConfig.from_dict(whole.to_dict()) == whole
     assert whole.to_run_config().forces == (
-        Component("subtract_two", settings=whole.to_run_config().forces[0].settings),
+        ComponentConfig("subtract_two", settings=whole.to_run_config().forces[0].settings),
     )
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from emnist_diff import ForceConfig
 from emnist_diff.components import make
-from emnist_diff.config import Component, normalised, resolve, to_dict
+from emnist_diff.config import ComponentConfig, normalised, resolve, to_dict
 from emnist_diff.discovery import installed
 from emnist_diff.errors import UnknownName
 from emnist_diff.parse import component
@@ -70,7 +70,7 @@ DRIFTS = [
 
 def made(kind, data):
     layer = normalised({"forces": [data]})["forces"][0]
-    asked = Component(layer["name"], layer.get("weight", 1.0), layer.get("settings", {}))
+    asked = ComponentConfig(layer["name"], layer.get("weight", 1.0), layer.get("settings", {}))
     return make(installed(), kind, asked).object
 
 
@@ -217,7 +217,7 @@ def test_numbers_are_recorded_alike_however_they_are_written():
     one, other = (to_dict(resolve({"forces": [{"name": "attract_class", "weight": w}]})) for w in (2, 2.0))
     assert json.dumps(one) == json.dumps(other)
     settings = [
-        make(installed(), ForceSpec, Component("attract_class", settings={"strength": s})).settings
+        make(installed(), ForceSpec, ComponentConfig("attract_class", settings={"strength": s})).settings
         for s in ({"kind": "ramp", "end": 2}, {"kind": "ramp", "end": 2.0})
     ]
     assert json.dumps(settings[0]) == json.dumps(settings[1])
@@ -226,4 +226,4 @@ def test_numbers_are_recorded_alike_however_they_are_written():
 def test_what_is_nowhere_in_the_documents_is_unknown():
     for kind, name in ((ForceSpec, "force_"), (ForceSpec, "force_force_attract"), (DriftSpec, "drift_cosine")):
         with pytest.raises(UnknownName):
-            make(installed(), kind, Component(name))
+            make(installed(), kind, ComponentConfig(name))

@@ -19,8 +19,8 @@ from emnist_diff.assembly.padding import warn_of_padding
 from emnist_diff.assembly.parts import Networks, Parts
 from emnist_diff.assembly.record import header_of
 from emnist_diff.brief import briefly
-from emnist_diff.components import Made, make
-from emnist_diff.config import Component, RunConfig
+from emnist_diff.components import Component, make
+from emnist_diff.config import ComponentConfig, RunConfig
 from emnist_diff.engine.plan import Plan
 from emnist_diff.engine.walk import Engine
 from emnist_diff.errors import ConfigError, UnknownName
@@ -104,7 +104,7 @@ def _parts(registry: Registry, settings: RunConfig, earlier: Earlier | None) -> 
         raise said from error
 
 
-def _sinks(registry: Registry, settings: RunConfig) -> list[Made]:
+def _sinks(registry: Registry, settings: RunConfig) -> list[Component]:
     """The sinks that the settings mean. Raises `ConfigError` for two of them that would write the same files."""
     asked = settings.sinks if settings.sinks is not None else default_sinks(registry)
     sinks = [make(registry, SinkSpec, c) for c in asked]
@@ -112,12 +112,14 @@ def _sinks(registry: Registry, settings: RunConfig) -> list[Made]:
     return sinks
 
 
-def default_sinks(registry: Registry) -> list[Component]:
+def default_sinks(registry: Registry) -> list[ComponentConfig]:
     """The sinks of a configuration that names none."""
-    return [Component(e.qualified) for e in registry.of(SinkSpec) if isinstance(e.spec, SinkSpec) and e.spec.default]
+    return [
+        ComponentConfig(e.qualified) for e in registry.of(SinkSpec) if isinstance(e.spec, SinkSpec) and e.spec.default
+    ]
 
 
-def _refuse_twins(sinks: Sequence[Made]) -> None:
+def _refuse_twins(sinks: Sequence[Component]) -> None:
     """Raise `ConfigError` for two sinks that would write the same files: the same one twice, under one filename."""
     seen = set()
     for sink in sinks:

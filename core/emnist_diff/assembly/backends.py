@@ -10,9 +10,9 @@ from typing import Any, cast, get_args
 import attrs
 import torch
 
-from emnist_diff.components import Made, make
+from emnist_diff.components import Component, make
 from emnist_diff.conditions import RowConditions
-from emnist_diff.config import Component
+from emnist_diff.config import ComponentConfig
 from emnist_diff.errors import ConfigError, EmnistDiffError, PluginError, UnknownName
 from emnist_diff.events import get_logger
 from emnist_diff.plugins import Entry, Registry
@@ -35,7 +35,7 @@ class Chosen:
     threads: of the CPU.  libraries: what it needs.
     """
 
-    made: Made
+    made: Component
     precision: Precision
     reason: str
     rows: int
@@ -98,7 +98,7 @@ def precision_of(asked: str, device: torch.device) -> Precision:
 
 def choose(
     registry: Registry,
-    asked: Component,
+    asked: ComponentConfig,
     precision: Precision,
     denoiser: Denoiser,
     work: Callable[[int], Workload],
@@ -138,7 +138,7 @@ def choose(
     elsewhere: list[str] = []  # why these were not taken is plain, and said only where nothing serves
     hints: list[str] = []
     broken: Exception | None = None
-    for entry in sorted(registry.of(BackendSpec), key=lambda e: -_spec(e).merit):
+    for entry in sorted(registry.of(BackendSpec), key=lambda e: -_spec(e).priority):
         spec = _spec(entry)
         if device.type not in spec.devices:
             elsewhere.append(f"{spec.name}: not for {device.type}")
@@ -148,7 +148,7 @@ def choose(
                 passed.append(f"{spec.name}: {reason}")
                 hints += [passed[-1]] if reason == missing(spec) else []
                 continue
-            chosen = _chosen(entry, make(registry, BackendSpec, Component(entry.qualified)), precision, "", least)
+            chosen = _chosen(entry, make(registry, BackendSpec, ComponentConfig(entry.qualified)), precision, "", least)
             if reason := chosen.made.object.refusal(denoiser, work(chosen.rows)):
                 passed.append(f"{spec.name}: {reason}")
                 continue
@@ -173,7 +173,7 @@ def _spec(entry: Entry) -> BackendSpec:
     return entry.spec
 
 
-def _chosen(entry: Entry, made: Made, precision: Precision, reason: str, work: Workload) -> Chosen:
+def _chosen(entry: Entry, made: Component, precision: Precision, reason: str, work: Workload) -> Chosen:
     spec = _spec(entry)
     return Chosen(made, precision, reason, spec.most_rows(work.device.type), work.threads, spec.requires)
 
@@ -190,7 +190,7 @@ def missing(spec: BackendSpec) -> str | None:
 def _passed_over(spec: BackendSpec, precision: Precision, rows: int) -> str | None:
     if precision not in spec.precisions:
         return f"not in {precision}"
-    if rows < spec.worth:
+    if rows < spec.min_rows:
         return f"not worth its set-up for {rows} network rows"
     return missing(spec)
 

@@ -22,7 +22,7 @@ from typing import Any
 import attrs
 
 from emnist_diff import PACKAGES
-from emnist_diff.components import Made, told
+from emnist_diff.components import Component, call_component
 from emnist_diff.errors import ConfigError, PluginError
 from emnist_diff.schedules import Function, Product, Schedule
 
@@ -33,13 +33,13 @@ FILE = "file"
 def recorded_files(parts: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     """Name and SHA-256 of each file that decides what these parts do, by where it is named.
 
-    parts: components (`Made`) and schedules, by their place in the configuration, ``forces[0]``.
+    parts: components (`Component`) and schedules, by their place in the configuration, ``forces[0]``.
 
     Raises `ConfigError` for a file that cannot be read, `PluginError` for a component whose ``files()`` is not right.
     """
     out: dict[str, dict[str, str]] = {}
     for place, part in parts.items():
-        found = _of_component(place, part) if isinstance(part, Made) else _of_value(place, part)
+        found = _of_component(place, part) if isinstance(part, Component) else _of_value(place, part)
         for named, path in found:
             out[named] = {"name": path.name, "sha256": content_sha256(path)}
     return dict(sorted(out.items()))
@@ -77,7 +77,7 @@ def _hashed(path: str, *state: int) -> str:
     return digest.hexdigest()
 
 
-def _of_component(place: str, made: Made) -> Iterator[tuple[str, Path]]:
+def _of_component(place: str, made: Component) -> Iterator[tuple[str, Path]]:
     """The files of a component: its plugin file, those of its settings, and those of its ``files()``."""
     source = sys.modules.get(made.distribution.removesuffix(".py")) if made.distribution.endswith(".py") else None
     if source is not None and source.__file__:
@@ -86,7 +86,7 @@ def _of_component(place: str, made: Made) -> Iterator[tuple[str, Path]]:
     if not hasattr(made.object, "files"):
         return
     kind = place.partition("[")[0]
-    further = told(f"{kind} {made.name!r} of {made.distribution}", made.object.files)
+    further = call_component(f"{kind} {made.name!r} of {made.distribution}", made.object.files)
     if not isinstance(further, Mapping) or not all(isinstance(p, str | os.PathLike) for p in further.values()):
         raise PluginError(f"{kind} {made.name!r} of {made.distribution}: files() returned no table of name → path")
     for name, path in further.items():

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import attrs
 
 from emnist_diff.assembly.signs import magnitude, sign
-from emnist_diff.components import Made
+from emnist_diff.components import Component
 from emnist_diff.errors import ConfigError, EmnistDiffError, RunFailed
 from emnist_diff.events import get_logger
 from emnist_diff.protocols import StepInfo
@@ -44,24 +44,24 @@ OF_DRIFTS: Directions = {"weight": Direction("goes a share of its way", "a weigh
 """Of every drift that says nothing else: the opposite of its way would undo what it is for."""
 
 
-def directed(kind: str, made: Made, weight: Schedule, places: Sequence[StepInfo]) -> tuple[Made, Schedule]:
+def directed(kind: str, made: Component, weight: Schedule, places: Sequence[StepInfo]) -> tuple[Component, Schedule]:
     """A force or drift and its weight, with negative numbers read as they are meant.
 
     kind: force or drift.  places: where the run evaluates it.
 
     Raises `ConfigError` for a number that contradicts the direction, `RunFailed` for a schedule that raises.
     """
-    said, changed = made.said(kind), {}
+    label, changed = made.label(kind), {}
     of_kind = OF_DRIFTS if kind == "drift" else {}
     for setting, direction in getattr(made.object, "directions", of_kind).items():
         number = weight if setting == "weight" else getattr(made.object, setting)
         schedule = number if isinstance(number, Schedule) else Constant(number)
-        if (which := sign(schedule, _values(said, schedule, places))) > 0:
+        if (which := sign(schedule, _values(label, schedule, places))) > 0:
             continue
         shown = f" = {schedule.value:g}" if isinstance(schedule, Constant) else ""
         if which == 0 or not direction.repeated:
             what = "changes its sign" if which == 0 else "is negative"
-            raise ConfigError(f"{said}: {setting}{shown} {what}, and it {direction.does} — use {direction.instead}")
+            raise ConfigError(f"{label}: {setting}{shown} {what}, and it {direction.does} — use {direction.instead}")
         read = magnitude(schedule)
         changed[setting] = read if isinstance(number, Schedule) else -number
         hint = f"it {direction.does} without a minus too; the magnitude is used, and recorded"
@@ -73,11 +73,11 @@ def directed(kind: str, made: Made, weight: Schedule, places: Sequence[StepInfo]
     return made, weight
 
 
-def _values(said: str, schedule: Schedule, places: Sequence[StepInfo]) -> Iterator[float]:
+def _values(label: str, schedule: Schedule, places: Sequence[StepInfo]) -> Iterator[float]:
     for at in places:
         try:
             yield schedule(at)
         except EmnistDiffError:
             raise
         except Exception as error:  # a function of the user's
-            raise RunFailed(f"{said} raised {type(error).__name__}: {error} (step {at.index})") from error
+            raise RunFailed(f"{label} raised {type(error).__name__}: {error} (step {at.index})") from error

@@ -15,7 +15,7 @@ import attrs
 
 from emnist_diff.assembly.backends import AUTO
 from emnist_diff.components import make
-from emnist_diff.config import Component, RunConfig
+from emnist_diff.config import ComponentConfig, RunConfig
 from emnist_diff.errors import ConfigError
 from emnist_diff.events import get_logger
 from emnist_diff.identity import EVALUATION, evaluation
@@ -37,7 +37,7 @@ class Earlier:
         """The installed readers."""
         specs = [(e.spec, e.qualified) for e in registry.of(ReaderSpec) if isinstance(e.spec, ReaderSpec)]
         ordered = sorted(specs, key=lambda found: found[0].place)
-        return cls(tuple(make(registry, ReaderSpec, Component(name)).object for _, name in ordered))
+        return cls(tuple(make(registry, ReaderSpec, ComponentConfig(name)).object for _, name in ordered))
 
     def runs(self, folder: Path, rank: int = 0, world_size: int = 1) -> Iterator[EarlierRun]:
         """What a worker of this rank left in a run's directory; a lone run has rank 0 of 1."""
@@ -58,7 +58,7 @@ def as_before(settings: RunConfig, folder: Path, earlier: Earlier) -> RunConfig:
     backend, precision, rows = (before.get(key) for key in EVALUATION)
     if settings.backend.name == AUTO and isinstance(backend, Mapping) and isinstance(backend.get("name"), str):
         chosen = backend.get("settings")
-        taken["backend"] = Component(backend["name"], settings=chosen if isinstance(chosen, dict) else {})
+        taken["backend"] = ComponentConfig(backend["name"], settings=chosen if isinstance(chosen, dict) else {})
     if settings.precision == "auto" and isinstance(precision, str):
         taken["precision"] = precision
     if settings.micro_batch is None and isinstance(rows, int):

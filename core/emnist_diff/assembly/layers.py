@@ -10,7 +10,7 @@ from emnist_diff.assembly import guides, presets
 from emnist_diff.assembly.record import files_of
 from emnist_diff.assembly.sources import checkpoint_path
 from emnist_diff.components import make
-from emnist_diff.config import Component, RunConfig
+from emnist_diff.config import ComponentConfig, RunConfig
 from emnist_diff.errors import CheckpointError, ConfigError
 from emnist_diff.events import get_logger
 from emnist_diff.identity import differing
@@ -56,11 +56,11 @@ def configure(registry: Registry, *layers: Mapping[str, Any]) -> tuple[RunConfig
         settings = config.resolve(header.recommended, merged)
     except ConfigError as error:
         raise CheckpointError(f"{path}: its recommended settings do not hold here: {error}") from error
-    _require_files(registry, settings, Component(header.family, settings=header.network), recorded_files)
+    _require_files(registry, settings, ComponentConfig(header.family, settings=header.network), recorded_files)
     return settings, header
 
 
-def _require_files(registry: Registry, settings: RunConfig, denoiser: Component, recorded: Any) -> None:
+def _require_files(registry: Registry, settings: RunConfig, denoiser: ComponentConfig, recorded: Any) -> None:
     """Raise `ConfigError` where a record says that other files decided its samples than those that are named here."""
     if recorded is None:
         return

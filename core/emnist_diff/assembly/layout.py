@@ -12,12 +12,12 @@ from emnist_diff import filenames, variants
 from emnist_diff.assembly.devices import choose_device
 from emnist_diff.assembly.directions import directed
 from emnist_diff.assembly.idle import places, report_idle
-from emnist_diff.components import Made, told
+from emnist_diff.components import Component, call_component
 from emnist_diff.conditions import ConditionSpace, listed
-from emnist_diff.config import MOST_SAMPLES, Component, RunConfig
+from emnist_diff.config import MOST_SAMPLES, ComponentConfig, RunConfig
 from emnist_diff.engine.base import Base
 from emnist_diff.engine.clip import Clip, ClipSum
-from emnist_diff.engine.plan import Plan, StateMap, Term, make_plan, nominal_batch, streams
+from emnist_diff.engine.plan import Plan, WeightedDrift, WeightedForce, make_plan, nominal_batch, streams
 from emnist_diff.engine.walk import Engine
 from emnist_diff.errors import ConfigError, PluginError
 from emnist_diff.events import get_logger
@@ -40,11 +40,11 @@ class Layout:
     scheduler: Scheduler
     timeline: Timeline
     base: Base
-    terms: tuple[Term, ...]
-    drifts: tuple[StateMap, ...]
+    terms: tuple[WeightedForce, ...]
+    drifts: tuple[WeightedDrift, ...]
     plan: Plan
     settings: RunConfig
-    forces: tuple[Made, ...]
+    forces: tuple[Component, ...]
 
     @property
     def folder(self) -> str:
@@ -97,11 +97,11 @@ class Layout:
         force or drift does not take; `PluginError` where one raises anything else when it is asked.
         """
         self.require_variants(denoisers, called)
-        parts: list[tuple[str, Any]] = [(item.said, item.force) for item in self.terms]
-        parts += [(item.said, item.drift) for item in self.drifts]
+        parts: list[tuple[str, Any]] = [(item.label, item.force) for item in self.terms]
+        parts += [(item.label, item.drift) for item in self.drifts]
         for said, part in parts:
             if hasattr(part, "require_shape"):
-                told(said, part.require_shape, tuple(denoisers[""].shape))
+                call_component(said, part.require_shape, tuple(denoisers[""].shape))
         return Engine(
             dict(denoisers),
             self.scheduler,
@@ -119,8 +119,8 @@ def lay_out(
     settings: RunConfig,
     space: ConditionSpace,
     scheduler: Scheduler,
-    forces: Sequence[Made],
-    drifts: Sequence[Made],
+    forces: Sequence[Component],
+    drifts: Sequence[Component],
     further: Mapping[str, ConditionSpace] | None = None,
     scheduled: str = "",
 ) -> Layout:
@@ -134,7 +134,7 @@ def lay_out(
     """
     characters = space.characters(settings.character)
     scheduled = scheduled or f"scheduler {type(scheduler).__name__}"
-    timeline = told(scheduled, scheduler.plan, settings.steps)
+    timeline = call_component(scheduled, scheduler.plan, settings.steps)
     if not isinstance(timeline, Timeline):
         raise PluginError(f"{scheduled}: plan() returned {type(timeline).__name__} instead of a Timeline")
     settings, forces, drifts = _as_meant(settings, forces, drifts, timeline)
@@ -151,23 +151,23 @@ def lay_out(
     return Layout(characters, labels, scheduler, timeline, base, terms, maps, plan, settings, tuple(forces))
 
 
-def _terms(settings: RunConfig, forces: Sequence[Made], space: ConditionSpace) -> tuple[Term, ...]:
+def _terms(settings: RunConfig, forces: Sequence[Component], space: ConditionSpace) -> tuple[WeightedForce, ...]:
     """The terms of the prediction: the forces in order, and the bound on their sum behind them."""
     scopes = streams("force", [item.name for item in forces])
     terms = [
-        Term(item.name, _bound(item, space), c.weight, scope, Clip(c.clip_abs, c.clip_norm), item.foreign)
+        WeightedForce(item.name, _bound(item, space), c.weight, scope, Clip(c.clip_abs, c.clip_norm), item.foreign)
         for item, c, scope in zip(forces, settings.forces, scopes, strict=True)
     ]
     if clip := Clip(settings.clip_abs, settings.clip_norm):
-        terms.append(Term("clip", ClipSum(clip), Constant(1.0)))
+        terms.append(WeightedForce("clip", ClipSum(clip), Constant(1.0)))
     return tuple(terms)
 
 
-def _maps(settings: RunConfig, drifts: Sequence[Made]) -> tuple[StateMap, ...]:
+def _maps(settings: RunConfig, drifts: Sequence[Component]) -> tuple[WeightedDrift, ...]:
     """The drifts in order."""
     scopes = streams("drift", [item.name for item in drifts])
     return tuple(
-        StateMap(item.name, item.object, scope, c.weight, item.foreign)
+        WeightedDrift(item.name, item.object, scope, c.weight, item.foreign)
         for item, c, scope in zip(drifts, settings.drifts, scopes, strict=True)
     )
 
@@ -186,8 +186,8 @@ def _count(settings: RunConfig, characters: Sequence[str]) -> int:
 
 
 def _as_meant(
-    settings: RunConfig, forces: Sequence[Made], drifts: Sequence[Made], timeline: Timeline
-) -> tuple[RunConfig, list[Made], list[Made]]:
+    settings: RunConfig, forces: Sequence[Component], drifts: Sequence[Component], timeline: Timeline
+) -> tuple[RunConfig, list[Component], list[Component]]:
     """Settings, forces and drifts with negative numbers read as `directions` says, so that what is recorded is what
     acts. Raises as `directions.directed`."""
     everywhere = places(timeline)
@@ -195,7 +195,9 @@ def _as_meant(
     pulling = [directed("force", m, c.weight, everywhere) for m, c in zip(forces, settings.forces, strict=True)]
     moving = [directed("drift", m, c.weight, steps) for m, c in zip(drifts, settings.drifts, strict=True)]
 
-    def said(asked: Sequence[Component], given: Sequence[Made], meant: Sequence[tuple[Made, Schedule]]) -> Any:
+    def said(
+        asked: Sequence[ComponentConfig], given: Sequence[Component], meant: Sequence[tuple[Component, Schedule]]
+    ) -> Any:
         return tuple(
             attrs.evolve(c, weight=weight, settings=c.settings if made is before else made.settings)
             for c, before, (made, weight) in zip(asked, given, meant, strict=True)
@@ -223,17 +225,17 @@ def dealt(indices: Sequence[int], count: int) -> tuple[int, ...]:
     return tuple(indices[number % len(indices)] for number in range(count))
 
 
-def bound_scheduler(made: Made, schedule: ForwardProcess, prediction: PredictionType) -> Scheduler:
+def bound_scheduler(made: Component, schedule: ForwardProcess, prediction: PredictionType) -> Scheduler:
     """A scheduler told of the model's forward process and of what it predicts. Raises `ConfigError` where it is for
     others, `PluginError` where it raises anything else or gives no scheduler."""
-    bound: Scheduler = told(made.said("scheduler"), made.object.bind, schedule, prediction)
+    bound: Scheduler = call_component(made.label("scheduler"), made.object.bind, schedule, prediction)
     if not hasattr(bound, "plan"):
         raise PluginError(
-            f"{made.said('scheduler')}: bind() returned {type(bound).__name__} instead of a scheduler with plan()"
+            f"{made.label('scheduler')}: bind() returned {type(bound).__name__} instead of a scheduler with plan()"
         )
     return bound
 
 
-def _bound(made: Made, space: ConditionSpace) -> Any:
+def _bound(made: Component, space: ConditionSpace) -> Any:
     """A force that wants to know the model's classes, told of them."""
-    return told(made.said("force"), made.object.bound, space) if hasattr(made.object, "bound") else made.object
+    return call_component(made.label("force"), made.object.bind, space) if hasattr(made.object, "bind") else made.object

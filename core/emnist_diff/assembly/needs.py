@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
-from emnist_diff.components import told
+from emnist_diff.components import call_component
 from emnist_diff.engine.plan import Plan
 from emnist_diff.errors import PluginError
 from emnist_diff.machine.capacity import require_memory, size
@@ -57,8 +57,8 @@ def require_sinks(sinks: Sequence[Sink], header: RunHeader, batch: int) -> None:
 
 def _memory(sink: Sink, header: RunHeader, batch: int) -> float:
     """Bytes that a sink says it needs."""
-    said = f"sink {type(sink).__name__}"
-    need = told(said, sink.memory, header, batch)  # type: ignore[attr-defined]  # of `protocols.SaysMemory`
+    label = f"sink {type(sink).__name__}"
+    need = call_component(label, sink.memory, header, batch)  # type: ignore[attr-defined]  # of `protocols.SaysMemory`
     if isinstance(need, bool) or not isinstance(need, int | float) or not need >= 0:
-        raise PluginError(f"{said}: memory() returned {need!r:.60}, not a number of bytes")
+        raise PluginError(f"{label}: memory() returned {need!r:.60}, not a number of bytes")
     return need

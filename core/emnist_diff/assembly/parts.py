@@ -9,7 +9,7 @@ import torch
 
 from emnist_diff.assembly.layout import Layout, bound_scheduler, lay_out
 from emnist_diff.assembly.sources import Source, guide_sources, load_guides
-from emnist_diff.components import Made, make
+from emnist_diff.components import Component, make
 from emnist_diff.config import RunConfig
 from emnist_diff.plugins import Registry
 from emnist_diff.protocols import Denoiser
@@ -20,9 +20,9 @@ from emnist_diff.records import DriftSpec, ForceSpec, SchedulerSpec
 class Parts:
     """What is made of a configuration before the weights of its network are read."""
 
-    scheduler: Made
-    forces: Sequence[Made]
-    drifts: Sequence[Made]
+    scheduler: Component
+    forces: Sequence[Component]
+    drifts: Sequence[Component]
     source: Source
     guides: Mapping[str, Source]
     layout: Layout
@@ -37,7 +37,7 @@ class Parts:
         further = guide_sources(settings, source.conditions, source.schedule)
         bound = bound_scheduler(scheduler, source.schedule, source.prediction)
         spaces = {name: guide.conditions for name, guide in further.items()}
-        laid = lay_out(settings, source.conditions, bound, forces, drifts, spaces, scheduler.said("scheduler"))
+        laid = lay_out(settings, source.conditions, bound, forces, drifts, spaces, scheduler.label("scheduler"))
         return cls(scheduler, forces, drifts, source, further, laid)
 
 
@@ -45,9 +45,9 @@ class Parts:
 class Networks:
     """The networks of a run, loaded.  made, denoiser: the main one.  guides: by name."""
 
-    made: Made
+    made: Component
     denoiser: Denoiser
-    guides: Mapping[str, tuple[Made, Denoiser]]
+    guides: Mapping[str, tuple[Component, Denoiser]]
 
     @classmethod
     def of(cls, registry: Registry, parts: Parts, device: torch.device) -> Networks:

@@ -19,7 +19,7 @@ from typing import Any
 import attrs
 
 from emnist_diff import config
-from emnist_diff.components import make, told
+from emnist_diff.components import call_component, make
 from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError, PluginError
 from emnist_diff.plugins import Registry
@@ -69,8 +69,8 @@ def _layer(registry: Registry, item: Any) -> tuple[str, dict[str, Any]]:
         if "preset" in layer:
             raise ConfigError(f"preset {name!r} names a preset itself — write out what it stands for")
         return name, config.normalised(layer)
-    made = make(registry, PresetSpec, structure(asked, config.Component, "preset"))
-    layer = told(made.said("preset"), made.object.expand)
+    made = make(registry, PresetSpec, structure(asked, config.ComponentConfig, "preset"))
+    layer = call_component(made.label("preset"), made.object.expand)
     if not isinstance(layer, Mapping):
         raise PluginError(f"preset {made.name!r} of {made.distribution} expanded to {shown(layer)}, not to a table")
     return made.name, config.normalised(layer)

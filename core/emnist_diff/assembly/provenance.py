@@ -16,12 +16,12 @@ import numpy as np
 import torch
 
 from emnist_diff import __version__
-from emnist_diff.components import Made
+from emnist_diff.components import Component
 from emnist_diff.machine import workers
 
 
 def environment(
-    components: Iterable[Made],
+    components: Iterable[Component],
     device: torch.device,
     precision: str,
     micro_batch: int,

@@ -11,7 +11,7 @@ import numpy as np
 from emnist_diff import config
 from emnist_diff.assembly import deciding
 from emnist_diff.assembly.provenance import environment
-from emnist_diff.components import Made
+from emnist_diff.components import Component
 from emnist_diff.config import RunConfig
 from emnist_diff.engine.decoding import Decoder, image_shape
 from emnist_diff.protocols import RunHeader
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def header_of(
-    parts: Parts, networks: Networks, laid: Layout, engine: Engine, backend: Chosen, sinks: Sequence[Made]
+    parts: Parts, networks: Networks, laid: Layout, engine: Engine, backend: Chosen, sinks: Sequence[Component]
 ) -> RunHeader:
     """What the sinks of a run are told before its first frame."""
     settings, timeline, denoiser = laid.settings, laid.timeline, networks.denoiser
@@ -50,12 +50,12 @@ def header_of(
         world_size=settings.world_size,
         fsync=settings.fsync,
         decode=Decoder(denoiser, engine.device),
-        prediction_type=denoiser.prediction,
+        prediction_type=denoiser.prediction_type,
     )
 
 
 def _environment(
-    parts: Parts, networks: Networks, laid: Layout, engine: Engine, backend: Chosen, sinks: Sequence[Made]
+    parts: Parts, networks: Networks, laid: Layout, engine: Engine, backend: Chosen, sinks: Sequence[Component]
 ) -> dict[str, Any]:
     """Where the run is made, and with what."""
     components = [networks.made, parts.scheduler, *laid.forces, *parts.drifts]
@@ -93,7 +93,7 @@ def _config(parts: Parts, networks: Networks, laid: Layout, backend: Chosen) -> 
     return data | files_of(settings, components, {name: guide for name, (guide, _) in networks.guides.items()})
 
 
-def files_of(settings: RunConfig, made: Sequence[Made], further: Mapping[str, Made]) -> dict[str, Any]:
+def files_of(settings: RunConfig, made: Sequence[Component], further: Mapping[str, Component]) -> dict[str, Any]:
     """The files that decide the samples beside checkpoint and guides, as the record names them; {} without any."""
     denoiser, scheduler, *rest = made
     forces, drifts = rest[: len(settings.forces)], rest[len(settings.forces) :]

@@ -12,9 +12,9 @@ import torch
 
 from emnist_diff import checkpoint
 from emnist_diff.assembly import guides
-from emnist_diff.components import Made, make, told
+from emnist_diff.components import Component, call_component, make
 from emnist_diff.conditions import ConditionSpace
-from emnist_diff.config import Component, RunConfig
+from emnist_diff.config import ComponentConfig, RunConfig
 from emnist_diff.errors import CheckpointError, ConfigError, PluginError
 from emnist_diff.names import typed
 from emnist_diff.plugins import Registry
@@ -64,7 +64,7 @@ class Source:
             if isinstance(spec, DenoiserSpec) and spec.needs_weights:
                 raise ConfigError(f"denoiser {spec.name!r} needs weights — say --checkpoint FILE instead of --denoiser")
             known = made_by(make(registry, DenoiserSpec, settings.denoiser), None, None, "cpu")
-            return cls(known.conditions, known.schedule, known.prediction, settings)
+            return cls(known.conditions, known.process, known.prediction_type, settings)
         return cls.of_file(checkpoint_path(registry, settings), settings)
 
     @classmethod
@@ -80,29 +80,29 @@ class Source:
         }
         return cls(space, header.schedule, header.prediction, settings, path, facts)
 
-    def load(self, registry: Registry, device: str) -> tuple[Made, Denoiser]:
+    def load(self, registry: Registry, device: str) -> tuple[Component, Denoiser]:
         """The component and its denoiser, ready to be asked."""
         if self.path is None:
             assert self.settings.denoiser is not None  # it is one or the other
             made = make(registry, DenoiserSpec, self.settings.denoiser)
             return made, made_by(made, None, None, device)
         header, weights = checkpoint.load(self.path)
-        made = make(registry, DenoiserSpec, Component(header.family, settings=header.network))
+        made = make(registry, DenoiserSpec, ComponentConfig(header.family, settings=header.network))
         return made, made_by(made, weights, header, device)
 
 
-def made_by(made: Made, *given: Any) -> Denoiser:
+def made_by(made: Component, *given: Any) -> Denoiser:
     """The denoiser that a family makes of these weights, header and device. Raises `PluginError` for a family that
     raises what is no error of this package, or makes no denoiser; `ConfigError` where the device's memory is short."""
     try:
-        denoiser: Denoiser = told(made.said("denoiser"), made.object.denoiser, *given)
+        denoiser: Denoiser = call_component(made.label("denoiser"), made.object.denoiser, *given)
     except PluginError as error:
         if out_of_memory(error.__cause__):
             raise ConfigError(f"the memory of {given[-1]} does not hold the network — say --device cpu") from error
         raise
     if not hasattr(denoiser, "conditions"):
         raise PluginError(
-            f"{made.said('denoiser')}: denoiser() returned {type(denoiser).__name__} instead of a denoiser"
+            f"{made.label('denoiser')}: denoiser() returned {type(denoiser).__name__} instead of a denoiser"
         )
     return denoiser
 
@@ -121,7 +121,7 @@ def guide_sources(settings: RunConfig, space: ConditionSpace, process: ForwardPr
 
 def load_guides(
     registry: Registry, sources: Mapping[str, Source], main: Denoiser, device: torch.device
-) -> dict[str, tuple[Made, Denoiser]]:
+) -> dict[str, tuple[Component, Denoiser]]:
     """The components and networks of guides. Raises the errors of `Source.load` and `guides.require_shape`."""
     out = {name: source.load(registry, str(device)) for name, source in sources.items()}
     for name, (_, denoiser) in out.items():

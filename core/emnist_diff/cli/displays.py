@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import attrs
 
 from emnist_diff.components import make
-from emnist_diff.config import Component
+from emnist_diff.config import ComponentConfig
 from emnist_diff.events import get_logger
 from emnist_diff.plugins import Registry
 from emnist_diff.protocols import Display, Shown
@@ -23,14 +23,14 @@ def chosen(registry: Registry, progress: bool, asked: Iterable[str]) -> Display 
     progress: whether to show any. Where one that was asked for cannot be shown, the log says why.
     """
     for name in asked:
-        display: Display = make(registry, DisplaySpec, Component(name)).object
+        display: Display = make(registry, DisplaySpec, ComponentConfig(name)).object
         why = display.refusal() if progress else "--no-progress"
         if not why:
             return display
         log.info("display.not_shown", display=name, reason=why)
     for entry in registry.of(DisplaySpec) if progress else ():
         if isinstance(entry.spec, DisplaySpec) and entry.spec.default:
-            display = make(registry, DisplaySpec, Component(entry.qualified)).object
+            display = make(registry, DisplaySpec, ComponentConfig(entry.qualified)).object
             if display.refusal() is None:
                 return display
     return None

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from emnist_diff.components import make
-from emnist_diff.config import Component
+from emnist_diff.config import ComponentConfig
 from emnist_diff.plugins import Registry
 from emnist_diff.records import LayerSpec
 
@@ -17,4 +17,4 @@ def beneath(registry: Registry, left_out: Collection[str]) -> list[Mapping[str, 
     Raises `ConfigError` for what is wrong with them.
     """
     asked = [entry for entry in registry.of(LayerSpec) if entry.spec.name not in left_out]
-    return [make(registry, LayerSpec, Component(entry.qualified)).object.settings() for entry in asked]
+    return [make(registry, LayerSpec, ComponentConfig(entry.qualified)).object.settings() for entry in asked]

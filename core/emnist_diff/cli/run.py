@@ -282,11 +282,11 @@ def _plot_schedules(registry: Any, settings: Any, path: Path) -> None:
     """Have the weights over time drawn; neither loads nor runs a network."""
     from emnist_diff.assembly.assemble import preview
     from emnist_diff.components import make
-    from emnist_diff.config import Component
+    from emnist_diff.config import ComponentConfig
     from emnist_diff.files import write_bytes
     from emnist_diff.records import PlotSpec
 
-    plot = make(registry, PlotSpec, Component("schedules")).object
+    plot = make(registry, PlotSpec, ComponentConfig("schedules")).object
     write_bytes(path, plot.png(preview(registry, settings)))
     echo(f"  {path}", err=True)
 

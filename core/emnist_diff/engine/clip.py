@@ -45,7 +45,7 @@ class ClipSum:
         return ()
 
     def __call__(self, predictions: Predictions, step: Step) -> Tensor:
-        assert step.score is not None  # the engine sets both before any force acts
+        assert step.sum is not None  # the engine sets both before any force acts
         assert step.base is not None
-        total = step.score - step.base
+        total = step.sum - step.base
         return self.clip(total) - total

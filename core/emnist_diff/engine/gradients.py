@@ -27,19 +27,19 @@ class Tape:
     @classmethod
     def of(cls, x: Tensor, evaluate: Callable[[Tensor], Sequence[Tensor]]) -> Tape:
         """What `evaluate` makes of `x`, with gradients, also where the caller is in inference mode."""
-        with recording():
+        with autograd_enabled():
             leaf = x.clone().requires_grad_()
             return cls(leaf, tuple(evaluate(leaf)))
 
     def fresh(self) -> tuple[Tensor, list[Tensor]]:
         """A leaf and outputs that depend on it, for one who differentiates them."""
-        with recording():
+        with autograd_enabled():
             leaf = self.leaf.detach().clone().requires_grad_()
             outputs: tuple[Tensor, ...] = _Again.apply(self, leaf)  # type: ignore[no-untyped-call]  # torch's own
             return leaf, list(outputs)
 
 
-class recording:
+class autograd_enabled:
     """Autograd on, whatever the caller has turned off."""
 
     def __enter__(self) -> None:

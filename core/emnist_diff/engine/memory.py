@@ -25,11 +25,11 @@ class Memory:
     open: bool = True
 
     def closed(self) -> Memory:
-        """The same, to be read only: of second looks of a scheduler."""
+        """The same, to be read only: of second evaluations of a scheduler."""
         return Memory(self.before, self.size, open=False)
 
     def after(self) -> Memory:
-        """What has been left so far, to be read only: of looks at the level where the step ends."""
+        """What has been left so far, to be read only: of evaluations at the level where the step ends."""
         return Memory(dict(self.left), self.size, open=False)
 
     def of(self, scope: str) -> dict[str, Tensor]:

@@ -34,7 +34,7 @@ def nominal_batch(device: str) -> int:
 
 
 @attrs.frozen
-class Term:
+class WeightedForce:
     """One force of a run: its name, the force, its weight at a step, the scope of its noise and of its memory, a bound
     on its weighted contribution, and the distribution that it comes from where that is not this one."""
 
@@ -46,7 +46,7 @@ class Term:
     origin: str = ""
 
     @property
-    def said(self) -> str:
+    def label(self) -> str:
         """How messages call it."""
         return f"force {self.name!r}" + (f" of {self.origin}" if self.origin else "")
 
@@ -57,7 +57,7 @@ class Term:
 
 
 @attrs.frozen
-class StateMap:
+class WeightedDrift:
     """One drift of a run: its name, the drift, the scope of its noise and of its memory, the share of its way that is
     taken at a step, at 0 of which it is not asked, and the distribution that it comes from where that is not this
     one."""
@@ -69,7 +69,7 @@ class StateMap:
     origin: str = ""
 
     @property
-    def said(self) -> str:
+    def label(self) -> str:
         """How messages call it."""
         return f"drift {self.name!r}" + (f" of {self.origin}" if self.origin else "")
 
@@ -85,7 +85,7 @@ def streams(kind: str, names: Sequence[str]) -> list[str]:
     return out
 
 
-def wanted(base: Base, terms: Iterable[Term], at: StepInfo) -> tuple[Cond, ...]:
+def wanted(base: Base, terms: Iterable[WeightedForce], at: StepInfo) -> tuple[Cond, ...]:
     """The conditions that this step reads, without repetition. A force of weight zero reads none.
 
     Raises `RunFailed` naming a force whose weight or `conditions` raises, or that wants what is no condition.
@@ -97,32 +97,32 @@ def wanted(base: Base, terms: Iterable[Term], at: StepInfo) -> tuple[Cond, ...]:
         except EmnistDiffError:
             raise
         except Exception as error:
-            raise RunFailed(f"{term.said} raised {type(error).__name__}: {error} (step {at.index})") from error
+            raise RunFailed(f"{term.label} raised {type(error).__name__}: {error} (step {at.index})") from error
         for odd in asked:
             if not isinstance(odd, Cond):
-                raise RunFailed(f"{term.said}: conditions() gave {odd!r}, which is no Cond (step {at.index})")
+                raise RunFailed(f"{term.label}: conditions() gave {odd!r}, which is no Cond (step {at.index})")
         conds.extend(asked)
     return tuple(dict.fromkeys(conds))
 
 
-def looks_of(item: StateMap, at: StepInfo, end: StepInfo | None) -> int:
+def evaluations_of(item: WeightedDrift, at: StepInfo, end: StepInfo | None) -> int:
     """How often a drift may ask for the prediction where step `at` ends, which is `end`, None for the image.
 
-    Raises `RunFailed` where its `looks` raises or is no count.
+    Raises `RunFailed` where its `evaluations` raises or is no count.
     """
-    looks = getattr(item.drift, "looks", None)
-    if end is None or looks is None:
+    evaluations = getattr(item.drift, "evaluations", None)
+    if end is None or evaluations is None:
         return 0
     try:
         if item.weight(at) == 0:
             return 0
-        count = looks(at)
+        count = evaluations(at)
     except EmnistDiffError:
         raise
     except Exception as error:
-        raise RunFailed(f"{item.said} raised {type(error).__name__}: {error} (step {at.index})") from error
+        raise RunFailed(f"{item.label} raised {type(error).__name__}: {error} (step {at.index})") from error
     if isinstance(count, bool) or not isinstance(count, int) or count < 0:
-        raise RunFailed(f"{item.said}: looks() said {count!r}, no count (step {at.index})")
+        raise RunFailed(f"{item.label}: evaluations() returned {count!r}, no count (step {at.index})")
     return count
 
 
@@ -131,7 +131,7 @@ def looks_of(item: StateMap, at: StepInfo, end: StepInfo | None) -> int:
 class Plan:
     """The work ahead.
 
-    timeline: the steps.  conditions: of each step, at its first look.  batch_size: samples walked together.
+    timeline: the steps.  conditions: of each step, at its first evaluation.  batch_size: samples walked together.
     networks: for each (denoiser, variant), rows that it is asked for at once → how often.
     largest: of those for a nominal batch.  gradients: steps at which networks are evaluated with gradients.
     micro_batch: rows of every network call, constant in the run.
@@ -173,14 +173,14 @@ def evenly(rows: int, most: int) -> int:
 def make_plan(
     timeline: Timeline,
     base: Base,
-    terms: Sequence[Term],
+    terms: Sequence[WeightedForce],
     labels: Sequence[int],
     spaces: Mapping[str, ConditionSpace],
     batch_size: int,
     micro_batch: int | None = None,
     sample_ids: Sequence[int] | None = None,
     nominal: int = NOMINAL_BATCH["cpu"],
-    drifts: Sequence[StateMap] = (),
+    drifts: Sequence[WeightedDrift] = (),
 ) -> Plan:
     """Plan a run over samples with these own class indices, and ids (0 … N-1 when left out).
 
@@ -191,11 +191,11 @@ def make_plan(
     positions = range(len(labels))
     ids = positions if sample_ids is None else sample_ids
     steps = range(len(timeline))
-    times = Counter(wanted(base, terms, at) for i in steps for at in timeline.looks(i))
+    times = Counter(wanted(base, terms, at) for i in steps for at in timeline.stages(i))
     for i in steps:
         end = timeline.end(i)
-        if (looks := sum(looks_of(item, timeline.at(i), end) for item in drifts)) and end is not None:
-            times[wanted(base, terms, end)] += looks
+        if (evaluations := sum(evaluations_of(item, timeline.at(i), end) for item in drifts)) and end is not None:
+            times[wanted(base, terms, end)] += evaluations
 
     def group_sizes(conds: tuple[Cond, ...], batch: Sequence[int]) -> list[tuple[tuple[str, str], int]]:
         packing = pack(conds, [labels[p] for p in batch], spaces, [ids[p] for p in batch])

@@ -6,8 +6,8 @@ A step is one packed evaluation of the denoiser, a sum, a move::
     x_{t-1}, x0 = scheduler.step(prediction, x_t)
     x_{t-1}     = drifts(x_{t-1})
 
-A scheduler that looks more than once has base and forces evaluated at every look, and so has a drift that looks. The
-ledger that is recorded is that of the first.
+A scheduler that evaluates more than once has base and forces evaluated at every stage, and so has a drift that
+evaluates. The ledger that is recorded is that of the first.
 
 All of it runs in torch's inference mode. Where a force asks for gradients, the network is evaluated with them at the
 steps where the force has a weight, and that force alone acts outside of inference mode.
@@ -30,11 +30,11 @@ from emnist_diff.engine.base import Base
 from emnist_diff.engine.decoding import decoded
 from emnist_diff.engine.direct import Direct, rows_of
 from emnist_diff.engine.finite import FiniteWatch
-from emnist_diff.engine.gradients import Tape, recording
+from emnist_diff.engine.gradients import Tape, autograd_enabled
 from emnist_diff.engine.memory import Memory
 from emnist_diff.engine.noise import INITIAL, Normal, batch_normal
 from emnist_diff.engine.onethread import one_thread
-from emnist_diff.engine.plan import StateMap, Term, looks_of, wanted
+from emnist_diff.engine.plan import WeightedDrift, WeightedForce, evaluations_of, wanted
 from emnist_diff.errors import EmnistDiffError, RunFailed
 from emnist_diff.parameterization import convert
 from emnist_diff.protocols import (
@@ -43,9 +43,9 @@ from emnist_diff.protocols import (
     Evaluator,
     Field,
     Frame,
-    Moved,
     NoiseSource,
     Scheduler,
+    SchedulerResult,
     Step,
     StepInfo,
     Timeline,
@@ -76,8 +76,8 @@ class Engine:
     scheduler: Scheduler
     timeline: Timeline
     base: Base
-    terms: Sequence[Term] = ()
-    drifts: Sequence[StateMap] = ()
+    terms: Sequence[WeightedForce] = ()
+    drifts: Sequence[WeightedDrift] = ()
     micro_batch: int = 32
     device: torch.device = attrs.field(factory=lambda: torch.device("cpu"))
     evaluators: Mapping[str, Evaluator] = attrs.field(factory=dict)
@@ -108,7 +108,7 @@ class Batch:
 
 
 @attrs.frozen(eq=False)
-class Halfway:
+class WalkState:
     """A walk between two steps: all that the rest of it depends on.
 
     index: of the next step.  x: the state, (B, *shape).
@@ -125,8 +125,8 @@ def walk(
     engine: Engine,
     batch: Batch,
     wants: Wants,
-    start: Halfway | None = None,
-    after_step: Callable[[Halfway], None] | None = None,
+    start: WalkState | None = None,
+    after_step: Callable[[WalkState], None] | None = None,
 ) -> Iterator[Frame | BatchResult]:
     """Yield a `Frame` for each step that somebody wants something of, then the `BatchResult`.
 
@@ -137,7 +137,7 @@ def walk(
     non-finite value; on a device other than a CPU the latter is told before the `BatchResult`, not at its step.
     """
     at_work = _Walk(engine, batch, torch.tensor(batch.labels, dtype=torch.int64, device=engine.device))
-    here = start or Halfway(0, at_work.noise(INITIAL, INITIAL_STREAM), {})
+    here = start or WalkState(0, at_work.noise(INITIAL, INITIAL_STREAM), {})
     while here.index < len(engine.timeline):
         fields = wants(engine.timeline.at(here.index))
         try:
@@ -169,27 +169,29 @@ class _Walk:
     def _watch(self) -> FiniteWatch:
         return FiniteWatch(self.batch.sample_ids)
 
-    def advance(self, here: Halfway, fields: frozenset[Field]) -> tuple[Halfway, Frame]:
+    def advance(self, here: WalkState, fields: frozenset[Field]) -> tuple[WalkState, Frame]:
         """One step: where it leads, and what it leaves to be recorded."""
-        engine, looks, x = self.engine, self.engine.timeline.looks(here.index), here.x
+        engine, stages, x = self.engine, self.engine.timeline.stages(here.index), here.x
         memory = Memory(here.memory, len(self.batch.sample_ids))
 
-        def look(x: Tensor, number: int) -> Tensor:
-            inner = self.stepping(looks[1 + number], x)
+        def evaluate(x: Tensor, number: int) -> Tensor:
+            inner = self.stepping(stages[1 + number], x)
             self.check(x, here.x, "the scheduler", inner)
             return self.predict(inner, memory.closed(), f"@{number + 1}")[0]
 
-        step = self.stepping(looks[0], x)
+        step = self.stepping(stages[0], x)
         score, contributions = self.predict(step, memory)
-        step.look = look
+        step.evaluate = evaluate
         self.enter(step, "scheduler", memory.closed())
         moved = _guard("the scheduler", step, engine.scheduler.step, score, step)
-        if not isinstance(moved, Moved):
-            raise RunFailed(f"the scheduler returned {type(moved).__name__} instead of Moved (step {step.at.index})")
+        if not isinstance(moved, SchedulerResult):
+            raise RunFailed(
+                f"the scheduler returned {type(moved).__name__} instead of SchedulerResult (step {step.at.index})"
+            )
         self.check(moved.x_prev, x, "the scheduler", step)
         memory.keep("scheduler", moved.memory)
         after, deltas = self.drifted(moved.x_prev, step, memory, Field.DRIFT in fields)
-        return Halfway(here.index + 1, after, memory.left), Frame(
+        return WalkState(here.index + 1, after, memory.left), Frame(
             step.at,
             self.batch.positions,
             x=x if Field.X in fields else None,
@@ -202,7 +204,7 @@ class _Walk:
 
     def stepping(self, at: StepInfo, x: Tensor) -> Step:
         """A step at this level and state, before anybody has acted on it."""
-        kind = self.engine.denoisers[""].prediction
+        kind = self.engine.denoisers[""].prediction_type
         ids, timeline = self.batch.sample_ids, self.engine.timeline
         return Step(at, x, self.labels, ids, timeline=timeline, prediction_type=kind)
 
@@ -214,14 +216,14 @@ class _Walk:
     def predict(self, step: Step, memory: Memory, suffix: str = "") -> tuple[Tensor, list[Tensor]]:
         """The prediction at a step's state and level, and each force's part of it; `step` learns base and score.
 
-        suffix: sets the noise of a second look apart from that of the first.
+        suffix: sets the noise of a second evaluation apart from that of the first.
         """
         engine, at, x = self.engine, step.at, step.x
         conds = wanted(engine.base, engine.terms, at)
         if conds not in self.packings:
             self.packings[conds] = self.packed(conds)
         packing, calls, differentiable = self.packings[conds]
-        weights = [_guard(term.said, step, term.weight, at) for term in engine.terms]
+        weights = [_guard(term.label, step, term.weight, at) for term in engine.terms]
         tape: Tape | None = None
         if any(weight != 0 and term.gradient for term, weight in zip(engine.terms, weights, strict=True)):
             with one_thread(engine.device):
@@ -236,11 +238,11 @@ class _Walk:
 
         score, contributions = base, []
         for term, weight in zip(engine.terms, weights, strict=True):
-            what = term.said
+            what = term.label
             if weight == 0:
                 contributions.append(torch.zeros_like(x))
                 continue
-            step.score = score
+            step.sum = score
             self.enter(step, term.stream, memory, suffix)
             if term.gradient:
                 assert tape is not None  # this force has a weight
@@ -253,7 +255,7 @@ class _Walk:
             contribution = term.clip(contribution)
             score = score + contribution
             contributions.append(contribution)
-        step.score = score
+        step.sum = score
         return score, contributions
 
     def asked(self, call: _Call, x: Tensor, step: Step) -> Tensor:
@@ -261,22 +263,22 @@ class _Walk:
         name, at = call.denoiser, step.at
         what = f"the denoiser {name!r}" if name else "the denoiser"
         out: Tensor = _guard(what, step, call, x, at.timestep)
-        kind = self.engine.denoisers[name].prediction
+        kind = self.engine.denoisers[name].prediction_type
         if kind != step.prediction_type:
             out = convert(out, x.index_select(0, call.rows[: call.count]), at.rates, kind, step.prediction_type)
         return out
 
-    def differentiated(self, term: Term, packing: Packing, tape: Tape, step: Step) -> Tensor:
+    def differentiated(self, term: WeightedForce, packing: Packing, tape: Tape, step: Step) -> Tensor:
         """The contribution of a force that wants gradients, without any."""
-        with recording(), one_thread(self.engine.device):
+        with autograd_enabled(), one_thread(self.engine.device):
             leaf, outputs = tape.fresh()
             predictions = Predictions(packing, outputs)
             base = self.engine.base(predictions)
-            assert step.score is not None  # set before any force acts
-            score = step.score.clone() + (base - base.detach())  # what earlier forces added is a constant here
+            assert step.sum is not None  # set before any force acts
+            score = step.sum.clone() + (base - base.detach())  # what earlier forces added is a constant here
             memory = {name: value.clone() for name, value in step.memory.items()}  # autograd takes no inference tensors
-            live = attrs.evolve(step, x=leaf, base=base, score=score, memory=memory)
-            contribution = _guard(term.said, step, term.force, predictions, live)
+            live = attrs.evolve(step, x=leaf, base=base, sum=score, memory=memory)
+            contribution = _guard(term.label, step, term.force, predictions, live)
         return contribution.detach() if isinstance(contribution, Tensor) else contribution
 
     def packed(self, conds: tuple[Cond, ...]) -> tuple[Packing, list[_Call], list[_Call]]:
@@ -296,11 +298,11 @@ class _Walk:
         """The state after all drifts, and what each changed, if that is to be kept."""
         after, deltas = x, []
         for item in self.engine.drifts:
-            what = item.said
+            what = item.label
             before, weight = after, _guard(what, step, item.weight, step.at)
             if weight != 0:
                 self.enter(step, item.stream, memory)
-                step.look = self.looking(item, step, memory)
+                step.evaluate = self.looking(item, step, memory)
                 after = _guard(what, step, item.drift, after, step)
                 self.check(after, x, what, step)
                 if weight != 1:
@@ -310,17 +312,17 @@ class _Walk:
                 deltas.append(after - before)
         return after, deltas
 
-    def looking(self, item: StateMap, step: Step, memory: Memory) -> Callable[[Tensor], Tensor]:
+    def looking(self, item: WeightedDrift, step: Step, memory: Memory) -> Callable[[Tensor], Tensor]:
         """How a drift asks for the prediction where the step ends."""
-        what, at = item.said, step.at
+        what, at = item.label, step.at
         end = self.engine.timeline.end(at.index)
-        allowed = _guard(what, step, looks_of, item, at, end)
+        allowed = _guard(what, step, evaluations_of, item, at, end)
         if end is None or not allowed:
             return no_look
         there = end
         used = 0
 
-        def look(x: Tensor) -> Tensor:
+        def evaluate(x: Tensor) -> Tensor:
             nonlocal used
             used += 1
             if used > allowed:
@@ -329,7 +331,7 @@ class _Walk:
             self.check(x, step.x, what, inner)
             return self.predict(inner, memory.after(), f"@{item.stream}.{used}")[0]
 
-        return look
+        return evaluate
 
     def scoped(self, scope: str, step: Step) -> NoiseSource:
         """The noise of one component: its streams are its own, whatever it calls them."""

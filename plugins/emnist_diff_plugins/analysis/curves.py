@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from emnist_diff.assembly.layout import Layout
 from emnist_diff.engine.clip import ClipSum
-from emnist_diff.engine.plan import StateMap, Term
+from emnist_diff.engine.plan import WeightedDrift, WeightedForce
 from emnist_diff.protocols import StepInfo
 from emnist_diff.schedules import Constant, Schedule
 from emnist_diff_plugins.drifts._noise import NoiseDrift
@@ -102,7 +102,7 @@ def _said(target: Target) -> str:
     return target if isinstance(target, str) else "one class a sample"
 
 
-def _directions(name: str, term: Term, force: ClassForce, steps: list[StepInfo]) -> Iterator[Curve]:
+def _directions(name: str, term: WeightedForce, force: ClassForce, steps: list[StepInfo]) -> Iterator[Curve]:
     """The weight of each class of a force, in order of first use; where there are many, they share one name."""
     found: dict[Target, npt.NDArray[np.float64]] = {}
     for i, at in enumerate(steps):
@@ -130,7 +130,7 @@ def _weight(name: str, weight: Callable[[StepInfo], float], steps: list[StepInfo
         yield _sampled(f"{name}: weight", weight, steps)
 
 
-def _noise(name: str, drift: StateMap, steps: list[StepInfo]) -> Curve:
+def _noise(name: str, drift: WeightedDrift, steps: list[StepInfo]) -> Curve:
     """The standard deviation of the noise that a drift adds; the last step may be left alone."""
     noisy = drift.drift
     assert isinstance(noisy, NoiseDrift)

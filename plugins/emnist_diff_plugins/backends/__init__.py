@@ -21,7 +21,7 @@ _BACKENDS = {
         summary="the network compiled by torch and a C++ compiler, on a CPU",
         devices=("cpu",),
         precisions=("fp32", "bf16"),
-        merit=-10,  # no faster than eager where that knows the network
+        priority=-10,  # no faster than eager where that knows the network
     ),
     "cuda_graphs": BackendSpec(
         name="cuda_graphs",
@@ -29,8 +29,8 @@ _BACKENDS = {
         summary="the network's kernels recorded once and launched as one, on an NVIDIA GPU",
         devices=("cuda",),
         precisions=("fp32", "bf16", "fp16"),
-        worth=2000,
-        merit=30,
+        min_rows=2000,
+        priority=30,
     ),
     "openvino": BackendSpec(
         name="openvino",
@@ -40,9 +40,9 @@ _BACKENDS = {
         extra="openvino",
         devices=("cpu",),
         precisions=("fp32", "bf16"),
-        worth=5000,
-        merit=20,
-        rows=64,
+        min_rows=5000,
+        priority=20,
+        max_rows_cpu=64,
     ),
 }
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from emnist_diff.assembly.backends import missing
 from emnist_diff.components import make
 from emnist_diff.conditions import RowConditions
-from emnist_diff.config import Component
+from emnist_diff.config import ComponentConfig
 from emnist_diff.engine.direct import Direct
 from emnist_diff.machine.capacity import require_memory
 from emnist_diff.plugins import Registry
@@ -154,7 +154,7 @@ class Bench:
             assert isinstance(entry.spec, BackendSpec)  # it was asked for
             if reason := _refused(entry.spec, work):
                 return reason
-            backend: Backend = make(self.registry, BackendSpec, Component(entry.qualified)).object
+            backend: Backend = make(self.registry, BackendSpec, ComponentConfig(entry.qualified)).object
             if reason := backend.refusal(self.denoiser, work):
                 return reason
             question = self.question(cell.at_once)

@@ -43,7 +43,7 @@ _TABLE = "run"
 class MachineSettings:
     """The settings that the file may hold; each means what it means in a `config.RunConfig`."""
 
-    backend: config.Component | None = None
+    backend: config.ComponentConfig | None = None
     precision: Literal["auto", "fp32", "bf16", "fp16"] | None = None
     threads: int | None = attrs.field(default=None, validator=v.optional(v.and_(v.ge(1), v.le(MOST_THREADS))))
     micro_batch: int | None = attrs.field(default=None, validator=v.optional(v.ge(1)))

@@ -82,7 +82,7 @@ def bench(
     registry = installed(tuple(plugin_file))
     names = [registry.resolve(BackendSpec, name).spec.name for name in backend]
     asked = {e.spec.name: e.spec for e in registry.of(BackendSpec) if isinstance(e.spec, BackendSpec)}
-    dear = {name: spec.worth for name, spec in asked.items() if quick and not names and spec.worth >= _DEAR}
+    dear = {name: spec.min_rows for name, spec in asked.items() if quick and not names and spec.min_rows >= _DEAR}
     names = names or [name for name in asked if name not in dear]
 
     from emnist_diff.assembly.layers import configure
@@ -178,16 +178,16 @@ def _find(
 
 def _affordable(registry: Registry, measured: Sequence[Measured]) -> list[Measured]:
     """Those on backends that every run can afford; the dear ones are left to ``auto``, which knows a run's length."""
-    worth = {e.spec.name: e.spec.worth for e in registry.of(BackendSpec) if isinstance(e.spec, BackendSpec)}
+    worth = {e.spec.name: e.spec.min_rows for e in registry.of(BackendSpec) if isinstance(e.spec, BackendSpec)}
     return [m for m in measured if worth[m.cell.backend] < _DEAR]
 
 
 def _auto(registry: Registry, measured: Sequence[Measured]) -> dict[str, str]:
-    """The backend that ``auto`` takes for a run of some length, by precision: the one with the greatest merit."""
+    """The backend that ``auto`` takes for a run of some length, by precision: the one with the highest priority."""
     measured = _affordable(registry, measured)
-    merits = {e.spec.name: e.spec.merit for e in registry.of(BackendSpec) if isinstance(e.spec, BackendSpec)}
+    priorities = {e.spec.name: e.spec.priority for e in registry.of(BackendSpec) if isinstance(e.spec, BackendSpec)}
     out: dict[str, str] = {}
-    for m in sorted(measured, key=lambda m: merits[m.cell.backend]):
+    for m in sorted(measured, key=lambda m: priorities[m.cell.backend]):
         out[m.cell.precision] = m.cell.backend
     return out
 

@@ -124,18 +124,18 @@ class MixtureDenoiser:
     state alone, so that no row sees another."""
 
     family: GaussianMixture
-    schedule: ForwardProcess
+    process: ForwardProcess
     device: torch.device
     _means: Tensor = attrs.field(init=False)
     _process: Process | None = attrs.field(init=False, default=None)
 
     def __attrs_post_init__(self) -> None:
         self._means = torch.from_numpy(self.family.mean_array()).to(self.device)
-        if isinstance(self.schedule, NoiseSchedule):
-            self._process = Process.of(self.schedule)
+        if isinstance(self.process, NoiseSchedule):
+            self._process = Process.of(self.process)
 
     @property
-    def prediction(self) -> PredictionType:
+    def prediction_type(self) -> PredictionType:
         return self.family.prediction
 
     @property
@@ -183,8 +183,8 @@ class MixtureDenoiser:
         """(signal, noise) of timesteps (R,), each (R,) float64 on the CPU."""
         times = t.cpu().to(torch.float64)
         if self._process is None:
-            assert isinstance(self.schedule, FlowSchedule)
-            s = times / self.schedule.time_scale
+            assert isinstance(self.process, FlowSchedule)
+            s = times / self.process.time_scale
             return 1.0 - s, s
         a = torch.from_numpy(self._process.at(times.numpy()))
         return a.sqrt(), (1.0 - a).sqrt()

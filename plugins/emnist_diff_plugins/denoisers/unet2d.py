@@ -160,8 +160,8 @@ class UNet2DDenoiser:
     network: UNet
     shape: tuple[int, ...]
     conditions: ConditionSpace
-    schedule: NoiseSchedule
-    prediction: PredictionType
+    process: NoiseSchedule
+    prediction_type: PredictionType
     variants: tuple[str, ...] = VARIANTS
     _networks: dict[str, torch.nn.Module] = attrs.field(factory=dict, init=False)
 

@@ -82,7 +82,7 @@ class ClassForce:
         settings: Any = type(self)  # each force is an attrs class
         return [getattr(self, f.name) for f in attrs.fields(settings) if f.metadata.get("target")]
 
-    def bound(self, space: ConditionSpace) -> Any:
+    def bind(self, space: ConditionSpace) -> Any:
         """The force for a model with the classes of `space`. Raises `UnknownName` for a class that is not there."""
         check(self.all_targets(), space)
         return self

@@ -42,7 +42,7 @@ class CycleClasses(ClassForce):
     period: int = attrs.field(default=1, validator=v.ge(1), metadata={"help": "steps that each class is held for"})
     strength: Schedule = scalar_field(1.0, "how strongly to pull")
 
-    def bound(self, space: ConditionSpace) -> CycleClasses:
+    def bind(self, space: ConditionSpace) -> CycleClasses:
         """With the model's own classes where none were named."""
         check([self.class_list or ()], space)
         return self if self.class_list is not None else attrs.evolve(self, class_list=space.classes)

@@ -45,10 +45,10 @@ class SubtractTwo(ClassForce):
         "w_neg": Direction("moves away from the second class", f"blend_two for both, or {EITHER}", repeated=True),
     }
 
-    def bound(self, space: ConditionSpace) -> SubtractTwo:
+    def bind(self, space: ConditionSpace) -> SubtractTwo:
         """Itself. Raises `ConfigError` for a letter and its twin where the dataset made one class of both, and
-        `UnknownName` as `ClassForce.bound` does."""
-        super().bound(space)
+        `UnknownName` as `ClassForce.bind` does."""
+        super().bind(space)
         for a, b in _pairs(self.target, self.secondary):
             if a != b and space.merged.get(a, a) == space.merged.get(b, b):
                 raise ConfigError(

@@ -55,7 +55,7 @@ class UserCustom:
             "class predictions[named('B')], what is kept between steps step.memory",
         )
 
-    def bound(self, space: ConditionSpace) -> UserCustom:
+    def bind(self, space: ConditionSpace) -> UserCustom:
         """Itself. Raises `UnknownName` for a class that the model does not have."""
         check(self.reads, space)
         return self

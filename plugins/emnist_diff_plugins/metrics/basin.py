@@ -77,7 +77,7 @@ class Examples:
             at = BlockReader(trajectory, registry).header.timeline.at(0)
             settings, denoiser = replay.model(trajectory, registry, checkpoint)
         count = len(denoiser.conditions.classes)
-        clip = denoiser.schedule.clip_sample
+        clip = denoiser.process.clip_sample
         total = torch.zeros(count, *denoiser.shape)
         with torch.inference_mode():
             for draw in range(_DRAWS):
@@ -88,7 +88,7 @@ class Examples:
                     index = torch.arange(count, device=x.device)[some]
                     level = torch.full((len(index),), at.timestep, dtype=torch.float32, device=x.device)
                     prediction = denoiser.predict(x[some], level, RowConditions(index))
-                    x0 = to_x0(prediction, x[some], at.rates, denoiser.prediction)
+                    x0 = to_x0(prediction, x[some], at.rates, denoiser.prediction_type)
                     total[some] += (x0 if clip is None else x0.clamp(-clip, clip)).cpu()
         means = total.flatten(1).numpy().astype(np.float64) / _DRAWS
         return cls(tuple(denoiser.conditions.classes), means, np.ones(count))

@@ -8,7 +8,7 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
-from emnist_diff.protocols import ForwardPath
+from emnist_diff.protocols import ProcessKind
 from emnist_diff_plugins.metrics.formulas import Array
 
 
@@ -25,7 +25,7 @@ class Levels:
     alpha_bar: Array
     alpha_bar_next: Array
     total: int
-    path: ForwardPath = "diffusion"
+    process: ProcessKind = "diffusion"
 
     @property
     def end(self) -> npt.NDArray[np.int64]:

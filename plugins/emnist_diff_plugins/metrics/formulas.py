@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from emnist_diff.protocols import ForwardPath, rates
+from emnist_diff.protocols import ProcessKind, rates
 
 Array = npt.NDArray[np.float64]
 
@@ -44,13 +44,13 @@ def statistics(a: Array) -> dict[str, Array]:
     return {"mean": a.mean(-1), "std": a.std(-1), "min": a.min(-1), "max": a.max(-1)}
 
 
-def level_rates(alpha_bar: Array, path: ForwardPath) -> tuple[Array, Array]:
+def level_rates(alpha_bar: Array, path: ProcessKind) -> tuple[Array, Array]:
     """`protocols.rates` of each level: (signal, noise), (K,) each."""
     pairs = np.array([rates(value, path) for value in alpha_bar.tolist()], dtype=np.float64).reshape(-1, 2)
     return pairs[:, 0], pairs[:, 1]
 
 
-def x0_per_prediction(alpha_bar: Array, path: ForwardPath, kind: str) -> tuple[Array, Array]:
+def x0_per_prediction(alpha_bar: Array, path: ProcessKind, kind: str) -> tuple[Array, Array]:
     """(a, b) such that the image estimate of a prediction p at x is a x + b p; (K,) each.
 
     kind: of the prediction, see `emnist_diff.parameterization`. NaN where a level has no signal and the prediction is
@@ -68,7 +68,7 @@ def x0_per_prediction(alpha_bar: Array, path: ForwardPath, kind: str) -> tuple[A
     return a, b
 
 
-def displacement_per_prediction(alpha_bar: Array, alpha_bar_next: Array, path: ForwardPath, kind: str) -> Array:
+def displacement_per_prediction(alpha_bar: Array, alpha_bar_next: Array, path: ProcessKind, kind: str) -> Array:
     """By how much a state moves in a step for each unit that is added to the prediction, (K,).
 
     Exact for the first-order deterministic step (DDIM at eta 0, Song et al. 2021, arXiv:2010.02502, equation 12; Euler

@@ -43,7 +43,7 @@ def levels_of(header: RunHeader, steps: npt.NDArray[np.int64]) -> Levels:
         timeline.alpha_bar[steps],
         timeline.alpha_bar_next[steps],
         len(timeline),
-        timeline.path,
+        timeline.process,
     )
 
 

@@ -101,7 +101,7 @@ def _estimate(block: Block) -> dict[str, Array]:
     out = {"x0_l2": norm(block.x0), "x0_change_l2": np.full(block.shape, np.nan)}
     out["x0_change_l2"][:, 1:] = norm(np.diff(block.x0, axis=1))
     if block.x is not None:
-        signal, noise = level_rates(block.levels.alpha_bar, block.levels.path)
+        signal, noise = level_rates(block.levels.alpha_bar, block.levels.process)
         out["noise_l2"] = ratio(norm(block.x[:, :-1] - signal[:, None] * block.x0), np.broadcast_to(noise, block.shape))
     return out
 
@@ -127,7 +127,7 @@ def _force(block: Block, force: Array, moved: Array | None) -> dict[str, Array]:
     if block.kind is None:
         return out
     levels = block.levels
-    factor = displacement_per_prediction(levels.alpha_bar, levels.alpha_bar_next, levels.path, block.kind)
+    factor = displacement_per_prediction(levels.alpha_bar, levels.alpha_bar_next, levels.process, block.kind)
     factor = np.where(levels.end == levels.step + 1, factor, np.nan)  # of several steps together nothing is known
     out["displacement_l2"] = np.abs(factor) * out["l2"]
     if moved is not None:

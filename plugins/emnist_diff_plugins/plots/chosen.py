@@ -12,7 +12,7 @@ import attrs
 
 from emnist_diff import parse
 from emnist_diff.components import make
-from emnist_diff.config import Component, normalised, resolve
+from emnist_diff.config import ComponentConfig, normalised, resolve
 from emnist_diff.errors import ConfigError
 from emnist_diff.plugins import Registry
 from emnist_diff.records import PlotSpec
@@ -91,7 +91,7 @@ def _asked(registry: Registry, asked: Sequence[str]) -> dict[str, Plot]:
     return out
 
 
-def _component(data: Mapping[str, Any]) -> Component:
+def _component(data: Mapping[str, Any]) -> ComponentConfig:
     """A component as people type it. What sinks say in configurations, plots say alike."""
     (item,) = resolve({"sinks": normalised({"sinks": [dict(data)]})["sinks"]}).sinks or ()
     return item
@@ -100,4 +100,4 @@ def _component(data: Mapping[str, Any]) -> Component:
 def _all(registry: Registry) -> dict[str, Plot]:
     """Every plot of recorded runs, in the order in which the plugins name them."""
     specs = [(e, e.spec) for e in registry.entries if isinstance(e.spec, PlotSpec) and e.spec.of == "trajectories"]
-    return {spec.name: make(registry, PlotSpec, Component(entry.qualified)).object for entry, spec in specs}
+    return {spec.name: make(registry, PlotSpec, ComponentConfig(entry.qualified)).object for entry, spec in specs}

@@ -8,7 +8,7 @@ from emnist_diff.hookspecs import hookimpl
 from emnist_diff.records import SchedulerSpec
 
 _SCHEDULERS = {
-    # class, summary, order, noise, looks a step
+    # class, summary, order, noise, evaluations a step
     "ddpm": ("Ddpm", "DDPM ancestral sampling (Ho et al. 2020), at any number of steps", "1", "yes", "1"),
     "ddim": ("Ddim", "DDIM (Song et al. 2021); deterministic at eta 0", "1", "eta > 0", "1"),
     "euler": ("Euler", "Euler in sigma (Karras et al. 2022)", "1", "no", "1"),
@@ -33,23 +33,23 @@ _FLOW_SCHEDULERS = {
 
 @hookimpl
 def emnist_diff_schedulers() -> Iterable[SchedulerSpec]:
-    for name, (cls, summary, order, noise, looks) in _SCHEDULERS.items():
+    for name, (cls, summary, order, noise, evaluations) in _SCHEDULERS.items():
         yield SchedulerSpec(
             name=name,
             factory=f"{__name__}.{name}:{cls}",
             summary=summary,
             order=order,
             noise=noise,
-            evaluations=looks,
+            evaluations=evaluations,
         )
-    for name, (cls, summary, order, looks) in _FLOW_SCHEDULERS.items():
+    for name, (cls, summary, order, evaluations) in _FLOW_SCHEDULERS.items():
         yield SchedulerSpec(
             name=name,
             factory=f"{__name__}.{name}:{cls}",
             summary=summary,
             order=order,
             noise="no",
-            evaluations=looks,
+            evaluations=evaluations,
             process="flow",
             predictions=("flow", "sample"),
         )

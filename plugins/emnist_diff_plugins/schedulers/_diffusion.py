@@ -104,5 +104,5 @@ class Diffusion(Settings):
         return laid(process, timesteps, self.inner(process, timesteps))
 
     def inner(self, process: Process, timesteps: Floats) -> tuple[tuple[Level, ...], ...]:
-        """The inner levels of each step; () where every step takes one look."""
+        """The inner levels of each step; () where every step takes one evaluation."""
         return ()

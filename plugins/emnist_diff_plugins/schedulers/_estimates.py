@@ -18,8 +18,8 @@ from emnist_diff.protocols import PredictionType, StepInfo
 @briefly
 @attrs.frozen(eq=False)
 class Estimates:
-    """What a look at the network says: the image x0 and the noise epsilon, (B, *shape) each; together they make up
-    the state that was looked at."""
+    """What an evaluation of the network says: the image x0 and the noise epsilon, (B, *shape) each; together they
+    make up the state that was looked at."""
 
     x0: Tensor
     epsilon: Tensor

@@ -120,7 +120,7 @@ class Flow(Settings):
         return Timeline(schedule.time_scale * s, here, np.append(here[1:], 1.0), "flow", self.inner(schedule, s))
 
     def inner(self, schedule: FlowSchedule, s: Floats) -> tuple[tuple[Level, ...], ...]:
-        """The inner levels of each step, s being its start; () where every step takes one look."""
+        """The inner levels of each step, s being its start; () where every step takes one evaluation."""
         return ()
 
 

@@ -39,7 +39,7 @@ def ancestral(sigma: float, sigma_next: float, eta: float) -> tuple[float, float
 
 def at_sigma(sigma: float, at: StepInfo) -> tuple[float, float]:
     """The rates of a state of noise-to-signal ratio `sigma` on the path of a step."""
-    return rates(1.0 / (1.0 + sigma**2), at.path)
+    return rates(1.0 / (1.0 + sigma**2), at.process)
 
 
 def adams_weights(sigmas: list[float], sigma_next: float) -> list[float]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import attrs
 from torch import Tensor
 
-from emnist_diff.protocols import ForwardProcess, Moved, PredictionType, Step, StepInfo, Timeline
+from emnist_diff.protocols import ForwardProcess, PredictionType, SchedulerResult, Step, StepInfo, Timeline
 from emnist_diff_plugins.schedulers._estimates import Estimates, X0Rule
 
 LookAgain = Callable[[Tensor, int], Estimates]
@@ -23,7 +23,7 @@ class Settings(X0Rule):
         """As it is called in messages: its module's."""
         return type(self).__module__.rpartition(".")[2]
 
-    def move(self, here: Estimates, step: Step, again: LookAgain) -> Moved:
+    def move(self, here: Estimates, step: Step, again: LookAgain) -> SchedulerResult:
         """Where a step leads from its estimates."""
         raise NotImplementedError
 
@@ -43,9 +43,9 @@ class Bound:
     def plan(self, steps: int) -> Timeline:
         return self.timeline(steps)
 
-    def step(self, prediction: Tensor, step: Step) -> Moved:
+    def step(self, prediction: Tensor, step: Step) -> SchedulerResult:
         def again(x: Tensor, number: int) -> Estimates:
-            return self._estimates(step.look(x, number), x, step.at.inside(number))
+            return self._estimates(step.evaluate(x, number), x, step.at.inside(number))
 
         return self.settings.move(self._estimates(prediction, step.x, step.at), step, again)
 

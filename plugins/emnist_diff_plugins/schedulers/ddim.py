@@ -6,7 +6,7 @@ import attrs
 from attrs import validators as v
 from torch import Tensor
 
-from emnist_diff.protocols import Moved, NoiseSource, Step, StepInfo
+from emnist_diff.protocols import NoiseSource, SchedulerResult, Step, StepInfo
 from emnist_diff_plugins.schedulers._diffusion import Diffusion
 from emnist_diff_plugins.schedulers._estimates import Estimates
 from emnist_diff_plugins.schedulers._scheduler import LookAgain
@@ -33,5 +33,5 @@ class Ddim(Diffusion):
         default=0.0, validator=v.and_(v.ge(0), v.le(1)), metadata={"help": "share of DDPM's noise, 0 … 1"}
     )
 
-    def move(self, here: Estimates, step: Step, again: LookAgain) -> Moved:
-        return Moved(ddim_step(here, step.at, self.eta, step.noise), here.x0)
+    def move(self, here: Estimates, step: Step, again: LookAgain) -> SchedulerResult:
+        return SchedulerResult(ddim_step(here, step.at, self.eta, step.noise), here.x0)

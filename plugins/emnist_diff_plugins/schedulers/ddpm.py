@@ -6,7 +6,7 @@ import attrs
 from attrs import validators as v
 from torch import Tensor
 
-from emnist_diff.protocols import Moved, NoiseSource, Step, StepInfo
+from emnist_diff.protocols import NoiseSource, SchedulerResult, Step, StepInfo
 from emnist_diff_plugins.schedulers._diffusion import Diffusion
 from emnist_diff_plugins.schedulers._estimates import Estimates
 from emnist_diff_plugins.schedulers._scheduler import LookAgain
@@ -39,5 +39,5 @@ class Ddpm(Diffusion):
         metadata={"help": "fixed_small: the posterior's variance; fixed_large: beta", "aliases": ("variance_type",)},
     )
 
-    def move(self, here: Estimates, step: Step, again: LookAgain) -> Moved:
-        return Moved(ddpm_step(here.x0, step.x, step.at, self.variance, step.noise), here.x0)
+    def move(self, here: Estimates, step: Step, again: LookAgain) -> SchedulerResult:
+        return SchedulerResult(ddpm_step(here.x0, step.x, step.at, self.variance, step.noise), here.x0)

@@ -1,4 +1,4 @@
-"""DPM-Solver-2: the midpoint method in ln sigma, two looks a step."""
+"""DPM-Solver-2: the midpoint method in ln sigma, two evaluations a step."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 import attrs
 
-from emnist_diff.protocols import Level, Moved, Step
+from emnist_diff.protocols import Level, SchedulerResult, Step
 from emnist_diff_plugins.schedulers._diffusion import Diffusion, spacing_field
 from emnist_diff_plugins.schedulers._estimates import Estimates
 from emnist_diff_plugins.schedulers._moves import at_sigma, straight
@@ -42,11 +42,11 @@ class Dpm2(Diffusion):
     def inner(self, process: Process, timesteps: Floats) -> tuple[tuple[Level, ...], ...]:
         return midpoints(process, timesteps)
 
-    def move(self, here: Estimates, step: Step, again: LookAgain) -> Moved:
+    def move(self, here: Estimates, step: Step, again: LookAgain) -> SchedulerResult:
         at = step.at
         x = straight(here, at.rates_next)
         if at.inner:
             middle = at.inside(0)
             there = again(straight(here, at_sigma(middle.sigma, at)), 0)
             x = x + at.rates_next[0] * (at.sigma_next - at.sigma) * (there.epsilon - here.epsilon)
-        return Moved(x, here.x0)
+        return SchedulerResult(x, here.x0)

@@ -1,4 +1,4 @@
-"""DPM-Solver++(2M): second order from one look a step."""
+"""DPM-Solver++(2M): second order from one evaluation a step."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import attrs
 from torch import Tensor
 
-from emnist_diff.protocols import Moved, Step
+from emnist_diff.protocols import SchedulerResult, Step
 from emnist_diff_plugins.schedulers._diffusion import Diffusion, spacing_field
 from emnist_diff_plugins.schedulers._estimates import Estimates
 from emnist_diff_plugins.schedulers._moves import log_snr, sigma_before
@@ -26,14 +26,14 @@ def extrapolated(x0: Tensor, step: Step) -> Tensor:
     return x0 + h / (2.0 * h_before) * (x0 - before)
 
 
-def dpmpp_2m_step(x0: Tensor, step: Step) -> Moved:
+def dpmpp_2m_step(x0: Tensor, step: Step) -> SchedulerResult:
     """The step of Lu et al., 2022, arXiv:2211.01095, algorithm 2, on either path: the exact solution for an image
     estimate that does not change within the step."""
     at = step.at
     decay = math.expm1(log_snr(at.sigma) - log_snr(at.sigma_next))  # e^-h - 1; -1 where h is infinite
     signal, noise = at.rates_next
     x = noise / at.rates[1] * step.x - signal * decay * extrapolated(x0, step)
-    return Moved(x, x0, {"x0": x0})
+    return SchedulerResult(x, x0, {"x0": x0})
 
 
 @attrs.frozen(kw_only=True)
@@ -46,5 +46,5 @@ class DpmPp2M(Diffusion):
     flow_counterpart = "flow_dpmpp_2m"
     spacing: str = spacing_field("karras")
 
-    def move(self, here: Estimates, step: Step, again: LookAgain) -> Moved:
+    def move(self, here: Estimates, step: Step, again: LookAgain) -> SchedulerResult:
         return dpmpp_2m_step(here.x0, step)

@@ -1,4 +1,4 @@
-"""DPM-Solver++ for the reverse SDE, single step: two looks."""
+"""DPM-Solver++ for the reverse SDE, single step: two evaluations."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import attrs
 from attrs import validators as v
 from torch import Tensor
 
-from emnist_diff.protocols import Level, Moved, NoiseSource, Step, StepInfo
+from emnist_diff.protocols import Level, NoiseSource, SchedulerResult, Step, StepInfo
 from emnist_diff_plugins.schedulers._diffusion import Diffusion, spacing_field
 from emnist_diff_plugins.schedulers._estimates import Estimates
 from emnist_diff_plugins.schedulers._moves import ancestral, at_sigma
@@ -31,16 +31,16 @@ class DpmPpSde(Diffusion):
     r: float = attrs.field(
         default=0.5,
         validator=v.and_(v.gt(0), v.lt(1)),
-        metadata={"help": "where in the step the second look is, in ln sigma"},
+        metadata={"help": "where in the step the second evaluation is, in ln sigma"},
     )
 
     def inner(self, process: Process, timesteps: Floats) -> tuple[tuple[Level, ...], ...]:
         return midpoints(process, timesteps, self.r)
 
-    def move(self, here: Estimates, step: Step, again: LookAgain) -> Moved:
+    def move(self, here: Estimates, step: Step, again: LookAgain) -> SchedulerResult:
         at = step.at
         if not at.inner:
-            return Moved(self._piece(step.x, here.x0, at, at.sigma_next, step.noise), here.x0)
+            return SchedulerResult(self._piece(step.x, here.x0, at, at.sigma_next, step.noise), here.x0)
         sigma, middle = at.sigma, at.inside(0).sigma
         first = self._piece(step.x, here.x0, at, middle, step.noise)
         there = again(first, 0)
@@ -52,7 +52,7 @@ class DpmPpSde(Diffusion):
             rest: float = (1.0 - part**2) ** 0.5
             return part * step.noise() + rest * step.noise("rest")
 
-        return Moved(self._piece(step.x, x0, at, at.sigma_next, whole), here.x0)
+        return SchedulerResult(self._piece(step.x, x0, at, at.sigma_next, whole), here.x0)
 
     def _piece(self, x: Tensor, x0: Tensor, at: StepInfo, sigma_next: float, noise: NoiseSource) -> Tensor:
         """From the step's state to the level `sigma_next`: exactly for the image estimate `x0`, down and up again."""

@@ -9,7 +9,7 @@ import numpy as np
 from attrs import validators as v
 
 from emnist_diff.errors import ConfigError
-from emnist_diff.protocols import Moved, Step, Timeline
+from emnist_diff.protocols import SchedulerResult, Step, Timeline
 from emnist_diff_plugins.schedulers._diffusion import Diffusion, spacing_field
 from emnist_diff_plugins.schedulers._estimates import Estimates
 from emnist_diff_plugins.schedulers._moves import at_sigma, straight
@@ -21,9 +21,10 @@ from emnist_diff_plugins.schedulers._scheduler import LookAgain
 class Edm(Diffusion):
     """Heun with churn: Karras et al., 2022, arXiv:2206.00364, algorithm 2. s_churn = 0 is `heun`.
 
-    The algorithm adds noise at the beginning of a step, before it looks. Here the same noise is added at the end of
-    the step before, so that recorded states are the ones that the network saw, and timeline and file hold the raised
-    levels; at the first step, whose state is noise anyway, the initial noise is taken as that of the raised level.
+    The algorithm adds noise at the beginning of a step, before it evaluates the network. Here the same noise is added
+    at the end of the step before, so that recorded states are the ones that the network saw, and timeline and file hold
+    the raised levels; at the first step, whose state is noise anyway, the initial noise is taken as that of the raised
+    level.
 
     Example: ``--scheduler "edm:s_churn=40,s_tmin=0.05,s_tmax=50,s_noise=1.003"``
     """
@@ -57,10 +58,10 @@ class Edm(Diffusion):
         )
         return laid(process, raised, (*inner, ()))
 
-    def move(self, here: Estimates, step: Step, again: LookAgain) -> Moved:
+    def move(self, here: Estimates, step: Step, again: LookAgain) -> SchedulerResult:
         at = step.at
         if not at.inner:
-            return Moved(straight(here, at.rates_next), here.x0)
+            return SchedulerResult(straight(here, at.rates_next), here.x0)
         target = at.inside(0).sigma  # below at.sigma_next by the churn of the step to come
         signal, noise = at_sigma(target, at)
         x = straight(here, (signal, noise))
@@ -69,4 +70,4 @@ class Edm(Diffusion):
         if at.sigma_next > target:
             raised = at.rates_next[0]
             x = raised / signal * x + raised * (at.sigma_next**2 - target**2) ** 0.5 * self.s_noise * step.noise()
-        return Moved(x, here.x0)
+        return SchedulerResult(x, here.x0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 from attrs import validators as v
 
-from emnist_diff.protocols import Moved, Step
+from emnist_diff.protocols import SchedulerResult, Step
 from emnist_diff_plugins.schedulers._diffusion import Diffusion, spacing_field
 from emnist_diff_plugins.schedulers._estimates import Estimates
 from emnist_diff_plugins.schedulers._moves import ancestral
@@ -26,10 +26,10 @@ class EulerAncestral(Diffusion):
     )
     s_noise: float = attrs.field(default=1.0, validator=v.ge(0), metadata={"help": "factor on the noise"})
 
-    def move(self, here: Estimates, step: Step, again: LookAgain) -> Moved:
+    def move(self, here: Estimates, step: Step, again: LookAgain) -> SchedulerResult:
         down, up = ancestral(step.at.sigma, step.at.sigma_next, self.eta)
         signal = step.at.rates_next[0]
         x = signal * here.x0 + signal * down * here.epsilon
         if up > 0:
             x = x + signal * up * self.s_noise * step.noise()
-        return Moved(x, here.x0)
+        return SchedulerResult(x, here.x0)

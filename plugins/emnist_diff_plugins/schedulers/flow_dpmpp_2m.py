@@ -1,10 +1,10 @@
-"""DPM-Solver++(2M) for flows: second order from one look a step."""
+"""DPM-Solver++(2M) for flows: second order from one evaluation a step."""
 
 from __future__ import annotations
 
 import attrs
 
-from emnist_diff.protocols import Moved, Step
+from emnist_diff.protocols import SchedulerResult, Step
 from emnist_diff_plugins.schedulers._estimates import Estimates
 from emnist_diff_plugins.schedulers._flow import Flow
 from emnist_diff_plugins.schedulers._scheduler import LookAgain
@@ -21,5 +21,5 @@ class FlowDpmPp2M(Flow):
 
     diffusion_counterpart = "dpmpp_2m"
 
-    def move(self, here: Estimates, step: Step, again: LookAgain) -> Moved:
+    def move(self, here: Estimates, step: Step, again: LookAgain) -> SchedulerResult:
         return dpmpp_2m_step(here.x0, step)

@@ -1,10 +1,10 @@
-"""Heun's method for flows: second order, two looks a step."""
+"""Heun's method for flows: second order, two evaluations a step."""
 
 from __future__ import annotations
 
 import attrs
 
-from emnist_diff.protocols import FlowSchedule, Level, Moved, Step
+from emnist_diff.protocols import FlowSchedule, Level, SchedulerResult, Step
 from emnist_diff_plugins.schedulers._estimates import Estimates
 from emnist_diff_plugins.schedulers._flow import Flow, alpha_bar, velocity
 from emnist_diff_plugins.schedulers._moves import straight
@@ -26,10 +26,10 @@ class FlowHeun(Flow):
         levels = zip((schedule.time_scale * ends).tolist(), alpha_bar(ends).tolist(), strict=True)
         return (*((Level(timestep, power, 1.0),) for timestep, power in levels), ())
 
-    def move(self, here: Estimates, step: Step, again: LookAgain) -> Moved:
+    def move(self, here: Estimates, step: Step, again: LookAgain) -> SchedulerResult:
         at = step.at
         x = straight(here, at.rates_next)
         if at.inner:
             span = at.rates_next[1] - at.rates[1]
             x = x + span / 2.0 * (velocity(again(x, 0)) - velocity(here))
-        return Moved(x, here.x0)
+        return SchedulerResult(x, here.x0)

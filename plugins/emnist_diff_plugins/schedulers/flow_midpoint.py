@@ -1,11 +1,11 @@
-"""The midpoint method for flows: second order, two looks a step."""
+"""The midpoint method for flows: second order, two evaluations a step."""
 
 from __future__ import annotations
 
 import attrs
 import numpy as np
 
-from emnist_diff.protocols import FlowSchedule, Level, Moved, Step
+from emnist_diff.protocols import FlowSchedule, Level, SchedulerResult, Step
 from emnist_diff_plugins.schedulers._estimates import Estimates
 from emnist_diff_plugins.schedulers._flow import Flow, alpha_bar, velocity
 from emnist_diff_plugins.schedulers._moves import straight
@@ -27,8 +27,8 @@ class FlowMidpoint(Flow):
         levels = zip((schedule.time_scale * middle).tolist(), alpha_bar(middle).tolist(), strict=True)
         return tuple((Level(timestep, power, 0.5),) for timestep, power in levels)
 
-    def move(self, here: Estimates, step: Step, again: LookAgain) -> Moved:
+    def move(self, here: Estimates, step: Step, again: LookAgain) -> SchedulerResult:
         at = step.at
         there = again(straight(here, at.inside(0).rates), 0)
         x = straight(here, at.rates_next)
-        return Moved(x + (at.rates_next[1] - at.rates[1]) * (velocity(there) - velocity(here)), here.x0)
+        return SchedulerResult(x + (at.rates_next[1] - at.rates[1]) * (velocity(there) - velocity(here)), here.x0)

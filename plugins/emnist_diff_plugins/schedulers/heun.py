@@ -1,10 +1,10 @@
-"""Heun's method for the probability-flow ODE: second order, two looks a step."""
+"""Heun's method for the probability-flow ODE: second order, two evaluations a step."""
 
 from __future__ import annotations
 
 import attrs
 
-from emnist_diff.protocols import Level, Moved, Step
+from emnist_diff.protocols import Level, SchedulerResult, Step
 from emnist_diff_plugins.schedulers._diffusion import Diffusion, spacing_field
 from emnist_diff_plugins.schedulers._estimates import Estimates
 from emnist_diff_plugins.schedulers._moves import straight
@@ -29,10 +29,10 @@ class Heun(Diffusion):
             ends[0] = ()
         return (*ends, ())
 
-    def move(self, here: Estimates, step: Step, again: LookAgain) -> Moved:
+    def move(self, here: Estimates, step: Step, again: LookAgain) -> SchedulerResult:
         at = step.at
         x = straight(here, at.rates_next)
         if at.inner:
             there = again(x, 0)
             x = x + at.rates_next[0] * (at.sigma_next - at.sigma) / 2.0 * (there.epsilon - here.epsilon)
-        return Moved(x, here.x0)
+        return SchedulerResult(x, here.x0)

@@ -7,7 +7,7 @@ import math
 import attrs
 from attrs import validators as v
 
-from emnist_diff.protocols import Moved, Step
+from emnist_diff.protocols import SchedulerResult, Step
 from emnist_diff_plugins.schedulers._diffusion import Diffusion, spacing_field
 from emnist_diff_plugins.schedulers._estimates import Estimates
 from emnist_diff_plugins.schedulers._moves import adams_weights, sigma_before, straight
@@ -17,7 +17,7 @@ from emnist_diff_plugins.schedulers._scheduler import LookAgain
 @attrs.frozen(kw_only=True)
 class Lms(Diffusion):
     """Adams-Bashforth in sigma over the last `order` slopes, as k-diffusion has it, with the integrals of the
-    polynomials exact. One look a step.
+    polynomials exact. One evaluation a step.
 
     Example: ``--scheduler "lms:order=4" --steps 30``
     """
@@ -27,7 +27,7 @@ class Lms(Diffusion):
         default=4, validator=v.and_(v.ge(1), v.le(6)), metadata={"help": "slopes that a step draws on, 1 … 6"}
     )
 
-    def move(self, here: Estimates, step: Step, again: LookAgain) -> Moved:
+    def move(self, here: Estimates, step: Step, again: LookAgain) -> SchedulerResult:
         at = step.at
         before = [step.memory[f"epsilon_{k}"] for k in range(1, len(step.memory) + 1)]
         sigmas = [at.sigma, *(sigma_before(step, k) for k in range(1, len(before) + 1))]
@@ -40,4 +40,4 @@ class Lms(Diffusion):
             for weight, slope in zip(weights[1:], before, strict=False):
                 x = x + signal * weight * (slope - here.epsilon)
         kept = [here.epsilon, *before][: self.order - 1]
-        return Moved(x, here.x0, {f"epsilon_{k}": slope for k, slope in enumerate(kept, start=1)})
+        return SchedulerResult(x, here.x0, {f"epsilon_{k}": slope for k, slope in enumerate(kept, start=1)})

@@ -1,4 +1,4 @@
-"""UniPC: a multistep predictor whose steps are corrected by the look that the next step takes anyway."""
+"""UniPC: a multistep predictor whose steps are corrected by the evaluation that the next step takes anyway."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from attrs import validators as v
 from torch import Tensor
 
-from emnist_diff.protocols import Moved, Step, StepInfo
+from emnist_diff.protocols import SchedulerResult, Step, StepInfo
 from emnist_diff_plugins.schedulers._diffusion import Diffusion, spacing_field
 from emnist_diff_plugins.schedulers._estimates import Estimates
 from emnist_diff_plugins.schedulers._moves import log_snr, sigma_before
@@ -78,7 +78,7 @@ class _Stride:
 @attrs.frozen(kw_only=True)
 class UniPc(Diffusion):
     """UniPC: Zhao et al., 2023, arXiv:2302.04867, in data prediction, with lower orders at the start and at the end.
-    One look a step; the order of accuracy is one more than `order` where the corrector acts.
+    One evaluation a step; the order of accuracy is one more than `order` where the corrector acts.
 
     The correction is added to what the predictor arrived at, so that what drifts did to the state stays.
 
@@ -98,7 +98,7 @@ class UniPc(Diffusion):
         metadata={"help": "the function B(h): bh1 is h, bh2 is e^h - 1", "aliases": ("solver_type",)},
     )
 
-    def move(self, here: Estimates, step: Step, again: LookAgain) -> Moved:
+    def move(self, here: Estimates, step: Step, again: LookAgain) -> SchedulerResult:
         at = step.at
         x, memory = step.x, step.memory
         if memory:
@@ -106,12 +106,12 @@ class UniPc(Diffusion):
             stride = self._stride(memory["start"], _images(memory), step.timeline.at(at.index - 1), step)
             x = stride.corrected(here.x0) + (x - memory["arrived"])
         if at.sigma_next == 0:
-            return Moved(at.rates_next[0] * here.x0, here.x0)
+            return SchedulerResult(at.rates_next[0] * here.x0, here.x0)
         images = [here.x0, *_images(memory)]
         stride = self._stride(x, images, at, step)
         arrived = stride.predicted()
         kept = {f"x0_{k}": image for k, image in enumerate(images[: self.order])}
-        return Moved(arrived, here.x0, {"start": x, "arrived": arrived, **kept})
+        return SchedulerResult(arrived, here.x0, {"start": x, "arrived": arrived, **kept})
 
     def _stride(self, x: Tensor, images: list[Tensor], at: StepInfo, step: Step) -> _Stride:
         """The stride of the step `at` from the estimates there and before."""

@@ -16,7 +16,7 @@ from torch import Tensor
 from emnist_diff.errors import ConfigError, EmnistDiffError, Interrupted, OutputError, RunFailed, TrajectoryError
 from emnist_diff.events import get_logger
 from emnist_diff.plugins import Registry
-from emnist_diff.protocols import BatchResult, Field, ForwardPath, Frame, Outcome, RunHeader, Sink, StepInfo, Timeline
+from emnist_diff.protocols import BatchResult, Field, Frame, Outcome, ProcessKind, RunHeader, Sink, StepInfo, Timeline
 from emnist_diff.running.interrupts import stop_requests
 from emnist_diff_plugins.sinks._beside import is_of
 from emnist_diff_plugins.sinks.decoder import FileDecoder
@@ -183,7 +183,7 @@ class Recorded:
         file = self.trajectory
         levels = {name: values.astype(np.float64) for name, values in file.schedule().items()}
         after = levels.get("alpha_bar_next", np.append(file.alpha_bar[1:], 1.0))
-        path: ForwardPath = "flow" if file.forward_process == "flow" else "diffusion"
+        path: ProcessKind = "flow" if file.forward_process == "flow" else "diffusion"
         return Timeline(levels["timestep"], levels["alpha_bar"], after, path)
 
     def _fields(self, sinks: Mapping[str, Sink], timeline: Timeline) -> dict[int, frozenset[Field]]:

@@ -118,7 +118,7 @@ class MetadataSink:
                 **_sorted(environment),
             },
             "prediction_type": header.prediction_type,
-            "forward_process": header.timeline.path,
+            "forward_process": header.timeline.process,
             "scheduler": {
                 **_sorted(_table(header.config.get("scheduler"))),
                 "num_train_timesteps": schedule.get("train_timesteps"),

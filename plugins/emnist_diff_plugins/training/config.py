@@ -11,7 +11,7 @@ import attrs
 from attrs import validators as v
 
 from emnist_diff import config as run_config
-from emnist_diff.config import MOST_THREADS, Component, component
+from emnist_diff.config import MOST_THREADS, ComponentConfig, component
 from emnist_diff.errors import ConfigError
 from emnist_diff.paths import local_path
 from emnist_diff.protocols import MOST_TIMESTEPS, PredictionType
@@ -32,8 +32,8 @@ _AT_LEAST_0: Any = v.and_(v.ge(0), v.lt(math.inf))
 class TrainConfig:
     """What a training run does. Every field is a key of the configuration file and, with dashes, an option."""
 
-    family: Component = attrs.field(metadata={"help": "the denoiser family, with its network settings"})
-    dataset: Component = attrs.field(metadata={"help": "the dataset reader, with its settings"})
+    family: ComponentConfig = attrs.field(metadata={"help": "the denoiser family, with its network settings"})
+    dataset: ComponentConfig = attrs.field(metadata={"help": "the dataset reader, with its settings"})
     output: str = _setting(
         "training", "directory for checkpoints, metrics and the state to resume from", converter=local_path
     )

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from emnist_diff import __version__, checkpoint
 from emnist_diff.checkpoint import CheckpointHeader
-from emnist_diff.components import Made, make
-from emnist_diff.config import Component
+from emnist_diff.components import Component, make
+from emnist_diff.config import ComponentConfig
 from emnist_diff.errors import CheckpointError, ConfigError, DatasetError, EmnistDiffError
 from emnist_diff.events import get_logger
 from emnist_diff.machine.capacity import require_memory
@@ -97,7 +97,7 @@ def prepare(config: TrainConfig, registry: Registry, before: Facts | None) -> Pr
     return Prepared(made.object, network, header, images, _held_out(registry, config.dataset, images), origin)
 
 
-def _require_memory(config: TrainConfig, made: Made, images: Images) -> None:
+def _require_memory(config: TrainConfig, made: Component, images: Images) -> None:
     """Raise `ConfigError` where network and batch do not fit into memory: weights, gradients, two averages of AdamW and
     the averaged weights; and the images of a batch, noised, with their noise and the network's answer."""
     with torch.device("meta"):  # shapes alone; unet2d bounds how many layers there are
@@ -111,21 +111,21 @@ def _require_memory(config: TrainConfig, made: Made, images: Images) -> None:
     )
 
 
-def _over(start: CheckpointHeader, asked: Component) -> Component:
+def _over(start: CheckpointHeader, asked: ComponentConfig) -> ComponentConfig:
     """The family as asked for, over the settings of the checkpoint to start from."""
     if start.family != asked.name:
         raise ConfigError(f"init_from: the checkpoint is of family {start.family!r}, the training of {asked.name!r}")
     return attrs.evolve(asked, settings={**start.network, **asked.settings})
 
 
-def _trainable(registry: Registry, asked: Component) -> Made:
+def _trainable(registry: Registry, asked: ComponentConfig) -> Component:
     made = make(registry, DenoiserSpec, asked)
     if not all(hasattr(made.object, name) for name in ("fitted", "network", "evaluate")):
         raise ConfigError(f"denoiser {asked.name!r} cannot be trained")
     return made
 
 
-def _fitted(registry: Registry, asked: Component, images: Images) -> Made:
+def _fitted(registry: Registry, asked: ComponentConfig, images: Images) -> Component:
     """The family with the settings that the data decides."""
     factory = registry.load(DenoiserSpec, asked.name)
     fitted = dict(factory.fitted(tuple(images.images.shape[1:]), len(images.classes)))
@@ -137,7 +137,7 @@ def _fitted(registry: Registry, asked: Component, images: Images) -> Made:
     return _trainable(registry, attrs.evolve(asked, settings={**asked.settings, **fitted}))
 
 
-def _load(registry: Registry, asked: Component) -> Images:
+def _load(registry: Registry, asked: ComponentConfig) -> Images:
     made = make(registry, DatasetSpec, asked)
     try:
         loaded: Images = made.object.load()
@@ -156,7 +156,7 @@ def _holds_class_folders(data: object) -> bool:
     return any((mimetypes.guess_type(path.name)[0] or "").startswith("image/") for path in found)
 
 
-def _held_out(registry: Registry, asked: Component, images: Images) -> Images:
+def _held_out(registry: Registry, asked: ComponentConfig, images: Images) -> Images:
     """The reader's test part, or the training images where there is none of the same kind."""
     try:
         found = _load(registry, attrs.evolve(asked, settings={**asked.settings, "part": "test"}))
