@@ -33,9 +33,10 @@ def _of_inference(data: Mapping[str, Any], registry: Registry, checkpoint_file: 
     from emnist_diff.assembly.sources import checkpoint_path
     from emnist_diff_inference import config as api  # which need torch, by way of the plugins
     from emnist_diff_inference import mapping
+    from emnist_diff_inference.limits import refuse_later
 
     said = api.InferenceConfig.from_dict({key.replace("-", "_"): value for key, value in data.items()})
-    api.refuse_later(said)
+    refuse_later(said)
     named: dict[str, Any] = {"checkpoint": said.checkpoint, "epoch": said.checkpoint_epoch}
     if checkpoint_file is not None:
         named = {"checkpoint": checkpoint_file}

@@ -29,8 +29,9 @@ from emnist_diff.records import DriftSpec, ForceSpec, SchedulerSpec
 from emnist_diff.structuring import unstructure
 from emnist_diff_inference import mapping
 from emnist_diff_inference.checkpoints import BuiltScheduler, CheckpointInfo, LoadedDenoiser
-from emnist_diff_inference.config import InferenceConfig, refuse_files, refuse_later
+from emnist_diff_inference.config import InferenceConfig
 from emnist_diff_inference.frames import FrameData, GenerationResult, picture
+from emnist_diff_inference.limits import refuse_files, refuse_later
 
 _STATE = frozenset((Field.X,))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -20,7 +20,10 @@ from emnist_diff.records import DriftSpec, ForceSpec, Spec
 from emnist_diff.shorthands import switched
 from emnist_diff.structuring import aliases
 from emnist_diff_inference.checkpoints import chosen_scheduler
-from emnist_diff_inference.config import DriftConfig, ForceConfig, InferenceConfig, refuse_later, written
+from emnist_diff_inference.limits import refuse_later, written
+
+if TYPE_CHECKING:
+    from emnist_diff_inference.config import DriftConfig, ForceConfig, InferenceConfig
 
 
 def to_run_config(config: InferenceConfig) -> RunConfig:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from functools import cache, partial
 from typing import Any
 
-import attrs
-
 from emnist_diff.errors import ConfigError, unknown
-from emnist_diff_testing.rules import Rule, RuleBroken, RuleWarning, kit, rules_of
+from emnist_diff_testing.distributions import cases_of
+from emnist_diff_testing.rules import Case, Rule, kit, rules_of
 
 _TELLING = {
     "backend": ("refusal", "evaluator"),
@@ -21,31 +19,6 @@ _TELLING = {
     "force": ("conditions", "__call__"),
 }
 """The methods by which a kind is told; they are looked for in this order, and a drift has none but its call."""
-
-
-@attrs.define(eq=False)
-class Case:
-    """One rule of one component; calling it checks.
-
-    label: of the component, unique in its test.
-    """
-
-    rule: Rule
-    label: str
-    _bench: Callable[[], Any]
-
-    def __call__(self) -> None:
-        """Raises `RuleBroken` where the rule is broken, and warns `RuleWarning` where it only counsels."""
-        __tracebackhide__ = True
-        findings = self.rule.findings(self._bench())
-        text = "\n\n".join(map(str, findings))
-        if findings and self.rule.warning:
-            warnings.warn(text, RuleWarning, stacklevel=2)
-        elif findings:
-            raise RuleBroken(text)
-
-    def __str__(self) -> str:
-        return f"{self.label}-{self.rule.name}"
 
 
 def cases(
@@ -67,8 +40,6 @@ def cases(
     """
     out = []
     if distribution is not None:
-        from emnist_diff_testing.distributions import cases_of
-
         out += cases_of(distribution, component, skip)
     labels: Counter[str] = Counter()
     for item in components:

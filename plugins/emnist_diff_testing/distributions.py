@@ -16,8 +16,7 @@ from emnist_diff.discovery import installed
 from emnist_diff.errors import EmnistDiffError, PluginError, unknown
 from emnist_diff.plugins import Broken, Entry, Registry, load_factory
 from emnist_diff.records import API, CommandSpec
-from emnist_diff_testing.cases import Case
-from emnist_diff_testing.rules import Finding, Rule, kinds, kit, rules_of
+from emnist_diff_testing.rules import Case, Finding, Rule, kinds, kit, rules_of
 from emnist_diff_testing.settings import OF_THE_CLASS
 from emnist_diff_testing.subjects import Subject, subject
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import traceback
+import warnings
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
@@ -83,6 +84,31 @@ class Finding:
             f"    {self.message}\n"
             f"    why: {self.rule.because}"
         )
+
+
+@attrs.define(eq=False)
+class Case:
+    """One rule of one component; calling it checks.
+
+    label: of the component, unique in its test.
+    """
+
+    rule: Rule
+    label: str
+    _bench: Callable[[], Any]
+
+    def __call__(self) -> None:
+        """Raises `RuleBroken` where the rule is broken, and warns `RuleWarning` where it only counsels."""
+        __tracebackhide__ = True
+        findings = self.rule.findings(self._bench())
+        text = "\n\n".join(map(str, findings))
+        if findings and self.rule.warning:
+            warnings.warn(text, RuleWarning, stacklevel=2)
+        elif findings:
+            raise RuleBroken(text)
+
+    def __str__(self) -> str:
+        return f"{self.label}-{self.rule.name}"
 
 
 _RULES: dict[str, Rule] = {}

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from emnist_diff.errors import TrajectoryError
 from emnist_diff_trajectory.opening import reading
 from emnist_diff_trajectory.reader import Trajectory
-from emnist_diff_trajectory.verify import require_sound
+from emnist_diff_trajectory.structure import require_sound
 
 _BLOCK = 1 << 25
 

@@ -24,7 +24,7 @@ from emnist_diff_trajectory.merged import Source
 from emnist_diff_trajectory.opening import reading
 from emnist_diff_trajectory.reader import Trajectory
 from emnist_diff_trajectory.schema import FORMAT, FORMAT_VERSION, Array
-from emnist_diff_trajectory.verify import mappings, require_sound, structure
+from emnist_diff_trajectory.structure import mappings, require_sound, structure
 
 BLOCK = 1 << 25
 """Bytes that are held at once."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from emnist_diff.errors import ConfigError
-from emnist_diff_trajectory.reader import Trajectory
+
+if TYPE_CHECKING:
+    from emnist_diff_trajectory.reader import Trajectory
 
 
 def to_xarray(trajectory: Trajectory) -> Any:

@@ -69,7 +69,7 @@ def merge(
     """
     if len(files) < 2:
         raise TrajectoryError(_too_few(files))
-    with closing(OpenFiles(index=copy)) as opened:
+    with closing(OpenFiles(partial(Trajectory, index=copy))) as opened:
         parts, environments = _parts(opened, files)
         ids = np.concatenate([part.samples["id"] for part in parts])
         _check_ids(parts, ids)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,15 +45,15 @@ class _Seen:
 
 class OpenFiles:
     """Trajectory files by path, opened when they are held; the one that has not been held for longest is closed for
-    the next. No file among them may be an index, unless `index` says so.
+    the next.
 
     A file that is not, when it is opened again, what it was at first, is an error: nothing is read from it.
     """
 
-    def __init__(self, most: int | None = None, *, index: bool = False) -> None:
+    def __init__(self, open_file: Callable[[Path], Trajectory], most: int | None = None) -> None:
         """most: how many files may be open; as few as the process's limit of open files demands when left out."""
+        self._open_file = open_file
         self._most = most_open_files() if most is None else most
-        self._index = index
         self._known: dict[Path, tuple[Trajectory, _Seen]] = {}
         self._open: OrderedDict[Path, Trajectory] = OrderedDict()
         self._lock = threading.RLock()
@@ -71,8 +71,6 @@ class OpenFiles:
             yield self._open[path]
 
     def _opened(self, path: Path) -> Trajectory:
-        from emnist_diff_trajectory.reader import Trajectory
-
         if path in self._known:
             known, before = self._known[path]
             known.resume()
@@ -80,7 +78,7 @@ class OpenFiles:
                 return known
             known.close()
         state = _state(path) if path.is_file() else None
-        file = Trajectory(path, index=self._index)
+        file = self._open_file(path)
         try:
             now = _Seen.of(file, state)
             if path in self._known:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,8 +11,10 @@ import numpy.typing as npt
 from emnist_diff.errors import TrajectoryError
 from emnist_diff.pixels import Pixels, as_images, to_uint8
 from emnist_diff_trajectory.opening import reading
-from emnist_diff_trajectory.reader import Trajectory
-from emnist_diff_trajectory.verify import require_sound
+from emnist_diff_trajectory.structure import require_sound
+
+if TYPE_CHECKING:
+    from emnist_diff_trajectory.reader import Trajectory
 
 Decode = Callable[[npt.NDArray[np.float32]], npt.NDArray[Any]]
 """States (n, *shape) to images (n, C, H, W) in [0, 1]."""
@@ -42,7 +44,7 @@ def pictures(
     """What the sample at this position looked like where these steps began; uint8 (n, H, W) or (n, H, W, 3).
 
     steps: indices of kept steps, and T for the final state; all of them when left out.
-    decode: the model's codec (`emnist_diff_plugins.analysis.replay.decoder`), for states that are no pictures.
+    decode: the model's codec (`emnist_diff_plugins.rebuild.decoder`), for states that are no pictures.
 
     Raises `TrajectoryError` when the sample is not committed, a state is not kept, or a codec is needed and not given;
     `UnknownName` when there is no such position.
@@ -62,7 +64,7 @@ def pictures(
     if not are_pictures(trajectory):
         raise TrajectoryError(
             f"{trajectory.path}: states of shape {trajectory.x.shape[2:]} are no pictures — decode them with the model "
-            "that made them (emnist_diff_plugins.analysis.replay.decoder, or inspect --decode)"
+            "that made them (emnist_diff_plugins.rebuild.decoder, or inspect --decode)"
         )
     return _as_pixels(states)
 

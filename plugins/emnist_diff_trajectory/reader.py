@@ -1,54 +1,29 @@
-"""Reading trajectories. Nothing in the file is trusted: it may be truncated, foreign, or made to mislead."""
+"""Reading trajectories."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, overload
 
-import h5py
 import numpy as np
 import numpy.typing as npt
 
 from emnist_diff.errors import TrajectoryError, UnknownName, unknown
 from emnist_diff.protocols import Field
-from emnist_diff_trajectory.merged import Source, check_files, read_sources
+from emnist_diff_trajectory.header import Header
+from emnist_diff_trajectory.merged import check_files
 from emnist_diff_trajectory.open_files import OpenFiles
-from emnist_diff_trajectory.opening import one_line
 from emnist_diff_trajectory.sample import Sample
-from emnist_diff_trajectory.schema import FORMAT, FORMAT_VERSION
 from emnist_diff_trajectory.states import Spread, Stored, Values
-from emnist_diff_trajectory.tree import ROOTS, Tree
 
 __all__ = ["Sample", "Trajectory"]
 
-_REQUIRED = (
-    "config",
-    "environment",
-    "schedule/step",
-    "schedule/timestep",
-    "schedule/alpha_bar",
-    "schedule/sigma",
-    "schedule/evaluations",
-    "samples/id",
-    "samples/seed",
-    "samples/label",
-    "samples/steps_done",
-    "samples/classes",
-    "trajectory/step",
-    "trajectory/sample",
-    "images",
-)
-_GROUPS = ("trajectory", "forces", "drifts")
-_PER_SAMPLE, _PER_STEP = 32, 40
-"""Bytes that the lists of samples and of steps have an entry, as a run writes them."""
-_MOST_LEVELS = 64
-"""Lists of a schedule, beyond which none is read."""
 
-
-class Trajectory:
+class Trajectory(Header):
     """A trajectory file, open for reading; a context manager.
 
     Datasets of states are read as they are sliced, as h5py's are; ``trajectory.x[3, -1]`` is the final state in row 3.
@@ -68,50 +43,14 @@ class Trajectory:
 
     def __init__(self, path: str | Path, *, index: bool = True) -> None:
         """index: whether `path` may be an index of merged files; no index may point to another."""
-        self.path = Path(path)
-        self._may_be_index = index
         self._files: OpenFiles | None = None
-        self._tree = Tree(self.path)
-        try:
-            self._load()
-        except TrajectoryError:
-            self.close()
-            raise
-        except Exception as error:  # a hostile file can make h5py raise anything
-            self.close()
-            raise TrajectoryError(f"{self.path} is damaged: {one_line(error)}") from error
+        super().__init__(path, index=index)
 
-    def _load(self) -> None:
-        self._check_format()
-        tree = self._tree
-        self.sources: tuple[Source, ...] = ()
-        """The files that an index of merged files points to."""
-        tree.walk(("sources",))
-        if "sources" in tree.datasets:
-            if not self._may_be_index:
-                raise TrajectoryError(f"{self.path} is an index of merged files itself")
-            self.sources = read_sources(self.path, tree.texts("sources"))
-        tree.walk(ROOTS, self.sources)
-        for name in _GROUPS:
-            if name in tree.datasets:
-                raise TrajectoryError(f"{self.path} is damaged: {name} is no group")
-        for name in _REQUIRED:
-            if name not in tree.datasets:
-                raise TrajectoryError(f"{self.path} is damaged: {name} is missing")
-        self.config_text: str = tree.text("config")
-        """The configuration as it stands in the file."""
-        self.config_hash: str = str(tree.attribute("config", "sha256"))
-        """What the file says is its SHA-256."""
-        self.config: dict[str, Any] = tree.json("config")
-        self.environment: dict[str, Any] = tree.json("environment")
-        self.conditioned: bool = self.environment.get("conditioned") is not False
-        """Whether the samples' own classes decided anything of them."""
-        self.classes: tuple[str, ...] = tuple(tree.texts("samples/classes"))
-        self._load_schedule()
-        self._load_samples()
-        self._values: dict[str, Values] = {name: Stored(name, tree) for name in tree.datasets}
+    def _load(self, index: bool) -> None:
+        super()._load(index)
+        self._values: dict[str, Values] = {name: Stored(name, self._tree) for name in self._tree.datasets}
         if self.sources:
-            self._files = OpenFiles()
+            self._files = OpenFiles(partial(Trajectory, index=False))
             pieces, rows = check_files(self, self._files), len(self.kept_samples)
             for name in self.virtual():
                 here, count = (pieces["images"], len(self)) if name == "images" else (pieces["states"], rows)
@@ -119,86 +58,11 @@ class Trajectory:
                     raise TrajectoryError(f"{self.path} is damaged: {name} is {self._values[name]!r}, not {count} rows")
                 self._values[name] = Spread(name, self._values[name], here, self._holding)
 
-    def _check_format(self) -> None:
-        mark = self._tree.attribute("", "format")
-        if mark != FORMAT:
-            raise TrajectoryError(f"{self.path} is HDF5, but no emnist-diff trajectory (its format is {mark!r:.60})")
-        version = tuple(int(n) for n in np.atleast_1d(self._tree.attribute("", "format_version"))[:2])
-        if len(version) != 2 or version[0] < 1:
-            raise TrajectoryError(f"{self.path} is damaged: its format_version is {version}")
-        if version[0] > FORMAT_VERSION[0]:
-            raise TrajectoryError(
-                f"{self.path} has trajectory format {'.'.join(map(str, version))}, this emnist-diff reads up to "
-                f"{FORMAT_VERSION[0]}.x — upgrade emnist-diff"
-            )
-        self.format_version = version
-
-    def _load_schedule(self) -> None:
-        tree = self._tree
-        steps = tree.length("schedule/timestep", _PER_STEP, "steps")
-        self.steps: int = steps
-        self.timestep: npt.NDArray[np.float64] = tree.vector("schedule/timestep")
-        self.step: npt.NDArray[np.int64] = tree.vector("schedule/step", "iu", steps, "steps")
-        self.alpha_bar: npt.NDArray[np.float64] = tree.vector("schedule/alpha_bar", "iuf", steps, "steps")
-        self.sigma: npt.NDArray[np.float64] = tree.vector("schedule/sigma", "iuf", steps, "steps")
-        self.evaluations: npt.NDArray[np.int64] = tree.vector("schedule/evaluations", "iu", steps, "steps")
-        self.forward_process: str = str(tree.attribute("schedule", "forward_process"))
-        """How signal and noise mix into a state: ``diffusion`` or ``flow``."""
-        self.prediction_type: str = str(tree.attribute("trajectory", "prediction_type"))
-        """What predictions, base and contributions are: ``epsilon``, ``v_prediction``, ``sample`` or ``flow``."""
-
-    def _load_samples(self) -> None:
-        tree = self._tree
-        count = tree.length("samples/id", _PER_SAMPLE, "samples")
-        if not self.steps or not count:
-            raise TrajectoryError(f"{self.path} is damaged: it has no steps or no samples")
-        self.ids: npt.NDArray[np.int64] = tree.vector("samples/id", "iu")
-        self.seeds: npt.NDArray[np.uint64] = tree.vector("samples/seed", "iu", count)
-        self.labels: npt.NDArray[np.int64] = tree.vector("samples/label", "iu", count)
-        tree.vector("samples/steps_done", "iu", count)
-        if ((self.labels < 0) | (self.labels >= len(self.classes))).any():
-            raise TrajectoryError(f"{self.path} is damaged: samples/label points outside samples/classes")
-        self.kept_steps: npt.NDArray[np.int64] = tree.choice("trajectory/step", self.steps)
-        """(K,) which steps are kept: column j of a dataset of states is step kept_steps[j]."""
-        self.kept_samples: npt.NDArray[np.int64] = tree.choice("trajectory/sample", count)
-        """(M,) whose states are kept: row r of a dataset of states is the sample at position kept_samples[r]."""
-
     def _holding(self, path: Path) -> AbstractContextManager[Trajectory]:
         """A file of this index, open within the block."""
         self._tree.require_open()
         assert self._files is not None
         return self._files.holding(path)
-
-    @property
-    def links(self) -> list[str]:
-        """Paths where a link stands instead of a group or dataset; none is followed."""
-        return self._tree.links
-
-    @property
-    def steps_done(self) -> npt.NDArray[np.int64]:
-        """(N,) steps recorded of each sample, as the file says now: 0, or all of them once the sample is committed."""
-        return np.asarray(self._tree.vector("samples/steps_done", "iu", len(self.ids)))
-
-    @property
-    def committed(self) -> list[int]:
-        """Positions of the samples whose data is complete now."""
-        return [int(p) for p in np.flatnonzero(self.steps_done == self.steps)]
-
-    @property
-    def force_names(self) -> tuple[str, ...]:
-        """Groups of the forces, ``nn_name``, in the order in which they were added."""
-        return self._components("forces")
-
-    @property
-    def drift_names(self) -> tuple[str, ...]:
-        """Groups of the drifts, in order."""
-        return self._components("drifts")
-
-    def _components(self, kind: str) -> tuple[str, ...]:
-        names = [
-            path.split("/")[1] for path in self._tree.groups if path.startswith(f"{kind}/") and path.count("/") == 1
-        ]
-        return tuple(sorted(names, key=_component_order))
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -210,36 +74,11 @@ class Trajectory:
             if f"trajectory/{field.value}" in held or any(name.startswith(f"{field.value}/") for name in held)
         )
 
-    @property
-    def extras(self) -> list[str]:
-        """What the file holds that this version does not know, extra data of plugins included."""
-        self._tree.require_open()
-        known = {*ROOTS, "plugins", "sources"}
-        others = [name for name in self._tree.file if name not in known]
-        return others + [f"plugins/{name}" for name in self.plugins or ()]
-
-    @property
-    def plugins(self) -> Any:
-        """The group of plugins' extra data, None where there is none. Nothing in it has been looked at."""
-        self._tree.require_open()
-        if not isinstance(self._tree.file.get("plugins", getlink=True), h5py.HardLink):
-            return None
-        group = self._tree.file["plugins"]
-        return group if isinstance(group, h5py.Group) else None
-
     def virtual(self) -> dict[str, Any]:
         """Of an index, the h5py datasets that point to its files. HDF5 gives zeros or NaN for a file that it cannot
         open: nothing here reads through them."""
         held = ((name, self._tree.dataset(name)) for name in self._tree.datasets) if self.sources else ()
         return {name: dataset for name, dataset in held if dataset.is_virtual}
-
-    def schedule(self) -> dict[str, npt.NDArray[Any]]:
-        """All that the file says of each step, (T,) each, by name."""
-        held = self._values.items()
-        names = [name for name, values in held if name.startswith("schedule/") and values.shape == (self.steps,)]
-        if len(names) > _MOST_LEVELS:
-            raise TrajectoryError(f"{self.path} is damaged: schedule holds more than {_MOST_LEVELS} lists")
-        return {name.partition("/")[2]: self._tree.vector(name) for name in names}
 
     def datasets(self) -> Mapping[str, Values]:
         """The datasets of states, and the images, by path: ``trajectory/x``, ``forces/00_name/contribution``, …"""
@@ -438,17 +277,9 @@ class Trajectory:
 
     def close(self) -> None:
         """Close the file, and those that an index points to; safe to call twice."""
-        self._tree.close()
+        super().close()
         if self._files is not None:
             self._files.close()
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    @property
-    def is_open(self) -> bool:
-        """Whether values can be read: until `close`."""
-        return bool(self._tree.file)
 
     def __repr__(self) -> str:
         from emnist_diff_trajectory.notebook import line
@@ -471,9 +302,3 @@ class Trajectory:
 
 def _few(values: npt.NDArray[Any]) -> str:
     return ", ".join(map(str, values[:4].tolist())) + (", …" if len(values) > 4 else "")
-
-
-def _component_order(name: str) -> tuple[int, str]:
-    """Groups in the order of their numbers, beyond 99 too."""
-    number = name.partition("_")[0]
-    return (int(number) if number.isdecimal() and len(number) < 10 else 1 << 30, name)

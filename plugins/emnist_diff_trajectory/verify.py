@@ -2,38 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-import attrs
 import numpy as np
 import numpy.typing as npt
 
-from emnist_diff.errors import TrajectoryError, UnknownName
+from emnist_diff.errors import TrajectoryError
 from emnist_diff.pixels import as_images
-from emnist_diff.protocols import PredictionType, ProcessKind
-from emnist_diff_trajectory.merged import mapped_rows
-from emnist_diff_trajectory.opening import reading
 from emnist_diff_trajectory.reader import Trajectory
+from emnist_diff_trajectory.structure import Problem, mappings, structure
 
 BLOCK = 1 << 26
 """Bytes of one sample that are looked at together: steps, over all datasets."""
-MOST_BYTES = 1 << 28
-"""A step that claims more, over all datasets, is not read: the claim costs a hostile file nothing."""
-
 _PIECE = 1 << 20
 """Elements that are added up at once: half precision takes several times its room meanwhile."""
-
-
-@attrs.frozen
-class Problem:
-    """Something wrong: where in the file, and what."""
-
-    where: str
-    what: str
 
 
 def verify(path: str | Path) -> list[Problem]:
@@ -68,61 +53,6 @@ def unchecked(path: str | Path) -> list[str]:
         return [f"the ledger was not checked, for lack of {', '.join(lacking)}"] if lacking else []
 
 
-def require_sound(trajectory: Trajectory) -> None:
-    """Raise `TrajectoryError` for the first thing wrong with a file's structure."""
-    with reading(trajectory.path):
-        problem = next(structure(trajectory), None)
-    if problem is not None:
-        raise TrajectoryError(f"{trajectory.path} is damaged: {problem.where}: {problem.what}")
-
-
-def structure(trajectory: Trajectory) -> Iterator[Problem]:
-    """What is wrong with a file's tree, shapes, dtypes, schedule and markers; no states are read."""
-    rows, columns = len(trajectory.kept_samples), len(trajectory.kept_steps)
-    first: tuple[str, Any] | None = None
-    for name in trajectory.links:
-        yield Problem(name, "is a link, which no reader follows")
-    claimed = 0
-    for name, dataset in trajectory.datasets().items():
-        if name == "images":
-            samples = len(trajectory)
-            if dataset.dtype != np.uint8 or dataset.shape[:1] != (samples,) or not _like_images(dataset.shape):
-                yield Problem(name, f"is {dataset.dtype} {dataset.shape}, not uint8 ({samples}, H, W[, 3])")
-            claimed += math.prod(dataset.shape[1:]) * dataset.dtype.itemsize
-            continue
-        claimed += math.prod(dataset.shape[2:]) * dataset.dtype.itemsize
-        times = columns + 1 if name == "trajectory/x" else columns
-        if dataset.dtype not in (np.float16, np.float32):
-            yield Problem(name, f"has dtype {dataset.dtype}, not float32 or float16")
-        if dataset.shape[:2] != (rows, times):
-            yield Problem(name, f"has shape {dataset.shape}, not ({rows}, {times}, …)")
-        first = first or (name, dataset)
-        if dataset.shape[2:] != first[1].shape[2:]:
-            yield Problem(name, f"holds states of shape {dataset.shape[2:]}, {first[0]} of {first[1].shape[2:]}")
-        if dataset.dtype != first[1].dtype:
-            yield Problem(name, f"has dtype {dataset.dtype}, {first[0]} has {first[1].dtype}")
-    if claimed > MOST_BYTES:
-        yield Problem("/", f"a step of a sample claims {claimed} bytes, too many to be checked")
-    for where, name, known in (
-        ("schedule", "forward_process", ProcessKind),
-        ("trajectory", "prediction_type", PredictionType),
-    ):
-        found = getattr(trajectory, name)
-        if found not in get_args(known):
-            yield Problem(where, f"has the {name} {found!r:.40}, not {' or '.join(get_args(known))}")
-    yield from _schedule(trajectory)
-    samples, steps = len(trajectory), trajectory.steps
-    odd = set(np.unique(trajectory.steps_done).tolist()) - {0, steps}
-    if odd:
-        yield Problem("samples/steps_done", f"holds {sorted(odd)[:4]}; a marker is 0 or {steps}")
-    if len(np.unique(trajectory.ids)) != samples:
-        yield Problem("samples/id", "holds an id twice")
-    if not len(trajectory.kept_steps):
-        yield Problem("trajectory/step", "keeps no step")
-    if hashlib.sha256(trajectory.config_text.encode()).hexdigest() != trajectory.config_hash:
-        yield Problem("config", "does not match its own sha256")
-
-
 def _seeds(trajectory: Trajectory) -> Iterator[Problem]:
     """A run has one seed, and its noise could not be made again from another."""
     seed = trajectory.config.get("seed")
@@ -131,32 +61,6 @@ def _seeds(trajectory: Trajectory) -> Iterator[Problem]:
         if odd:
             sample = int(trajectory.ids[trajectory.seeds == odd[0]][0])
             yield Problem("samples/seed", f"sample {sample} has seed {odd[0]}, the configuration {seed!s:.40}")
-
-
-def _schedule(trajectory: Trajectory) -> Iterator[Problem]:
-    steps = trajectory.steps
-    if not np.array_equal(trajectory.step, np.arange(steps)):
-        yield Problem("schedule/step", f"must count 0 … {steps - 1}")
-    if not np.isfinite(trajectory.timestep).all():
-        yield Problem("schedule/timestep", "must be finite")
-    if not ((trajectory.alpha_bar >= 0) & (trajectory.alpha_bar <= 1)).all():
-        yield Problem("schedule/alpha_bar", "must lie in [0, 1]")
-    else:
-        with np.errstate(divide="ignore"):
-            sigma = ((1 - trajectory.alpha_bar) / trajectory.alpha_bar) ** 0.5
-        if not np.allclose(trajectory.sigma, sigma):
-            yield Problem("schedule/sigma", "is not sqrt((1 - alpha_bar) / alpha_bar)")
-    if (trajectory.evaluations < 1).any():
-        yield Problem("schedule/evaluations", "must be at least 1")
-    for force in trajectory.force_names:
-        name = f"forces/{force}/weight"
-        try:
-            weight = trajectory.field(name)
-        except UnknownName:
-            yield Problem(name, "is missing")
-            continue
-        if weight.shape != (steps,) or weight.dtype.kind != "f" or not np.isfinite(weight[...]).all():
-            yield Problem(name, f"must be {steps} finite numbers")
 
 
 def _samples(trajectory: Trajectory) -> Iterator[Problem]:
@@ -222,26 +126,6 @@ def _adds_up(terms: list[npt.NDArray[Any]], total: npt.NDArray[Any]) -> npt.NDAr
         return np.asarray(np.abs(found - total.astype(np.float32)) <= most * (2.0**-10 * (1 + 2.0**-9)) + below)
 
 
-def mappings(trajectory: Trajectory) -> Iterator[Problem]:
-    """Where the datasets of an index lead those who follow them, as HDF5 does, to other rows than their samples'."""
-    ids = {"images": trajectory.ids}
-    for name, dataset in trajectory.virtual().items():
-        right = trajectory.field(name)
-        files, numbers = np.full(len(right), "", object), np.full(len(right), -1, np.int64)
-        twice = np.zeros(len(right), bool)
-        try:
-            for file, rows, inside in mapped_rows(dataset):
-                twice[rows] |= numbers[rows] >= 0
-                files[rows], numbers[rows] = file, inside
-        except (TrajectoryError, IndexError) as error:
-            yield Problem(name, str(error))
-            continue
-        odd = np.flatnonzero(twice | (files != right.files) | (numbers != right.inside))
-        if len(odd):
-            sample = int(ids.get(name, trajectory.ids[trajectory.kept_samples])[odd[0]])
-            yield Problem(name, f"sample {sample} is not the one in {right.files[odd[0]]}, for readers that follow it")
-
-
 def _shows_final_state(trajectory: Trajectory, position: int) -> bool | None:
     """Whether the image is clamp((x_T + 1) / 2) to within a grey level; None where state and image differ in shape."""
     if "trajectory/x" not in trajectory.datasets():
@@ -260,7 +144,3 @@ def _images(looks: dict[int, bool | None]) -> Iterator[Problem]:
     if len(odd) * 2 < len(looks):
         for number in odd:
             yield Problem("images", f"sample {number} does not show its final state")
-
-
-def _like_images(shape: tuple[int, ...]) -> bool:
-    return len(shape) == 3 or (len(shape) == 4 and shape[3] == 3)

@@ -22,8 +22,9 @@ from emnist_diff.errors import CheckpointError, ConfigError
 from emnist_diff.parameterization import convert
 from emnist_diff.protocols import FlowSchedule, NoiseSchedule
 from emnist_diff.running.run import run
-from emnist_diff_plugins.analysis.replay import replay, settings_of
+from emnist_diff_plugins.analysis.replay import replay
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
+from emnist_diff_plugins.rebuild import settings_of
 from emnist_diff_plugins.schedulers.ddim import Ddim
 from emnist_diff_trajectory.reader import Trajectory
 

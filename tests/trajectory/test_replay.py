@@ -21,7 +21,8 @@ from emnist_diff.assembly.sources import shipped_checkpoint
 from emnist_diff.discovery import installed
 from emnist_diff.errors import CheckpointError, TrajectoryError, UnknownName
 from emnist_diff.running.run import run
-from emnist_diff_plugins.analysis.replay import decoder, replay
+from emnist_diff_plugins.analysis.replay import replay
+from emnist_diff_plugins.rebuild import decoder
 from emnist_diff_trajectory.compare import Place
 from emnist_diff_trajectory.merge import merge, worker_files
 from emnist_diff_trajectory.reader import Trajectory

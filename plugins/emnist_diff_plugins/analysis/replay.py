@@ -4,34 +4,24 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import attrs
 import numpy as np
-import torch
 
-from emnist_diff import checkpoint, config
 from emnist_diff.assembly.assemble import Assembly, assemble
-from emnist_diff.assembly.deciding import recorded_files
-from emnist_diff.assembly.guides import require_recorded
-from emnist_diff.assembly.origins import require_known
-from emnist_diff.assembly.sources import Source, shipped_checkpoint
-from emnist_diff.config import MOST_THREADS, RunConfig
-from emnist_diff.engine.decoding import decoded
 from emnist_diff.engine.walk import Batch, walk
-from emnist_diff.errors import CheckpointError, ConfigError, Interrupted, TrajectoryError, UnknownName
+from emnist_diff.errors import Interrupted, TrajectoryError, UnknownName
 from emnist_diff.identity import require_recorded as require_recorded_files
 from emnist_diff.pixels import to_uint8
 from emnist_diff.plugins import Registry
-from emnist_diff.protocols import BatchResult, Denoiser, Field, Frame
+from emnist_diff.protocols import BatchResult, Field, Frame, RunHeader
 from emnist_diff.running.interrupts import stop_requests
+from emnist_diff_plugins.rebuild import settings_of
 from emnist_diff_trajectory.compare import Differences
-from emnist_diff_trajectory.pictures import Decode
 from emnist_diff_trajectory.reader import Trajectory
-from emnist_diff_trajectory.verify import require_sound
+from emnist_diff_trajectory.structure import require_sound
 
 TOLERANCE = 1e-3
 """Largest difference of a value that counts as the same run on another machine; figures: docs/trajectories.md."""
@@ -62,90 +52,6 @@ class Replayed:
         return self.differences.within(self.tolerance)
 
 
-def settings_of(
-    trajectory: Trajectory, registry: Registry, file: str | None = None, guides: Mapping[str, str] | None = None
-) -> RunConfig:
-    """The configuration that made a file, ready to be assembled, without sinks.
-
-    file: the checkpoint; the shipped one when left out, if its hash is the recorded one.  guides: name → file; where
-    none are given, the configuration has none either, and cannot be assembled if a condition names one.
-    Raises `CheckpointError` when checkpoint or guides are others than the recorded ones, `TrajectoryError` when the
-    file's configuration is none, `UnknownName` for a component that is not installed, with the distribution that it
-    came from.
-    """
-    data: dict[str, Any] = {**config.WITHOUT_BACKENDS, **trajectory.config}
-    sha256 = data.pop("checkpoint_sha256", None)
-    recorded_guides = data.pop("guide_sha256", None)
-    data.pop("files", None)  # which are compared once the components that name them are made
-    if guides is not None:
-        require_recorded(guides, recorded_guides, str(trajectory.path))
-        data["guides"] = dict(guides)
-    if sha256 is None and file is not None:
-        raise CheckpointError(f"{trajectory.path} was made without a checkpoint — leave --checkpoint out")
-    if sha256 is not None:
-        data.pop("denoiser", None)
-        data["checkpoint"] = str(_found(trajectory, registry, str(sha256), file))
-    threads = trajectory.environment.get("threads")
-    if isinstance(threads, int) and 1 <= threads <= MOST_THREADS:
-        data["threads"] = threads
-    data["sinks"] = []
-    data["device"] = _device(trajectory)
-    try:
-        settings = config.resolve(data)
-    except ConfigError as error:
-        raise TrajectoryError(f"{trajectory.path} cannot be made again: {error}") from error
-    require_known(registry, settings, trajectory)
-    return settings
-
-
-def _found(trajectory: Trajectory, registry: Registry, sha256: str, file: str | None) -> Path:
-    """The checkpoint with this hash."""
-    said = trajectory.environment.get("checkpoint")
-    name = said.get("file") if isinstance(said, dict) else None
-    wanted = f"{trajectory.path} was made with the checkpoint {str(name)!r:.80} of sha256 {sha256:.12}…"
-    if file is not None:
-        path = checkpoint.discover(Path(file))
-        if checkpoint.sha256(path) != sha256:
-            raise CheckpointError(f"{wanted}, and {path} is another")
-        return path
-    with suppress(CheckpointError):
-        path = shipped_checkpoint(registry)
-        if checkpoint.sha256(path) == sha256:
-            return path
-    raise CheckpointError(f"{wanted}, which is not the shipped one — say --checkpoint FILE")
-
-
-def _device(trajectory: Trajectory) -> str:
-    """The recorded device where there is one here, else the CPU."""
-    recorded = str(trajectory.environment.get("device"))
-    return recorded if recorded.startswith("cuda") and torch.cuda.is_available() else "cpu"
-
-
-def model(trajectory: Trajectory, registry: Registry, file: str | None = None) -> tuple[RunConfig, Denoiser]:
-    """The configuration that made a file, and its network, ready to be asked. Raises as `settings_of`, and
-    `TrajectoryError` where the network is made of other files than the recorded ones."""
-    settings = settings_of(trajectory, registry, file)
-    made, denoiser = Source.of(registry, settings).load(registry, settings.device)
-    files = trajectory.config.get("files")
-    known = {
-        place: said
-        for place, said in (files if isinstance(files, dict) else {}).items()
-        if place.startswith("denoiser.")
-    }
-    require_recorded_files(trajectory.path, {"files": known}, {"files": recorded_files({"denoiser": made})})
-    return settings, denoiser
-
-
-def decoder(trajectory: Trajectory, registry: Registry, file: str | None = None) -> Decode:
-    """The codec of the model that made a file, from its own configuration; raises as `model`."""
-    settings, denoiser = model(trajectory, registry, file)
-
-    def decode(states: Any) -> Any:
-        return decoded(denoiser, torch.from_numpy(states).to(settings.device)).cpu().numpy()
-
-    return decode
-
-
 def replay(
     trajectory: Trajectory,
     registry: Registry,
@@ -161,25 +67,16 @@ def replay(
     It runs the components that the file names, with the file's settings: replay files of people whom you trust.
 
     samples: ids; all committed ones when left out.  on_batch: told how many samples are done, of how many.
-    Raises as `settings_of` and `assemble.assemble`; `UnknownName` for an id that is not committed; `TrajectoryError`
-    when nothing is, or when the file does not fit its own configuration; `Interrupted` after SIGINT or SIGTERM.
+    Raises as `rebuild.settings_of` and `assemble.assemble`; `UnknownName` for an id that is not committed;
+    `TrajectoryError` when nothing is, or when the file does not fit its own configuration; `Interrupted` after SIGINT
+    or SIGTERM.
     """
     settings = settings_of(trajectory, registry, checkpoint, guides or {})
     assembled = assemble(registry, settings)
     header = assembled.header
     require_recorded_files(trajectory.path, trajectory.config, header.config)
     positions = _positions(trajectory, samples)
-    ids = trajectory.ids[positions]
-    if (ids < 0).any() or (ids >= len(header.labels)).any():
-        raise TrajectoryError(f"{trajectory.path} holds samples that its configuration does not make")
-    for what, held, made in (
-        ("labels", trajectory.labels[positions], header.labels[ids]),
-        ("seeds", trajectory.seeds[positions], header.seeds[ids]),
-        ("timesteps", trajectory.timestep, header.timeline.timestep),
-        ("alpha_bar", trajectory.alpha_bar, header.timeline.alpha_bar),
-    ):
-        if not np.array_equal(held, made):
-            raise TrajectoryError(f"{trajectory.path}: its {what} are not those that its configuration makes")
+    _require_same_samples(trajectory, header, positions)
     require_sound(trajectory)
     names = _names(trajectory, header.shape)
     seen = Differences()
@@ -194,6 +91,21 @@ def replay(
             if on_batch is not None:
                 on_batch(min(first + _BATCH, len(positions)), len(positions))
     return Replayed(len(positions), seen, tolerance, _otherwise(trajectory.environment, header.environment))
+
+
+def _require_same_samples(trajectory: Trajectory, header: RunHeader, positions: list[int]) -> None:
+    """Raise `TrajectoryError` where the samples at these positions are not those that the configuration makes."""
+    ids = trajectory.ids[positions]
+    if (ids < 0).any() or (ids >= len(header.labels)).any():
+        raise TrajectoryError(f"{trajectory.path} holds samples that its configuration does not make")
+    for what, held, made in (
+        ("labels", trajectory.labels[positions], header.labels[ids]),
+        ("seeds", trajectory.seeds[positions], header.seeds[ids]),
+        ("timesteps", trajectory.timestep, header.timeline.timestep),
+        ("alpha_bar", trajectory.alpha_bar, header.timeline.alpha_bar),
+    ):
+        if not np.array_equal(held, made):
+            raise TrajectoryError(f"{trajectory.path}: its {what} are not those that its configuration makes")
 
 
 def _positions(trajectory: Trajectory, samples: Iterable[int] | None) -> list[int]:

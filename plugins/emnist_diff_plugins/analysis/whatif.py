@@ -17,10 +17,10 @@ from emnist_diff.identity import require_recorded
 from emnist_diff.pixels import Pixels, to_uint8
 from emnist_diff.plugins import Registry
 from emnist_diff.protocols import Field, Frame
-from emnist_diff_plugins.analysis.replay import settings_of
 from emnist_diff_plugins.metrics.formulas import Array, norm
+from emnist_diff_plugins.rebuild import settings_of
 from emnist_diff_trajectory.reader import Trajectory
-from emnist_diff_trajectory.verify import require_sound
+from emnist_diff_trajectory.structure import require_sound
 
 log = get_logger()
 
@@ -120,7 +120,7 @@ def what_if(
     components that the file names: ask this of files of people whom you trust.
 
     without: see `left_out`.  samples: ids; all committed ones when left out.
-    Raises as `replay.settings_of`, `left_out` and `assemble.assemble`; `UnknownName` for an id that is not committed.
+    Raises as `rebuild.settings_of`, `left_out` and `assemble.assemble`; `UnknownName` for an id that is not committed.
     """
     if not without:
         raise ConfigError("what if without what? — name a force or drift")

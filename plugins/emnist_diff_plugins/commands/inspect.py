@@ -139,7 +139,7 @@ def _show_sample(
     decode = None
     if decoded:
         from emnist_diff.discovery import installed
-        from emnist_diff_plugins.analysis.replay import decoder
+        from emnist_diff_plugins.rebuild import decoder
 
         decode = decoder(trajectory, installed(), checkpoint)
     kept = [*trajectory.kept_steps.tolist(), trajectory.steps]

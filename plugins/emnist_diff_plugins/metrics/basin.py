@@ -23,7 +23,7 @@ from emnist_diff.engine.noise import INITIAL, batch_normal
 from emnist_diff.errors import TrajectoryError
 from emnist_diff.parameterization import to_x0
 from emnist_diff.plugins import Registry
-from emnist_diff_plugins.analysis import replay
+from emnist_diff_plugins import rebuild
 from emnist_diff_plugins.metrics.block import Block
 from emnist_diff_plugins.metrics.formulas import Array, norm, ratio
 from emnist_diff_plugins.metrics.reading import BlockReader
@@ -72,10 +72,10 @@ class Examples:
     @classmethod
     def of_model(cls, path: Path, registry: Registry, checkpoint: str | None = None) -> Examples:
         """All classes of the model that made a file: its estimates, in the mean over a few draws of the noise that its
-        first step starts from. Raises as `replay.model`."""
+        first step starts from. Raises as `rebuild.model`."""
         with Trajectory(path) as trajectory:
             at = BlockReader(trajectory, registry).header.timeline.at(0)
-            settings, denoiser = replay.model(trajectory, registry, checkpoint)
+            settings, denoiser = rebuild.model(trajectory, registry, checkpoint)
         count = len(denoiser.conditions.classes)
         clip = denoiser.process.clip_sample
         total = torch.zeros(count, *denoiser.shape)

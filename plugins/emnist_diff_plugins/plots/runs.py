@@ -21,7 +21,7 @@ from emnist_diff_plugins.metrics.record import run_name
 from emnist_diff_trajectory.opening import reading
 from emnist_diff_trajectory.pictures import are_pictures
 from emnist_diff_trajectory.reader import Trajectory
-from emnist_diff_trajectory.verify import require_sound
+from emnist_diff_trajectory.structure import require_sound
 
 Floats = npt.NDArray[np.float64]
 _BLOCK = 1 << 25

@@ -33,7 +33,7 @@ _BATCH, _BYTES, _LARGEST = 16, 64_000_000, 512_000_000
 class Recorded:
     """A trajectory file, and what shows its states as images.
 
-    registry, checkpoint: where `feed` finds the codec of a latent model, if one is needed; see `replay.decoder`.
+    registry, checkpoint: where `feed` finds the codec of a latent model, if one is needed; see `rebuild.decoder`.
     """
 
     trajectory: Trajectory

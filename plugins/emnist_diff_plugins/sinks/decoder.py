@@ -11,7 +11,7 @@ from torch import Tensor
 
 from emnist_diff.pixels import as_images
 from emnist_diff.plugins import Registry
-from emnist_diff_plugins.analysis import replay
+from emnist_diff_plugins import rebuild
 from emnist_diff_trajectory.pictures import are_pictures
 from emnist_diff_trajectory.reader import Trajectory
 
@@ -20,7 +20,7 @@ from emnist_diff_trajectory.reader import Trajectory
 class FileDecoder:
     """From states (B, *shape) of a file to images (B, C, H, W) in [0, 1]: `RunHeader.decode` of what is no run.
 
-    registry, checkpoint: where the codec of a latent model is looked for when it is first asked; see `replay.decoder`,
+    registry, checkpoint: where the codec of a latent model is looked for when it is first asked; see `rebuild.decoder`,
     whose errors a call raises. The last answer is kept, because several sinks ask for pictures of the same step.
     """
 
@@ -43,7 +43,7 @@ class FileDecoder:
             if pictures:
                 self._decode = as_images
             else:
-                numpy_to_numpy = replay.decoder(self.trajectory, self.registry, self.checkpoint)
+                numpy_to_numpy = rebuild.decoder(self.trajectory, self.registry, self.checkpoint)
                 self._decode = lambda x: torch.from_numpy(numpy_to_numpy(np.ascontiguousarray(x.numpy())))
         images: Tensor = self._decode(x)
         return images

@@ -1,0 +1,108 @@
+"""The model that made a recorded file, again from the file's configuration and its checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from emnist_diff import checkpoint, config
+from emnist_diff.assembly.deciding import recorded_files
+from emnist_diff.assembly.guides import require_recorded
+from emnist_diff.assembly.origins import require_known
+from emnist_diff.assembly.sources import Source, shipped_checkpoint
+from emnist_diff.config import MOST_THREADS, RunConfig
+from emnist_diff.engine.decoding import decoded
+from emnist_diff.errors import CheckpointError, ConfigError, TrajectoryError
+from emnist_diff.identity import require_recorded as require_recorded_files
+from emnist_diff.plugins import Registry
+from emnist_diff.protocols import Denoiser
+from emnist_diff_trajectory.pictures import Decode
+from emnist_diff_trajectory.reader import Trajectory
+
+
+def settings_of(
+    trajectory: Trajectory, registry: Registry, file: str | None = None, guides: Mapping[str, str] | None = None
+) -> RunConfig:
+    """The configuration that made a file, ready to be assembled, without sinks.
+
+    file: the checkpoint; the shipped one when left out, if its hash is the recorded one.  guides: name → file; where
+    none are given, the configuration has none either, and cannot be assembled if a condition names one.
+    Raises `CheckpointError` when checkpoint or guides are others than the recorded ones, `TrajectoryError` when the
+    file's configuration is none, `UnknownName` for a component that is not installed, with the distribution that it
+    came from.
+    """
+    data: dict[str, Any] = {**config.WITHOUT_BACKENDS, **trajectory.config}
+    sha256 = data.pop("checkpoint_sha256", None)
+    recorded_guides = data.pop("guide_sha256", None)
+    data.pop("files", None)  # which are compared once the components that name them are made
+    if guides is not None:
+        require_recorded(guides, recorded_guides, str(trajectory.path))
+        data["guides"] = dict(guides)
+    if sha256 is None and file is not None:
+        raise CheckpointError(f"{trajectory.path} was made without a checkpoint — leave --checkpoint out")
+    if sha256 is not None:
+        data.pop("denoiser", None)
+        data["checkpoint"] = str(_found(trajectory, registry, str(sha256), file))
+    threads = trajectory.environment.get("threads")
+    if isinstance(threads, int) and 1 <= threads <= MOST_THREADS:
+        data["threads"] = threads
+    data["sinks"] = []
+    data["device"] = _device(trajectory)
+    try:
+        settings = config.resolve(data)
+    except ConfigError as error:
+        raise TrajectoryError(f"{trajectory.path} cannot be made again: {error}") from error
+    require_known(registry, settings, trajectory)
+    return settings
+
+
+def _found(trajectory: Trajectory, registry: Registry, sha256: str, file: str | None) -> Path:
+    """The checkpoint with this hash."""
+    said = trajectory.environment.get("checkpoint")
+    name = said.get("file") if isinstance(said, dict) else None
+    wanted = f"{trajectory.path} was made with the checkpoint {str(name)!r:.80} of sha256 {sha256:.12}…"
+    if file is not None:
+        path = checkpoint.discover(Path(file))
+        if checkpoint.sha256(path) != sha256:
+            raise CheckpointError(f"{wanted}, and {path} is another")
+        return path
+    with suppress(CheckpointError):
+        path = shipped_checkpoint(registry)
+        if checkpoint.sha256(path) == sha256:
+            return path
+    raise CheckpointError(f"{wanted}, which is not the shipped one — say --checkpoint FILE")
+
+
+def _device(trajectory: Trajectory) -> str:
+    """The recorded device where there is one here, else the CPU."""
+    recorded = str(trajectory.environment.get("device"))
+    return recorded if recorded.startswith("cuda") and torch.cuda.is_available() else "cpu"
+
+
+def model(trajectory: Trajectory, registry: Registry, file: str | None = None) -> tuple[RunConfig, Denoiser]:
+    """The configuration that made a file, and its network, ready to be asked. Raises as `settings_of`, and
+    `TrajectoryError` where the network is made of other files than the recorded ones."""
+    settings = settings_of(trajectory, registry, file)
+    made, denoiser = Source.of(registry, settings).load(registry, settings.device)
+    files = trajectory.config.get("files")
+    known = {
+        place: said
+        for place, said in (files if isinstance(files, dict) else {}).items()
+        if place.startswith("denoiser.")
+    }
+    require_recorded_files(trajectory.path, {"files": known}, {"files": recorded_files({"denoiser": made})})
+    return settings, denoiser
+
+
+def decoder(trajectory: Trajectory, registry: Registry, file: str | None = None) -> Decode:
+    """The codec of the model that made a file, from its own configuration; raises as `model`."""
+    settings, denoiser = model(trajectory, registry, file)
+
+    def decode(states: Any) -> Any:
+        return decoded(denoiser, torch.from_numpy(states).to(settings.device)).cpu().numpy()
+
+    return decode
