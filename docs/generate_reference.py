@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 import attrs
 
-from emnist_diff import conditions, hookspecs, protocols, records
+from emnist_diff import conditions, frames, hookspecs, protocols, records, steps, timeline
 
 PAGE = Path(__file__).parent / "reference.md"
 
@@ -95,6 +95,17 @@ def members(cls: type) -> Iterator[str]:
         yield f"- `{title}`\n  {text}"
 
 
+MODULES = {
+    "Records": records,
+    "Contracts": protocols,
+    "Timeline": timeline,
+    "Steps": steps,
+    "Frames": frames,
+    "Conditions": conditions,
+}
+"""The modules on the page, by their titles."""
+
+
 def section(name: str, thing: Any) -> Iterator[str]:
     """All that is said of a class or function."""
     yield f"### {name}\n"
@@ -115,7 +126,7 @@ def page() -> str:
     lines = [HEAD, "## Hooks (`emnist_diff.hookspecs`)\n", doc(hookspecs) + "\n"]
     for name, record in hookspecs.HOOKS.items():
         lines += [f"### {name}\n", f"{doc(getattr(hookspecs, name))} Yields `{record.__name__}`.\n"]
-    for title, module in (("Records", records), ("Contracts", protocols), ("Conditions", conditions)):
+    for title, module in MODULES.items():
         lines += [f"## {title} (`{module.__name__}`)\n", doc_of_module(module) + "\n"]
         for name, thing in public(module):
             lines += section(name, thing)

@@ -20,7 +20,7 @@ import torch
 from emnist_diff.engine.base import Base
 from emnist_diff.engine.plan import WeightedDrift, WeightedForce, streams
 from emnist_diff.engine.walk import Batch, Engine, walk
-from emnist_diff.protocols import Field, Frame
+from emnist_diff.frames import Field, Frame
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
 from emnist_diff_plugins.schedulers.ddim import Ddim
 

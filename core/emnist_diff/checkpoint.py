@@ -20,10 +20,10 @@ from emnist_diff.errors import CheckpointError, ConfigError, nearest
 from emnist_diff.files import write_bytes
 from emnist_diff.paths import local_path
 from emnist_diff.plaindata import from_json
-from emnist_diff.protocols import NoiseSchedule, PredictionType
 from emnist_diff.shown import shown
 from emnist_diff.structuring import structure, unstructure
 from emnist_diff.tensorfile import TensorFile, TensorInfo
+from emnist_diff.timeline import NoiseSchedule, PredictionType
 
 if TYPE_CHECKING:
     from torch import Tensor

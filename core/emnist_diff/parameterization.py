@@ -1,6 +1,6 @@
 """Exact conversions between what networks predict and what samplers need.
 
-For a state x_t = signal · x_0 + noise · eps (see `protocols.rates`):
+For a state x_t = signal · x_0 + noise · eps (see `timeline.rates`):
 
 - ``epsilon`` is eps and ``sample`` is x_0, on either path;
 - ``v_prediction`` is v = signal · eps - noise · x_0, of diffusions (Salimans and Ho, 2022, arXiv:2202.00512, appendix
@@ -17,13 +17,13 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from emnist_diff.protocols import PredictionType
+from emnist_diff.timeline import PredictionType
 
 Values = TypeVar("Values", Tensor, npt.NDArray[np.float64])
 """States and what is said of them: tensors in a run, arrays of numpy in what was recorded."""
 
 Rates = tuple[float, float]
-"""(signal, noise) of the level, as `protocols.rates` gives them."""
+"""(signal, noise) of the level, as `timeline.rates` gives them."""
 
 
 def to_x0(prediction: Values, x: Values, rates: Rates, kind: PredictionType) -> Values:

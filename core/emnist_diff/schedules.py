@@ -31,9 +31,9 @@ import attrs
 from attrs import validators as v
 
 from emnist_diff.errors import ConfigError, unknown
-from emnist_diff.protocols import StepInfo
 from emnist_diff.scalars import scalar
 from emnist_diff.shown import shown
+from emnist_diff.timeline import StepInfo
 
 By = Literal["fraction", "timestep", "sigma"]
 _BY = ("fraction", "timestep", "sigma")

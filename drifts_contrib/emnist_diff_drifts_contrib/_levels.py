@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from emnist_diff.parameterization import to_epsilon
-from emnist_diff.protocols import Step, StepInfo
+from emnist_diff.steps import Step
+from emnist_diff.timeline import StepInfo
 from torch import Tensor
 
 

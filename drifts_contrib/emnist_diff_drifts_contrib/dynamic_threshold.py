@@ -8,7 +8,7 @@ from typing import Literal
 import attrs
 import torch
 from attrs import validators as v
-from emnist_diff.protocols import Step
+from emnist_diff.steps import Step
 from torch import Tensor
 
 from emnist_diff_drifts_contrib._levels import noise_estimate

@@ -6,7 +6,8 @@ from typing import Literal
 
 import attrs
 from attrs import validators as v
-from emnist_diff.protocols import Step, StepInfo
+from emnist_diff.steps import Step
+from emnist_diff.timeline import StepInfo
 from torch import Tensor
 
 from emnist_diff_drifts_contrib._files import digest_field

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import attrs
-from emnist_diff.protocols import Step
+from emnist_diff.steps import Step
 from torch import Tensor
 
 from emnist_diff_drifts_contrib._files import digest_field

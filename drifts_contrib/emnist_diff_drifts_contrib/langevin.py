@@ -6,7 +6,8 @@ import attrs
 import torch
 from attrs import validators as v
 from emnist_diff.parameterization import to_epsilon
-from emnist_diff.protocols import Step, StepInfo
+from emnist_diff.steps import Step
+from emnist_diff.timeline import StepInfo
 from torch import Tensor
 
 from emnist_diff_drifts_contrib._levels import is_last

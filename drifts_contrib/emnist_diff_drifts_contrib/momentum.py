@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import attrs
 from attrs import validators as v
-from emnist_diff.protocols import Step, StepInfo
+from emnist_diff.steps import Step
+from emnist_diff.timeline import StepInfo
 from torch import Tensor
 
 from emnist_diff_drifts_contrib._levels import is_last

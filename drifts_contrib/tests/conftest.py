@@ -16,7 +16,8 @@ import structlog
 import torch
 from emnist_diff import discovery, plugins
 from emnist_diff.cli import main
-from emnist_diff.protocols import Step, StepInfo
+from emnist_diff.steps import Step
+from emnist_diff.timeline import StepInfo
 
 PACKAGE = "emnist_diff_drifts_contrib"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from emnist_diff.protocols import StepInfo
 from emnist_diff.records import DriftSpec
+from emnist_diff.timeline import StepInfo
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
 from emnist_diff_testing import check_drift
 from emnist_diff_testing.drifts import bench, idle

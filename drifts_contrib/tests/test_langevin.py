@@ -8,7 +8,7 @@ import attrs
 import numpy as np
 import pytest
 import torch
-from emnist_diff.protocols import StepInfo
+from emnist_diff.timeline import StepInfo
 
 from emnist_diff_drifts_contrib._metropolis import log_density_difference, uniform
 from emnist_diff_drifts_contrib.langevin import Langevin

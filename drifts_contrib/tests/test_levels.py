@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from emnist_diff.errors import ConfigError
-from emnist_diff.protocols import StepInfo
+from emnist_diff.timeline import StepInfo
 
 from emnist_diff_drifts_contrib.freeze_mask import FreezeMask
 from emnist_diff_drifts_contrib.inpaint import Inpaint

@@ -7,7 +7,7 @@ import pytest
 import torch
 from emnist_diff.engine.plan import WeightedDrift
 from emnist_diff.engine.walk import Batch, walk
-from emnist_diff.protocols import Field
+from emnist_diff.frames import Field
 from emnist_diff_testing import mixture
 
 from emnist_diff_drifts_contrib.momentum import Momentum

@@ -7,7 +7,7 @@ import pytest
 from emnist_diff.assembly.assemble import assemble
 from emnist_diff.assembly.layers import configure
 from emnist_diff.engine.walk import Batch, walk
-from emnist_diff.protocols import Field
+from emnist_diff.frames import Field
 
 MIXTURE = {"name": "gaussian-mixture", "shape": [1, 8, 8], "classes": "ABC"}
 

@@ -8,7 +8,8 @@ from typing import Any
 import attrs
 from emnist_diff.assembly.directions import Direction
 from emnist_diff.conditions import Cond, ConditionSpace, Predictions, named
-from emnist_diff.protocols import Step, StepInfo
+from emnist_diff.steps import Step
+from emnist_diff.timeline import StepInfo
 from torch import Tensor
 
 AWAY = Direction("moves away from the worse network", "a number of at least 0")

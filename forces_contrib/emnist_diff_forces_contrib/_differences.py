@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import torch
 from emnist_diff.parameterization import Rates, convert
-from emnist_diff.protocols import PredictionType
+from emnist_diff.timeline import PredictionType
 from torch import Tensor
 
 

@@ -15,8 +15,9 @@ from typing import Any, TypeVar
 
 import attrs
 from emnist_diff.conditions import NULL, Cond, ConditionSpace, Predictions
-from emnist_diff.protocols import Step, StepInfo
 from emnist_diff.schedules import schedule
+from emnist_diff.steps import Step
+from emnist_diff.timeline import StepInfo
 from torch import Tensor
 
 from emnist_diff_forces_contrib._targets import Target, check, condition, target_field

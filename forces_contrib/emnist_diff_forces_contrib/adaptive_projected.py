@@ -8,8 +8,9 @@ import attrs
 from attrs import validators as v
 from emnist_diff.conditions import NULL, Cond, Predictions
 from emnist_diff.parameterization import to_x0
-from emnist_diff.protocols import Step, StepInfo
 from emnist_diff.schedules import Schedule
+from emnist_diff.steps import Step
+from emnist_diff.timeline import StepInfo
 from torch import Tensor
 
 from emnist_diff_forces_contrib._differences import convert_difference

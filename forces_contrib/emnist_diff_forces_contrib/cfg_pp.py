@@ -9,7 +9,8 @@ from attrs import validators as v
 from emnist_diff.conditions import NULL, Cond, Predictions
 from emnist_diff.errors import ConfigError
 from emnist_diff.parameterization import convert, epsilon_from_x0, to_epsilon, to_x0
-from emnist_diff.protocols import Step, StepInfo
+from emnist_diff.steps import Step
+from emnist_diff.timeline import StepInfo
 from torch import Tensor
 
 from emnist_diff_forces_contrib._guidance import Guidance

@@ -9,8 +9,9 @@ import torch
 from attrs import validators as v
 from emnist_diff.conditions import NULL, Cond, Predictions
 from emnist_diff.parameterization import convert
-from emnist_diff.protocols import PredictionType, Step, StepInfo
 from emnist_diff.schedules import Schedule
+from emnist_diff.steps import Step
+from emnist_diff.timeline import PredictionType, StepInfo
 from torch import Tensor
 
 from emnist_diff_forces_contrib._guidance import Guidance, scale_field

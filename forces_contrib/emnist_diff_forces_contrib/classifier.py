@@ -11,8 +11,9 @@ from emnist_diff.assembly.directions import Direction, Directions
 from emnist_diff.conditions import ConditionSpace
 from emnist_diff.errors import CheckpointError, ConfigError, unknown
 from emnist_diff.paths import local_path
-from emnist_diff.protocols import Step, StepInfo
 from emnist_diff.schedules import Schedule
+from emnist_diff.steps import Step
+from emnist_diff.timeline import StepInfo
 from torch import Tensor
 
 from emnist_diff_forces_contrib import noisy_classifier

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import attrs
 from attrs import validators as v
 from emnist_diff.errors import ConfigError
-from emnist_diff.protocols import StepInfo
 from emnist_diff.schedules import Cosine, Ramp, Schedule, Table
+from emnist_diff.timeline import StepInfo
 
 from emnist_diff_forces_contrib._guidance import ScaledGuidance, scale_field
 

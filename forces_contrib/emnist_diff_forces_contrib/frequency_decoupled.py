@@ -8,7 +8,8 @@ from typing import Any
 import attrs
 from emnist_diff.conditions import NULL, Cond, Predictions
 from emnist_diff.errors import ConfigError
-from emnist_diff.protocols import Step, StepInfo
+from emnist_diff.steps import Step
+from emnist_diff.timeline import StepInfo
 from torch import Tensor
 
 from emnist_diff_forces_contrib._guidance import Guidance

@@ -8,8 +8,9 @@ from typing import ClassVar
 import attrs
 from emnist_diff.assembly.directions import Directions
 from emnist_diff.conditions import NULL, Cond, Predictions, named
-from emnist_diff.protocols import Step, StepInfo
 from emnist_diff.schedules import Schedule
+from emnist_diff.steps import Step
+from emnist_diff.timeline import StepInfo
 from torch import Tensor
 
 from emnist_diff_forces_contrib._fields import scalar_field

@@ -10,8 +10,9 @@ from attrs import validators as v
 from emnist_diff.assembly.directions import Direction, Directions
 from emnist_diff.conditions import NULL, Cond, ConditionSpace, Predictions, named
 from emnist_diff.errors import ConfigError
-from emnist_diff.protocols import Step, StepInfo
 from emnist_diff.schedules import Schedule
+from emnist_diff.steps import Step
+from emnist_diff.timeline import StepInfo
 from torch import Tensor
 
 from emnist_diff_forces_contrib._fields import scalar_field

@@ -8,8 +8,8 @@ import attrs
 from attrs import validators as v
 from emnist_diff.assembly.directions import Directions
 from emnist_diff.conditions import Cond
-from emnist_diff.protocols import StepInfo
 from emnist_diff.schedules import Schedule
+from emnist_diff.timeline import StepInfo
 from emnist_diff.variants import EVERYWHERE
 
 from emnist_diff_forces_contrib._contrast import AWAY, Contrast, target_field

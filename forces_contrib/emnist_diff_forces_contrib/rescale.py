@@ -8,7 +8,8 @@ import attrs
 import torch
 from attrs import validators as v
 from emnist_diff.conditions import Cond, ConditionSpace, Predictions
-from emnist_diff.protocols import Step, StepInfo
+from emnist_diff.steps import Step
+from emnist_diff.timeline import StepInfo
 from torch import Tensor
 
 from emnist_diff_forces_contrib._per_sample import deviation

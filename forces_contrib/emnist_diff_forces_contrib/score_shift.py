@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from emnist_diff.protocols import PredictionType, StepInfo
+from emnist_diff.timeline import PredictionType, StepInfo
 from torch import Tensor
 
 

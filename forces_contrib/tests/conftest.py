@@ -19,7 +19,10 @@ from emnist_diff.assembly.layers import configure
 from emnist_diff.cli import main
 from emnist_diff.conditions import NULL, OWN, ConditionSpace, Predictions, RowConditions, pack
 from emnist_diff.engine.walk import Batch, walk
-from emnist_diff.protocols import Denoiser, Field, Frame, Step, StepInfo
+from emnist_diff.frames import Field, Frame
+from emnist_diff.protocols import Denoiser
+from emnist_diff.steps import Step
+from emnist_diff.timeline import StepInfo
 
 PACKAGE = "emnist_diff_forces_contrib"
 SPACE = ConditionSpace(("A", "B", "C"), null_index=3)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from emnist_diff.conditions import NULL, OWN
 from emnist_diff.engine.walk import Batch, walk
-from emnist_diff.protocols import Field
+from emnist_diff.frames import Field
 
 from emnist_diff_forces_contrib.adaptive_projected import AdaptiveProjected
 

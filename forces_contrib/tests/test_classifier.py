@@ -11,7 +11,7 @@ from emnist_diff.engine.base import Base
 from emnist_diff.engine.plan import WeightedForce
 from emnist_diff.engine.walk import Batch, Engine, walk
 from emnist_diff.errors import CheckpointError, ConfigError, UnknownName
-from emnist_diff.protocols import Field
+from emnist_diff.frames import Field
 from emnist_diff.structuring import structure, unstructure
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
 from emnist_diff_plugins.schedulers.ddim import Ddim

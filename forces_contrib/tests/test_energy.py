@@ -12,8 +12,8 @@ from emnist_diff.engine.base import Base
 from emnist_diff.engine.plan import WeightedForce
 from emnist_diff.engine.walk import Batch, Engine, walk
 from emnist_diff.errors import RunFailed
+from emnist_diff.frames import Field
 from emnist_diff.parameterization import to_x0
-from emnist_diff.protocols import Field
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
 from emnist_diff_plugins.schedulers.ddim import Ddim
 from emnist_diff_plugins.schedulers.flow_euler import FlowEuler

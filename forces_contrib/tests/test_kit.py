@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from emnist_diff.protocols import StepInfo
 from emnist_diff.records import ForceSpec
+from emnist_diff.timeline import StepInfo
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
 from emnist_diff_testing import check_force
 from emnist_diff_testing.forces import bench, idle

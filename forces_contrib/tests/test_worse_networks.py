@@ -14,7 +14,7 @@ from emnist_diff.engine.base import Base
 from emnist_diff.engine.plan import WeightedForce, make_plan
 from emnist_diff.engine.walk import Batch, Engine, walk
 from emnist_diff.errors import UnknownName
-from emnist_diff.protocols import Field
+from emnist_diff.frames import Field
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
 from emnist_diff_plugins.denoisers.unet2d import UNet2D
 from emnist_diff_plugins.schedulers.ddim import Ddim

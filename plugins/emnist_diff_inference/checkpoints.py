@@ -20,9 +20,10 @@ from emnist_diff.conditions import ConditionSpace
 from emnist_diff.config import ComponentConfig, RunConfig, component, normalised
 from emnist_diff.discovery import installed
 from emnist_diff.errors import CheckpointError
-from emnist_diff.protocols import Denoiser, ForwardProcess, PredictionType, Scheduler
+from emnist_diff.protocols import Denoiser, Scheduler
 from emnist_diff.records import SchedulerSpec
 from emnist_diff.structuring import aliases, unstructure
+from emnist_diff.timeline import ForwardProcess, PredictionType
 
 
 @briefly

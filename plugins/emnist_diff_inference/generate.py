@@ -22,11 +22,13 @@ from emnist_diff.discovery import installed
 from emnist_diff.engine.decoding import decoded
 from emnist_diff.engine.walk import Batch, Engine, walk
 from emnist_diff.errors import ConfigError
+from emnist_diff.frames import Field, Frame
 from emnist_diff.pixels import Pixels, to_uint8
 from emnist_diff.plugins import Registry
-from emnist_diff.protocols import Denoiser, Evaluator, Field, Frame, StepInfo
+from emnist_diff.protocols import Denoiser, Evaluator
 from emnist_diff.records import DriftSpec, ForceSpec, SchedulerSpec
 from emnist_diff.structuring import unstructure
+from emnist_diff.timeline import StepInfo
 from emnist_diff_inference import mapping
 from emnist_diff_inference.checkpoints import BuiltScheduler, CheckpointInfo, LoadedDenoiser
 from emnist_diff_inference.config import InferenceConfig

@@ -16,8 +16,9 @@ from emnist_diff.checkpoint import CheckpointHeader
 from emnist_diff.conditions import ConditionSpace, RowConditions
 from emnist_diff.engine.noise import batch_normal
 from emnist_diff.errors import ConfigError, EmnistDiffError
-from emnist_diff.protocols import Denoiser, FlowSchedule, NoiseSchedule, PredictionType
+from emnist_diff.protocols import Denoiser
 from emnist_diff.structuring import unstructure
+from emnist_diff.timeline import FlowSchedule, NoiseSchedule, PredictionType
 from emnist_diff.variants import Variant
 from emnist_diff_testing.models import seeded
 from emnist_diff_testing.rules import rule

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from emnist_diff.engine.plan import WeightedDrift
 from emnist_diff.engine.walk import Engine
-from emnist_diff.protocols import Denoiser, Step
+from emnist_diff.protocols import Denoiser
 from emnist_diff.schedules import Constant
+from emnist_diff.steps import Step
 from emnist_diff_testing.models import Model, as_models
 from emnist_diff_testing.rules import rule
 from emnist_diff_testing.steering import Steering, first, spot

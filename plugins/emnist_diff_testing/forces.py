@@ -11,8 +11,9 @@ from emnist_diff.conditions import Cond
 from emnist_diff.engine.plan import WeightedForce
 from emnist_diff.engine.walk import Engine, WalkState
 from emnist_diff.errors import ConfigError
-from emnist_diff.protocols import Denoiser, StepInfo
+from emnist_diff.protocols import Denoiser
 from emnist_diff.schedules import Constant
+from emnist_diff.timeline import StepInfo
 from emnist_diff.variants import require
 from emnist_diff_testing.models import Model, as_models
 from emnist_diff_testing.rules import rule

@@ -21,9 +21,10 @@ from emnist_diff.discovery import installed
 from emnist_diff.engine.base import Base
 from emnist_diff.engine.plan import WeightedDrift, WeightedForce
 from emnist_diff.engine.walk import Engine
-from emnist_diff.protocols import Denoiser, FlowSchedule, NoiseSchedule, PredictionType
+from emnist_diff.protocols import Denoiser
 from emnist_diff.records import DenoiserSpec, SchedulerSpec
 from emnist_diff.structuring import unstructure
+from emnist_diff.timeline import FlowSchedule, NoiseSchedule, PredictionType
 
 ROWS = 8
 """Rows of a network call."""

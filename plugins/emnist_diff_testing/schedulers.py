@@ -14,7 +14,9 @@ from torch import Tensor
 
 from emnist_diff.engine.walk import Engine, WalkState
 from emnist_diff.errors import ConfigError, EmnistDiffError
-from emnist_diff.protocols import Denoiser, Level, PredictionType, Scheduler, SchedulerResult, Step, StepInfo, Timeline
+from emnist_diff.protocols import Denoiser, Scheduler
+from emnist_diff.steps import SchedulerResult, Step
+from emnist_diff.timeline import Level, PredictionType, StepInfo, Timeline
 from emnist_diff_testing.models import Model, as_models, mixture, mixtures
 from emnist_diff_testing.rules import rule
 from emnist_diff_testing.steering import first

@@ -17,7 +17,8 @@ from emnist_diff.assembly.assemble import Assembly, assemble
 from emnist_diff.discovery import installed
 from emnist_diff.engine.walk import Batch, walk
 from emnist_diff.errors import EmnistDiffError
-from emnist_diff.protocols import Field, Frame, Outcome, RunHeader, StepInfo
+from emnist_diff.frames import Field, Frame, Outcome, RunHeader
+from emnist_diff.timeline import StepInfo
 from emnist_diff_testing.rules import rule
 from emnist_diff_testing.subjects import Subject, subject
 from emnist_diff_testing.traps import trap

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from emnist_diff.engine.walk import Batch, Engine, WalkState, walk
 from emnist_diff.errors import EmnistDiffError, RunFailed
-from emnist_diff.protocols import BatchResult, Field, Frame
+from emnist_diff.frames import BatchResult, Field, Frame
 from emnist_diff_testing.models import Model, labels_of
 from emnist_diff_testing.traps import trap
 from emnist_diff_testing.watching import Call

@@ -10,7 +10,8 @@ import attrs
 from torch import Tensor
 
 from emnist_diff.conditions import Cond, Predictions
-from emnist_diff.protocols import Step, StepInfo
+from emnist_diff.steps import Step
+from emnist_diff.timeline import StepInfo
 from emnist_diff_testing.traps import Trapped, trap
 
 

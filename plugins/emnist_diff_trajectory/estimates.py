@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from emnist_diff.errors import TrajectoryError
 from emnist_diff.parameterization import convert
-from emnist_diff.protocols import PredictionType, ProcessKind, rates
+from emnist_diff.timeline import PredictionType, ProcessKind, rates
 
 if TYPE_CHECKING:
     from emnist_diff_trajectory.reader import Trajectory

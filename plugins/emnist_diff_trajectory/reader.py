@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emnist_diff.errors import TrajectoryError, UnknownName, unknown
-from emnist_diff.protocols import Field
+from emnist_diff.frames import Field
 from emnist_diff_trajectory.header import Header
 from emnist_diff_trajectory.merged import check_files
 from emnist_diff_trajectory.open_files import OpenFiles
@@ -66,7 +66,7 @@ class Trajectory(Header):
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """What was recorded of each step, as `protocols.Field` spells it."""
+        """What was recorded of each step, as `frames.Field` spells it."""
         held = self.datasets()
         return tuple(
             field.value

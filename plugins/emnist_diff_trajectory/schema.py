@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from emnist_diff.config import MOST_SAMPLES
 from emnist_diff.errors import OutputError
-from emnist_diff.protocols import Field, RunHeader
+from emnist_diff.frames import Field, RunHeader
 
 FORMAT = "emnist-diff-trajectory"
 FORMAT_VERSION = (1, 0)

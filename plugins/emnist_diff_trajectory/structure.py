@@ -11,7 +11,7 @@ import attrs
 import numpy as np
 
 from emnist_diff.errors import TrajectoryError, UnknownName
-from emnist_diff.protocols import PredictionType, ProcessKind
+from emnist_diff.timeline import PredictionType, ProcessKind
 from emnist_diff_trajectory.merged import mapped_rows
 from emnist_diff_trajectory.opening import reading
 

@@ -24,8 +24,8 @@ from emnist_diff import __version__
 from emnist_diff.config import MOST_SAMPLES, canonical_json, fingerprint
 from emnist_diff.errors import OutputError, TrajectoryError
 from emnist_diff.files import remove_leftovers
+from emnist_diff.frames import RunHeader
 from emnist_diff.identity import differing, grows, shrinks
-from emnist_diff.protocols import RunHeader
 from emnist_diff_trajectory.creation import create_contiguous, new_file, output_errors
 from emnist_diff_trajectory.device import laid_out
 from emnist_diff_trajectory.extend import extend, grown_environment, smaller

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from emnist_diff import CheckpointInfo, LoadedDenoiser, checkpoint, load_checkpoint, load_unet
-from emnist_diff.protocols import NoiseSchedule
+from emnist_diff.timeline import NoiseSchedule
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from emnist_diff.brief import brief, briefly
 from emnist_diff.config import ComponentConfig, RunConfig
 from emnist_diff.discovery import installed
 from emnist_diff.engine.walk import Batch, walk
-from emnist_diff.protocols import Field
+from emnist_diff.frames import Field
 from emnist_diff.running.run import RunResult
 
 LONGEST = 1000

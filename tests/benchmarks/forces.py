@@ -26,7 +26,7 @@ from emnist_diff.assembly.layers import configure
 from emnist_diff.discovery import installed
 from emnist_diff.engine.noise import INITIAL, batch_normal
 from emnist_diff.engine.walk import Batch, Engine, walk
-from emnist_diff.protocols import BatchResult
+from emnist_diff.frames import BatchResult
 
 COUNTS = (0, 2, 5, 10)
 CLASSES, SEED = ("A", "B"), 7

@@ -28,7 +28,7 @@ from emnist_diff.assembly.layers import configure
 from emnist_diff.discovery import installed
 from emnist_diff.engine.noise import INITIAL, batch_normal
 from emnist_diff.engine.walk import Batch, Engine, walk
-from emnist_diff.protocols import BatchResult
+from emnist_diff.frames import BatchResult
 
 SEED, SCALE = 1000, 3.0
 FORCES = [("B", 0.5), ("O", -0.5)]

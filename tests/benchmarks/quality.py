@@ -33,8 +33,9 @@ from torch import Tensor, nn
 from emnist_diff.assembly.assemble import Assembly, assemble
 from emnist_diff.assembly.layers import configure
 from emnist_diff.discovery import installed
-from emnist_diff.protocols import BatchResult, Frame, Outcome, RunHeader, StepInfo
+from emnist_diff.frames import BatchResult, Frame, Outcome, RunHeader
 from emnist_diff.running.run import execute
+from emnist_diff.timeline import StepInfo
 from emnist_diff_plugins.datasets.emnist import Emnist
 from emnist_diff_plugins.pictures import save_png, table
 

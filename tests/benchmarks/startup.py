@@ -74,7 +74,7 @@ def wrap(module):
                 else:
                     marks.setdefault("first step", time.time())
                 yield event
-        from emnist_diff.protocols import Field
+        from emnist_diff.frames import Field
         module.walk = walk
 
 sys.meta_path.insert(0, Watch())

@@ -27,7 +27,8 @@ import h5py
 import numpy as np
 import torch
 
-from emnist_diff.protocols import BatchResult, Field, Frame, Outcome, RunHeader, StepInfo, Timeline
+from emnist_diff.frames import BatchResult, Field, Frame, Outcome, RunHeader
+from emnist_diff.timeline import StepInfo, Timeline
 from emnist_diff_plugins.sinks.hdf5 import Hdf5Sink
 from emnist_diff_trajectory.reader import Trajectory
 from emnist_diff_trajectory.schema import Capture

@@ -23,7 +23,10 @@ from emnist_diff import hookspecs, records
 STORED = Path(__file__).with_name("surface.json")
 MODULES = (
     "emnist_diff",
-    *(f"emnist_diff.{name}" for name in ("hookspecs", "records", "protocols", "conditions", "schedules")),
+    *(
+        f"emnist_diff.{name}"
+        for name in ("hookspecs", "records", "protocols", "timeline", "steps", "frames", "conditions", "schedules")
+    ),
     *(f"emnist_diff.{name}" for name in ("parameterization", "errors", "deprecation")),
     *(f"emnist_diff_inference.{name}" for name in ("capture", "checkpoints", "config", "frames")),
     "emnist_diff_testing",

@@ -16,7 +16,7 @@ from emnist_diff.engine.base import Base
 from emnist_diff.engine.noise import INITIAL, standard_normal
 from emnist_diff.engine.plan import WeightedForce, make_plan, streams
 from emnist_diff.errors import RunFailed
-from emnist_diff.protocols import Field
+from emnist_diff.frames import Field
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
 from emnist_diff_plugins.drifts.default import DefaultDrift
 from emnist_diff_plugins.drifts.none import NoDrift
@@ -318,7 +318,8 @@ def test_seed_and_sample_id_decide_the_start(make_engine, walk_all):
 @given(scale=st.floats(-2, 6).map(lambda s: round(s, 3)), label=st.integers(0, 2), seed=st.integers(0, 2**40))
 def test_guidance_is_attraction_to_the_own_class(scale, label, seed):
     from emnist_diff.conditions import pack
-    from emnist_diff.protocols import Step, StepInfo
+    from emnist_diff.steps import Step
+    from emnist_diff.timeline import StepInfo
 
     denoiser = GaussianMixture(shape=(3,), classes="ABC").denoiser()
     x = torch.from_numpy(np.random.default_rng(seed).standard_normal((4, 3))).float()

@@ -12,8 +12,8 @@ from emnist_diff.engine.base import Base
 from emnist_diff.engine.gradients import Tape
 from emnist_diff.engine.plan import make_plan
 from emnist_diff.engine.walk import Batch, walk
+from emnist_diff.frames import Field
 from emnist_diff.parameterization import to_x0
-from emnist_diff.protocols import Field
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
 from emnist_diff_plugins.forces.attract_class import AttractClass
 from emnist_diff_plugins.schedulers.heun import Heun

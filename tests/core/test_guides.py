@@ -20,8 +20,8 @@ from emnist_diff.engine.plan import WeightedForce, make_plan
 from emnist_diff.engine.walk import Engine
 from emnist_diff.errors import CheckpointError, ConfigError
 from emnist_diff.parameterization import convert
-from emnist_diff.protocols import FlowSchedule, NoiseSchedule
 from emnist_diff.running.run import run
+from emnist_diff.timeline import FlowSchedule, NoiseSchedule
 from emnist_diff_plugins.analysis.replay import replay
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
 from emnist_diff_plugins.rebuild import settings_of

@@ -9,7 +9,7 @@ import torch
 from emnist_diff.conditions import NULL, OWN
 from emnist_diff.engine.walk import Batch, WalkState, walk
 from emnist_diff.errors import RunFailed
-from emnist_diff.protocols import Field
+from emnist_diff.frames import Field
 from emnist_diff_plugins.schedulers.ddpm import Ddpm
 from emnist_diff_plugins.schedulers.edm import Edm
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from emnist_diff.conditions import RowConditions
 from emnist_diff.parameterization import epsilon_from_x0, to_epsilon, to_x0
-from emnist_diff.protocols import StepInfo, rates
+from emnist_diff.timeline import StepInfo, rates
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
 from emnist_diff_plugins.schedulers.ddim import Ddim
 from emnist_diff_plugins.schedulers.flow_euler import FlowEuler

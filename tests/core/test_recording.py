@@ -13,9 +13,10 @@ import pytest
 import torch
 
 from emnist_diff.errors import OutputError, RunFailed
-from emnist_diff.protocols import BatchResult, Frame, StepInfo
+from emnist_diff.frames import BatchResult, Frame
 from emnist_diff.running import recording
 from emnist_diff.running.recording import Inline, Overlapped, tensors, with_tensors
+from emnist_diff.timeline import StepInfo
 
 
 def frame(index: int, size: int = 4) -> Frame:

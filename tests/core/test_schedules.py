@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emnist_diff.errors import ConfigError, UnknownName
-from emnist_diff.protocols import StepInfo
 from emnist_diff.schedules import Constant, Function, Product, schedule, to_data
+from emnist_diff.timeline import StepInfo
 
 
 def at(index: int, steps: int = 11, timestep: float = 0.0, alpha_bar: float = 0.5) -> StepInfo:

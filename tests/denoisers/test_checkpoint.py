@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from emnist_diff import checkpoint
 from emnist_diff.checkpoint import CheckpointHeader
 from emnist_diff.errors import CheckpointError, ConfigError, OutputError
-from emnist_diff.protocols import NoiseSchedule
+from emnist_diff.timeline import NoiseSchedule
 
 HEADER = CheckpointHeader(
     family="unet2d",

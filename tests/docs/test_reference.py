@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 import pytest
 
-from emnist_diff import conditions, hookspecs, protocols, records
+from emnist_diff import hookspecs
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -29,7 +29,7 @@ def _script() -> Any:
 reference = _script()
 THINGS = [
     pytest.param(thing, id=f"{module.__name__.rpartition('.')[2]}.{name}")
-    for module in (records, protocols, conditions)
+    for module in reference.MODULES.values()
     for name, thing in reference.public(module)
 ]
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from emnist_diff.protocols import RunHeader, Timeline
+from emnist_diff.frames import RunHeader
+from emnist_diff.timeline import Timeline
 from emnist_diff_trajectory.schema import Capture, arrays
 from emnist_diff_trajectory.writer import TrajectoryWriter
 

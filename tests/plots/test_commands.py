@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 import h5py
 import pytest
 
-from emnist_diff.protocols import Field
+from emnist_diff.frames import Field
 from emnist_diff_plugins.plots import pages
 from emnist_diff_trajectory.schema import Capture
 

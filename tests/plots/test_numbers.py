@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from emnist_diff.errors import TrajectoryError
-from emnist_diff.protocols import Field
+from emnist_diff.frames import Field
 from emnist_diff_plugins.metrics.record import run_name
 from emnist_diff_plugins.plots import runs as runs_module
 from emnist_diff_plugins.plots.run_distance import distances

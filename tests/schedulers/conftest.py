@@ -14,8 +14,9 @@ from torch import Tensor
 from emnist_diff.conditions import RowConditions
 from emnist_diff.discovery import installed
 from emnist_diff.plugins import load_factory
-from emnist_diff.protocols import SchedulerResult, Step, StepInfo, Timeline
 from emnist_diff.records import SchedulerSpec
+from emnist_diff.steps import SchedulerResult, Step
+from emnist_diff.timeline import StepInfo, Timeline
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture, MixtureDenoiser
 
 BUILT_IN = {

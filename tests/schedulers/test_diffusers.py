@@ -23,7 +23,8 @@ from diffusers import (
     UniPCMultistepScheduler,
 )
 
-from emnist_diff.protocols import NoiseSchedule, Step
+from emnist_diff.steps import Step
+from emnist_diff.timeline import NoiseSchedule
 from emnist_diff_plugins.schedulers.ddim import Ddim
 from emnist_diff_plugins.schedulers.ddpm import Ddpm
 from emnist_diff_plugins.schedulers.dpm2 import Dpm2

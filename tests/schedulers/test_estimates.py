@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emnist_diff.errors import ConfigError
-from emnist_diff.protocols import Step, StepInfo
+from emnist_diff.steps import Step
+from emnist_diff.timeline import StepInfo
 from emnist_diff_plugins.schedulers._estimates import X0Rule, thresholded
 from emnist_diff_plugins.schedulers.ddim import Ddim
 

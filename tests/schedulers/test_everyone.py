@@ -12,8 +12,9 @@ from emnist_diff.engine.base import Base
 from emnist_diff.engine.plan import make_plan
 from emnist_diff.engine.walk import Batch, WalkState, walk
 from emnist_diff.errors import ConfigError
-from emnist_diff.protocols import Field, FlowSchedule, NoiseSchedule
+from emnist_diff.frames import Field
 from emnist_diff.schedules import Window
+from emnist_diff.timeline import FlowSchedule, NoiseSchedule
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
 from emnist_diff_plugins.drifts.default import DefaultDrift
 from emnist_diff_plugins.forces.attract_class import AttractClass

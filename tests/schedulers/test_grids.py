@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from emnist_diff.errors import ConfigError
-from emnist_diff.protocols import FlowSchedule, NoiseSchedule
+from emnist_diff.timeline import FlowSchedule, NoiseSchedule
 from emnist_diff_plugins.schedulers._flow import resolution_shift, shifted, stretched
 from emnist_diff_plugins.schedulers._process import SPACINGS, Process
 from emnist_diff_plugins.schedulers.ddim import Ddim

@@ -12,7 +12,7 @@ import pytest
 from emnist_diff.assembly.sources import shipped_checkpoint
 from emnist_diff.discovery import installed
 from emnist_diff.errors import CheckpointError
-from emnist_diff.protocols import FlowSchedule, NoiseSchedule
+from emnist_diff.timeline import FlowSchedule, NoiseSchedule
 from emnist_diff_plugins.sinks.hdf5 import Hdf5Sink
 
 MIXTURE = "gaussian-mixture:shape=[1,4,4],classes=AB"

@@ -15,9 +15,9 @@ from emnist_diff.assembly.layers import configure
 from emnist_diff.components import make
 from emnist_diff.config import ComponentConfig, component
 from emnist_diff.discovery import installed
-from emnist_diff.protocols import NoiseSchedule
 from emnist_diff.records import SinkSpec
 from emnist_diff.running.run import execute
+from emnist_diff.timeline import NoiseSchedule
 from emnist_diff_plugins.sinks._recorded import Recorded
 from emnist_diff_trajectory.reader import Trajectory
 

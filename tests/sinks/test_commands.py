@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from emnist_diff.protocols import BatchResult
+from emnist_diff.frames import BatchResult
 from emnist_diff_plugins.sinks import _recorded
 
 SMALL = (
@@ -20,7 +20,7 @@ PLUGIN = """
 import attrs
 from emnist_diff.files import write_bytes
 from emnist_diff.hookspecs import hookimpl
-from emnist_diff.protocols import Field
+from emnist_diff.frames import Field
 from emnist_diff.records import SinkSpec
 
 @hookimpl

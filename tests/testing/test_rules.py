@@ -18,7 +18,9 @@ import torch
 from emnist_diff.conditions import NULL, OWN, ConditionSpace, named
 from emnist_diff.engine.direct import Direct
 from emnist_diff.errors import ConfigError, OutputError, UnknownName
-from emnist_diff.protocols import Field, NoiseSchedule, SchedulerResult
+from emnist_diff.frames import Field
+from emnist_diff.steps import SchedulerResult
+from emnist_diff.timeline import NoiseSchedule
 from emnist_diff_plugins.schedulers.ddim import Ddim
 from emnist_diff_testing import (
     RuleBroken,

@@ -11,7 +11,7 @@ import torch
 
 from emnist_diff.errors import ConfigError
 from emnist_diff.parameterization import to_epsilon, to_x0
-from emnist_diff.protocols import NoiseSchedule, rates
+from emnist_diff.timeline import NoiseSchedule, rates
 from emnist_diff_plugins.training import metrics, objective, progress, state
 from emnist_diff_plugins.training.batches import Batches, Draw, to_state
 from emnist_diff_plugins.training.ema import Ema, decay_at

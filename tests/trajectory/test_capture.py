@@ -8,8 +8,9 @@ import pytest
 from emnist_diff.assembly.layers import configure
 from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError, Interrupted, TrajectoryError
-from emnist_diff.protocols import Field, StepInfo
+from emnist_diff.frames import Field
 from emnist_diff.running.run import run
+from emnist_diff.timeline import StepInfo
 from emnist_diff_plugins.sinks.hdf5 import Hdf5Sink
 from emnist_diff_trajectory.reader import Trajectory
 from emnist_diff_trajectory.schema import Capture

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from emnist_diff.protocols import Field
+from emnist_diff.frames import Field
 from emnist_diff_trajectory import verify as verifying
 from emnist_diff_trajectory.schema import Capture
 from emnist_diff_trajectory.verify import verify

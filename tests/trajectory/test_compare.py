@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from emnist_diff.errors import TrajectoryError
-from emnist_diff.protocols import Field
+from emnist_diff.frames import Field
 from emnist_diff_trajectory.compare import Place, compare
 from emnist_diff_trajectory.reader import Trajectory
 from emnist_diff_trajectory.schema import Capture

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from emnist_diff.errors import ConfigError, OutputError, TrajectoryError, UnknownName
-from emnist_diff.protocols import Field
+from emnist_diff.frames import Field
 from emnist_diff_trajectory import compose as composing
 from emnist_diff_trajectory.compare import compare
 from emnist_diff_trajectory.opening import FREE_CLAIM

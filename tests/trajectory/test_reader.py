@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from emnist_diff.errors import TrajectoryError, UnknownName
-from emnist_diff.protocols import Field
+from emnist_diff.frames import Field
 from emnist_diff_trajectory.reader import Sample, Trajectory
 from emnist_diff_trajectory.schema import Capture
 from emnist_diff_trajectory.verify import verify

@@ -13,7 +13,7 @@ from emnist_diff.assembly.layers import configure
 from emnist_diff.discovery import installed
 from emnist_diff.engine.walk import Batch, walk
 from emnist_diff.errors import Interrupted, RunFailed
-from emnist_diff.protocols import BatchResult, Field
+from emnist_diff.frames import BatchResult, Field
 from emnist_diff.running.run import execute
 from emnist_diff_trajectory.reader import Trajectory
 

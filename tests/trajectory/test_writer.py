@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from emnist_diff.errors import OutputError, TrajectoryError
-from emnist_diff.protocols import Field
+from emnist_diff.frames import Field
 from emnist_diff_trajectory import creation, schema, tree
 from emnist_diff_trajectory import writer as writing
 from emnist_diff_trajectory.reader import Trajectory
@@ -251,7 +251,8 @@ import os, resource, sys
 from pathlib import Path
 import numpy as np
 from emnist_diff.errors import OutputError
-from emnist_diff.protocols import Field, RunHeader, Timeline
+from emnist_diff.frames import Field, RunHeader
+from emnist_diff.timeline import Timeline
 from emnist_diff_trajectory.writer import TrajectoryWriter
 
 a = np.full(4, 0.5)

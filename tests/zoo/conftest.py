@@ -25,7 +25,7 @@ from emnist_diff.config import normalised, resolve
 from emnist_diff.discovery import installed
 from emnist_diff.engine.noise import INITIAL, standard_normal
 from emnist_diff.engine.walk import Batch, walk
-from emnist_diff.protocols import Field
+from emnist_diff.frames import Field
 from emnist_diff.records import DriftSpec, ForceSpec, SchedulerSpec
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
 

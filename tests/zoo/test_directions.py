@@ -15,8 +15,8 @@ from emnist_diff.assembly.layers import configure
 from emnist_diff.assembly.signs import magnitude, sign
 from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError
-from emnist_diff.protocols import StepInfo
 from emnist_diff.schedules import schedule
+from emnist_diff.timeline import StepInfo
 
 B = {"target": "B"}
 PAIR = {"target": "A", "secondary": "B"}

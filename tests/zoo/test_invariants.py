@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from emnist_diff.components import make
 from emnist_diff.config import ComponentConfig
 from emnist_diff.discovery import installed
-from emnist_diff.protocols import StepInfo
 from emnist_diff.records import ForceSpec
+from emnist_diff.timeline import StepInfo
 
 weights = st.floats(-2, 2).map(lambda w: round(w, 3))
 mixtures = st.builds(

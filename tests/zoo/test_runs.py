@@ -28,9 +28,9 @@ from emnist_diff.assembly.layers import configure
 from emnist_diff.config import ComponentConfig, resolve
 from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError, TrajectoryError
-from emnist_diff.protocols import NoiseSchedule
 from emnist_diff.running.run import execute, run
 from emnist_diff.schedules import schedule
+from emnist_diff.timeline import NoiseSchedule
 
 MODEL = ("--denoiser", "gaussian-mixture:shape=[1,3,3],classes=ABCDk")
 RUN = ("run", *MODEL, "--steps", "4", "--sink", "hdf5")

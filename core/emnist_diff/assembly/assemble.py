@@ -24,9 +24,10 @@ from emnist_diff.config import ComponentConfig, RunConfig
 from emnist_diff.engine.plan import Plan
 from emnist_diff.engine.walk import Engine
 from emnist_diff.errors import ConfigError, UnknownName
+from emnist_diff.frames import RunHeader
 from emnist_diff.machine.forks import use_threads
 from emnist_diff.plugins import Registry
-from emnist_diff.protocols import RunHeader, Sink
+from emnist_diff.protocols import Sink
 from emnist_diff.records import SinkSpec
 
 

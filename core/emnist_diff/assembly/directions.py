@@ -15,9 +15,9 @@ from emnist_diff.assembly.signs import magnitude, sign
 from emnist_diff.components import Component
 from emnist_diff.errors import ConfigError, EmnistDiffError, RunFailed
 from emnist_diff.events import get_logger
-from emnist_diff.protocols import StepInfo
 from emnist_diff.schedules import Constant, Schedule
 from emnist_diff.structuring import unstructure
+from emnist_diff.timeline import StepInfo
 
 log = get_logger()
 

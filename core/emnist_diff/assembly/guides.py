@@ -18,7 +18,8 @@ from emnist_diff.names import known
 
 if TYPE_CHECKING:
     from emnist_diff.conditions import ConditionSpace
-    from emnist_diff.protocols import Denoiser, ForwardProcess
+    from emnist_diff.protocols import Denoiser
+    from emnist_diff.timeline import ForwardProcess
 
 
 def require_fit(

@@ -12,7 +12,7 @@ from typing import Any
 from emnist_diff.components import call_component
 from emnist_diff.engine.plan import WeightedDrift, WeightedForce
 from emnist_diff.events import get_logger
-from emnist_diff.protocols import StepInfo, Timeline
+from emnist_diff.timeline import StepInfo, Timeline
 
 log = get_logger()
 

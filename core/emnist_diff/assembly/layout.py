@@ -21,8 +21,9 @@ from emnist_diff.engine.plan import Plan, WeightedDrift, WeightedForce, make_pla
 from emnist_diff.engine.walk import Engine
 from emnist_diff.errors import ConfigError, PluginError
 from emnist_diff.events import get_logger
-from emnist_diff.protocols import Denoiser, Evaluator, ForwardProcess, PredictionType, Scheduler, Timeline
+from emnist_diff.protocols import Denoiser, Evaluator, Scheduler
 from emnist_diff.schedules import Constant, Schedule
+from emnist_diff.timeline import ForwardProcess, PredictionType, Timeline
 
 log = get_logger()
 

@@ -10,8 +10,9 @@ import torch
 from emnist_diff.components import call_component
 from emnist_diff.engine.plan import Plan
 from emnist_diff.errors import PluginError
+from emnist_diff.frames import RunHeader
 from emnist_diff.machine.capacity import require_memory, size
-from emnist_diff.protocols import RunHeader, Sink
+from emnist_diff.protocols import Sink
 
 _FLOAT = 4
 _COPIES = 3

@@ -14,7 +14,7 @@ from emnist_diff.assembly.provenance import environment
 from emnist_diff.components import Component
 from emnist_diff.config import RunConfig
 from emnist_diff.engine.decoding import Decoder, image_shape
-from emnist_diff.protocols import RunHeader
+from emnist_diff.frames import RunHeader
 
 if TYPE_CHECKING:
     from emnist_diff.assembly.backends import Chosen

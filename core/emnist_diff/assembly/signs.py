@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 
 import attrs
 
-from emnist_diff.protocols import StepInfo
 from emnist_diff.schedules import Constant, Cosine, Power, Product, Ramp, Schedule, Sine, Table, Window
+from emnist_diff.timeline import StepInfo
 
 _ROUNDING = 1e-12
 """What a value may be beyond 0, as a share of the largest: the sine of pi is not 0 in floating-point numbers."""

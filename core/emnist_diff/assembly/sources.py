@@ -18,10 +18,11 @@ from emnist_diff.config import ComponentConfig, RunConfig
 from emnist_diff.errors import CheckpointError, ConfigError, PluginError
 from emnist_diff.names import typed
 from emnist_diff.plugins import Registry
-from emnist_diff.protocols import Denoiser, ForwardProcess, PredictionType
+from emnist_diff.protocols import Denoiser
 from emnist_diff.records import DenoiserSpec
 from emnist_diff.shortage import out_of_memory
 from emnist_diff.structuring import unstructure
+from emnist_diff.timeline import ForwardProcess, PredictionType
 
 
 def shipped_checkpoint(registry: Registry) -> Path:

@@ -10,7 +10,8 @@ from attrs import validators as v
 from torch import Tensor
 
 from emnist_diff.conditions import Cond, Predictions
-from emnist_diff.protocols import Step, StepInfo
+from emnist_diff.steps import Step
+from emnist_diff.timeline import StepInfo
 
 _FLOOR = 1e-8
 

@@ -8,7 +8,7 @@ import attrs
 from torch import Tensor
 
 from emnist_diff.errors import RunFailed
-from emnist_diff.protocols import not_remembered
+from emnist_diff.steps import not_remembered
 
 
 @attrs.define(eq=False)

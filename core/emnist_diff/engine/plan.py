@@ -13,8 +13,9 @@ from emnist_diff.conditions import Cond, ConditionSpace, pack
 from emnist_diff.engine.base import Base
 from emnist_diff.engine.clip import Clip
 from emnist_diff.errors import EmnistDiffError, RunFailed
-from emnist_diff.protocols import Drift, Force, StepInfo, Timeline
+from emnist_diff.protocols import Drift, Force
 from emnist_diff.schedules import Constant
+from emnist_diff.timeline import StepInfo, Timeline
 
 ROWS_PER_CALL = 32
 """Rows of one network call at most, unless a configuration says otherwise: on a CPU, several middling calls are

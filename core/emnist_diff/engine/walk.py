@@ -36,22 +36,12 @@ from emnist_diff.engine.noise import INITIAL, Normal, batch_normal
 from emnist_diff.engine.onethread import one_thread
 from emnist_diff.engine.plan import WeightedDrift, WeightedForce, evaluations_of, wanted
 from emnist_diff.errors import EmnistDiffError, RunFailed
+from emnist_diff.frames import BatchResult, Field, Frame
 from emnist_diff.parameterization import convert
-from emnist_diff.protocols import (
-    BatchResult,
-    Denoiser,
-    Evaluator,
-    Field,
-    Frame,
-    NoiseSource,
-    Scheduler,
-    SchedulerResult,
-    Step,
-    StepInfo,
-    Timeline,
-    no_look,
-)
+from emnist_diff.protocols import Denoiser, Evaluator, Scheduler
 from emnist_diff.shortage import told_of
+from emnist_diff.steps import NoiseSource, SchedulerResult, Step, no_look
+from emnist_diff.timeline import StepInfo, Timeline
 
 Wants = Callable[[StepInfo], frozenset[Field]]
 

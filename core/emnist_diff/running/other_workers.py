@@ -8,8 +8,8 @@ from typing import Any
 
 from emnist_diff.assembly.earlier import Earlier
 from emnist_diff.errors import OutputError
+from emnist_diff.frames import RunHeader
 from emnist_diff.identity import run_fingerprint
-from emnist_diff.protocols import RunHeader
 from emnist_diff.workerfiles import WorkerFile, few, missing_ranks, worker_files
 
 

@@ -19,8 +19,9 @@ import torch
 from torch import Tensor
 
 from emnist_diff.errors import EmnistDiffError, RunFailed
+from emnist_diff.frames import BatchResult, Frame
 from emnist_diff.machine.threads import usable_cpus
-from emnist_diff.protocols import BatchResult, Frame, Sink
+from emnist_diff.protocols import Sink
 from emnist_diff.shortage import out_of_memory, pinned
 
 Event = Frame | BatchResult

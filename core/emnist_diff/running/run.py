@@ -18,14 +18,16 @@ from emnist_diff.discovery import installed
 from emnist_diff.engine.walk import INITIAL_STREAM, Batch, walk
 from emnist_diff.errors import ConfigError, EmnistDiffError, Interrupted, RunFailed
 from emnist_diff.events import get_logger
+from emnist_diff.frames import BatchResult, Field, Outcome
 from emnist_diff.plugins import Registry
-from emnist_diff.protocols import BatchResult, Field, Outcome, Sink, StepInfo
+from emnist_diff.protocols import Sink
 from emnist_diff.running.interrupts import Report, Signals, report_requests, stop_requests
 from emnist_diff.running.other_workers import require_same_workers
 from emnist_diff.running.prefetch import noise_ahead
 from emnist_diff.running.recording import asked, recording
 from emnist_diff.seeds import DrawnSeed
 from emnist_diff.shown import shown
+from emnist_diff.timeline import StepInfo
 
 log = get_logger()
 

@@ -12,8 +12,8 @@ import numpy.typing as npt
 from emnist_diff.assembly.layout import Layout
 from emnist_diff.engine.clip import ClipSum
 from emnist_diff.engine.plan import WeightedDrift, WeightedForce
-from emnist_diff.protocols import StepInfo
 from emnist_diff.schedules import Constant, Schedule
+from emnist_diff.timeline import StepInfo
 from emnist_diff_plugins.drifts._noise import NoiseDrift
 from emnist_diff_plugins.forces._class_force import ClassForce, Target
 

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
+from emnist_diff.frames import RunHeader
 from emnist_diff.printable import echo, printable
-from emnist_diff.protocols import RunHeader
 from emnist_diff_plugins.dashboard.devices import Meters, Readings
 from emnist_diff_plugins.dashboard.log import Log
 from emnist_diff_plugins.dashboard.screen import Drawn, screen

@@ -10,7 +10,8 @@ from typing import Any
 
 import attrs
 
-from emnist_diff.protocols import BatchResult, Field, Frame, Outcome, RunHeader, Shown, StepInfo
+from emnist_diff.frames import BatchResult, Field, Frame, Outcome, RunHeader, Shown
+from emnist_diff.timeline import StepInfo
 from emnist_diff_plugins.dashboard.dashboard import Dashboard
 from emnist_diff_plugins.dashboard.terminal import can_draw
 

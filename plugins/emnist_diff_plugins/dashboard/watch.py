@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from emnist_diff.events import get_logger
+from emnist_diff.frames import BatchResult, Field, Frame, Outcome, RunHeader
 from emnist_diff.pixels import to_uint8
-from emnist_diff.protocols import BatchResult, Field, Frame, Outcome, RunHeader, StepInfo
+from emnist_diff.timeline import StepInfo
 from emnist_diff_plugins.dashboard.state import Finished, Picture, State
 
 log = get_logger()

@@ -28,7 +28,7 @@ from emnist_diff.brief import briefly
 from emnist_diff.conditions import ConditionSpace, RowConditions
 from emnist_diff.errors import ConfigError
 from emnist_diff.machine.capacity import require_memory
-from emnist_diff.protocols import MOST_TIMESTEPS, FlowSchedule, ForwardProcess, NoiseSchedule, PredictionType
+from emnist_diff.timeline import MOST_TIMESTEPS, FlowSchedule, ForwardProcess, NoiseSchedule, PredictionType
 from emnist_diff_plugins.schedulers._process import Process
 
 _SYMBOLS = string.digits + string.ascii_uppercase + string.ascii_lowercase

@@ -16,7 +16,7 @@ from emnist_diff.checkpoint import MOST_CLASSES
 from emnist_diff.conditions import ConditionSpace, RowConditions
 from emnist_diff.engine.onethread import one_thread
 from emnist_diff.errors import CheckpointError, ConfigError
-from emnist_diff.protocols import NoiseSchedule, PredictionType
+from emnist_diff.timeline import NoiseSchedule, PredictionType
 from emnist_diff.variants import require
 from emnist_diff_plugins.denoisers._attention import VARIANTS, perturbed
 from emnist_diff_plugins.denoisers._unet import Sizes, UNet

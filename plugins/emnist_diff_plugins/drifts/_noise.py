@@ -8,8 +8,9 @@ import attrs
 from torch import Tensor
 
 from emnist_diff.errors import ConfigError
-from emnist_diff.protocols import Step, StepInfo
 from emnist_diff.schedules import Constant, Schedule, schedule
+from emnist_diff.steps import Step
+from emnist_diff.timeline import StepInfo
 
 
 def _at_least_0(instance: Any, attribute: Any, value: object) -> None:

@@ -6,7 +6,7 @@ import attrs
 from torch import Tensor
 
 from emnist_diff.errors import ConfigError
-from emnist_diff.protocols import Step
+from emnist_diff.steps import Step
 
 
 @attrs.frozen

@@ -5,8 +5,9 @@ from __future__ import annotations
 import attrs
 from torch import Tensor
 
-from emnist_diff.protocols import Step, StepInfo
 from emnist_diff.schedules import Schedule
+from emnist_diff.steps import Step
+from emnist_diff.timeline import StepInfo
 from emnist_diff_plugins.drifts._noise import left_alone, scale_field, skip_last_field
 from emnist_diff_plugins.drifts.decay_only import decay_field, decayed
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 from torch import Tensor
 
-from emnist_diff.protocols import Step
+from emnist_diff.steps import Step
 
 
 @attrs.frozen

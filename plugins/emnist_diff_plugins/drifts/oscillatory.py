@@ -6,7 +6,7 @@ import math
 
 import attrs
 
-from emnist_diff.protocols import StepInfo
+from emnist_diff.timeline import StepInfo
 from emnist_diff_plugins.drifts._noise import NoiseDrift, share_done
 
 _ROUNDING = 1e-12

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from emnist_diff.protocols import StepInfo
+from emnist_diff.timeline import StepInfo
 from emnist_diff_plugins.drifts._noise import NoiseDrift, share_done
 
 

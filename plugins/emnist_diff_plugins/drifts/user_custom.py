@@ -8,8 +8,8 @@ from typing import Any
 import attrs
 from torch import Tensor
 
-from emnist_diff.protocols import Step
 from emnist_diff.schedules import as_function
+from emnist_diff.steps import Step
 from emnist_diff_plugins.signatures import require_parameters
 
 

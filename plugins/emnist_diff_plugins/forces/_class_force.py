@@ -15,9 +15,10 @@ from torch import Tensor
 from emnist_diff.assembly.directions import Direction
 from emnist_diff.conditions import NULL, Cond, ConditionSpace, Predictions, each, named
 from emnist_diff.errors import ConfigError
-from emnist_diff.protocols import Step, StepInfo
 from emnist_diff.schedules import schedule
 from emnist_diff.shown import shown
+from emnist_diff.steps import Step
+from emnist_diff.timeline import StepInfo
 
 EITHER = "weighted_multi for a weight that changes its sign"
 TOWARD = Direction("pulls", f"repel_class to push away, or {EITHER}")

@@ -8,7 +8,8 @@ import attrs
 from torch import Tensor
 
 from emnist_diff.conditions import Cond, Predictions
-from emnist_diff.protocols import Step, StepInfo
+from emnist_diff.steps import Step
+from emnist_diff.timeline import StepInfo
 
 
 @attrs.frozen

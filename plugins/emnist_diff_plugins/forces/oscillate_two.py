@@ -7,8 +7,8 @@ import math
 import attrs
 
 from emnist_diff.errors import ConfigError
-from emnist_diff.protocols import StepInfo
 from emnist_diff.schedules import Schedule
+from emnist_diff.timeline import StepInfo
 from emnist_diff_plugins.forces._class_force import ClassForce, Target, scalar_field, target_field
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import attrs
 from attrs import validators as v
 
-from emnist_diff.protocols import StepInfo
 from emnist_diff.schedules import Schedule
+from emnist_diff.timeline import StepInfo
 from emnist_diff_plugins.forces._class_force import ClassForce, Target, scalar_field, target_field
 
 

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from emnist_diff.conditions import NULL, OWN, Cond, ConditionSpace, Predictions
 from emnist_diff.errors import ConfigError
-from emnist_diff.protocols import Step, StepInfo
 from emnist_diff.schedules import as_function
 from emnist_diff.shown import shown
+from emnist_diff.steps import Step
+from emnist_diff.timeline import StepInfo
 from emnist_diff_plugins.forces._class_force import Target, check, condition, target
 from emnist_diff_plugins.signatures import require_parameters
 

@@ -8,9 +8,9 @@ from typing import Any
 import attrs
 
 from emnist_diff.errors import ConfigError
-from emnist_diff.protocols import StepInfo
 from emnist_diff.schedules import Schedule, schedule
 from emnist_diff.shown import shown
+from emnist_diff.timeline import StepInfo
 from emnist_diff_plugins.forces._class_force import ClassForce, Target, class_name
 
 Weights = Mapping[str, Schedule] | tuple[Schedule, ...]

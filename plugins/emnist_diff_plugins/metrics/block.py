@@ -8,7 +8,7 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
-from emnist_diff.protocols import ProcessKind
+from emnist_diff.timeline import ProcessKind
 from emnist_diff_plugins.metrics.formulas import Array
 
 
@@ -17,7 +17,7 @@ class Levels:
     """The recorded steps, K of the run's `total`, from noise to image.
 
     step: their indices.  end: where a row's change ends, the next recorded step, or `total` for the finished sample.
-    timestep, alpha_bar, alpha_bar_next: as in `protocols.Timeline`.
+    timestep, alpha_bar, alpha_bar_next: as in `timeline.Timeline`.
     """
 
     step: npt.NDArray[np.int64]

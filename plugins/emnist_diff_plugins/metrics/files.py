@@ -11,7 +11,7 @@ import numpy as np
 
 from emnist_diff.errors import OutputError
 from emnist_diff.files import make_folder, sync_file, write_at, write_bytes
-from emnist_diff.protocols import RunHeader
+from emnist_diff.frames import RunHeader
 from emnist_diff_plugins.metrics.record import Run
 from emnist_diff_plugins.metrics.tables import Table, csv_header, csv_rows, read_csv
 from emnist_diff_plugins.sinks._folder import rewrite

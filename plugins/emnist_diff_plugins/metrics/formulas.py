@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from emnist_diff.protocols import ProcessKind, rates
+from emnist_diff.timeline import ProcessKind, rates
 
 Array = npt.NDArray[np.float64]
 
@@ -45,7 +45,7 @@ def statistics(a: Array) -> dict[str, Array]:
 
 
 def level_rates(alpha_bar: Array, path: ProcessKind) -> tuple[Array, Array]:
-    """`protocols.rates` of each level: (signal, noise), (K,) each."""
+    """`timeline.rates` of each level: (signal, noise), (K,) each."""
     pairs = np.array([rates(value, path) for value in alpha_bar.tolist()], dtype=np.float64).reshape(-1, 2)
     return pairs[:, 0], pairs[:, 1]
 

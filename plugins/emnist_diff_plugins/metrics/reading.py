@@ -12,9 +12,9 @@ import torch
 
 from emnist_diff.errors import EmnistDiffError, TrajectoryError
 from emnist_diff.events import get_logger
+from emnist_diff.frames import RunHeader
 from emnist_diff.pixels import to_uint8
 from emnist_diff.plugins import Registry
-from emnist_diff.protocols import RunHeader
 from emnist_diff_plugins.metrics.block import Block, Levels
 from emnist_diff_plugins.metrics.formulas import Array
 from emnist_diff_plugins.sinks._recorded import Recorded

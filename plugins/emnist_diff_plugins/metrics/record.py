@@ -8,8 +8,8 @@ from typing import Any
 import attrs
 import numpy as np
 
+from emnist_diff.frames import RunHeader
 from emnist_diff.identity import run_fingerprint
-from emnist_diff.protocols import RunHeader
 from emnist_diff_plugins.metrics import steps as of_steps
 from emnist_diff_plugins.metrics import videos as of_videos
 from emnist_diff_plugins.metrics.block import Block
@@ -31,7 +31,7 @@ class Run:
     classes: names in index order.  forces, drifts: names of their groups in the trajectory file.
     name: see `run_name`; rows of several runs can stand together.
     stack: the forces and drifts by name, ``attract_class+clip``, or ``none``.
-    conditioned: see `protocols.RunHeader`.
+    conditioned: see `frames.RunHeader`.
     """
 
     classes: tuple[str, ...]

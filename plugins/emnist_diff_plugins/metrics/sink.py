@@ -15,8 +15,9 @@ from attrs import validators as v
 from emnist_diff.discovery import installed
 from emnist_diff.errors import OutputError
 from emnist_diff.files import write_bytes
+from emnist_diff.frames import BatchResult, Field, Frame, Outcome, RunHeader
 from emnist_diff.pixels import to_uint8
-from emnist_diff.protocols import BatchResult, Field, Frame, Outcome, RunHeader, StepInfo
+from emnist_diff.timeline import StepInfo
 from emnist_diff_plugins.metrics.block import Block
 from emnist_diff_plugins.metrics.files import GrowingTables
 from emnist_diff_plugins.metrics.formulas import Array

@@ -9,7 +9,7 @@ import attrs
 from attrs import validators as v
 
 from emnist_diff.errors import ConfigError
-from emnist_diff.protocols import FlowSchedule, ForwardProcess, Level, PredictionType, Timeline
+from emnist_diff.timeline import FlowSchedule, ForwardProcess, Level, PredictionType, Timeline
 from emnist_diff_plugins.schedulers._process import SPACINGS, Floats, Process, laid, spaced
 from emnist_diff_plugins.schedulers._scheduler import Bound, Settings
 

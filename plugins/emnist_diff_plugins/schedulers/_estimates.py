@@ -12,7 +12,7 @@ from torch import Tensor
 from emnist_diff.brief import briefly
 from emnist_diff.errors import ConfigError
 from emnist_diff.parameterization import epsilon_from_x0, to_epsilon, to_x0
-from emnist_diff.protocols import PredictionType, StepInfo
+from emnist_diff.timeline import PredictionType, StepInfo
 
 
 @briefly

@@ -12,7 +12,7 @@ from attrs import validators as v
 from torch import Tensor
 
 from emnist_diff.errors import ConfigError
-from emnist_diff.protocols import FlowSchedule, ForwardProcess, Level, PredictionType, Timeline
+from emnist_diff.timeline import FlowSchedule, ForwardProcess, Level, PredictionType, Timeline
 from emnist_diff_plugins.schedulers._estimates import Estimates
 from emnist_diff_plugins.schedulers._process import Floats
 from emnist_diff_plugins.schedulers._scheduler import Bound, Settings

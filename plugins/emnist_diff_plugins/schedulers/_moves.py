@@ -7,7 +7,8 @@ import math
 import numpy as np
 from torch import Tensor
 
-from emnist_diff.protocols import Step, StepInfo, rates
+from emnist_diff.steps import Step
+from emnist_diff.timeline import StepInfo, rates
 from emnist_diff_plugins.schedulers._estimates import Estimates
 
 

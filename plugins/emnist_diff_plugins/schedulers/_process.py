@@ -17,7 +17,7 @@ import torch
 
 from emnist_diff.brief import briefly
 from emnist_diff.errors import ConfigError
-from emnist_diff.protocols import Level, NoiseSchedule, Timeline
+from emnist_diff.timeline import Level, NoiseSchedule, Timeline
 
 Floats = npt.NDArray[np.float64]
 

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import attrs
 from torch import Tensor
 
-from emnist_diff.protocols import ForwardProcess, PredictionType, SchedulerResult, Step, StepInfo, Timeline
+from emnist_diff.steps import SchedulerResult, Step
+from emnist_diff.timeline import ForwardProcess, PredictionType, StepInfo, Timeline
 from emnist_diff_plugins.schedulers._estimates import Estimates, X0Rule
 
 LookAgain = Callable[[Tensor, int], Estimates]

@@ -6,7 +6,8 @@ import attrs
 from attrs import validators as v
 from torch import Tensor
 
-from emnist_diff.protocols import NoiseSource, SchedulerResult, Step, StepInfo
+from emnist_diff.steps import NoiseSource, SchedulerResult, Step
+from emnist_diff.timeline import StepInfo
 from emnist_diff_plugins.schedulers._diffusion import Diffusion
 from emnist_diff_plugins.schedulers._estimates import Estimates
 from emnist_diff_plugins.schedulers._scheduler import LookAgain

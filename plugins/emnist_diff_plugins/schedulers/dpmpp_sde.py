@@ -6,7 +6,8 @@ import attrs
 from attrs import validators as v
 from torch import Tensor
 
-from emnist_diff.protocols import Level, NoiseSource, SchedulerResult, Step, StepInfo
+from emnist_diff.steps import NoiseSource, SchedulerResult, Step
+from emnist_diff.timeline import Level, StepInfo
 from emnist_diff_plugins.schedulers._diffusion import Diffusion, spacing_field
 from emnist_diff_plugins.schedulers._estimates import Estimates
 from emnist_diff_plugins.schedulers._moves import ancestral, at_sigma

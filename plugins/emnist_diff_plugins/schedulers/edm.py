@@ -9,7 +9,8 @@ import numpy as np
 from attrs import validators as v
 
 from emnist_diff.errors import ConfigError
-from emnist_diff.protocols import SchedulerResult, Step, Timeline
+from emnist_diff.steps import SchedulerResult, Step
+from emnist_diff.timeline import Timeline
 from emnist_diff_plugins.schedulers._diffusion import Diffusion, spacing_field
 from emnist_diff_plugins.schedulers._estimates import Estimates
 from emnist_diff_plugins.schedulers._moves import at_sigma, straight

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from emnist_diff.protocols import SchedulerResult, Step
+from emnist_diff.steps import SchedulerResult, Step
 from emnist_diff_plugins.schedulers._diffusion import Diffusion, spacing_field
 from emnist_diff_plugins.schedulers._estimates import Estimates
 from emnist_diff_plugins.schedulers._moves import straight

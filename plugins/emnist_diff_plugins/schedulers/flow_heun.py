@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import attrs
 
-from emnist_diff.protocols import FlowSchedule, Level, SchedulerResult, Step
+from emnist_diff.steps import SchedulerResult, Step
+from emnist_diff.timeline import FlowSchedule, Level
 from emnist_diff_plugins.schedulers._estimates import Estimates
 from emnist_diff_plugins.schedulers._flow import Flow, alpha_bar, velocity
 from emnist_diff_plugins.schedulers._moves import straight

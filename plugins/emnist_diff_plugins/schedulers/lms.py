@@ -7,7 +7,7 @@ import math
 import attrs
 from attrs import validators as v
 
-from emnist_diff.protocols import SchedulerResult, Step
+from emnist_diff.steps import SchedulerResult, Step
 from emnist_diff_plugins.schedulers._diffusion import Diffusion, spacing_field
 from emnist_diff_plugins.schedulers._estimates import Estimates
 from emnist_diff_plugins.schedulers._moves import adams_weights, sigma_before, straight

@@ -10,7 +10,8 @@ import numpy as np
 from attrs import validators as v
 from torch import Tensor
 
-from emnist_diff.protocols import SchedulerResult, Step, StepInfo
+from emnist_diff.steps import SchedulerResult, Step
+from emnist_diff.timeline import StepInfo
 from emnist_diff_plugins.schedulers._diffusion import Diffusion, spacing_field
 from emnist_diff_plugins.schedulers._estimates import Estimates
 from emnist_diff_plugins.schedulers._moves import log_snr, sigma_before

@@ -8,8 +8,8 @@ from typing import Any
 
 import attrs
 
+from emnist_diff.frames import RunHeader
 from emnist_diff.identity import evaluation, run_fingerprint, sample_count
-from emnist_diff.protocols import RunHeader
 
 NAME = ".run.json"
 

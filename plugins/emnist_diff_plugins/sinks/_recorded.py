@@ -15,9 +15,11 @@ from torch import Tensor
 
 from emnist_diff.errors import ConfigError, EmnistDiffError, Interrupted, OutputError, RunFailed, TrajectoryError
 from emnist_diff.events import get_logger
+from emnist_diff.frames import BatchResult, Field, Frame, Outcome, RunHeader
 from emnist_diff.plugins import Registry
-from emnist_diff.protocols import BatchResult, Field, Frame, Outcome, ProcessKind, RunHeader, Sink, StepInfo, Timeline
+from emnist_diff.protocols import Sink
 from emnist_diff.running.interrupts import stop_requests
+from emnist_diff.timeline import ProcessKind, StepInfo, Timeline
 from emnist_diff_plugins.sinks._beside import is_of
 from emnist_diff_plugins.sinks.decoder import FileDecoder
 from emnist_diff_trajectory.estimates import prediction_type

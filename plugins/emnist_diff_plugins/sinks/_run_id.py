@@ -7,8 +7,8 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
+from emnist_diff.frames import RunHeader
 from emnist_diff.identity import run_fingerprint
-from emnist_diff.protocols import RunHeader
 from emnist_diff.workerfiles import worker_files
 
 _SPACE = uuid.UUID("6f1c9a52-2a7e-5f0b-9c55-0d3f6f0d8a11")

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import attrs
 import numpy as np
 
-from emnist_diff.protocols import RunHeader
+from emnist_diff.frames import RunHeader
 from emnist_diff_plugins.sinks._arrays import npy
 from emnist_diff_plugins.sinks._folder import sample_name
 from emnist_diff_plugins.sinks._per_sample import PictureSink, enlarged, upscale_setting

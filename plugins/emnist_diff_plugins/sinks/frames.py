@@ -10,7 +10,7 @@ import attrs
 from attrs import validators as v
 from PIL import Image
 
-from emnist_diff.protocols import RunHeader
+from emnist_diff.frames import RunHeader
 from emnist_diff_plugins.sinks._folder import sample_name
 from emnist_diff_plugins.sinks._per_sample import PictureSink, enlarged, upscale_setting
 

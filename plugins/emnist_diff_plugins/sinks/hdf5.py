@@ -10,8 +10,9 @@ import numpy as np
 from attrs import validators as v
 from torch import Tensor
 
+from emnist_diff.frames import BatchResult, Field, Frame, Outcome, RunHeader
 from emnist_diff.pixels import to_uint8
-from emnist_diff.protocols import BatchResult, Field, Frame, Outcome, RunHeader, StepInfo
+from emnist_diff.timeline import StepInfo
 from emnist_diff_plugins.sinks._settings import every_setting, samples_setting
 from emnist_diff_trajectory.schema import STEP_FIELDS, Capture, arrays, component_path
 from emnist_diff_trajectory.writer import TrajectoryWriter

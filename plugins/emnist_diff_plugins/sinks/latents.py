@@ -9,7 +9,8 @@ import attrs
 import numpy as np
 from attrs import validators as v
 
-from emnist_diff.protocols import BatchResult, Field, Frame, RunHeader, StepInfo
+from emnist_diff.frames import BatchResult, Field, Frame, RunHeader
+from emnist_diff.timeline import StepInfo
 from emnist_diff_plugins.sinks._arrays import npy, pt
 from emnist_diff_plugins.sinks._folder import sample_name
 from emnist_diff_plugins.sinks._per_sample import PerSampleSink

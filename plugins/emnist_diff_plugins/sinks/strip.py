@@ -9,8 +9,9 @@ import attrs
 import numpy as np
 from attrs import validators as v
 
+from emnist_diff.frames import BatchResult, Field, Frame, RunHeader
 from emnist_diff.pixels import to_uint8
-from emnist_diff.protocols import BatchResult, Field, Frame, RunHeader, StepInfo
+from emnist_diff.timeline import StepInfo
 from emnist_diff_plugins.pictures import png, table
 from emnist_diff_plugins.sinks._folder import sample_name
 from emnist_diff_plugins.sinks._per_sample import PerSampleSink, upscale_setting

@@ -11,7 +11,7 @@ import numpy as np
 from attrs import validators as v
 
 from emnist_diff.errors import ConfigError
-from emnist_diff.protocols import RunHeader
+from emnist_diff.frames import RunHeader
 from emnist_diff_plugins.sinks import _film
 from emnist_diff_plugins.sinks._folder import sample_name
 from emnist_diff_plugins.sinks._per_sample import PictureSink, enlarged, upscale_setting

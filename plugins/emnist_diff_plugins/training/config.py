@@ -14,9 +14,9 @@ from emnist_diff import config as run_config
 from emnist_diff.config import MOST_THREADS, ComponentConfig, component
 from emnist_diff.errors import ConfigError
 from emnist_diff.paths import local_path
-from emnist_diff.protocols import MOST_TIMESTEPS, PredictionType
 from emnist_diff.shown import shown
 from emnist_diff.structuring import structure, unstructure
+from emnist_diff.timeline import MOST_TIMESTEPS, PredictionType
 
 
 def _setting(default: Any, help: str, validator: Any = None, converter: Any = None) -> Any:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from emnist_diff.protocols import PredictionType
+from emnist_diff.timeline import PredictionType
 
 
 def noised(x0: Tensor, noise: Tensor, alpha_bar: Tensor) -> Tensor:

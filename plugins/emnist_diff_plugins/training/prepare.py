@@ -23,11 +23,12 @@ from emnist_diff.events import get_logger
 from emnist_diff.machine.capacity import require_memory
 from emnist_diff.paths import local_path
 from emnist_diff.plugins import Registry
-from emnist_diff.protocols import NoiseSchedule, TrainableFamily
+from emnist_diff.protocols import TrainableFamily
 from emnist_diff.recommended import require_walkable
 from emnist_diff.records import DatasetSpec, DenoiserSpec
 from emnist_diff.shown import shown
 from emnist_diff.structuring import unstructure
+from emnist_diff.timeline import NoiseSchedule
 from emnist_diff_plugins.datasets.images import Images
 from emnist_diff_plugins.training.batches import key
 from emnist_diff_plugins.training.config import TrainConfig, to_dict
