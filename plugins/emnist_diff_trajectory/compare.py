@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -99,11 +100,7 @@ def compare(one: Trajectory, other: Trajectory) -> Comparison:
     """
     for trajectory in (one, other):
         require_sound(trajectory)
-    settings = sorted(k for k in one.config.keys() | other.config.keys() if one.config.get(k) != other.config.get(k))
-    for name in ("timestep", "alpha_bar", "sigma", "evaluations"):
-        if not np.array_equal(getattr(one, name), getattr(other, name)):
-            settings.append(f"schedule/{name}")
-    settings += _described(one, other)
+    settings = _settings(one, other)
     places = [{int(t.ids[p]): p for p in t.committed} for t in (one, other)]
     both = sorted(places[0].keys() & places[1].keys())
     missing = [
@@ -122,23 +119,57 @@ def compare(one: Trajectory, other: Trajectory) -> Comparison:
     seen = Differences()
     states = 0
     for number in both:
-        here, there = places[0][number], places[1][number]
-        for name, a, b in (("seed", one.seeds, other.seeds), ("label", one.labels, other.labels)):
-            seen.see(f"samples/{name}", number, [None], *(v.astype(np.uint64) for v in (a[[here]], b[[there]])))
-        seen.see("images", number, [None], _read(one, "images", here)[None], _read(other, "images", there)[None])
-        if fields and here in kept[0] and there in kept[1]:
+        positions = places[0][number], places[1][number]
+        _see_sample(seen, (one, other), number, positions)
+        if fields and positions[0] in kept[0] and positions[1] in kept[1]:
             states += 1
-            for name, kind in fields.items():
-                for block in blocks[name]:
-                    left = _read(one, name, (one.row(here), block.columns[0])).astype(kind, copy=False)
-                    right = _read(other, name, (other.row(there), block.columns[1])).astype(kind, copy=False)
-                    seen.see(name, number, block.steps, left, right)
+            _see_states(seen, (one, other), number, positions, fields, blocks)
     count = [len(k.intersection(p[number] for number in both)) for k, p in zip(kept, places, strict=True)]
     if states < max(count):
         notes.append(f"states kept of samples: {count[0]} and {count[1]}, {states} of them compared")
     if not states and any(count):
         missing.append("no sample has states in both files")
     return Comparison(tuple(settings), tuple(missing), tuple(notes), len(both), states, seen)
+
+
+_Files = tuple[Trajectory, Trajectory]
+_Positions = tuple[int, int]
+
+
+def _see_sample(seen: Differences, files: _Files, number: int, positions: _Positions) -> None:
+    """Compare seed, label and image of one sample, which is at these positions of the files."""
+    (one, other), (here, there) = files, positions
+    for name, a, b in (("seed", one.seeds, other.seeds), ("label", one.labels, other.labels)):
+        seen.see(f"samples/{name}", number, [None], *(v.astype(np.uint64) for v in (a[[here]], b[[there]])))
+    seen.see("images", number, [None], _read(one, "images", here)[None], _read(other, "images", there)[None])
+
+
+def _see_states(
+    seen: Differences,
+    files: _Files,
+    number: int,
+    positions: _Positions,
+    fields: Mapping[str, npt.DTypeLike],
+    blocks: Mapping[str, list[_Block]],
+) -> None:
+    """Compare the states of one sample, which is at these positions of the files."""
+    rows = [trajectory.row(position) for trajectory, position in zip(files, positions, strict=True)]
+    for name, kind in fields.items():
+        for block in blocks[name]:
+            left, right = (
+                _read(trajectory, name, (row, columns)).astype(kind, copy=False)
+                for trajectory, row, columns in zip(files, rows, block.columns, strict=True)
+            )
+            seen.see(name, number, block.steps, left, right)
+
+
+def _settings(one: Trajectory, other: Trajectory) -> list[str]:
+    """Keys of the configuration, and parts of the schedule, forces and classes, that differ."""
+    keys = sorted(k for k in one.config.keys() | other.config.keys() if one.config.get(k) != other.config.get(k))
+    for name in ("timestep", "alpha_bar", "sigma", "evaluations"):
+        if not np.array_equal(getattr(one, name), getattr(other, name)):
+            keys.append(f"schedule/{name}")
+    return keys + _described(one, other)
 
 
 def _described(one: Trajectory, other: Trajectory) -> list[str]:

@@ -26,43 +26,42 @@ def to_xarray(trajectory: Trajectory) -> Any:
     """
     try:
         import xarray
-        from xarray.backends import BackendArray
-        from xarray.core.indexing import IndexingSupport, LazilyIndexedArray, explicit_indexing_adapter
     except ImportError as error:
         raise ConfigError("labelled arrays need xarray — pip install 'emnist-diff[xarray]'") from error
-
-    class Lazy(BackendArray):
-        """An h5py dataset, read where it is indexed."""
-
-        def __init__(self, dataset: Any) -> None:
-            self.dataset, self.shape, self.dtype = dataset, dataset.shape, dataset.dtype
-
-        def __deepcopy__(self, memo: Any) -> Any:
-            return self  # the file, which nobody changes through it
-
-        def __getitem__(self, key: Any) -> Any:
-            return explicit_indexing_adapter(
-                key, self.shape, IndexingSupport.OUTER_1VECTOR, lambda index: self.dataset[index]
-            )
-
     done = np.array(trajectory.committed, dtype=np.int64)
     rows = np.flatnonzero(np.isin(trajectory.kept_samples, done))
     all_kept = len(trajectory.kept_samples) == len(trajectory)
-    rowwise = "sample" if all_kept else "kept"
-    steps = trajectory.kept_steps
     variables: dict[str, Any] = {}
     for name, dataset in trajectory.datasets().items():
-        if name == "images":
-            dims = ["sample", "y", "x", "rgb"][: dataset.ndim]
-            names = {"y": "image_row", "x": "image_column"}
-            dims = [names.get(d, d) for d in dims]
-        else:
-            inner = len(dataset.shape) - 2
-            axes = ["channel", "row", "column"] if inner == 3 else [f"axis{i}" for i in range(inner)]
-            dims = [rowwise, "state" if name == "trajectory/x" else "step", *axes]
         label = name.removeprefix("trajectory/").replace("/", ".")
-        variables[label] = xarray.Variable(dims, LazilyIndexedArray(Lazy(dataset)))
-    coordinates: dict[str, Any] = {
+        variables[label] = xarray.Variable(_axes(name, dataset, all_kept), _lazy(dataset))
+    for name in trajectory.force_names:
+        weight = trajectory.field(f"forces/{name}/weight")
+        variables[f"forces.{name}.weight"] = ("step", np.asarray(weight[...])[trajectory.kept_steps])
+    coordinates = _coordinates(trajectory)
+    if "x" in variables:
+        coordinates["state"] = np.append(trajectory.kept_steps, trajectory.steps)
+    if not all_kept:
+        coordinates["kept"] = trajectory.ids[trajectory.kept_samples]
+    data = xarray.Dataset(variables, coordinates, attrs={"file": trajectory.path.name})
+    if len(done) < len(trajectory):
+        data = data.isel(sample=done) if all_kept else data.isel(sample=done, kept=rows)
+    return data
+
+
+def _axes(name: str, dataset: Any, all_kept: bool) -> list[str]:
+    """The names of a dataset's axes."""
+    if name == "images":
+        return ["sample", "image_row", "image_column", "rgb"][: dataset.ndim]
+    inner = len(dataset.shape) - 2
+    axes = ["channel", "row", "column"] if inner == 3 else [f"axis{i}" for i in range(inner)]
+    return ["sample" if all_kept else "kept", "state" if name == "trajectory/x" else "step", *axes]
+
+
+def _coordinates(trajectory: Trajectory) -> dict[str, Any]:
+    """What stands along ``sample`` and ``step``."""
+    steps = trajectory.kept_steps
+    return {
         "sample": trajectory.ids,
         "character": ("sample", [trajectory.classes[int(label)] for label in trajectory.labels]),
         "seed": ("sample", trajectory.seeds),
@@ -71,14 +70,23 @@ def to_xarray(trajectory: Trajectory) -> Any:
         "alpha_bar": ("step", trajectory.alpha_bar[steps]),
         "sigma": ("step", trajectory.sigma[steps]),
     }
-    if "x" in variables:
-        coordinates["state"] = np.append(steps, trajectory.steps)
-    if not all_kept:
-        coordinates["kept"] = trajectory.ids[trajectory.kept_samples]
-    for name in trajectory.force_names:
-        weight = trajectory.field(f"forces/{name}/weight")
-        variables[f"forces.{name}.weight"] = ("step", np.asarray(weight[...])[steps])
-    data = xarray.Dataset(variables, coordinates, attrs={"file": trajectory.path.name})
-    if len(done) < len(trajectory):
-        data = data.isel(sample=done) if all_kept else data.isel(sample=done, kept=rows)
-    return data
+
+
+def _lazy(dataset: Any) -> Any:
+    """An array of xarray that reads the dataset where it is indexed."""
+    from xarray.backends import BackendArray
+    from xarray.core.indexing import IndexingSupport, LazilyIndexedArray, explicit_indexing_adapter
+
+    class Lazy(BackendArray):
+        def __init__(self) -> None:
+            self.shape, self.dtype = dataset.shape, dataset.dtype
+
+        def __deepcopy__(self, memo: Any) -> Any:
+            return self  # the file, which nobody changes through it
+
+        def __getitem__(self, key: Any) -> Any:
+            return explicit_indexing_adapter(
+                key, self.shape, IndexingSupport.OUTER_1VECTOR, lambda index: dataset[index]
+            )
+
+    return LazilyIndexedArray(Lazy())

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import attrs
+import h5py
 import numpy as np
 import numpy.typing as npt
 
@@ -18,11 +20,13 @@ from emnist_diff.errors import OutputError, TrajectoryError
 from emnist_diff.identity import differing
 from emnist_diff.workerfiles import few, missing_ranks
 from emnist_diff.workerfiles import worker_files as all_worker_files
-from emnist_diff_trajectory.compose import Part, by_reference, compose, shared_environment
+from emnist_diff_trajectory.compose import Merged, compose
 from emnist_diff_trajectory.merged import Source
 from emnist_diff_trajectory.open_files import OpenFiles
 from emnist_diff_trajectory.opening import reading
+from emnist_diff_trajectory.parts import Part, Rows
 from emnist_diff_trajectory.reader import Trajectory
+from emnist_diff_trajectory.schema import Array
 
 
 def worker_files(folder: Path, stem: str = "trajectory") -> list[Path]:
@@ -79,14 +83,14 @@ def merge(
             _check_complete(parts, ids, environments, total)
         order = np.sort(ids)
         parts = [attrs.evolve(part, places=np.searchsorted(order, part.samples["id"])) for part in parts]
-        environment = shared_environment(environments)
+        environment = _shared_environment(environments)
         if copy:
-            compose(path, parts, overwrite=overwrite, environment=environment)
+            compose(path, parts, overwrite=overwrite, merged=Merged(environment))
         else:
             for file in files:
                 _check_beside(file, path)
             sources = [Source(part.path.name, len(part.positions)) for part in parts]
-            compose(path, parts, by_reference, overwrite=overwrite, environment=environment, sources=sources)
+            compose(path, parts, _by_reference, overwrite=overwrite, merged=Merged(environment, sources))
         return len(ids)
 
 
@@ -202,3 +206,45 @@ def _few(numbers: Sequence[int]) -> str:
     for first, after in zip(starts[:6], [*starts[1:], len(numbers)][:6], strict=True):
         out.append(str(numbers[first]) if after == first + 1 else f"{numbers[first]}-{numbers[after - 1]}")
     return ", ".join(out) + (", …" if len(starts) > 6 else "")
+
+
+def _by_reference(group: Any, array: Array, rows: Sequence[Rows]) -> bool:
+    """A `Create` for an index: the dataset is virtual, and its rows stay in the files, which stand beside it."""
+    layout = h5py.VirtualLayout(array.shape, array.dtype)
+    for piece in rows:
+        source = h5py.VirtualSource(piece.part.path.name, piece.name, piece.part.layout[piece.name].shape, array.dtype)
+        for here, there in _evenly_spaced(piece.here, piece.there):
+            layout[there] = source[here]
+            source = h5py.VirtualSource(source.path, source.name, source.maxshape, array.dtype)
+    fill = np.nan if array.dtype.startswith("float") else 0
+    group.create_virtual_dataset(array.name, layout, fillvalue=fill)
+    return True
+
+
+def _evenly_spaced(here: npt.NDArray[np.int64], there: npt.NDArray[np.int64]) -> Iterator[tuple[slice, slice]]:
+    """Rows in stretches that are evenly spaced on both sides."""
+    first = 0
+    while first < len(here):
+        last = first + 1
+        if last < len(here):
+            steps = here[last] - here[first], there[last] - there[first]
+            while last < len(here) and (here[last] - here[last - 1], there[last] - there[last - 1]) == steps:
+                last += 1
+        else:
+            steps = 1, 1
+        yield (
+            slice(int(here[first]), int(here[last - 1]) + 1, int(steps[0])),
+            slice(int(there[first]), int(there[last - 1]) + 1, int(steps[1])),
+        )
+        first = last
+
+
+def _shared_environment(every: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What these environments say alike, and what each says otherwise, under ``workers``."""
+    alike = {k: v for k, v in every[0].items() if all(_same(e.get(k), v) for e in every)}
+    others = [{k: v for k, v in e.items() if k not in alike} for e in every]
+    return {**alike, "workers": others} if any(others) else alike
+
+
+def _same(one: Any, other: Any) -> bool:
+    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)

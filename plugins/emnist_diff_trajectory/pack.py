@@ -12,7 +12,8 @@ import attrs
 from attrs import validators as v
 
 from emnist_diff.errors import ConfigError, OutputError, TrajectoryError
-from emnist_diff_trajectory.compose import Create, NotSmaller, Part, Rows, compose
+from emnist_diff_trajectory.compose import Create, NotSmaller, compose
+from emnist_diff_trajectory.parts import Part, Rows
 from emnist_diff_trajectory.reader import Trajectory
 from emnist_diff_trajectory.schema import Array
 

@@ -23,6 +23,10 @@ STEP_FIELDS = (Field.X0, Field.PREDICTION, Field.BASE)
 """Fields with one state a step, stored under ``trajectory/``; x has one more, the final state."""
 
 
+MARKERS = "samples/steps_done"
+"""Of each sample how many steps are recorded: none, or all of them once it is committed."""
+
+
 @attrs.frozen
 class Array:
     """A dataset of states: name, shape with samples first, dtype as numpy spells it."""

@@ -22,21 +22,29 @@ import numpy.typing as npt
 
 from emnist_diff import __version__
 from emnist_diff.config import MOST_SAMPLES, canonical_json, fingerprint
-from emnist_diff.errors import OutputError, TrajectoryError
+from emnist_diff.errors import OutputError
 from emnist_diff.files import remove_leftovers
 from emnist_diff.frames import RunHeader
-from emnist_diff.identity import differing, grows, shrinks
+from emnist_diff.identity import grows
 from emnist_diff_trajectory.creation import create_contiguous, new_file, output_errors
 from emnist_diff_trajectory.device import laid_out
 from emnist_diff_trajectory.extend import extend, grown_environment, smaller
 from emnist_diff_trajectory.lock import WriterLock
 from emnist_diff_trajectory.reader import Trajectory
 from emnist_diff_trajectory.rows import Place, RowFile
-from emnist_diff_trajectory.schema import FORMAT, FORMAT_VERSION, MOST_STEPS, Array, Capture, arrays, component_path
+from emnist_diff_trajectory.same_run import require_same_run
+from emnist_diff_trajectory.schema import (
+    FORMAT,
+    FORMAT_VERSION,
+    MARKERS,
+    MOST_STEPS,
+    Array,
+    Capture,
+    arrays,
+    component_path,
+)
 
 _EVERYTHING = Capture()
-
-MARKERS = "samples/steps_done"
 
 _COMMITTED_SAFE = "committed samples are safe; {remedy} and use --resume, or choose another --output"
 
@@ -93,10 +101,10 @@ class TrajectoryWriter:
             return cls.create(path, header, capture), frozenset()
         with Trajectory(path) as there:
             if grows(there.config, header.config):
-                _check_same_run(path, there, smaller(header, there), capture)
+                require_same_run(path, there, smaller(header, there), capture)
                 _grow(path, there, before, header, capture)
                 return cls.resume(path, header, capture)
-            _check_same_run(path, there, header, capture)
+            require_same_run(path, there, header, capture)
             with output_errors(path), ExitStack() as held:
                 lock = WriterLock(path)
                 held.callback(lock.release)
@@ -258,62 +266,3 @@ def _lay_out(file: Any, header: RunHeader, capture: Capture, layout: Sequence[Ar
         file.require_group(component_path("drifts", index, name))
     file["trajectory"].attrs["prediction_type"] = header.prediction_type
     file.create_group("plugins")
-
-
-def _check_same_run(path: Path, there: Trajectory, header: RunHeader, capture: Capture) -> None:
-    """Raise `TrajectoryError` naming what differs between a file and the run that is to continue it."""
-    if fewer := shrinks(there.config, header.config):
-        raise TrajectoryError(f"{path} {fewer}")
-    if fingerprint(there.config) != fingerprint(header.config):
-        keys = sorted(there.config.keys() | header.config.keys())
-        odd = [k for k in keys if there.config.get(k) != header.config.get(k)]
-        files = differing(there.config, header.config)
-        if files and set(odd) <= {"files", "denoiser", "scheduler", "forces", "drifts"}:
-            raise TrajectoryError(f"{path} was made with other files ({files}) — give back those, or use --overwrite")
-        shown = "; ".join(f"{k}: {there.config.get(k)!r} there, {header.config.get(k)!r} here" for k in odd[:4])
-        way = "repeat that run's settings, or use --overwrite"
-        if set(odd) <= {"backend", "precision", "micro_batch"} and isinstance(there.config.get("backend"), dict):
-            way = f"say --backend {there.config['backend'].get('name')} --precision {there.config.get('precision')}"
-        raise TrajectoryError(f"{path} belongs to another run ({shown}) — {way}")
-    timeline = header.timeline
-    for what, held, asked in (
-        ("sample ids", there.ids, header.sample_ids),
-        ("seeds", there.seeds, header.seeds),
-        ("labels", there.labels, header.labels),
-        ("class names", np.array(there.classes), np.array(header.classes)),
-        ("timesteps", there.timestep, timeline.timestep),
-        ("alpha_bar", there.alpha_bar, timeline.alpha_bar),
-    ):
-        if not np.array_equal(held, asked):
-            raise TrajectoryError(
-                f"{path} belongs to another run (other {what}: {_few(held)} there, {_few(asked)} here) — "
-                "repeat that run's settings, or use --overwrite"
-            )
-    if there.sources:
-        raise TrajectoryError(f"{path} is an index of merged files and cannot be continued — use --overwrite")
-    for what, held, asked in (
-        ("steps", there.kept_steps, capture.steps(header)),
-        ("samples", there.kept_samples, capture.positions(header)),
-    ):
-        if not np.array_equal(held, asked):
-            raise TrajectoryError(
-                f"{path} keeps other {what} ({_few(held)} there, {_few(asked)} here) — repeat that run's sink "
-                "settings, or use --overwrite"
-            )
-    wanted = {array.name: (array.shape, array.dtype) for array in arrays(header, capture)}
-    stored = {name: (tuple(d.shape), str(d.dtype)) for name, d in there.datasets().items()}
-    for name in sorted(wanted.keys() | stored.keys()):
-        if stored.get(name) != wanted.get(name):
-            raise TrajectoryError(
-                f"{path} was recorded with other fields: {name} is {stored.get(name, 'missing')} there, "
-                f"{wanted.get(name, 'not asked for')} here — repeat that run's sink settings, or use --overwrite"
-            )
-    written = {**there.datasets(), MARKERS: there.field(MARKERS)}
-    packed = [name for name, dataset in written.items() if Place.of(dataset) is None]
-    if packed and len(there.committed) < len(there):
-        raise TrajectoryError(f"{path} is packed ({packed[0]} is not contiguous) and cannot be continued")
-
-
-def _few(values: npt.NDArray[Any]) -> str:
-    """The start of an array, on one line."""
-    return f"{len(values)} × [{', '.join(map(str, values[:3].tolist()))}{', …' if len(values) > 3 else ''}]"

@@ -179,7 +179,7 @@ def test_a_file_that_another_run_has_grown_meanwhile_is_not_replaced(tmp_path, m
         writer.commit([2], large.data([2]))
         writer.close()
 
-    monkeypatch.setattr(writing, "_check_same_run", another)
+    monkeypatch.setattr(writing, "require_same_run", another)
     with pytest.raises(OutputError, match="replaced by another run"):
         TrajectoryWriter.resume(path, large.header)
     with Trajectory(path) as trajectory:

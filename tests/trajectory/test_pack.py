@@ -14,6 +14,7 @@ import pytest
 from emnist_diff.errors import ConfigError, OutputError, TrajectoryError, UnknownName
 from emnist_diff.frames import Field
 from emnist_diff_trajectory import compose as composing
+from emnist_diff_trajectory import parts
 from emnist_diff_trajectory.compare import compare
 from emnist_diff_trajectory.opening import FREE_CLAIM
 from emnist_diff_trajectory.pack import Packing, chunks, pack
@@ -260,7 +261,7 @@ def test_uncommitted_samples_stay_uncommitted_and_bring_no_bytes(tmp_path, a_run
 
 @pytest.mark.parametrize("shape", [(3, 64, 64), (16,)])
 def test_blocks_smaller_than_a_sample_change_nothing(tmp_path, make_run, monkeypatch, shape):
-    monkeypatch.setattr(composing, "BLOCK", 50_000)
+    monkeypatch.setattr(parts, "BLOCK", 50_000)
     path = make_run(samples=4, steps=5, shape=shape, image_shape=(1, 4, 4)).record(tmp_path / "t.h5", [[0, 1], [3]])
     with Trajectory(path) as t:
         select(t, np.array([1, 2, 3]), tmp_path / "s.h5")
