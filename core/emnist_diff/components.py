@@ -36,11 +36,20 @@ class Component:
         return f"{kind} {self.name!r}" + (f" of {self.foreign}" if self.foreign else "")
 
 
-def make(registry: Registry, kind: type[Spec], asked: ComponentConfig) -> Component:
-    """The component that `asked` names, with its settings.
+def default(registry: Registry, kind: type[Spec]) -> ComponentConfig:
+    """The component of a kind that serves where a configuration names none. Raises `ConfigError` without one."""
+    for entry in registry.of(kind):
+        if entry.spec.default:
+            return ComponentConfig(entry.spec.name if registry.health(entry) == "ok" else entry.qualified)
+    raise ConfigError(f"no installed {kind.kind} is the default one — name one, see emnist-diff plugins list")
+
+
+def make(registry: Registry, kind: type[Spec], asked: ComponentConfig | None) -> Component:
+    """The component that `asked` names, with its settings; the default one of the kind for None.
 
     Raises `UnknownName`, `PluginError` or `ConfigError`, each naming the component.
     """
+    asked = asked or default(registry, kind)
     entry = registry.resolve(kind, asked.name)
     if entry.spec.deprecated:
         deprecated(f"{kind.kind} {entry.spec.name!r} of {entry.distribution}", entry.spec.deprecated)

@@ -21,7 +21,7 @@ from emnist_diff.plaindata import from_json, from_toml, read_text
 from emnist_diff.scalars import scalar, scalars
 from emnist_diff.schedules import Constant, Schedule, schedule
 from emnist_diff.shown import shown
-from emnist_diff.structuring import as_written, structure, unstructure
+from emnist_diff.structuring import aliases, as_written, hints, structure, unstructure
 
 MOST_SAMPLES = 1 << 22
 """The most samples of a run, and of a file."""
@@ -32,13 +32,20 @@ MOST_STEPS = 1 << 20
 MOST_THREADS = 256
 """The most CPU threads that a configuration may ask for; where the system has not enough of them, torch crashes."""
 
-
 _GUIDE = re.compile(r"[A-Za-z][A-Za-z0-9_-]*\Z")
 
 
-def _setting(default: Any, help: str, validator: Any = None, **more: Any) -> Any:
+def _setting(default: Any, panel: str, help: str, validator: Any = None, **more: Any) -> Any:
+    """A setting of a run, which is also an option of ``emnist-diff run`` (see `emnist_diff.cli.settings`).
+
+    panel: the heading under which the help page lists it.  Among `more`: ``converter``; ``aliases``, other spellings;
+    ``otherwise``, what holds where the setting is left out, for the help page; ``recommended``, whether a checkpoint
+    may recommend a value; ``decides``, whether samples depend on it; ``read``, what makes a value of the option's text;
+    ``kind``, of the components that hold where it is left out.
+    """
     converter = more.pop("converter", scalar)
-    return attrs.field(default=default, converter=converter, validator=validator, metadata={"help": help, **more})
+    metadata = {"help": help, "panel": panel, **more}
+    return attrs.field(default=default, converter=converter, validator=validator, metadata=metadata)
 
 
 def _path(path: Any) -> Any:
@@ -66,90 +73,108 @@ class ComponentConfig:
     clip_norm: float | None = attrs.field(default=None, converter=scalar, validator=v.optional(v.gt(0)))
 
 
+GENERATION, MODEL, FORCES, OUTPUT, SPEED = "Generation", "Model", "Forces and drifts", "Output", "Speed"
+WORKERS = "Several workers"
+PANELS = (GENERATION, MODEL, FORCES, OUTPUT, SPEED, WORKERS)
+"""Headings of the help page of ``emnist-diff run``, in the order in which a newcomer needs them."""
+
+_AT_LEAST_0, _AT_LEAST_1, _POSITIVE = v.optional(v.ge(0)), v.optional(v.ge(1)), v.optional(v.gt(0))
+_COUNT = v.optional(v.and_(v.ge(1), v.le(MOST_SAMPLES)))
+
+
 @briefly
 @as_written
 @attrs.frozen(kw_only=True)
 class RunConfig:
-    """What a run does. Every field is a key of the configuration file and, with dashes, a command-line option."""
+    """What a run does. Every field is a key of the configuration file and an option of ``emnist-diff run``, which are
+    made of it: the text of the help page stands beside the field."""
 
     checkpoint: str | None = _setting(
-        None,
-        "checkpoint file, or a directory whose newest epoch is taken; the shipped one when left out",
-        converter=_path,
-    )
-    epoch: int | None = _setting(None, "which epoch of a checkpoint directory", v.optional(v.ge(0)))
+        None, MODEL, "checkpoint file, or a directory whose newest epoch is taken", converter=_path,
+        otherwise="the shipped one", decides=False,
+    )  # fmt: skip
+    epoch: int | None = _setting(None, MODEL, "which epoch of a checkpoint directory", _AT_LEAST_0, decides=False)
     denoiser: ComponentConfig | None = _setting(
-        None, "a denoiser that needs no weights, e.g. gaussian-mixture, instead of a checkpoint"
+        None, MODEL, 'a denoiser that needs no weights, e.g. "gaussian-mixture:shape=[2],classes=ABC"'
     )
-    guides: Mapping[str, str] = attrs.field(
-        factory=dict,
+    guides: Mapping[str, str] = _setting(
+        attrs.Factory(dict),
+        MODEL,
+        "a further network that forces can name: NAME=FILE",
         converter=_files,
-        metadata={"help": "further networks that conditions can name: name → checkpoint file"},
+        decides=False,
     )
     character: str | tuple[str, ...] | None = _setting(
-        None,
-        "the class to generate, several as A,B,k or as a list, or all; A, or the model's first, when left out",
-        v.optional(v.min_len(1)),
-    )
-    total_videos: int = _setting(
-        10, "how many samples in all, dealt to the classes in turn", v.and_(v.ge(1), v.le(MOST_SAMPLES))
-    )
+        None, GENERATION, "the class to generate, several as A,B,k or as a JSON list, or all",
+        v.optional(v.min_len(1)), aliases=("class",), otherwise="A, or the model's first",
+    )  # fmt: skip
+    total_videos: int = _setting(10, GENERATION, "how many samples in all, dealt to the classes in turn", _COUNT)
     per_character: int | None = _setting(
-        None, "how many samples of each class, in place of the total", v.optional(v.and_(v.ge(1), v.le(MOST_SAMPLES)))
+        None, GENERATION, "how many samples of each class, in place of the total", _COUNT
     )
     seed: int = _setting(
-        1000,
-        "seed of the run, 0 … 2**63-1, or random: one that is drawn",
-        v.and_(v.ge(0), v.lt(2**63)),
-        converter=seeds.seed,
-        aliases=("base_seed",),
+        1000, GENERATION, "seed of the run, 0 … 2**63-1, or random for one that is drawn",
+        v.and_(v.ge(0), v.lt(2**63)), converter=seeds.seed, read=seeds.typed, aliases=("base_seed",),
+    )  # fmt: skip
+    steps: int = _setting(
+        50, GENERATION, "denoising steps", v.and_(v.ge(1), v.le(MOST_STEPS)), aliases=("num_inference_steps",),
+        recommended=True,
+    )  # fmt: skip
+    scheduler: ComponentConfig | None = _setting(
+        None, GENERATION, 'what moves the state, e.g. ddpm or "ddim:eta=0.5"', recommended=True, kind="scheduler"
     )
-    steps: int = _setting(50, "denoising steps", v.and_(v.ge(1), v.le(MOST_STEPS)), aliases=("num_inference_steps",))
-    scheduler: ComponentConfig = attrs.field(
-        factory=lambda: ComponentConfig("ddim"), metadata={"help": "what moves the state: ddim, ddpm, …"}
+    base: Literal["cfg", "cond", "uncond"] = _setting(
+        "cfg", GENERATION, "what forces are added to: cfg, cond or uncond"
     )
-    base: Literal["cfg", "cond", "uncond"] = _setting("cfg", "what forces are added to: cfg, cond or uncond")
     guidance_scale: float = _setting(
-        3.0, "scale of classifier-free guidance: 0 ignores the class, 1 is the plain conditional model"
+        3.0, GENERATION, "scale of classifier-free guidance: 0 ignores the class, 1 is the plain conditional model",
+        recommended=True,
+    )  # fmt: skip
+    forces: tuple[ComponentConfig, ...] = _setting(
+        (), FORCES, 'a force, e.g. "repel_class:target=O,weight=0.5"', aliases=("force_stack",)
     )
-    forces: tuple[ComponentConfig, ...] = _setting((), "forces, in order", aliases=("force_stack",))
     clip_abs: float | None = _setting(
-        None, "largest absolute value of what all forces add together", v.optional(v.gt(0))
+        None, FORCES, "largest absolute value of what all forces add together", _POSITIVE, otherwise="no bound"
     )
     clip_norm: float | None = _setting(
-        None, "largest L2 norm, a sample, of what all forces add together", v.optional(v.gt(0))
+        None, FORCES, "largest L2 norm, a sample, of what all forces add together", _POSITIVE, otherwise="no bound"
     )
-    drifts: tuple[ComponentConfig, ...] = _setting((), "drifts, in order")
-    sinks: tuple[ComponentConfig, ...] | None = _setting(None, "sinks; None for the default ones (hdf5 and grid)")
+    drifts: tuple[ComponentConfig, ...] = _setting((), FORCES, 'a drift, e.g. "default:noise_scale=0.03"')
     output: str = _setting(
-        "output", "directory that receives one folder a character", converter=_path, aliases=("output_dir",)
+        "output", OUTPUT, "directory that receives a folder per character", converter=_path, aliases=("output_dir",),
+        decides=False,
+    )  # fmt: skip
+    sinks: tuple[ComponentConfig, ...] | None = _setting(
+        None, OUTPUT, 'a sink, e.g. "hdf5:dtype=float16"', kind="sink", decides=False
     )
     batch_size: int | None = _setting(
-        None, "samples walked together; changes no result; 16 on a CPU, 256 on a GPU when left out", v.optional(v.ge(1))
-    )
+        None, SPEED, "samples walked together; changes no result", _AT_LEAST_1, otherwise="16, or 256 on a GPU",
+        decides=False,
+    )  # fmt: skip
     micro_batch: int | None = _setting(
-        None, "rows of one network call; chosen from plan, backend and device when left out", v.optional(v.ge(1))
+        None, SPEED, "rows of one network call", _AT_LEAST_1, otherwise="chosen from the plan", decides=False
     )
-    backend: ComponentConfig = attrs.field(
-        factory=lambda: ComponentConfig("auto"),
-        metadata={"help": "what evaluates the network: auto, eager, openvino, …"},
-    )
+    backend: ComponentConfig = _setting(
+        attrs.Factory(lambda: ComponentConfig("auto")), SPEED,
+        'what evaluates the network: auto, eager, compile, "openvino:cache=false", …',
+    )  # fmt: skip
     precision: Literal["auto", "fp32", "bf16", "fp16"] = _setting(
-        "auto", "what the network computes in; auto is fp32 — see docs/performance.md"
+        "auto", SPEED, "what the network computes in: fp32, bf16, fp16 or auto, which is fp32"
     )
-    device: str = _setting("auto", "auto, cpu, cuda, cuda:1, …")
-    threads: int | None = _setting(
-        None,
-        "CPU threads; emnist-diff run takes the cores that it can count on when left out, the API torch's choice",
-        v.optional(v.and_(v.ge(1), v.le(MOST_THREADS))),
-    )
-    rank: int = _setting(0, "which worker this is, 0 … world_size-1; it makes every world_size-th sample", v.ge(0))
-    world_size: int = _setting(1, "how many workers share the samples; changes none of them", v.ge(1))
+    device: str = _setting("auto", SPEED, "where the network runs: auto, cpu, cuda, cuda:1, …", decides=False)
+    threads: int | None = _setting(  # in Python, torch's choice where it is left out
+        None, SPEED, "CPU threads", v.optional(v.and_(v.ge(1), v.le(MOST_THREADS))),
+        otherwise="the cores that it can count on", decides=False,
+    )  # fmt: skip
     fsync: bool = _setting(
-        True,
-        "wait at each commit until what was recorded is on the disk; false is faster, and a power cut may cost "
-        "committed samples",
-    )
+        True, SPEED, "wait at each commit until the disk has it; without, a power cut may cost committed samples",
+        decides=False,
+    )  # fmt: skip
+    rank: int = _setting(
+        0, WORKERS, "which worker this is, 0 … world size - 1; it makes every world-size-th sample, into its own file",
+        v.ge(0), otherwise="", decides=False,
+    )  # fmt: skip
+    world_size: int = _setting(1, WORKERS, "how many workers share the samples", v.ge(1), decides=False)
 
     def __attrs_post_init__(self) -> None:
         if self.epoch is not None and self.checkpoint is None:
@@ -161,19 +186,15 @@ class RunConfig:
             raise ConfigError(f"rank {self.rank} of {self.world_size} workers: ranks are 0 … {self.world_size - 1}")
 
 
-_COMPONENT_FIELDS = ("denoiser", "scheduler", "backend")
-_COMPONENT_LISTS = ("forces", "drifts", "sinks")
-_ALIASES = {"force_stack": "forces", "base_seed": "seed", "num_inference_steps": "steps", "output_dir": "output"}
-UNRELATED_TO_SAMPLES = (
-    "output", "batch_size", "device", "threads", "rank", "world_size", "sinks", "checkpoint", "epoch", "guides",
-    "micro_batch", "fsync",
-)  # fmt: skip
+_ONE = {name for name, hint in hints(RunConfig).items() if hint in (ComponentConfig, ComponentConfig | None)}
+_SEVERAL = {
+    name
+    for name, hint in hints(RunConfig).items()
+    if hint in (tuple[ComponentConfig, ...], tuple[ComponentConfig, ...] | None)
+}
+UNRELATED_TO_SAMPLES = tuple(field.name for field in attrs.fields(RunConfig) if not field.metadata.get("decides", True))
 """Settings that do not decide what the samples are; what does of checkpoint and guides is their hashes, and the
 resolved micro-batch is recorded beside them."""
-
-
-WITHOUT_BACKENDS: Mapping[str, Any] = {"backend": {"name": "eager"}, "precision": "fp32"}
-"""What a record means that says nothing of backends: it is older than they are."""
 
 
 def component(data: object, what: str) -> dict[str, Any]:
@@ -209,16 +230,17 @@ def component(data: object, what: str) -> dict[str, Any]:
 
 def normalised(layer: Mapping[str, Any]) -> dict[str, Any]:
     """One layer of configuration with canonical keys and components in their long form."""
-    out: dict[str, Any] = {}
-    for key, value in layer.items():
-        said, key = key, _ALIASES.get(key.replace("-", "_"), key.replace("-", "_"))
+    table, out = aliases(RunConfig), {}
+    for written, value in layer.items():
+        key = written.replace("-", "_")
+        key = table.get(key, key)
         if key in out:
-            raise ConfigError(f"{said!r} says again what another spelling of {key!r} already said")
+            raise ConfigError(f"{written!r} says again what another spelling of {key!r} already said")
         if key == "seed":
             value = seeds.seed(value)
-        elif key in _COMPONENT_FIELDS and value is not None:
+        elif key in _ONE and value is not None:
             value = component(value, key)
-        elif key in _COMPONENT_LISTS and value is not None:
+        elif key in _SEVERAL and value is not None:
             if isinstance(value, str) or not isinstance(value, list | tuple):
                 raise ConfigError(f"{key}: expected a list, got {shown(value)}")
             value = [component(item, f"{key}[{i}]") for i, item in enumerate(value)]

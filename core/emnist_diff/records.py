@@ -57,6 +57,7 @@ class Spec:
     aliases: other names that resolve to this one (spellings of older documents).
     api: the contract version the plugin was written for.
     deprecated: what to use instead, and since when, of a component on its way out; using it warns.
+    default: whether it serves where a configuration names no component of its kind; of sinks, all such do.
     """
 
     kind: ClassVar[str] = "component"
@@ -67,6 +68,7 @@ class Spec:
     aliases: tuple[str, ...] = attrs.field(default=(), converter=_names)
     api: int = attrs.field(default=API, validator=v.instance_of(int))
     deprecated: str = attrs.field(default="", validator=_line)
+    default: bool = attrs.field(default=False, validator=v.instance_of(bool))
 
 
 @attrs.frozen(kw_only=True)
@@ -106,12 +108,10 @@ class SchedulerSpec(Spec):
 class SinkSpec(Spec):
     """A sink: records frames.
 
-    default: whether it runs when a configuration names no sinks.
     flag: ``video`` lets ``emnist-diff run --save-video`` add the sink and ``--no-video`` leave it out.
     """
 
     kind: ClassVar[str] = "sink"
-    default: bool = False
     flag: str = attrs.field(default="", validator=v.matches_re(r"([a-z0-9][a-z0-9-]*)?"))
 
 
@@ -165,8 +165,9 @@ class CommandSpec(Spec):
 class PlotSpec(Spec):
     """A picture of something.
 
-    of: what it is of. ``run``: a run about to start; the factory makes a `protocols.Plot`, and the core asks the one
-    called ``schedules``. ``trajectories``: recorded runs; the factory makes what ``emnist-diff plot`` draws.
+    of: what it is of. ``run``: a run about to start; the factory makes a `protocols.Plot`, and the default one serves
+    ``emnist-diff run --plot-schedules``. ``trajectories``: recorded runs; the factory makes what ``emnist-diff plot``
+    draws.
     """
 
     kind: ClassVar[str] = "plot"
@@ -186,13 +187,10 @@ class ReaderSpec(Spec):
 
 @attrs.frozen(kw_only=True)
 class DisplaySpec(Spec):
-    """What shows how far a run is, on a terminal. The factory makes a `protocols.Display`.
-
-    default: whether ``emnist-diff run`` uses it when none is asked for. Any other is asked for by ``--NAME``.
-    """
+    """What shows how far a run is, on a terminal. The factory makes a `protocols.Display`. One that is no default is
+    requested by ``--NAME``."""
 
     kind: ClassVar[str] = "display"
-    default: bool = False
 
 
 @attrs.frozen(kw_only=True)

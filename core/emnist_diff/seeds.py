@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
+from emnist_diff.errors import ConfigError
 from emnist_diff.scalars import scalar
+from emnist_diff.shown import shown
 
 RANDOM = "random"
 """What stands for a seed that is to be drawn."""
@@ -24,3 +27,12 @@ def seed(value: Any) -> Any:
     import secrets  # which no other configuration needs
 
     return DrawnSeed(secrets.randbelow(_BELOW))
+
+
+def typed(text: str, option: str) -> int | str:
+    """The seed that somebody typed: a whole number or ``random``. Raises `ConfigError` for anything else."""
+    if text == RANDOM:
+        return text
+    if not re.fullmatch(r"\s*[+-]?[0-9]{1,40}\s*", text):
+        raise ConfigError(f"{option} {shown(text)}: expected a whole number, or {RANDOM} for one that is drawn")
+    return int(text)

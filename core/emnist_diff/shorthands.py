@@ -8,6 +8,7 @@ from typing import Any
 
 import attrs
 
+from emnist_diff.components import default
 from emnist_diff.config import ComponentConfig, component
 from emnist_diff.errors import ConfigError, unknown
 from emnist_diff.plugins import Registry
@@ -38,9 +39,7 @@ def switched(
     """
     known = flags(registry)
     if sinks is None:
-        sinks = [
-            {"name": e.spec.name} for e in registry.of(SinkSpec) if isinstance(e.spec, SinkSpec) and e.spec.default
-        ]
+        sinks = [{"name": e.spec.name} for e in registry.of(SinkSpec) if e.spec.default]
     out = [component(sink, "sink") for sink in sinks]
     for flag, on in switches.items():
         if flag not in known:
@@ -86,7 +85,7 @@ def with_noise(registry: Registry, drifts: Sequence[ComponentConfig], scale: flo
     """
     out = []
     used = False
-    for asked in drifts or (ComponentConfig("default"),):
+    for asked in drifts or (default(registry, DriftSpec),):
         spellings = aliases(registry.load(DriftSpec, asked.name))
         used = used or "noise_scale" in spellings
         if "noise_scale" in spellings and "noise_scale" not in {spellings.get(key) for key in asked.settings}:

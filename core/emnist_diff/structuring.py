@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeVar, Union
 
 import attrs
 import cattrs
-from cattrs.errors import ClassValidationError, IterableValidationError, IterableValidationNote
+from cattrs.errors import IterableValidationError, IterableValidationNote
 
 from emnist_diff.deprecation import deprecated
 from emnist_diff.errors import ConfigError, EmnistDiffError, unknown
@@ -46,8 +46,8 @@ def structure(data: object, cls: type[_T], what: str, beside: Iterable[str] = ()
     """
     try:
         return _converter().structure(_renamed(data, cls, what, beside), cls)
-    except EmnistDiffError as error:
-        raise error
+    except EmnistDiffError:
+        raise
     except Exception as error:
         raise ConfigError(f"{what}: {'; '.join(_messages(error))}") from error
 
@@ -78,7 +78,7 @@ def as_written(cls: type[_T]) -> type[_T]:
 def _given(cls: type, field: Any, value: Any) -> Any:
     """The value of one field as its type wants it, where that is plain data."""
     value = value if field.converter is None else field.converter(value)
-    hint = _hints(cls)[field.name]
+    hint = hints(cls)[field.name]
     if not _is_plain(hint):
         return value
     try:
@@ -88,7 +88,8 @@ def _given(cls: type, field: Any, value: Any) -> Any:
 
 
 @functools.cache
-def _hints(cls: type) -> dict[str, Any]:
+def hints(cls: type) -> dict[str, Any]:
+    """The types of a class's fields, by name."""
     return typing.get_type_hints(cls)
 
 
@@ -126,16 +127,17 @@ def _renamed(data: object, cls: type, what: str, beside: Iterable[str]) -> dict[
 
 
 def _messages(error: BaseException) -> list[str]:
-    """One line per thing wrong, with the path to it."""
-    if isinstance(error, ClassValidationError | IterableValidationError):
-        out = []
-        for inner in error.exceptions:
-            notes = [n for n in getattr(inner, "__notes__", []) if hasattr(n, "name") or hasattr(n, "index")]
-            where = "".join(str(getattr(n, "name", None) or f"[{getattr(n, 'index', '')}]") for n in notes)
-            out += [f"{where}: {m}" if where else m for m in _messages(inner)]
-        return out
+    """One line per thing wrong, with the path to it: ``forces[0].weight: expected a number, …``."""
+    out = []
+    for line in cattrs.transform_error(error, path="", format_exception=_reason):
+        message, _, place = line.rpartition(" @ ")
+        out.append(f"{place.lstrip('.')}: {message}" if place else message)
+    return out
+
+
+def _reason(error: BaseException, _: object) -> str:
     text = str(error.args[0]) if error.args else str(error)
-    return [" ".join(text.split()) or type(error).__name__]
+    return " ".join(text.split()) or type(error).__name__
 
 
 def _number(value: Any, _: object) -> float:
@@ -216,13 +218,13 @@ def _members(items: Iterable[tuple[Any, Any]], member: Any, target: Any) -> list
 
 def _union(value: object, target: Any) -> Any:
     """Strict unions: None for None, else the first member that takes the value."""
-    members = typing.get_args(target)
-    if value is None and type(None) in members:
+    members = [member for member in typing.get_args(target) if member is not type(None)]
+    if value is None and len(members) < len(typing.get_args(target)):
         return None
+    if len(members) == 1:
+        return _converter().structure(value, members[0])
     failures = []
     for member in members:
-        if member is type(None):
-            continue
         try:
             return _converter().structure(value, member)
         except Exception as error:  # the next member may take it
@@ -230,12 +232,12 @@ def _union(value: object, target: Any) -> Any:
     raise TypeError(" or ".join(failures))
 
 
-def _is_union(target: Any) -> bool:
-    return typing.get_origin(target) in (Union, types.UnionType)
+def _is(*origins: Any) -> Callable[[Any], bool]:
+    """A check whether a type is one of these with something in brackets."""
+    return lambda target: typing.get_origin(target) in origins
 
 
-def _is_literal(target: Any) -> bool:
-    return typing.get_origin(target) is Literal
+_is_union, _is_literal, _is_table = _is(Union, types.UnionType), _is(Literal), _is(dict, Mapping)
 
 
 def _is_schedule(target: Any) -> bool:
@@ -244,10 +246,6 @@ def _is_schedule(target: Any) -> bool:
 
 def _is_list(target: Any) -> bool:
     return typing.get_origin(target) is tuple and typing.get_args(target)[1:] == (...,)
-
-
-def _is_table(target: Any) -> bool:
-    return typing.get_origin(target) in (dict, Mapping)
 
 
 def _is_function(target: Any) -> bool:

@@ -13,9 +13,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from emnist_diff import parse
 from emnist_diff.assembly.assemble import preview
 from emnist_diff.assembly.layers import configure
+from emnist_diff.cli import parse
 from emnist_diff.records import DriftSpec
 
 import emnist_diff_drifts_contrib

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from emnist_diff import parse
+from emnist_diff.cli import parse
 from emnist_diff.components import make
 from emnist_diff.config import ComponentConfig
 from emnist_diff.discovery import installed

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from emnist_diff import parse
+from emnist_diff.cli import parse
 from emnist_diff.records import ForceSpec
 
 import emnist_diff_forces_contrib

@@ -15,7 +15,7 @@ from emnist_diff.assembly.layout import bound_scheduler
 from emnist_diff.assembly.sources import Source, checkpoint_path
 from emnist_diff.brief import briefly
 from emnist_diff.checkpoint import CheckpointHeader
-from emnist_diff.components import make
+from emnist_diff.components import default, make
 from emnist_diff.conditions import ConditionSpace
 from emnist_diff.config import ComponentConfig, RunConfig, component, normalised
 from emnist_diff.discovery import installed
@@ -201,10 +201,10 @@ def chosen_scheduler(header: CheckpointHeader | None, name: str | None, settings
     if name is not None:
         return ComponentConfig(name, settings=dict(settings))
     recommended = None if header is None else normalised(header.recommended).get("scheduler")
-    default = ComponentConfig(RunConfig().scheduler.name, settings=dict(settings))
+    usual = attrs.evolve(default(installed(), SchedulerSpec), settings=dict(settings))
     if recommended is None:
-        return default
+        return usual
     data = component(recommended, "scheduler")
     if "eta" in settings and "eta" not in aliases(installed().load(SchedulerSpec, data["name"])):
-        return default
+        return usual
     return ComponentConfig(data["name"], settings={**data.get("settings", {}), **settings})

@@ -35,7 +35,7 @@ def settings_of(
     file's configuration is none, `UnknownName` for a component that is not installed, with the distribution that it
     came from.
     """
-    data: dict[str, Any] = {**config.WITHOUT_BACKENDS, **trajectory.config}
+    data: dict[str, Any] = dict(trajectory.config)
     sha256 = data.pop("checkpoint_sha256", None)
     recorded_guides = data.pop("guide_sha256", None)
     data.pop("files", None)  # which are compared once the components that name them are made

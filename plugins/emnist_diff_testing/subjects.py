@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from emnist_diff import parse
+from emnist_diff.cli import parse
 from emnist_diff.errors import ConfigError, EmnistDiffError
 from emnist_diff.structuring import aliases, structure
 

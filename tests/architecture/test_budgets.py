@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 
+from emnist_diff.discovery import installed
 from emnist_diff.plaindata import from_toml
+from emnist_diff.plugins import CORE_DISTRIBUTION
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -77,6 +79,24 @@ def test_no_string_of_the_core_is_a_package_above_it():
         for line, text in measures.texts(path):
             if path != front_door:
                 assert text.partition(":")[0].partition(".")[0] not in others, f"{_name(path)}:{line}: {text!r}"
+
+
+WORDS = {
+    "none": "the English word in messages",
+    "default": "the key of a setting's default in what `plugins show` prints",
+    "noise": "a column of what `plugins show` says of schedulers",
+}
+"""Names of built-in components that the core may say, because there they are words and no names."""
+
+
+def test_no_string_of_the_core_is_the_name_of_a_built_in_component():
+    """What is taken where nothing is named is a record's ``default``; commands are left out, for the core has some."""
+    records = [e.spec for e in installed().entries if e.distribution == CORE_DISTRIBUTION and e.spec.kind != "command"]
+    names = {name for spec in records for name in (spec.name, *spec.aliases)}
+    assert names >= {"ddim", "eager", "hdf5", "schedules", "attract_class"}
+    for path in measures.files("emnist_diff"):
+        for line, text in measures.texts(path):
+            assert text in WORDS or text.partition(":")[0] not in names, f"{_name(path)}:{line}: {text!r}"
 
 
 def test_every_package_is_in_the_wheel_with_its_types_checked_and_no_other_folder_holds_code():

@@ -26,9 +26,9 @@ from sidebyside import Timed
 
 from emnist_diff.assembly.assemble import assemble
 from emnist_diff.assembly.layers import configure
+from emnist_diff.cli.parse import component
 from emnist_diff.discovery import installed
 from emnist_diff.frames import Field, RunHeader
-from emnist_diff.parse import component
 from emnist_diff.running import run
 from emnist_diff.running.recording import Inline, Overlapped, Recording
 from emnist_diff.timeline import Timeline

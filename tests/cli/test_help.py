@@ -7,7 +7,7 @@ import re
 import pytest
 
 from emnist_diff.cli.groups import SECTIONS
-from emnist_diff.cli.run_page import PANELS
+from emnist_diff.cli.run_page import ORDER
 from emnist_diff.discovery import installed
 from emnist_diff.records import CommandSpec
 from emnist_diff_plugins.training import page as train_page
@@ -42,7 +42,7 @@ def test_the_first_page_begins_with_run_and_names_every_command_in_a_group(cli):
 def test_the_page_of_run_begins_with_examples_and_groups_every_option(cli):
     page = cli("run", "--help").out
     found = sections(page)
-    assert list(found) == list(PANELS)
+    assert list(found) == list(ORDER)
     assert all(found.values())
     assert page.index("emnist-diff run --character") < page.index("Generation:") < page.index("--force <text>")
     for pointer in ("emnist-diff forces, presets, drifts", "emnist-diff plugins show NAME"):

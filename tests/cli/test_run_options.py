@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
 from emnist_diff import CaptureConfig, EnvironmentConfig, InferenceConfig, checkpoint
@@ -40,6 +41,19 @@ def network(tmp_path: Path) -> Path:
     )
     checkpoint.save(path, header, {})
     return path
+
+
+def test_every_setting_is_an_option_under_each_of_its_spellings(cli):
+    page = cli("run", "--help").out
+    for field in attrs.fields(RunConfig):
+        text = page.partition(f"--{field.name.replace('_', '-').removesuffix('s')}")[2]
+        assert text, field.name
+        assert " ".join(field.metadata["help"].split()[1:3]) in " ".join(text.split())
+    values = {"class": "B", "base-seed": "7", "num-inference-steps": "2", "output-dir": "there"}
+    found = asked(cli, "run", *RUN[1:3], *(word for name, value in values.items() for word in (f"--{name}", value)))
+    wanted = {"character": "B", "seed": 7, "steps": 2, "output": "there"}
+    assert {key: found[key] for key in wanted} == wanted
+    assert found["scheduler"]["name"] == "ddim"  # the default one of the installed plugins
 
 
 # ------------------------------------------------------------------ seeds

@@ -163,7 +163,7 @@ def test_an_unknown_key_suggests_the_nearest(key):
         ({"forces": [{"name": "a", "k": 1, "cfg": {"k": 2}}]}, r"forces\[0\] 'a': 'k' is said twice"),
         ({"forces": [{"name": "a", "settings": {"k": 1}, "cfg": {"k": 1}}]}, r"'k' is said twice"),
         ({"forces": [{"name": "a", "weight": "x"}]}, r"forces.*weight.*a number, or a schedule.*got 'x'"),
-        ({"scheduler": None}, r"scheduler"),
+        ({"backend": None}, r"backend"),
     ],
 )
 def test_a_wrong_value_is_named_with_its_key(layer, message):

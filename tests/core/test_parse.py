@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from emnist_diff import parse
+from emnist_diff.cli import parse
 from emnist_diff.errors import ConfigError
+from emnist_diff_trajectory.sample_ids import sample_ids
 
 
 @pytest.mark.parametrize(
@@ -58,10 +59,10 @@ def test_json_may_be_in_a_file(tmp_path):
     [("3", [3]), ("0-2", [0, 1, 2]), (" 0-1 , 12", [0, 1, 12]), ("7-7", [7]), (None, None)],
 )
 def test_sample_ids_are_numbers_and_ranges(text, ids):
-    assert parse.sample_ids(text) == ids
+    assert sample_ids(text) == ids
 
 
 @pytest.mark.parametrize("text", ["", "x", "-1", "3-1", "1,,2", "1.5", "0-4194304", "0-4194303,0"])
 def test_what_is_no_sample_id_names_the_option(text):
     with pytest.raises(ConfigError, match=r"^--only .*: expected ids such as 3, 0-9 or 0-9,12$"):
-        parse.sample_ids(text, "--only")
+        sample_ids(text, "--only")

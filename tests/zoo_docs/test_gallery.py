@@ -55,7 +55,7 @@ def test_the_upper_row_is_the_same_command_without_steering(entries):
 def test_every_command_holds(entries, cli, monkeypatch):
     monkeypatch.chdir(DOCS.parent)
     monkeypatch.setattr(
-        "emnist_diff.cli.run._plot_schedules", lambda registry, settings, path: preview(registry, settings)
+        "emnist_diff.cli.run_result.plot_schedules", lambda registry, settings, path: preview(registry, settings)
     )
     for entry in entries.values():
         for words in (entry.words, entry.plain):

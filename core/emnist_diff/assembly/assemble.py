@@ -115,9 +115,7 @@ def _sinks(registry: Registry, settings: RunConfig) -> list[Component]:
 
 def default_sinks(registry: Registry) -> list[ComponentConfig]:
     """The sinks of a configuration that names none."""
-    return [
-        ComponentConfig(e.qualified) for e in registry.of(SinkSpec) if isinstance(e.spec, SinkSpec) and e.spec.default
-    ]
+    return [ComponentConfig(e.qualified) for e in registry.of(SinkSpec) if e.spec.default]
 
 
 def _refuse_twins(sinks: Sequence[Component]) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import attrs
+
 from emnist_diff import checkpoint, config
 from emnist_diff.assembly import guides, presets
 from emnist_diff.assembly.record import files_of
 from emnist_diff.assembly.sources import checkpoint_path
-from emnist_diff.components import make
+from emnist_diff.components import default, make
 from emnist_diff.config import ComponentConfig, RunConfig
 from emnist_diff.errors import CheckpointError, ConfigError
 from emnist_diff.events import get_logger
@@ -35,7 +37,7 @@ def configure(registry: Registry, *layers: Mapping[str, Any]) -> tuple[RunConfig
         merged.pop("denoiser", None)  # which the record copied from the checkpoint
     guided = merged.get("guidance_scale")
     merged = presets.expanded(registry, merged)
-    named_only = config.resolve(merged)
+    named_only = _with_scheduler(registry, config.resolve(merged))
     if recorded_guides is not None:
         guides.require_recorded(named_only.guides, recorded_guides, "this configuration")
     if guided is not None and named_only.base != "cfg":
@@ -53,11 +55,16 @@ def configure(registry: Registry, *layers: Mapping[str, Any]) -> tuple[RunConfig
             "name that one with --checkpoint"
         )
     try:
-        settings = config.resolve(header.recommended, merged)
+        settings = _with_scheduler(registry, config.resolve(header.recommended, merged))
     except ConfigError as error:
         raise CheckpointError(f"{path}: its recommended settings do not hold here: {error}") from error
     _require_files(registry, settings, ComponentConfig(header.family, settings=header.network), recorded_files)
     return settings, header
+
+
+def _with_scheduler(registry: Registry, settings: RunConfig) -> RunConfig:
+    """The settings with the default scheduler where they name none."""
+    return attrs.evolve(settings, scheduler=settings.scheduler or default(registry, SchedulerSpec))
 
 
 def _require_files(registry: Registry, settings: RunConfig, denoiser: ComponentConfig, recorded: Any) -> None:
@@ -75,8 +82,6 @@ def _merged(layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """One layer of several, weakest first. Raises `ConfigError` for settings that exclude each other."""
     merged: dict[str, Any] = {}
     for layer in layers:
-        if "checkpoint_sha256" in layer:  # a record
-            merged.update(config.WITHOUT_BACKENDS)
         layer = config.normalised(layer)
         for one, other in (("total_videos", "per_character"), ("per_character", "total_videos")):
             if layer.get(one) is not None and other not in layer:

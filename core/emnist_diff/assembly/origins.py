@@ -86,7 +86,8 @@ def _origins(environment: Mapping[str, Any], name: str) -> Iterator[tuple[str, s
 
 
 def _components(settings: RunConfig) -> list[tuple[type[Spec], str]]:
-    named: list[tuple[type[Spec], str]] = [(SchedulerSpec, settings.scheduler.name)]
+    named: list[tuple[type[Spec], str]] = []
+    named += [(SchedulerSpec, settings.scheduler.name)] if settings.scheduler is not None else []
     named += [(DenoiserSpec, settings.denoiser.name)] if settings.denoiser is not None else []
     named += [(ForceSpec, force.name) for force in settings.forces]
     named += [(DriftSpec, drift.name) for drift in settings.drifts]

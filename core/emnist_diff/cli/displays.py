@@ -30,7 +30,7 @@ def chosen(registry: Registry, progress: bool, asked: Iterable[str]) -> Display 
             return display
         log.info("display.not_shown", display=name, reason=why)
     for entry in registry.of(DisplaySpec) if progress else ():
-        if isinstance(entry.spec, DisplaySpec) and entry.spec.default:
+        if entry.spec.default:
             display = make(registry, DisplaySpec, ComponentConfig(entry.qualified)).object
             if display.refusal() is None:
                 return display

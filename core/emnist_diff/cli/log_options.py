@@ -8,6 +8,7 @@ import attrs
 import typer
 
 from emnist_diff.cli.help import LAST
+from emnist_diff.cli.more_options import options_of
 from emnist_diff.errors import ConfigError, unknown
 
 _KEY = __name__
@@ -26,43 +27,24 @@ def _noted(ctx: typer.Context, param: typer.CallbackParam, value: Any) -> None:
     configure(choices)
 
 
-def _options(
-    log_verbose: bool = typer.Option(
-        False,
-        "--verbose",
-        "-v",
-        help="Log debug events too.",
-        rich_help_panel=LAST,
-        expose_value=False,
-        callback=_noted,
-    ),
-    log_quiet: bool = typer.Option(
-        False,
-        "--quiet",
-        "-q",
-        help="Log only warnings and errors, and show no progress.",
-        rich_help_panel=LAST,
-        expose_value=False,
-        callback=_noted,
-    ),
-    log_format: str = typer.Option(
+_OPTIONS: tuple[tuple[str, tuple[str, ...], bool | str, str], ...] = (
+    ("log_verbose", ("--verbose", "-v"), False, "Log debug events too."),
+    ("log_quiet", ("--quiet", "-q"), False, "Log only warnings and errors, and show no progress."),
+    (
+        "log_format",
+        ("--log-format",),
         "auto",
-        "--log-format",
-        help="How to log on stderr: human, json, or auto, which is human on a terminal and json elsewhere.",
-        rich_help_panel=LAST,
-        expose_value=False,
-        callback=_noted,
+        "How to log: human, json or auto (human on a terminal, json elsewhere).",
     ),
-) -> None:
-    """Typer makes parameters from a signature; this one is for them alone."""
+)
+"""Name, texts, default and help of each."""
 
 
 def add_log_options(command: Any) -> None:
     """Give a command these options, unless it has them, or options of the same names, already."""
     taken = {text for option in command.params for text in option.opts}
-    made = typer.Typer(add_completion=False)
-    made.command()(_options)
-    for option in typer.main.get_command(made).params:
+    common: dict[str, Any] = {"rich_help_panel": LAST, "expose_value": False, "callback": _noted}
+    for option in options_of((n, type(d), typer.Option(d, *texts, help=h, **common)) for n, texts, d, h in _OPTIONS):
         option.opts = [text for text in option.opts if text not in taken]
         if any(text.startswith("--") for text in option.opts):
             command.params.append(option)

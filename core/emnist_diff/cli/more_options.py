@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import attrs
@@ -14,12 +14,14 @@ import typer
 class Switch:
     """An option that is on, off, or not given.
 
-    name: what it is called.  text: ``--video`` or ``--on/--off``.  also: other texts for the same.
+    name: what it is called.  text: ``--video`` or ``--on/--off``.  panel: its heading on the help page.
+    also: other texts for the same.
     """
 
     name: str
     text: str
     help: str
+    panel: str = "Options"
     also: tuple[str, ...] = ()
 
 
@@ -37,36 +39,42 @@ def more_options(own: Iterable[Any], switches: Iterable[Switch], key: str) -> li
             chosen.append(attrs.evolve(switch, also=free))
             taken |= {part for text in (switch.text, *free) for part in text.split("/")}
 
-    def command() -> None:
-        """Typer makes its parameters from a signature, which this one gets."""
-
-    parameters = [
-        inspect.Parameter(
-            f"{_identifier(switch.name)}_{number}",
-            inspect.Parameter.KEYWORD_ONLY,
-            default=typer.Option(
+    return options_of(
+        (
+            f"switch_{number}",
+            bool | None,
+            typer.Option(
                 None,
                 switch.text,
                 *switch.also,
                 help=switch.help,
+                rich_help_panel=switch.panel,
                 show_default=False,
                 expose_value=False,
                 callback=_noted(key, switch),
             ),
-            annotation=bool | None,
         )
         for number, switch in enumerate(chosen)
-    ]
-    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what `inspect` looks for
-    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    )
+
+
+def options_of(declared: Iterable[tuple[str, Any, Any]]) -> list[Any]:
+    """The options that Typer makes of parameters: of each the name, the type, and what `typer.Option` gives."""
+
+    def command() -> None:
+        """Typer reads a signature."""
+
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    sign(command, [inspect.Parameter(name, keyword, default=o, annotation=kind) for name, kind, o in declared])
     made = typer.Typer(add_completion=False)
     made.command()(command)
     return list(typer.main.get_command(made).params)
 
 
-def _identifier(name: str) -> str:
-    """The first word of a switch's name, as Python writes names: ``sink`` of ``sink video``."""
-    return name.split()[0].replace("-", "_")
+def sign(command: Callable[..., None], parameters: Sequence[inspect.Parameter]) -> None:
+    """Give a command the signature that Typer is to see."""
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what `inspect` looks for
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
 
 
 def _noted(key: str, switch: Switch) -> Callable[..., None]:

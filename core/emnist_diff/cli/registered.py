@@ -7,8 +7,6 @@ from collections.abc import Iterable
 from emnist_diff.hookspecs import hookimpl
 from emnist_diff.records import CommandSpec
 
-_LISTED = ("forces", "drifts", "presets", "schedulers")
-
 
 @hookimpl
 def emnist_diff_commands() -> Iterable[CommandSpec]:
@@ -19,15 +17,6 @@ def emnist_diff_commands() -> Iterable[CommandSpec]:
         section="Generate",
         place=-1,
     )
-    for place, name in enumerate(_LISTED, -len(_LISTED)):
-        yield CommandSpec(
-            name=name,
-            factory=f"emnist_diff.cli.plugins:{name}",
-            summary=f"List the {name}",
-            section="Choose",
-            place=place,
-            logs=False,
-        )
     yield CommandSpec(
         name="plugins",
         factory="emnist_diff.cli.plugins:app",

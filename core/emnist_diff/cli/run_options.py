@@ -1,43 +1,49 @@
-"""What some options of ``emnist-diff run`` mean."""
+"""What the options of ``emnist-diff run`` mean that are no settings themselves."""
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from emnist_diff import parse
+import attrs
+
+from emnist_diff.cli import parse
+from emnist_diff.config import ComponentConfig, RunConfig, normalised
 from emnist_diff.errors import ConfigError, unknown
-from emnist_diff.records import SinkSpec
-from emnist_diff.seeds import RANDOM
+from emnist_diff.plugins import Registry
+from emnist_diff.records import LayerSpec
 from emnist_diff.shown import shown
 
-_ALL = "all"
+
+def this_worker(rank: int | None, world_size: int | None) -> dict[str, int]:
+    """Which of several workers this is, as what starts them says it."""
+    from emnist_diff.machine.workers import chosen
+
+    rank, world_size = chosen(rank, world_size, os.environ)
+    return {"rank": rank, "world_size": world_size}
 
 
-def seed(text: str | None) -> int | str | None:
-    """A whole number or ``random``. Raises `ConfigError` for anything else."""
-    if text is None or text == RANDOM:
-        return text
-    if not re.fullmatch(r"\s*[+-]?[0-9]{1,40}\s*", text):
-        raise ConfigError(f"--seed {shown(text)}: expected a whole number, or {RANDOM} for one that is drawn")
-    return int(text)
+def forces(stack: str | None) -> dict[str, Any]:
+    """The setting ``forces`` that ``--force-stack`` holds."""
+    return {} if stack is None else {"forces": parse.json_or_file(stack, "--force-stack")}
 
 
-def presets(texts: list[str], arguments: str | None) -> list[dict[str, Any]]:
-    """The presets asked for, each ``name``, ``name:key=value,…`` or a file; the arguments belong to the only one.
+def presets(texts: list[str], arguments: str | None) -> dict[str, Any]:
+    """The setting ``preset``: each is ``name``, ``name:key=value,…`` or a file; the arguments belong to the only one.
 
     Raises `ConfigError` for arguments without one preset, or that say again what stands beside its name.
     """
     out = [_preset(text) for text in texts]
-    if arguments is None:
-        return out
-    if len(out) != 1:
-        raise ConfigError(f"--preset-args needs one --preset, got {len(out)}")
-    settings = parse.json_or_file(arguments, "--preset-args")
-    if not isinstance(settings, dict):
-        raise ConfigError(f"--preset-args: expected a table of settings, got {shown(settings)}")
-    return [{**out[0], "settings": settings}]
+    if arguments is not None:
+        if len(out) != 1:
+            raise ConfigError(f"--preset-args needs one --preset, got {len(out)}")
+        settings = parse.json_or_file(arguments, "--preset-args")
+        if not isinstance(settings, dict):
+            raise ConfigError(f"--preset-args: expected a table of settings, got {shown(settings)}")
+        out = [{**out[0], "settings": settings}]
+    return {"preset": out} if out else {}
 
 
 def _preset(text: str) -> dict[str, Any]:
@@ -45,18 +51,62 @@ def _preset(text: str) -> dict[str, Any]:
     return {"name": text} if is_file else parse.component(text, "--preset")
 
 
-def saved(names: Iterable[str], known: Mapping[str, SinkSpec]) -> dict[str, bool]:
+def saved(registry: Registry, names: Iterable[str]) -> dict[str, bool]:
     """The flags of the sinks that ``--save`` switches on: ``all``, or names separated by commas.
 
-    known: the sinks that have a flag, by that.  Raises `UnknownName` for a name that none of them has.
+    Raises `UnknownName` for a name that no sink with a flag has.
     """
+    from emnist_diff.shorthands import flags
+
+    known = flags(registry)
     out: dict[str, bool] = {}
     flag_of = {spec.name: flag for flag, spec in known.items()} | {flag: flag for flag in known}
     for name in (part.strip() for text in names for part in text.split(",")):
-        if name == _ALL:
+        if name == "all":
             out |= dict.fromkeys(known, True)
         elif name in flag_of:
             out[flag_of[name]] = True
         else:
-            raise unknown("sink of --save:", name, [_ALL, *flag_of])
+            raise unknown("sink of --save:", name, ["all", *flag_of])
     return out
+
+
+def sinks(
+    registry: Registry,
+    given: Mapping[str, Any],
+    written: Mapping[str, Any],
+    switches: Mapping[str, bool],
+    **values: Any,
+) -> dict[str, Any]:
+    """The setting ``sinks`` with some switched on and off, and with values for those that know them.
+
+    given, written: settings of the command line, and of the file under them.
+    """
+    from emnist_diff.shorthands import switched, with_settings
+
+    values = {key: value for key, value in values.items() if value is not None}
+    if not values and not switches:
+        return {}
+    requested = given.get("sinks", normalised(written).get("sinks"))
+    return {"sinks": with_settings(registry, switched(registry, requested, switches), values)}
+
+
+def layers_beneath(registry: Registry, left_out: Collection[str]) -> list[Mapping[str, Any]]:
+    """The settings that plugins lay beneath the user's own.  left_out: the names of the layers not to ask.
+
+    Raises `ConfigError` for what is wrong with them.
+    """
+    from emnist_diff.components import make
+
+    chosen = [entry for entry in registry.of(LayerSpec) if entry.spec.name not in left_out]
+    return [make(registry, LayerSpec, ComponentConfig(entry.qualified)).object.settings() for entry in chosen]
+
+
+def completed(registry: Registry, settings: RunConfig, drift_scale: float | None) -> RunConfig:
+    """The settings with the noise of their drifts, and with the threads that a command uses where none are named."""
+    from emnist_diff.machine.threads import default_threads
+    from emnist_diff.shorthands import with_noise
+
+    if drift_scale is not None:
+        settings = attrs.evolve(settings, drifts=with_noise(registry, settings.drifts, drift_scale))
+    return settings if settings.threads is not None else attrs.evolve(settings, threads=default_threads().count)

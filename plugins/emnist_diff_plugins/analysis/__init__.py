@@ -14,4 +14,5 @@ def emnist_diff_plots() -> Iterable[PlotSpec]:
         name="schedules",
         factory=f"{__name__}.schedules:SchedulesPlot",
         summary="weights and scheduled settings of a run over time; needs matplotlib",
+        default=True,
     )

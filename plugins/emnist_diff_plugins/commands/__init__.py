@@ -29,6 +29,8 @@ _COMMANDS = (
     ("bench", "bench:app", "Measure how fast this machine evaluates a network, and recommend settings", "Machine"),
 )
 
+_LISTINGS = ("forces", "drifts", "presets", "schedulers")
+
 
 @hookimpl
 def emnist_diff_commands() -> Iterable[CommandSpec]:
@@ -40,4 +42,9 @@ def emnist_diff_commands() -> Iterable[CommandSpec]:
             section=section,
             place=place,
             logs=name != "doctor",
+        )
+    for place, name in enumerate(_LISTINGS, -len(_LISTINGS)):
+        factory = f"{__name__}.listings:{name}"
+        yield CommandSpec(
+            name=name, factory=factory, summary=f"List the {name}", section="Choose", place=place, logs=False
         )

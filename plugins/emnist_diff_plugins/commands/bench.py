@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from emnist_diff.components import default
 from emnist_diff.config import MOST_THREADS
 from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError
 from emnist_diff.plugins import Registry
 from emnist_diff.printable import echo
-from emnist_diff.records import BackendSpec
+from emnist_diff.records import BackendSpec, SchedulerSpec
 
 if TYPE_CHECKING:  # what these import is not needed for --help
     from emnist_diff.config import RunConfig
@@ -168,7 +169,7 @@ def _find(
         source.path.name if source.path is not None else "",
         work.flops,
         run.plan.rows / len(run.labels),
-        f"{settings.scheduler.name}, {settings.steps} steps",
+        f"{(settings.scheduler or default(registry, SchedulerSpec)).name}, {settings.steps} steps",
         tuple(ceilings),
         tuple(measured),
         tuple(skipped),

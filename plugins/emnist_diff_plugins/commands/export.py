@@ -9,7 +9,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand
 
-from emnist_diff import parse
+from emnist_diff.cli import parse
 from emnist_diff.cli.more_options import Switch, more_options
 from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import typer
 
-from emnist_diff import parse
+from emnist_diff.cli import parse
 from emnist_diff.printable import echo
 from emnist_diff_trajectory.commands.diff import differences, told
+from emnist_diff_trajectory.sample_ids import sample_ids
 
 
 def replay(
@@ -47,7 +48,7 @@ def replay(
             installed(tuple(plugin_file)),
             checkpoint=checkpoint,
             guides=parse.named_files(guide, "--guide"),
-            samples=parse.sample_ids(sample),
+            samples=sample_ids(sample),
             tolerance=allowed,
         )
     verdict = "bitwise" if done.bitwise else "close" if done.close else "different"

@@ -168,7 +168,7 @@ def train(
 
 def _settings(items: list[str], option: str) -> dict[str, Any]:
     """``key=value`` items as a table."""
-    from emnist_diff import parse
+    from emnist_diff.cli import parse
     from emnist_diff.errors import ConfigError
 
     out: dict[str, Any] = {}
@@ -192,7 +192,7 @@ def _family(name: str | None, network: list[str], below: dict[str, Any]) -> dict
 
 def _dataset(asked: str | None, data: str | None, split: str | None, below: dict[str, Any]) -> dict[str, Any] | None:
     """The dataset as the command line asks for it, over what a file or a resumed training says."""
-    from emnist_diff import parse
+    from emnist_diff.cli import parse
     from emnist_diff.config import component
 
     if asked is None and data is None and split is None:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from emnist_diff import parse
+from emnist_diff.cli import parse
 from emnist_diff.discovery import installed
 from emnist_diff.errors import OutputError
 from emnist_diff.events import get_logger
 from emnist_diff.printable import echo
+from emnist_diff_trajectory.sample_ids import sample_ids
 
 if TYPE_CHECKING:  # not needed for --help
     from emnist_diff_plugins.analysis.whatif import WhatIf
@@ -64,7 +65,7 @@ def whatif(
     from emnist_diff_plugins.metrics.tables import json_bytes, write_table
     from emnist_diff_trajectory.reader import Trajectory
 
-    ids = parse.sample_ids(",".join(sample) if sample else None)
+    ids = sample_ids(",".join(sample) if sample else None)
     folder = file.parent if output is None else output
     stem = "whatif-" + re.sub(r"[^\w.+-]", "_", "+".join(dict.fromkeys(without)))[:80]
     paths = {suffix: folder / f"{stem}.{suffix}" for suffix in ("png", "csv", "json")}

@@ -23,4 +23,10 @@ _DRIFTS = {
 @hookimpl
 def emnist_diff_drifts() -> Iterable[DriftSpec]:
     for name, (cls, summary, aliases) in _DRIFTS.items():
-        yield DriftSpec(name=name, factory=f"{__name__}.{name}:{cls}", summary=summary, aliases=aliases)
+        yield DriftSpec(
+            name=name,
+            factory=f"{__name__}.{name}:{cls}",
+            summary=summary,
+            aliases=aliases,
+            default=name == "default",  # what `emnist-diff run --drift-scale` alone adds
+        )

@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from emnist_diff import parse
+from emnist_diff.cli import parse
 from emnist_diff.components import make
 from emnist_diff.config import ComponentConfig, normalised, resolve
 from emnist_diff.errors import ConfigError

@@ -41,6 +41,7 @@ def emnist_diff_schedulers() -> Iterable[SchedulerSpec]:
             order=order,
             noise=noise,
             evaluations=evaluations,
+            default=name == "ddim",
         )
     for name, (cls, summary, order, evaluations) in _FLOW_SCHEDULERS.items():
         yield SchedulerSpec(

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import typer
 
-from emnist_diff import parse
 from emnist_diff.printable import echo
+from emnist_diff_trajectory.sample_ids import sample_ids
 
 
 def select(
@@ -28,7 +28,7 @@ def select(
     if not character and sample is None:
         raise ConfigError("say which samples: --character NAME or --sample IDS")
     with Trajectory(file) as trajectory:
-        positions = chosen(trajectory, character, parse.sample_ids(sample))
+        positions = chosen(trajectory, character, sample_ids(sample))
         count = copy(trajectory, positions, output, overwrite=overwrite)
     echo(json.dumps({"file": str(output), "samples": count}) if as_json else f"{output}: {count} samples")
 

@@ -1,8 +1,7 @@
-"""Components, JSON and sample ids as people type them."""
+"""Components, settings and JSON as people type them."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,6 @@ from typing import Any
 from emnist_diff.errors import ConfigError
 from emnist_diff.plaindata import from_json, read_text
 from emnist_diff.shown import shown
-
-_MOST_IDS = 1 << 22
-"""As many samples as a run can have."""
 
 
 def component(text: str, option: str) -> dict[str, Any]:
@@ -73,24 +69,6 @@ def json_or_file(text: str, option: str) -> Any:
         return from_json(source)
     except ValueError as error:
         raise ConfigError(f"{option}: not valid JSON: {error}") from error
-
-
-def sample_ids(text: str | None, option: str = "--sample") -> list[int] | None:
-    """The ids that ``3``, ``0-9`` or ``0-9,12`` mean; None for None.
-
-    Raises `ConfigError` naming the option for anything else, and for more ids than a run can have samples.
-    """
-    if text is None:
-        return None
-    out: list[int] = []
-    for part in text.split(","):
-        match = re.fullmatch(r"\s*(\d{1,12})(?:-(\d{1,12}))?\s*", part)
-        first = int(match[1]) if match else 0
-        last = int(match[2]) if match and match[2] else first
-        if not match or last < first or last - first >= _MOST_IDS - len(out):
-            raise ConfigError(f"{option} {shown(text)}: expected ids such as 3, 0-9 or 0-9,12")
-        out += range(first, last + 1)
-    return out
 
 
 def _split(text: str) -> list[str]:

@@ -1,0 +1,79 @@
+"""What ``emnist-diff run`` prints: the plan of a run, its schedules, what it made."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from emnist_diff.plugins import Registry
+from emnist_diff.printable import echo
+
+if TYPE_CHECKING:
+    from emnist_diff.assembly.assemble import Assembly
+    from emnist_diff.config import RunConfig
+    from emnist_diff.running.run import RunResult
+
+
+def show_plan(assembly: Assembly) -> None:
+    """Print the resolved configuration and the plan as JSON."""
+    from emnist_diff.assembly.forecast import forecast
+    from emnist_diff.config import to_dict
+
+    typer.echo(json.dumps({"config": to_dict(assembly.config), "plan": forecast(assembly)}, indent=2))
+
+
+def plot_schedules(registry: Registry, settings: RunConfig, path: Path) -> None:
+    """Have the weights over time drawn into a PNG; neither loads nor runs a network."""
+    from emnist_diff.assembly.assemble import preview
+    from emnist_diff.components import make
+    from emnist_diff.files import write_bytes
+    from emnist_diff.records import PlotSpec
+
+    write_bytes(path, make(registry, PlotSpec, None).object.png(preview(registry, settings)))
+    echo(f"  {path}", err=True)
+
+
+def show(assembly: Assembly, result: RunResult, drawn: bool, as_json: bool, quiet: bool) -> None:
+    """Print what a run made.  drawn: whether its seed was drawn."""
+    if as_json:
+        typer.echo(json.dumps(_summary(assembly, result)))
+    elif not quiet:
+        _tell(assembly, result, drawn)
+
+
+def _summary(assembly: Assembly, result: RunResult) -> dict[str, object]:
+    return {
+        "output": str(result.output),
+        "samples": result.samples,
+        "resumed": result.resumed,
+        "seed": result.seed,
+        "conditioned": assembly.header.conditioned,
+        "seconds": round(result.seconds, 3),
+        "network_rows": result.rows,
+        "micro_batch": result.micro_batch,
+    }
+
+
+def _tell(assembly: Assembly, result: RunResult, drawn: bool) -> None:
+    if not result.samples and not result.resumed:
+        echo(f"no samples for worker {assembly.config.rank} of {assembly.config.world_size}")
+        return
+    resumed = f" ({result.resumed} were already there)" if result.resumed else ""
+    seed = f", seed {result.seed}" if drawn else ""
+    requested = assembly.config.character or assembly.header.config["character"]
+    classes = repr(requested) if isinstance(requested, str) else ", ".join(map(repr, requested))
+    of = f" of {classes}" if assembly.header.conditioned else ""
+    echo(f"{result.samples} samples{of} in {result.seconds:.1f} s{seed}{resumed}")
+    if not of:
+        echo(f"  no base or force reads the class {classes}, which only names the folder")
+    for path in _visible(result.output):
+        echo(f"  {path}" if path.is_file() else f"  {path}{os.sep}  ({sum(p.is_file() for p in _visible(path))} files)")
+
+
+def _visible(folder: Path) -> list[Path]:
+    """What a directory holds but for hidden files; not every sink makes a directory."""
+    return sorted(p for p in folder.iterdir() if not p.name.startswith(".")) if folder.is_dir() else []
