@@ -138,10 +138,10 @@ _Positions = tuple[int, int]
 
 def _see_sample(seen: Differences, files: _Files, number: int, positions: _Positions) -> None:
     """Compare seed, label and image of one sample, which is at these positions of the files."""
-    (one, other), (here, there) = files, positions
+    (one, other), (first, second) = files, positions
     for name, a, b in (("seed", one.seeds, other.seeds), ("label", one.labels, other.labels)):
-        seen.see(f"samples/{name}", number, [None], *(v.astype(np.uint64) for v in (a[[here]], b[[there]])))
-    seen.see("images", number, [None], _read(one, "images", here)[None], _read(other, "images", there)[None])
+        seen.see(f"samples/{name}", number, [None], *(v.astype(np.uint64) for v in (a[[first]], b[[second]])))
+    seen.see("images", number, [None], _read(one, "images", first)[None], _read(other, "images", second)[None])
 
 
 def _see_states(

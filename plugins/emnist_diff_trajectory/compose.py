@@ -17,7 +17,7 @@ from emnist_diff.config import canonical_json
 from emnist_diff.errors import OutputError
 from emnist_diff_trajectory import plugin_data
 from emnist_diff_trajectory.creation import create_contiguous, new_file, output_errors
-from emnist_diff_trajectory.device import Device, laid_out
+from emnist_diff_trajectory.device import Device, building
 from emnist_diff_trajectory.merged import Source
 from emnist_diff_trajectory.parts import Part, Rows, blocks, plan, read
 from emnist_diff_trajectory.reader import Trajectory
@@ -81,7 +81,7 @@ def compose(
         # room for all of it, although packing may need less: HDF5 can crash on a disk that fills
         reserved = () if sources else [*layout, *beside]
         temporary = stack.enter_context(new_file(path, reserved, overwrite or replace, _REMEDY))
-        with laid_out(temporary) as (file, device):
+        with building(temporary) as (file, device):
             with parts[0].holding() as first:
                 _lay_out(file, first, parts, merged)
             if plugins is not None:
@@ -108,8 +108,8 @@ def _fill(file: Any, layout: Sequence[Array], rows: Sequence[Rows], create: Crea
 def copy_rows(rows: Rows, target: Any, device: Device) -> None:
     """Copy the committed ones of these rows into a dataset of the new file, a block at a time. Raises what `device`,
     on which that is, has refused."""
-    for here, there in blocks(rows):
-        target[there] = read(rows, here)
+    for old, new in blocks(rows):
+        target[new] = read(rows, old)
         device.check()
 
 
@@ -182,10 +182,10 @@ def _contiguous(group: Any, array: Array, rows: Sequence[Rows]) -> bool:
 
 def _compare(path: Path, rows: Sequence[Rows]) -> None:
     """Raises `OutputError` unless the file holds these rows to the bit, or, where it is an index, leads to them."""
-    with Trajectory(path) as made:
-        if problem := next(chain(structure(made), mappings(made)), None):
+    with Trajectory(path) as written:
+        if problem := next(chain(structure(written), mappings(written)), None):
             raise OutputError(f"{path} did not become what it should: {problem.where}: {problem.what}")
         for piece in rows:
-            for here, there in blocks(piece) if not made.sources else ():
-                if read(piece, here).tobytes() != np.asarray(made.field(piece.name)[there]).tobytes():
+            for old, new in blocks(piece) if not written.sources else ():
+                if read(piece, old).tobytes() != np.asarray(written.field(piece.name)[new]).tobytes():
                     raise OutputError(f"{path} did not become what it should: {piece.name} is not what was read")

@@ -32,17 +32,17 @@ _REMEDIES = {
 
 
 @contextmanager
-def new_file(path: Path, layout: Sequence[Array], overwrite: bool, way_out: str = RESUME_OR_REPLACE) -> Iterator[Path]:
+def new_file(path: Path, layout: Sequence[Array], overwrite: bool, advice: str = RESUME_OR_REPLACE) -> Iterator[Path]:
     """A temporary name in the directory of `path`, for a file that holds these arrays; what stands under it when the
     block ends becomes `path`, at once and durably.
 
-    way_out: from a file that is there already and not to be replaced.
+    advice: what to do about a file that exists already and is not to be replaced.
     Raises `OutputError` for that, when another writer has it open, when the disk is too full, or when the directory
     cannot be written. Then, and when the block raises, nothing has changed.
     """
     with output_errors(path):
         if path.exists() and not overwrite:
-            raise occupied(path, way_out)
+            raise occupied(path, advice)
         replaced = WriterLock(path) if path.is_file() else None
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -54,7 +54,7 @@ def new_file(path: Path, layout: Sequence[Array], overwrite: bool, way_out: str 
                 allocate(temporary, needed)
                 yield temporary
                 allocate(temporary)
-                publish(temporary, path, overwrite, way_out)
+                publish(temporary, path, overwrite, advice)
             except BaseException:
                 temporary.unlink(missing_ok=True)
                 raise
@@ -98,7 +98,7 @@ def allocate(path: Path, size: int = 0) -> None:
         sync_file(file)
 
 
-def publish(temporary: Path, path: Path, overwrite: bool, way_out: str = RESUME_OR_REPLACE) -> None:
+def publish(temporary: Path, path: Path, overwrite: bool, advice: str = RESUME_OR_REPLACE) -> None:
     """Give a complete file its name; without `overwrite` it takes nobody's place, not even one made just now."""
     if overwrite:
         os.replace(temporary, path)
@@ -106,7 +106,7 @@ def publish(temporary: Path, path: Path, overwrite: bool, way_out: str = RESUME_
         try:
             os.link(temporary, path)
         except FileExistsError:
-            raise occupied(path, way_out) from None
+            raise occupied(path, advice) from None
         except OSError:  # a file system without hard links
             os.replace(temporary, path)
         temporary.unlink(missing_ok=True)
@@ -119,17 +119,17 @@ def publish(temporary: Path, path: Path, overwrite: bool, way_out: str = RESUME_
 
 
 @contextmanager
-def output_errors(path: Path, way_out: str = "") -> Iterator[None]:
+def output_errors(path: Path, advice: str = "") -> Iterator[None]:
     """The operating system's refusals as `OutputError`s that name the file.
 
-    way_out: in which ``{remedy}`` stands for what helps against the refusal.
+    advice: in which ``{remedy}`` stands for what helps against the refusal.
     HDF5 reports a write that fails while it flushes or closes as a RuntimeError.
     """
     try:
         yield
     except (OSError, RuntimeError) as error:
         remedy = _REMEDIES.get(_number(error), "see to that")
-        hint = f" — {way_out.format(remedy=remedy)}" if way_out else ""
+        hint = f" — {advice.format(remedy=remedy)}" if advice else ""
         raise OutputError(f"cannot write {path}: {_reason(error)}{hint}") from error
 
 

@@ -89,7 +89,7 @@ class Device:
 
 
 @contextmanager
-def laid_out(path: Path) -> Iterator[tuple[Any, Device]]:
+def building(path: Path) -> Iterator[tuple[Any, Device]]:
     """A new HDF5 file in place of the bytes of `path`, closed and on the disk when the block ends, and its device,
     which long work should `check` now and then.
 

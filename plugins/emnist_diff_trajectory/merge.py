@@ -47,16 +47,16 @@ def _too_few(files: Sequence[Path]) -> str:
     if not files:
         return "merge joins the files of a run's workers, and got none — name them, or their directory"
     beside = [file for file in all_worker_files(files[0].parent) if file.path.suffix == ".h5"]
-    mine = next((file for file in beside if file.path == files[0]), None)
-    if mine is None:
+    first = next((file for file in beside if file.path == files[0]), None)
+    if first is None:
         return f"merge joins the files of a run's workers, and {files[0]} is not one of them: it is whole as it is"
-    lacking = missing_ranks([file for file in beside if file.stem == mine.stem], mine.count)
-    alone = f"{files[0]} is the file of worker {mine.rank} of {mine.count} alone"
+    lacking = missing_ranks([file for file in beside if file.stem == first.stem], first.count)
+    alone = f"{files[0]} is the file of worker {first.rank} of {first.count} alone"
     if not lacking:
         return f"{alone}: name the others too"
     one = len(lacking) == 1
     where = f"the file{'s'[: not one]} of rank{'s'[: not one]} {few(lacking)} {'is' if one else 'are'} not beside it"
-    return f"{alone}: {where} — make what is missing with --rank R --world-size {mine.count}"
+    return f"{alone}: {where} — make what is missing with --rank R --world-size {first.count}"
 
 
 def merge(
@@ -213,28 +213,28 @@ def _by_reference(group: Any, array: Array, rows: Sequence[Rows]) -> bool:
     layout = h5py.VirtualLayout(array.shape, array.dtype)
     for piece in rows:
         source = h5py.VirtualSource(piece.part.path.name, piece.name, piece.part.layout[piece.name].shape, array.dtype)
-        for here, there in _evenly_spaced(piece.here, piece.there):
-            layout[there] = source[here]
+        for old, new in _evenly_spaced(piece.old, piece.new):
+            layout[new] = source[old]
             source = h5py.VirtualSource(source.path, source.name, source.maxshape, array.dtype)
     fill = np.nan if array.dtype.startswith("float") else 0
     group.create_virtual_dataset(array.name, layout, fillvalue=fill)
     return True
 
 
-def _evenly_spaced(here: npt.NDArray[np.int64], there: npt.NDArray[np.int64]) -> Iterator[tuple[slice, slice]]:
+def _evenly_spaced(old: npt.NDArray[np.int64], new: npt.NDArray[np.int64]) -> Iterator[tuple[slice, slice]]:
     """Rows in stretches that are evenly spaced on both sides."""
     first = 0
-    while first < len(here):
+    while first < len(old):
         last = first + 1
-        if last < len(here):
-            steps = here[last] - here[first], there[last] - there[first]
-            while last < len(here) and (here[last] - here[last - 1], there[last] - there[last - 1]) == steps:
+        if last < len(old):
+            steps = old[last] - old[first], new[last] - new[first]
+            while last < len(old) and (old[last] - old[last - 1], new[last] - new[last - 1]) == steps:
                 last += 1
         else:
             steps = 1, 1
         yield (
-            slice(int(here[first]), int(here[last - 1]) + 1, int(steps[0])),
-            slice(int(there[first]), int(there[last - 1]) + 1, int(steps[1])),
+            slice(int(old[first]), int(old[last - 1]) + 1, int(steps[0])),
+            slice(int(new[first]), int(new[last - 1]) + 1, int(steps[1])),
         )
         first = last
 

@@ -38,10 +38,10 @@ class Source:
         return json.dumps(attrs.asdict(self), sort_keys=True)
 
 
-def read_sources(path: Path, said: list[str]) -> tuple[Source, ...]:
+def read_sources(path: Path, texts: list[str]) -> tuple[Source, ...]:
     """The files that an index at `path` names. Raises `TrajectoryError` for one that does not stand beside it."""
     out = []
-    for text in said:
+    for text in texts:
         data = json.loads(text)
         name = data.get("file") if isinstance(data, dict) else None
         count = data.get("samples") if isinstance(data, dict) else None
@@ -69,11 +69,11 @@ def check_mappings(path: Path, name: str, dataset: Any, sources: tuple[Source, .
     if properties.get_virtual_count() > MOST_MAPPINGS:
         raise TrajectoryError(f"{path} is damaged: {name} is in more than {MOST_MAPPINGS} pieces")
     for number in range(properties.get_virtual_count()):
-        file, there = properties.get_virtual_filename(number), properties.get_virtual_dsetname(number)
+        file, dataset_name = properties.get_virtual_filename(number), properties.get_virtual_dsetname(number)
         if file not in names:
             raise TrajectoryError(f"{path}: {name} keeps its data in another file, {file!r:.60}, which is not followed")
-        if there.lstrip("/") != name:
-            raise TrajectoryError(f"{path} is damaged: {name} points to {there!r:.60}")
+        if dataset_name.lstrip("/") != name:
+            raise TrajectoryError(f"{path} is damaged: {name} points to {dataset_name!r:.60}")
         properties.get_virtual_vspace(number).get_select_bounds()  # HDF5 refuses it for a piece without end
 
 
@@ -153,13 +153,13 @@ def _check_file(expected: _Expected, source: Source, file: Trajectory) -> None:
     if fingerprint(file.config) != expected.fingerprint or len(file) != source.samples:
         raise TrajectoryError(f"{path} is another run by now than the one that {index.path} was made of")
     for name, what in expected.spread.items():
-        there = file.datasets().get(name)
-        if there is None and name != "images" and not len(file.kept_samples):
+        dataset = file.datasets().get(name)
+        if dataset is None and name != "images" and not len(file.kept_samples):
             continue
-        if there is None or (str(there.dtype), there.shape[1:]) != what:
+        if dataset is None or (str(dataset.dtype), dataset.shape[1:]) != what:
             raise TrajectoryError(f"{path}: {name} is not what {index.path} says")
-        if len(there) != len(file if name == "images" else file.kept_samples):
-            raise TrajectoryError(f"{path} is damaged: {name} has {len(there)} rows")
+        if len(dataset) != len(file if name == "images" else file.kept_samples):
+            raise TrajectoryError(f"{path} is damaged: {name} has {len(dataset)} rows")
     if not np.array_equal(file.kept_steps, index.kept_steps):
         raise TrajectoryError(f"{path} keeps other steps than {index.path}")
     places = expected.places(file)
@@ -179,10 +179,10 @@ def mapped_rows(dataset: Any) -> Iterator[tuple[str, npt.NDArray[np.int64], npt.
     """
     properties = dataset.id.get_create_plist()
     for number in range(properties.get_virtual_count()):
-        told: list[npt.NDArray[np.int64]] = []
+        indices: list[npt.NDArray[np.int64]] = []
         for space in (properties.get_virtual_vspace(number), properties.get_virtual_srcspace(number)):
             if space.get_select_type() == h5py.h5s.SEL_ALL:  # of a file, as many rows as of the dataset
-                told.append(np.arange(len(told[0]) if told else len(dataset), dtype=np.int64))
+                indices.append(np.arange(len(indices[0]) if indices else len(dataset), dtype=np.int64))
                 continue
             if not space.is_regular_hyperslab() or space.get_select_npoints() > dataset.size:
                 raise TrajectoryError(f"{dataset.name} is in pieces that are no rows")
@@ -190,7 +190,7 @@ def mapped_rows(dataset: Any) -> Iterator[tuple[str, npt.NDArray[np.int64], npt.
             inner = math.prod(n * b for n, b in zip(count[1:], block[1:], strict=True))
             if inner != math.prod(dataset.shape[1:]) or any(start[1:]):  # as many values as a row has: all of them
                 raise TrajectoryError(f"{dataset.name} is in pieces that are no rows")
-            told.append((start[0] + stride[0] * np.arange(count[0])[:, None] + np.arange(block[0])).ravel())
-        if len(told[0]) != len(told[1]):
+            indices.append((start[0] + stride[0] * np.arange(count[0])[:, None] + np.arange(block[0])).ravel())
+        if len(indices[0]) != len(indices[1]):
             raise TrajectoryError(f"{dataset.name} is in pieces that do not fit")
-        yield properties.get_virtual_filename(number), told[0], told[1]
+        yield properties.get_virtual_filename(number), indices[0], indices[1]

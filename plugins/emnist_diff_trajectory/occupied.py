@@ -16,12 +16,12 @@ _LONGEST = 60
 RESUME_OR_REPLACE = "use --resume to continue it or --overwrite to replace it"
 
 
-def occupied(path: Path, way_out: str = RESUME_OR_REPLACE, *, run: Path | None = None) -> OutputError:
+def occupied(path: Path, remedy: str = RESUME_OR_REPLACE, *, run: Path | None = None) -> OutputError:
     """The refusal to replace what is at `path`, which says whose run that is.
 
     run: the run's folder, where `path` is no trajectory file itself.
     """
-    return OutputError(f"{path} already exists{whose(run or path)} — {way_out}")
+    return OutputError(f"{path} already exists{whose(run or path)} — {remedy}")
 
 
 def whose(place: Path) -> str:
@@ -38,8 +38,8 @@ def record(place: Path) -> tuple[Mapping[str, Any], Path] | None:
 
     with suppress(EmnistDiffError, OSError):  # damaged, or none of ours
         for path in sorted(place.glob("*.h5")) if place.is_dir() else [place]:
-            with Trajectory(path) as there:
-                return there.config, path
+            with Trajectory(path) as trajectory:
+                return trajectory.config, path
     for path in sorted(place.glob("metadata*.json")):
         with suppress(ValueError, OSError):
             if isinstance(data := from_json(read_text(path)), Mapping) and isinstance(data.get("config"), Mapping):

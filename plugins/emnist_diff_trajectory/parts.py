@@ -82,12 +82,12 @@ class Part:
 
 @attrs.frozen(eq=False)
 class Rows:
-    """Rows of one dataset of one file: at `here` there, to stand at `there` in the new file."""
+    """Rows of one dataset of one file: at `old` in it, and at `new` in the file that is made."""
 
     part: Part
     name: str
-    here: npt.NDArray[np.int64]
-    there: npt.NDArray[np.int64]
+    old: npt.NDArray[np.int64]
+    new: npt.NDArray[np.int64]
     committed: npt.NDArray[np.bool_]
 
 
@@ -110,9 +110,9 @@ def plan(parts: Sequence[Part]) -> tuple[list[Array], list[Rows]]:
     return list(layout.values()), rows
 
 
-def read(rows: Rows, here: tuple[slice, ...]) -> npt.NDArray[Any]:
+def read(rows: Rows, old: tuple[slice, ...]) -> npt.NDArray[Any]:
     with rows.part.holding() as trajectory, reading(trajectory.path):
-        return np.asarray(trajectory.field(rows.name)[here])
+        return np.asarray(trajectory.field(rows.name)[old])
 
 
 def blocks(rows: Rows) -> Iterator[tuple[tuple[slice, ...], tuple[slice, ...]]]:
@@ -122,26 +122,26 @@ def blocks(rows: Rows) -> Iterator[tuple[tuple[slice, ...], tuple[slice, ...]]]:
     row = max(1, int(np.prod(shape[1:], dtype=np.int64)) * width)
     columns = max(1, shape[1] * BLOCK // row) if row > BLOCK else shape[1]
     for first, last in _runs(rows, max(1, BLOCK // row)):
-        here, there = int(rows.here[first]), int(rows.there[first])
+        old, new = int(rows.old[first]), int(rows.new[first])
         count = last - first
         for column in range(0, shape[1], columns):
             part = slice(column, min(column + columns, shape[1]))
-            yield (slice(here, here + count), part), (slice(there, there + count), part)
+            yield (slice(old, old + count), part), (slice(new, new + count), part)
 
 
 def _runs(rows: Rows, most: int) -> Iterator[tuple[int, int]]:
     """Stretches of at most `most` committed rows that stand together here and there."""
     first = 0
-    while first < len(rows.here):
+    while first < len(rows.old):
         if not rows.committed[first]:
             first += 1
             continue
         last = first + 1
         while (
-            last < len(rows.here)
+            last < len(rows.old)
             and last - first < most
             and rows.committed[last]
-            and rows.here[last] - rows.here[first] == rows.there[last] - rows.there[first] == last - first
+            and rows.old[last] - rows.old[first] == rows.new[last] - rows.new[first] == last - first
         ):
             last += 1
         yield first, last

@@ -38,9 +38,9 @@ def room(trajectory: Trajectory) -> int:
 def _room(trajectory: Trajectory, group: Any, path: str, seen: set[int]) -> int:
     size = 0
     for name in group:
-        here = f"{path}/{name}"
+        place = f"{path}/{name}"
         if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-            raise OutputError(f"{trajectory.path}: {here} is a link, which is not carried over — remove it")
+            raise OutputError(f"{trajectory.path}: {place} is a link, which is not carried over — remove it")
         item = group[name]
         address = h5py.h5o.get_info(item.id).addr
         if address in seen:
@@ -49,13 +49,13 @@ def _room(trajectory: Trajectory, group: Any, path: str, seen: set[int]) -> int:
         if len(seen) > _MOST_OBJECTS:
             raise TrajectoryError(f"{trajectory.path} is damaged: plugins holds more than {_MOST_OBJECTS} objects")
         if isinstance(item, h5py.Group):
-            size += _room(trajectory, item, here, seen)
+            size += _room(trajectory, item, place, seen)
         elif isinstance(item, h5py.Dataset):
             if item.is_virtual:
                 raise TrajectoryError(
-                    f"{trajectory.path}: {here} keeps its data in another file, which is not followed"
+                    f"{trajectory.path}: {place} keeps its data in another file, which is not followed"
                 )
-            size += int(checked(trajectory.path, here, item).id.get_storage_size())
+            size += int(checked(trajectory.path, place, item).id.get_storage_size())
     return size
 
 

@@ -53,10 +53,10 @@ class Trajectory(Header):
             self._files = OpenFiles(partial(Trajectory, index=False))
             pieces, rows = check_files(self, self._files), len(self.kept_samples)
             for name in self.virtual():
-                here, count = (pieces["images"], len(self)) if name == "images" else (pieces["states"], rows)
+                places, count = (pieces["images"], len(self)) if name == "images" else (pieces["states"], rows)
                 if self._values[name].shape[:1] != (count,):
                     raise TrajectoryError(f"{self.path} is damaged: {name} is {self._values[name]!r}, not {count} rows")
-                self._values[name] = Spread(name, self._values[name], here, self._holding)
+                self._values[name] = Spread(name, self._values[name], places, self._holding)
 
     def _holding(self, path: Path) -> AbstractContextManager[Trajectory]:
         """A file of this index, open within the block."""

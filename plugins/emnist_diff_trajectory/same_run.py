@@ -17,44 +17,45 @@ from emnist_diff_trajectory.rows import Place
 from emnist_diff_trajectory.schema import MARKERS, Capture, arrays
 
 
-def require_same_run(path: Path, there: Trajectory, header: RunHeader, capture: Capture) -> None:
+def require_same_run(path: Path, existing: Trajectory, header: RunHeader, capture: Capture) -> None:
     """Raise `TrajectoryError` naming what differs between a file and the run that is to continue it."""
-    _require_same_settings(path, there, header)
-    _require_same_samples(path, there, header)
-    if there.sources:
+    _require_same_settings(path, existing, header)
+    _require_same_samples(path, existing, header)
+    if existing.sources:
         raise TrajectoryError(f"{path} is an index of merged files and cannot be continued — use --overwrite")
-    _require_same_capture(path, there, header, capture)
-    written = {**there.datasets(), MARKERS: there.field(MARKERS)}
+    _require_same_capture(path, existing, header, capture)
+    written = {**existing.datasets(), MARKERS: existing.field(MARKERS)}
     packed = [name for name, dataset in written.items() if Place.of(dataset) is None]
-    if packed and len(there.committed) < len(there):
+    if packed and len(existing.committed) < len(existing):
         raise TrajectoryError(f"{path} is packed ({packed[0]} is not contiguous) and cannot be continued")
 
 
-def _require_same_settings(path: Path, there: Trajectory, header: RunHeader) -> None:
-    if fewer := shrinks(there.config, header.config):
+def _require_same_settings(path: Path, existing: Trajectory, header: RunHeader) -> None:
+    if fewer := shrinks(existing.config, header.config):
         raise TrajectoryError(f"{path} {fewer}")
-    if fingerprint(there.config) != fingerprint(header.config):
-        keys = sorted(there.config.keys() | header.config.keys())
-        odd = [k for k in keys if there.config.get(k) != header.config.get(k)]
-        files = differing(there.config, header.config)
+    if fingerprint(existing.config) != fingerprint(header.config):
+        keys = sorted(existing.config.keys() | header.config.keys())
+        odd = [k for k in keys if existing.config.get(k) != header.config.get(k)]
+        files = differing(existing.config, header.config)
         if files and set(odd) <= {"files", "denoiser", "scheduler", "forces", "drifts"}:
             raise TrajectoryError(f"{path} was made with other files ({files}) — give back those, or use --overwrite")
-        shown = "; ".join(f"{k}: {there.config.get(k)!r} there, {header.config.get(k)!r} here" for k in odd[:4])
+        shown = "; ".join(f"{k}: {existing.config.get(k)!r} there, {header.config.get(k)!r} here" for k in odd[:4])
         remedy = "repeat that run's settings, or use --overwrite"
-        if set(odd) <= {"backend", "precision", "micro_batch"} and isinstance(there.config.get("backend"), dict):
-            remedy = f"say --backend {there.config['backend'].get('name')} --precision {there.config.get('precision')}"
+        backend, precision = existing.config.get("backend"), existing.config.get("precision")
+        if set(odd) <= {"backend", "precision", "micro_batch"} and isinstance(backend, dict):
+            remedy = f"use --backend {backend.get('name')} --precision {precision}"
         raise TrajectoryError(f"{path} belongs to another run ({shown}) — {remedy}")
 
 
-def _require_same_samples(path: Path, there: Trajectory, header: RunHeader) -> None:
+def _require_same_samples(path: Path, existing: Trajectory, header: RunHeader) -> None:
     timeline = header.timeline
     for what, held, requested in (
-        ("sample ids", there.ids, header.sample_ids),
-        ("seeds", there.seeds, header.seeds),
-        ("labels", there.labels, header.labels),
-        ("class names", np.array(there.classes), np.array(header.classes)),
-        ("timesteps", there.timestep, timeline.timestep),
-        ("alpha_bar", there.alpha_bar, timeline.alpha_bar),
+        ("sample ids", existing.ids, header.sample_ids),
+        ("seeds", existing.seeds, header.seeds),
+        ("labels", existing.labels, header.labels),
+        ("class names", np.array(existing.classes), np.array(header.classes)),
+        ("timesteps", existing.timestep, timeline.timestep),
+        ("alpha_bar", existing.alpha_bar, timeline.alpha_bar),
     ):
         if not np.array_equal(held, requested):
             raise TrajectoryError(
@@ -63,11 +64,11 @@ def _require_same_samples(path: Path, there: Trajectory, header: RunHeader) -> N
             )
 
 
-def _require_same_capture(path: Path, there: Trajectory, header: RunHeader, capture: Capture) -> None:
+def _require_same_capture(path: Path, existing: Trajectory, header: RunHeader, capture: Capture) -> None:
     """The steps, samples and fields that the file keeps must be those that the run is to keep."""
     for what, held, requested in (
-        ("steps", there.kept_steps, capture.steps(header)),
-        ("samples", there.kept_samples, capture.positions(header)),
+        ("steps", existing.kept_steps, capture.steps(header)),
+        ("samples", existing.kept_samples, capture.positions(header)),
     ):
         if not np.array_equal(held, requested):
             raise TrajectoryError(
@@ -75,7 +76,7 @@ def _require_same_capture(path: Path, there: Trajectory, header: RunHeader, capt
                 "settings, or use --overwrite"
             )
     wanted = {array.name: (array.shape, array.dtype) for array in arrays(header, capture)}
-    stored = {name: (tuple(d.shape), str(d.dtype)) for name, d in there.datasets().items()}
+    stored = {name: (tuple(d.shape), str(d.dtype)) for name, d in existing.datasets().items()}
     for name in sorted(wanted.keys() | stored.keys()):
         if stored.get(name) != wanted.get(name):
             raise TrajectoryError(

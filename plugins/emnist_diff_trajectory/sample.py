@@ -20,7 +20,7 @@ class Sample:
     position: int = attrs.field()
 
     @position.validator
-    def _is_there(self, _: Any, position: int) -> None:
+    def _exists(self, _: Any, position: int) -> None:
         self.trajectory.place(position)
 
     @property

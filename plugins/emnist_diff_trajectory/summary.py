@@ -10,7 +10,7 @@ import numpy.typing as npt
 from emnist_diff_trajectory.opening import one_line
 from emnist_diff_trajectory.reader import Trajectory
 
-LOOK = 1 << 20
+EXCERPT = 1 << 20
 """Bytes of a dataset that its figures are taken from, at most, where a step is not larger."""
 _MOST_STATE = 1 << 24
 _PLACES = 8
@@ -78,7 +78,7 @@ def _field(trajectory: Trajectory, name: str, committed: list[int]) -> dict[str,
     try:
         if stored == "chunked":
             out["stored_bytes"] = dataset.stored_bytes()
-        values = _look(trajectory, name, committed)
+        values = _excerpt(trajectory, name, committed)
     except Exception as error:  # a hostile file can make h5py raise anything
         return {**out, "unreadable": one_line(error)}
     if values is not None:
@@ -92,7 +92,7 @@ def _field(trajectory: Trajectory, name: str, committed: list[int]) -> dict[str,
     return out
 
 
-def _look(trajectory: Trajectory, name: str, committed: list[int]) -> npt.NDArray[np.float64] | None:
+def _excerpt(trajectory: Trajectory, name: str, committed: list[int]) -> npt.NDArray[np.float64] | None:
     """A few values of committed samples, in one list."""
     dataset = trajectory.field(name)
     if dataset.dtype.kind not in "iuf" or dataset.ndim < 2:
@@ -107,7 +107,7 @@ def _look(trajectory: Trajectory, name: str, committed: list[int]) -> npt.NDArra
     state = int(np.prod(inner, dtype=np.int64)) * dataset.dtype.itemsize
     if not rows or not columns or not state or state > _MOST_STATE:
         return None
-    most = max(1, LOOK // state)
+    most = max(1, EXCERPT // state)
     samples = [rows[place] for place in _spread(len(rows), min(_PLACES, most))]
     out = []
     for row in samples:

@@ -66,12 +66,12 @@ def _seeds(trajectory: Trajectory) -> Iterator[Problem]:
 def _samples(trajectory: Trajectory) -> Iterator[Problem]:
     """What is wrong with the values of committed samples."""
     kept = set(trajectory.kept_samples.tolist())
-    looks: dict[int, bool | None] = {}  # by id
+    matches: dict[int, bool | None] = {}  # by id
     for position in trajectory.committed:
         if position in kept:
             yield from _sample(trajectory, position)
-            looks[int(trajectory.ids[position])] = _shows_final_state(trajectory, position)
-    yield from _images(looks)
+            matches[int(trajectory.ids[position])] = _shows_final_state(trajectory, position)
+    yield from _images(matches)
 
 
 def _terms(trajectory: Trajectory) -> list[str]:
@@ -138,9 +138,9 @@ def _shows_final_state(trajectory: Trajectory, position: int) -> bool | None:
     return bool((np.abs(as_images(state) * 255 - planes) <= 1).all())
 
 
-def _images(looks: dict[int, bool | None]) -> Iterator[Problem]:
+def _images(matches: dict[int, bool | None]) -> Iterator[Problem]:
     """How a denoiser decodes is its own affair; but where most images show the final state, all must."""
-    odd = [number for number, look in looks.items() if look is False]
-    if len(odd) * 2 < len(looks):
+    odd = [number for number, matched in matches.items() if matched is False]
+    if len(odd) * 2 < len(matches):
         for number in odd:
             yield Problem("images", f"sample {number} does not show its final state")

@@ -27,7 +27,7 @@ from emnist_diff.files import remove_leftovers
 from emnist_diff.frames import RunHeader
 from emnist_diff.identity import grows
 from emnist_diff_trajectory.creation import create_contiguous, new_file, output_errors
-from emnist_diff_trajectory.device import laid_out
+from emnist_diff_trajectory.device import building
 from emnist_diff_trajectory.extend import extend, grown_environment, smaller
 from emnist_diff_trajectory.lock import WriterLock
 from emnist_diff_trajectory.reader import Trajectory
@@ -74,7 +74,7 @@ class TrajectoryWriter:
         layout = arrays(header, capture)
         with ExitStack() as held:
             with new_file(path, layout, overwrite) as temporary:
-                with laid_out(temporary) as (file, _):
+                with building(temporary) as (file, _):
                     _lay_out(file, header, capture, layout)
                     places = _places({array.name: file[array.name] for array in layout}, file[MARKERS])
                 with output_errors(path):
@@ -99,22 +99,22 @@ class TrajectoryWriter:
             before = path.stat() if path.exists() else None
         if before is None:
             return cls.create(path, header, capture), frozenset()
-        with Trajectory(path) as there:
-            if grows(there.config, header.config):
-                require_same_run(path, there, smaller(header, there), capture)
-                _grow(path, there, before, header, capture)
+        with Trajectory(path) as existing:
+            if grows(existing.config, header.config):
+                require_same_run(path, existing, smaller(header, existing), capture)
+                _grow(path, existing, before, header, capture)
                 return cls.resume(path, header, capture)
-            require_same_run(path, there, header, capture)
+            require_same_run(path, existing, header, capture)
             with output_errors(path), ExitStack() as held:
                 lock = WriterLock(path)
                 held.callback(lock.release)
                 if not os.path.samestat(before, path.stat()):
                     raise OutputError(f"{path} was replaced by another run just now — repeat the command")
                 remove_leftovers(path)
-                rows = RowFile(path, _places(there.datasets(), there.field(MARKERS)))
+                rows = RowFile(path, _places(existing.datasets(), existing.field(MARKERS)))
                 held.pop_all()
             # Read under the lock: until it was taken, another writer may have committed more.
-            committed = there.committed
+            committed = existing.committed
         return cls(path, rows, lock, header, capture), frozenset(committed)
 
     def kept(self, positions: Sequence[int]) -> list[int]:
@@ -216,12 +216,12 @@ def _places(datasets: Mapping[str, Any], markers: Any) -> dict[str, Place]:
     return {name: place for name, place in found.items() if place is not None}
 
 
-def _grow(path: Path, there: Trajectory, before: os.stat_result, header: RunHeader, capture: Capture) -> None:
+def _grow(path: Path, existing: Trajectory, before: os.stat_result, header: RunHeader, capture: Capture) -> None:
     """Replace a file of the same run with fewer samples by one for all of them."""
     _check_size(path, header)
-    header = attrs.evolve(header, environment=grown_environment(there.environment, header.environment))
+    header = attrs.evolve(header, environment=grown_environment(existing.environment, header.environment))
     layout = arrays(header, capture)
-    extend(path, there, before, partial(_lay_out, header=header, capture=capture, layout=layout), layout)
+    extend(path, existing, before, partial(_lay_out, header=header, capture=capture, layout=layout), layout)
 
 
 def _check_size(path: Path, header: RunHeader) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import io
+import re
 import tokenize
 from collections.abc import Iterator
 from functools import cache
@@ -19,6 +20,15 @@ PACKAGES = {
 }
 BESIDE_THE_KERNEL = ("cli", "running", "__init__", "__main__")
 """Parts of the core that are neither contract, discovery, configuration, engine nor assembly."""
+
+RETIRED = frozenset(
+    {"asked", "further", "halfway", "here", "laid", "look", "looked", "looks"}
+    | {"made", "mine", "moved", "said", "there", "told", "way", "ways"}
+)
+"""Words that no identifier is to be or to contain: each says less than the noun or the verb that it stands for."""
+
+_WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+"""The words of an identifier, in snake case or camel case."""
 
 _ISOLATED = (ast.Import, ast.ImportFrom)
 
@@ -158,3 +168,13 @@ def texts(path: Path) -> Iterator[tuple[int, str]]:
     for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in documentation:
             yield node.lineno, node.value
+
+
+def retired_names(path: Path) -> list[str]:
+    """The identifiers of a file that are or contain a retired word, as often as they occur."""
+    names = [
+        token.string
+        for token in tokenize.generate_tokens(io.StringIO(path.read_text()).readline)
+        if token.type == tokenize.NAME
+    ]
+    return [name for name in names if RETIRED & {word.lower() for word in _WORDS.findall(name)}]

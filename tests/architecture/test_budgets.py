@@ -41,6 +41,9 @@ def measured() -> dict[str, Any]:
                     continue
                 if length > LONGEST_FUNCTION or parameters > MOST_PARAMETERS:
                     long_functions[f"{_name(path)}:{name}"] = max(length, parameters)
+    kernel = set(measures.kernel())
+    parts = {"kernel": kernel, "core beside the kernel": set(measures.files("emnist_diff")) - kernel}
+    parts |= {name: set(measures.files(name)) for name in measures.PACKAGES if name != "emnist_diff"}
     return {
         "core, physical lines": sum(map(measures.physical_lines, measures.files("emnist_diff"))),
         "kernel, lines of code": sum(map(measures.code_lines, measures.kernel())),
@@ -48,6 +51,9 @@ def measured() -> dict[str, Any]:
         "attributes asked for by name in the core": sum(
             len(list(measures.asked_by_name(path))) for path in measures.files("emnist_diff")
         ),
+        "retired words in identifiers": {
+            part: sum(len(measures.retired_names(path)) for path in paths) for part, paths in parts.items()
+        },
         f"files of more than {LONGEST_FILE} lines": long_files,
         f"functions of more than {LONGEST_FUNCTION} lines or {MOST_PARAMETERS} parameters": long_functions,
     }
@@ -121,10 +127,20 @@ def test_a_circle_and_a_long_function_are_noticed(tmp_path: Path, monkeypatch: p
     assert measures.code_lines(tmp_path / "two.py") == 2
 
 
+def test_a_retired_word_is_noticed_in_names_alone(tmp_path: Path):
+    path = tmp_path / "words.py"
+    path.write_text("told, wayward = 1, 'said'  # asked\nclass HalfwayMade: there_are = wayward\n")
+    assert measures.retired_names(path) == ["told", "HalfwayMade", "there_are"]
+
+
 if __name__ == "__main__":
     now = measured()
     for what, number in now.items():
         before = STORED_NUMBERS.get(what)
         if isinstance(number, int) and isinstance(before, int) and number > before:
             sys.exit(f"{what} rose from {before} to {number}")
+        if isinstance(number, dict) and isinstance(before, dict):
+            for name, size in number.items():
+                if size > before.get(name, size):
+                    sys.exit(f"{what}: {name} rose from {before[name]} to {size}")
     STORED.write_text(json.dumps(now, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -9,7 +9,7 @@ import typer
 
 from emnist_diff.cli import parse
 from emnist_diff.printable import echo
-from emnist_diff_trajectory.commands.diff import differences, told
+from emnist_diff_trajectory.commands.diff import difference_lines, differences
 from emnist_diff_trajectory.sample_ids import sample_ids
 
 
@@ -68,7 +68,7 @@ def replay(
             "different": f"not the same, not even to within {allowed:g}",
         }
         lines = [f"{file}: {what[verdict]}: {done.samples} samples, {done.differences.values} values compared"]
-        lines += told(done.differences)
+        lines += difference_lines(done.differences)
         lines += [f"  otherwise here: {text}" for text in done.environment]
         for line in lines:
             echo(line)

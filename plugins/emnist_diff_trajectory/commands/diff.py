@@ -45,13 +45,13 @@ def diff(
         )
         lines += [f"  settings differ: {', '.join(found.settings)}"] if found.settings else []
         lines += [f"  {text}" for text in (*found.missing, *found.notes)]
-        for line in [*lines, *told(found.differences)]:
+        for line in [*lines, *difference_lines(found.differences)]:
             echo(line)
     if not found.same:
         raise typer.Exit(1)
 
 
-def told(seen: Any) -> list[str]:
+def difference_lines(seen: Any) -> list[str]:
     """`Differences` for people."""
     if seen.first is None:
         return []

@@ -45,9 +45,9 @@ def split(
     from emnist_diff_trajectory.select import split as cut
 
     with Trajectory(file) as trajectory:
-        made = cut(trajectory, folder, by, overwrite=overwrite)
+        written = cut(trajectory, folder, by, overwrite=overwrite)
     if as_json:
-        typer.echo(json.dumps({"files": [str(path) for path in made]}))
+        typer.echo(json.dumps({"files": [str(path) for path in written]}))
         return
-    for path in made:
+    for path in written:
         echo(str(path))
