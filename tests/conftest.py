@@ -20,7 +20,7 @@ import torch
 from emnist_diff.engine.base import Base
 from emnist_diff.engine.plan import WeightedDrift, WeightedForce, streams
 from emnist_diff.engine.walk import Batch, Engine, walk
-from emnist_diff.frames import Field, Frame
+from emnist_diff.frames import FIELDS, Frame
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
 from emnist_diff_plugins.schedulers.ddim import Ddim
 
@@ -67,7 +67,7 @@ class Walked:
 
     def stacked(self, name: str) -> np.ndarray:
         """A field over all steps, (steps, B, *shape)."""
-        return np.stack([getattr(frame, name).numpy() for frame in self.frames])
+        return np.stack([frame[name].numpy() for frame in self.frames])
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def walk_all() -> Callable[..., Walked]:
         *,
         label: int | tuple[int, ...] = 0,
         seed: int = 7,
-        fields: frozenset[Field] = frozenset(Field),
+        fields: frozenset[str] = frozenset(FIELDS),
     ) -> Walked:
         ids = tuple(ids)
         labels = (label,) * len(ids) if isinstance(label, int) else label

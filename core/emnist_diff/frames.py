@@ -1,18 +1,23 @@
 """What sinks, displays and readers exchange with a run: its header, its frames, finished batches, how it ended.
 
+A frame is a mapping from names to tensors, and the names are those of the trajectory file: ``x``, ``prediction``,
+``forces/00_attract_class``. A request is such a name, or the beginning of one up to a slash, as with folders:
+``forces`` asks for every force, ``forces/00_attract_class`` for one.
+
 B is the number of samples in a batch, `*shape` the shape of one state.
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from emnist_diff.brief import briefly
 from emnist_diff.timeline import PredictionType, StepInfo, Timeline
+from emnist_diff.workerfiles import worker_name
 
 if TYPE_CHECKING:  # the contracts can be read without paying for torch
     from pathlib import Path
@@ -29,24 +34,30 @@ def no_decoder(x: Tensor) -> Tensor:
     raise RuntimeError("there is no denoiser here that shows states as images")
 
 
-class Field(enum.Enum):
-    """What a sink can ask of a step; the values are the names in the trajectory file."""
+STATES = ("x", "x0", "prediction", "base")
+"""Fields that every step has: the state that it starts from, the scheduler's estimate of the image, base + Σ forces,
+and the prediction before forces."""
 
-    X = "x"
-    X0 = "x0"
-    PREDICTION = "prediction"
-    BASE = "base"
-    FORCES = "forces"
-    DRIFT = "drifts"
+GROUPS = ("forces", "drifts")
+"""Groups with a field for each component: a force's weighted contribution, a drift's change of the state."""
+
+FIELDS = (*STATES, *GROUPS)
+"""Requests for everything that the engine itself records of a step, in the order in which people list them."""
 
 
-def worker_name(name: str, rank: int, world_size: int) -> str:
-    """The name of a worker's own file where all workers of a run need one: ``trajectory.h5`` of a lone one, else
-    ``trajectory-0003-of-0010.h5``."""
-    stem, dot, suffix = name.rpartition(".")
-    if world_size == 1:
-        return name
-    return f"{stem or name}-{rank:04d}-of-{world_size:04d}{dot}{suffix if stem else ''}"
+def component_fields(group: str, names: Sequence[str]) -> list[str]:
+    """``forces/00_attract_class``, …: the fields of all components of a group, in order of use."""
+    return [f"{group}/{index:02d}_{name}" for index, name in enumerate(names)]
+
+
+def run_fields(forces: Sequence[str], drifts: Sequence[str]) -> tuple[str, ...]:
+    """The fields of a run with components of these names, in order."""
+    return (*STATES, *component_fields("forces", forces), *component_fields("drifts", drifts))
+
+
+def is_requested(field: str, requests: Iterable[str]) -> bool:
+    """Whether some request asks for this field, by its name or by a group that it belongs to."""
+    return any(field == request or field.startswith(f"{request}/") for request in requests)
 
 
 @briefly
@@ -90,6 +101,11 @@ class RunHeader:
     prediction_type: PredictionType = "epsilon"
     conditioned: bool = True
 
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The fields that a frame of this run can hold, in order."""
+        return run_fields(self.forces, self.drifts)
+
     def class_of(self, position: int) -> str | None:
         """The class that the sample at a position was made of; None where the run reads no own class."""
         return self.classes[int(self.labels[position])] if self.conditioned else None
@@ -101,23 +117,29 @@ class RunHeader:
 
 @briefly
 @attrs.frozen(eq=False)
-class Frame:
-    """One step of one batch, holding only the fields that some sink wanted (others are None or empty).
+class Frame(Mapping[str, "Tensor"]):
+    """One step of one batch: what some sink requested, by name.
 
     at: the step.  positions: where the batch's samples stand in the header's arrays.
-    x: the state that the step started from, x_t.  x0: the scheduler's estimate.  prediction: base + Σ forces.
-    base: before forces.  forces: each force's weighted contribution.  drifts: each drift's change of the state.
-    All tensors are (B, *shape) and must not be changed.
+    tensors: by name, the B samples first, those of the core (B, *shape). They must not be changed.
     """
 
     at: StepInfo
     positions: Sequence[int]
-    x: Tensor | None = None
-    x0: Tensor | None = None
-    prediction: Tensor | None = None
-    base: Tensor | None = None
-    forces: tuple[Tensor, ...] = ()
-    drifts: tuple[Tensor, ...] = ()
+    tensors: Mapping[str, Tensor] = attrs.field(factory=dict)
+
+    def __getitem__(self, field: str) -> Tensor:
+        return self.tensors[field]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.tensors)
+
+    def __len__(self) -> int:
+        return len(self.tensors)
+
+    def group(self, name: str) -> tuple[Tensor, ...]:
+        """The tensors of a group such as ``forces``, in order of use."""
+        return tuple(tensor for field, tensor in self.items() if field.startswith(f"{name}/"))
 
 
 @briefly

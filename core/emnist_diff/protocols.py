@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import attrs
 
-from emnist_diff.frames import BatchResult, EarlierRun, Field, Frame, Outcome, RunHeader, Shown
+from emnist_diff.frames import BatchResult, EarlierRun, Frame, Outcome, RunHeader, Shown
 from emnist_diff.steps import SchedulerResult, Step
 from emnist_diff.timeline import ForwardProcess, PredictionType, StepInfo, Timeline
 
@@ -224,15 +224,15 @@ class NamesFiles(Protocol):
 class Sink(Protocol):
     """What records a run."""
 
-    def wants(self, at: StepInfo) -> frozenset[Field]:
-        """The fields of this step to be handed to `write`; nothing is computed or copied for nobody."""
+    def wants(self, at: StepInfo) -> frozenset[str]:
+        """The fields of this step for `write`, or groups of them, by name; see `frames`. Pure."""
 
     def open(self, header: RunHeader) -> frozenset[int] | None:
         """Get ready; returns the positions of samples that are already safely recorded, or None when the sink keeps
         no such account (then it has no say in what a resumed run leaves out)."""
 
     def write(self, frame: Frame) -> None:
-        """Take one step of one batch."""
+        """Take one step of one batch; of every step there is a frame, also where no sink requests anything."""
 
     def commit(self, batch: BatchResult) -> None:
         """A batch is finished: make it durable."""

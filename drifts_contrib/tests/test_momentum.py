@@ -7,7 +7,7 @@ import pytest
 import torch
 from emnist_diff.engine.plan import WeightedDrift
 from emnist_diff.engine.walk import Batch, walk
-from emnist_diff.frames import Field
+from emnist_diff.frames import FIELDS
 from emnist_diff_testing import mixture
 
 from emnist_diff_drifts_contrib.momentum import Momentum
@@ -35,17 +35,17 @@ def test_a_walk_is_nesterovs_recursion():
     batch = Batch((0, 1), (0, 1), (0, 1), (7, 7))
 
     def frames(engine):
-        return list(walk(engine, batch, lambda at: frozenset(Field)))
+        return list(walk(engine, batch, lambda at: frozenset(FIELDS)))
 
     *found, end = frames(model.engine(drifts=[WeightedDrift("momentum", Momentum(0.4))]))
-    states = [frame.x for frame in found] + [end.x]
+    states = [frame["x"] for frame in found] + [end.x]
     made = []
     for index, frame in enumerate(found):
-        moved = states[index + 1] - frame.drifts[0]  # what the scheduler made of this step
+        moved = states[index + 1] - frame.group("drifts")[0]  # what the scheduler made of this step
         expected = moved + 0.4 * (moved - made[-1]) if 0 < index < 5 else moved
         torch.testing.assert_close(states[index + 1], expected, rtol=1e-5, atol=1e-5)
         made.append(moved)
-    assert abs(found[3].drifts[0]).max() > 0.01
+    assert abs(found[3].group("drifts")[0]).max() > 0.01
 
 
 @pytest.mark.parametrize("beta", [1.0, -1.0, 2.0])

@@ -7,7 +7,7 @@ import pytest
 from emnist_diff.assembly.assemble import assemble
 from emnist_diff.assembly.layers import configure
 from emnist_diff.engine.walk import Batch, walk
-from emnist_diff.frames import Field
+from emnist_diff.frames import FIELDS
 
 MIXTURE = {"name": "gaussian-mixture", "shape": [1, 8, 8], "classes": "ABC"}
 
@@ -21,7 +21,7 @@ def walked(registry):
         assembly = assemble(registry, configure(registry, layers)[0])
         header = assembly.header
         batch = Batch(tuple(range(4)), tuple(range(4)), tuple(header.labels.tolist()), tuple(header.seeds.tolist()))
-        *frames, end = walk(assembly.engine, batch, lambda at: frozenset(Field))
+        *frames, end = walk(assembly.engine, batch, lambda at: frozenset(FIELDS))
         return frames, end.x.numpy(), assembly
 
     return make
@@ -41,7 +41,7 @@ def test_inpaint_keeps_what_is_known_with_every_scheduler(walked, image, schedul
 
 def test_the_recorded_walk_of_sdedit_shows_the_image_vanishing_in_its_noise(walked, image):
     frames, _, assembly = walked({"name": "sdedit", "image": image, "strength": 0.5})
-    states = [frame.x.numpy().astype(np.float64) for frame in frames]
+    states = [frame["x"].numpy().astype(np.float64) for frame in frames]
     noises = []
     for index in range(1, 7):  # where the steps before the start end
         alpha_bar = assembly.engine.timeline.alpha_bar[index]
@@ -49,7 +49,7 @@ def test_the_recorded_walk_of_sdedit_shows_the_image_vanishing_in_its_noise(walk
     for noise in noises:
         np.testing.assert_allclose(noise, noises[0], atol=1e-4)
     assert abs(noises[0].std() - 1) < 0.15
-    assert all(not frame.drifts[0].any() for frame in frames[6:])
+    assert all(not frame.group("drifts")[0].any() for frame in frames[6:])
 
 
 def test_schedulers_without_memory_take_nothing_of_sdedits_walk_before_its_start(walked, image):

@@ -19,7 +19,7 @@ from emnist_diff.assembly.layers import configure
 from emnist_diff.cli import main
 from emnist_diff.conditions import NULL, OWN, ConditionSpace, Predictions, RowConditions, pack
 from emnist_diff.engine.walk import Batch, walk
-from emnist_diff.frames import Field, Frame
+from emnist_diff.frames import FIELDS, Frame
 from emnist_diff.protocols import Denoiser
 from emnist_diff.steps import Step
 from emnist_diff.timeline import StepInfo
@@ -181,7 +181,7 @@ class Walked:
 
     def stacked(self, name: str) -> np.ndarray:
         """A field over all steps, (steps, B, *shape) float64."""
-        return np.stack([getattr(frame, name).numpy() for frame in self.frames]).astype(np.float64)
+        return np.stack([frame[name].numpy() for frame in self.frames]).astype(np.float64)
 
 
 @pytest.fixture(scope="session")
@@ -193,7 +193,7 @@ def walked(assembled: Callable[..., Assembly]) -> Callable[..., Walked]:
         header = assembly.header
         ids, labels = header.sample_ids.tolist(), header.labels.tolist()
         batch = Batch(tuple(range(len(ids))), tuple(ids), tuple(labels), tuple(header.seeds.tolist()))
-        *frames, last = walk(assembly.engine, batch, lambda at: frozenset(Field))
+        *frames, last = walk(assembly.engine, batch, lambda at: frozenset(FIELDS))
         return Walked(frames, last.x)
 
     return collect

@@ -8,7 +8,6 @@ import pytest
 import torch
 from emnist_diff.conditions import NULL, OWN
 from emnist_diff.engine.walk import Batch, walk
-from emnist_diff.frames import Field
 
 from emnist_diff_forces_contrib.adaptive_projected import AdaptiveProjected
 
@@ -64,7 +63,7 @@ def test_a_walk_that_stopped_goes_on_to_the_same_bits(assembled):
     run = assembled(base="cond", forces=[{"name": "adaptive_projected", "threshold": 1}])
     batch = Batch((0, 1), (0, 1), (0, 1), (5, 5))
     places = []
-    *_, last = walk(run.engine, batch, lambda at: frozenset({Field.X}), after_step=places.append)
+    *_, last = walk(run.engine, batch, lambda at: frozenset({"x"}), after_step=places.append)
     for place in places[:-1]:
         assert any(name.endswith("/delta") for name in place.memory)
         *_, again = walk(run.engine, batch, lambda at: frozenset(), start=place)

@@ -50,9 +50,9 @@ def test_a_walk_is_that_of_the_paper_step_by_step(exact, walked, assembled, ask,
 def test_the_recorded_image_estimate_is_that_of_the_larger_scale(exact, walked):
     run = walked(mixture={"prediction": "v_prediction"}, base="cond", forces=[{"name": "cfg_pp", "scale": 0.4}])
     frame = run.frames[2]
-    x, prediction = (t.numpy().astype(np.float64) for t in (frame.x, frame.prediction))
+    x, prediction = (t.numpy().astype(np.float64) for t in (frame["x"], frame["prediction"]))
     image, _ = exact.split(prediction, x, exact.rates(frame.at.alpha_bar, "diffusion"), "v_prediction")
-    np.testing.assert_allclose(frame.x0.numpy(), image, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(frame["x0"].numpy(), image, rtol=0, atol=1e-5)
     scale = 0.4 * frame.at.sigma / (frame.at.sigma - frame.at.sigma_next)
     assert scale > 0.5
 

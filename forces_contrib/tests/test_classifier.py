@@ -11,7 +11,7 @@ from emnist_diff.engine.base import Base
 from emnist_diff.engine.plan import WeightedForce
 from emnist_diff.engine.walk import Batch, Engine, walk
 from emnist_diff.errors import CheckpointError, ConfigError, UnknownName
-from emnist_diff.frames import Field
+from emnist_diff.frames import FIELDS
 from emnist_diff.structuring import structure, unstructure
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
 from emnist_diff_plugins.schedulers.ddim import Ddim
@@ -43,7 +43,7 @@ def walked(force, mixture=ABC, steps=3, strength=1.0, base=None):
     terms = [WeightedForce("classifier", force.bind(denoiser.conditions), lambda at: strength)]
     engine = Engine({"": denoiser}, bound, bound.plan(steps), base or Base("cond"), terms, micro_batch=4)
     batch = Batch((0, 1, 2), (0, 1, 2), (0, 1, 2), (7, 7, 7))
-    return list(walk(engine, batch, lambda at: frozenset(Field)))
+    return list(walk(engine, batch, lambda at: frozenset(FIELDS)))
 
 
 def log_probability(path, x, noise, names):
@@ -66,9 +66,11 @@ def test_of_the_state_it_is_the_slope_of_the_log_probability(file, target, names
         for place in ((0, 3, 4), (0, 6, 1)):
             moved = torch.zeros(1, 8, 8, dtype=torch.float64)
             moved[place] = h
-            ahead, behind = (log_probability(file, frame.x.double() + sign * moved, noise, names) for sign in (1, -1))
+            ahead, behind = (
+                log_probability(file, frame["x"].double() + sign * moved, noise, names) for sign in (1, -1)
+            )
             slope = (ahead - behind) / (2 * h)
-            got = frame.forces[0][(slice(None), *place)].numpy()
+            got = frame.group("forces")[0][(slice(None), *place)].numpy()
             np.testing.assert_allclose(got, -noise * 2.0 * slope, rtol=2e-3, atol=1e-5)
 
 
@@ -85,9 +87,9 @@ def test_of_the_image_it_goes_through_the_network(file):
             return (x - n * denoiser.predict(x, t, RowConditions(torch.tensor([0, 1, 2])))) / m
 
         ahead, behind = (
-            log_probability(file, estimate(frame.x.double() + sign * moved), 0.0, "ABC") for sign in (1, -1)
+            log_probability(file, estimate(frame["x"].double() + sign * moved), 0.0, "ABC") for sign in (1, -1)
         )
-        got = frame.forces[0][:, 0, 3, 4].numpy()
+        got = frame.group("forces")[0][:, 0, 3, 4].numpy()
         np.testing.assert_allclose(got, -n * (ahead - behind) / (2 * h), rtol=1e-2, atol=1e-5)
 
 

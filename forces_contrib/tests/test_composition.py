@@ -35,7 +35,7 @@ def test_the_ledger_is_exact_and_no_sample_sees_another(walked, name):
     said = {"steps": 4, "forces": [{"name": "attract_class", "target": "B"}, {"name": name, **RULES.get(name, {})}]}
     together = walked(character="A,B,C", total_videos=3, micro_batch=6, **said)
     for frame in together.frames:
-        assert torch.equal(frame.base + frame.forces[0] + frame.forces[1], frame.prediction)
+        assert torch.equal(frame["base"] + frame.group("forces")[0] + frame.group("forces")[1], frame["prediction"])
     alone = walked(character="A", total_videos=1, micro_batch=6, **said)
     assert torch.equal(alone.x[0], together.x[0])
 

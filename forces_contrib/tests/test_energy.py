@@ -12,7 +12,7 @@ from emnist_diff.engine.base import Base
 from emnist_diff.engine.plan import WeightedForce
 from emnist_diff.engine.walk import Batch, Engine, walk
 from emnist_diff.errors import RunFailed
-from emnist_diff.frames import Field
+from emnist_diff.frames import FIELDS
 from emnist_diff.parameterization import to_x0
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
 from emnist_diff_plugins.schedulers.ddim import Ddim
@@ -39,7 +39,7 @@ def walked(force, mixture=ONE, ids=range(4), steps=5, scheduler=None, rows=4):
     engine = Engine({"": denoiser}, bound, bound.plan(steps), Base("cond"), terms, micro_batch=rows)
     ids = tuple(ids)
     batch = Batch(tuple(range(len(ids))), ids, (0,) * len(ids), (7,) * len(ids))
-    return list(walk(engine, batch, lambda at: frozenset(Field)))
+    return list(walk(engine, batch, lambda at: frozenset(FIELDS)))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -49,14 +49,14 @@ def test_the_score_is_that_of_the_tilted_density(kind, of):
     frames = walked(Energy(toward, strength=0.3, of=of), attrs.evolve(ONE, prediction=kind))[:-1]
     for frame in frames:
         m, n = frame.at.rates
-        x = frame.x.numpy().astype(np.float64)
+        x = frame["x"].numpy().astype(np.float64)
         slope = m * SPREAD**2 / (m**2 * SPREAD**2 + n**2)
         x0 = MEAN + slope * (x - m * MEAN)
         if m == 0:
             continue
         gradient = slope * (x0 - TARGET) if of == "x0" else x - TARGET
         expected = x0 - n**2 / m * 0.3 * gradient
-        got = to_x0(frame.prediction, frame.x, (m, n), kind).numpy()
+        got = to_x0(frame["prediction"], frame["x"], (m, n), kind).numpy()
         np.testing.assert_allclose(got, expected, rtol=2e-4, atol=2e-4 * (1 + np.abs(expected).max()))
 
 
@@ -67,8 +67,8 @@ def test_where_there_is_no_signal_there_is_no_image_to_ask_about(kind):
     scheduler = FlowEuler() if kind == "flow" else Ddim(spacing="trailing")
     first, second = walked(Energy(toward, strength=0.3), mixture, scheduler=scheduler)[:2]
     assert first.at.alpha_bar == 0
-    assert not first.forces[0].any()
-    assert second.forces[0].any()
+    assert not first.group("forces")[0].any()
+    assert second.group("forces")[0].any()
 
 
 def test_samples_follow_the_product_of_gaussians():
@@ -85,7 +85,7 @@ def test_samples_follow_the_product_of_gaussians():
 
 def test_relative_strength_is_a_share_of_the_base():
     for frame in walked(Energy(toward, strength=0.25, relative=True))[:-1]:
-        share = frame.forces[0].norm(dim=1) / frame.base.norm(dim=1)
+        share = frame.group("forces")[0].norm(dim=1) / frame["base"].norm(dim=1)
         torch.testing.assert_close(share, torch.full((4,), 0.25), rtol=1e-5, atol=1e-6)
 
 

@@ -12,7 +12,7 @@ from emnist_diff.engine.base import Base
 from emnist_diff.engine.plan import WeightedForce
 from emnist_diff.engine.walk import Batch, Engine, walk
 from emnist_diff.errors import ConfigError, UnknownName
-from emnist_diff.frames import Field
+from emnist_diff.frames import FIELDS
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
 from emnist_diff_plugins.schedulers.ddim import Ddim
 from emnist_diff_plugins.schedulers.ddpm import Ddpm
@@ -35,14 +35,14 @@ def walked(force, scheduler=None, steps=4, ids=range(4), start=None, after=None,
     engine = Engine({"": denoiser}, bound, bound.plan(steps), base or Base("uncond"), terms, micro_batch=32)
     ids = tuple(ids)
     batch = Batch(tuple(range(len(ids))), ids, tuple(i % 3 for i in ids), (7,) * len(ids))
-    return list(walk(engine, batch, lambda at: frozenset(Field), start, after))
+    return list(walk(engine, batch, lambda at: frozenset(FIELDS), start, after))
 
 
 def ask(frame, name):
     denoiser = ABC.denoiser()
-    index = torch.tensor([denoiser.conditions.row(named(name), i % 3) for i in range(len(frame.x))])
+    index = torch.tensor([denoiser.conditions.row(named(name), i % 3) for i in range(len(frame["x"]))])
     with torch.inference_mode():
-        return denoiser.predict(frame.x, torch.full((len(index),), frame.at.timestep), RowConditions(index))
+        return denoiser.predict(frame["x"], torch.full((len(index),), frame.at.timestep), RowConditions(index))
 
 
 def log_density(x, at, mean):
@@ -55,13 +55,13 @@ def test_and():
     for frame in walked(And(targets=["A", "own"], weights=[1.0, 0.5], strength=2.0))[:-1]:
         null = ask(frame, "null")
         expected = null + 2.0 * ((ask(frame, "A") - null) + 0.5 * (ask(frame, "own") - null))
-        torch.testing.assert_close(frame.prediction, expected, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(frame["prediction"], expected, rtol=1e-5, atol=1e-5)
 
 
 def test_and_is_the_score_of_the_product():
     """∇ log p(x) Π p(x | c) / p(x) at each level, from the densities by differences."""
     frame = walked(And(targets=["A", "B"]))[2]
-    x, h = frame.x.numpy().astype(np.float64), 1e-5
+    x, h = frame["x"].numpy().astype(np.float64), 1e-5
 
     def log_product(x):
         each = [log_density(x, frame.at, mean) for mean in MEANS]
@@ -69,18 +69,18 @@ def test_and_is_the_score_of_the_product():
         return each[0] + each[1] - everything
 
     score = np.stack([(log_product(x + h * e) - log_product(x - h * e)) / (2 * h) for e in np.eye(2)], axis=1)
-    np.testing.assert_allclose(frame.prediction.numpy(), -frame.at.rates[1] * score, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(frame["prediction"].numpy(), -frame.at.rates[1] * score, rtol=1e-4, atol=1e-4)
 
 
 def test_not():
     for frame in walked(Not(target="B", strength=0.7), base=Base("cond"))[:-1]:
         expected = ask(frame, "own") - 0.7 * (ask(frame, "B") - ask(frame, "null"))
-        torch.testing.assert_close(frame.prediction, expected, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(frame["prediction"], expected, rtol=1e-5, atol=1e-5)
 
 
 def shares_of(frame, weights):
     """What each class has in the density of the mixture at a state."""
-    x = frame.x.numpy().astype(np.float64)
+    x = frame["x"].numpy().astype(np.float64)
     logs = np.stack([math.log(w) + log_density(x, frame.at, mean) for w, mean in zip(weights, MEANS, strict=False)])
     return np.exp(logs - np.logaddexp.reduce(logs, axis=0))
 
@@ -107,7 +107,7 @@ def test_or_follows_its_shares():
         shares = place.memory["force.tried/log_shares"].exp().float()
         null = ask(frame, "null")
         mixed = sum(shares[:, i : i + 1] * ask(frame, name) for i, name in enumerate("ABC"))
-        torch.testing.assert_close(frame.prediction, null + 1.5 * (mixed - null), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(frame["prediction"], null + 1.5 * (mixed - null), rtol=1e-4, atol=1e-4)
     first = places[0].memory["force.tried/log_shares"].exp()
     torch.testing.assert_close(first, torch.full_like(first, 1 / 3))
 

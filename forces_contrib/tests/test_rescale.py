@@ -35,8 +35,8 @@ def test_it_reads_the_sum_of_base_and_forces_before_it(walked, assembled, ask):
     said = {"guidance_scale": 4, "forces": [pull, {"name": "rescale", "phi": 1}]}
     denoiser = assembled(**said).engine.denoisers[""]
     for frame in walked(**said).frames:
-        before = (frame.base + frame.forces[0]).numpy()
-        own = ask(denoiser, frame.x.numpy().astype(np.float64), frame.at.timestep, (0, 1, 2))
+        before = (frame["base"] + frame.group("forces")[0]).numpy()
+        own = ask(denoiser, frame["x"].numpy().astype(np.float64), frame.at.timestep, (0, 1, 2))
         for sample in range(3):
             expected = before[sample] * own[sample].std() / before[sample].std()
-            np.testing.assert_allclose(frame.prediction[sample].numpy(), expected, rtol=0, atol=1e-5)
+            np.testing.assert_allclose(frame["prediction"][sample].numpy(), expected, rtol=0, atol=1e-5)

@@ -14,7 +14,7 @@ from emnist_diff.engine.base import Base
 from emnist_diff.engine.plan import WeightedForce, make_plan
 from emnist_diff.engine.walk import Batch, Engine, walk
 from emnist_diff.errors import UnknownName
-from emnist_diff.frames import Field
+from emnist_diff.frames import FIELDS
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
 from emnist_diff_plugins.denoisers.unet2d import UNet2D
 from emnist_diff_plugins.schedulers.ddim import Ddim
@@ -48,13 +48,13 @@ def walked(denoisers, force, base=None, steps=3):
     terms = [WeightedForce("tried", force.bind(main.conditions), lambda at: 1.0)]
     engine = Engine(denoisers, bound, bound.plan(steps), base or Base("cond"), terms, micro_batch=4)
     batch = Batch((0, 1, 2, 3), (0, 1, 2, 3), LABELS, (7, 7, 7, 7))
-    return list(walk(engine, batch, lambda at: frozenset(Field)))[:-1]
+    return list(walk(engine, batch, lambda at: frozenset(FIELDS)))[:-1]
 
 
 def ask(denoiser, frame, cond, variant=""):
     index = torch.tensor([denoiser.conditions.row(cond, label) for label in LABELS])
     with torch.inference_mode():
-        return denoiser.predict(frame.x, torch.full((4,), frame.at.timestep), RowConditions(index, variant))
+        return denoiser.predict(frame["x"], torch.full((4,), frame.at.timestep), RowConditions(index, variant))
 
 
 def close(got, expected, tolerance=1e-5):
@@ -75,8 +75,8 @@ def test_attention(unet, force, variant):
     for frame in walked({"": unet}, force):
         cond = named(force.target)
         away = ask(unet, frame, cond) - ask(unet, frame, cond, variant)
-        close(frame.forces[0], 2.5 * away)
-        close(frame.prediction, ask(unet, frame, Cond("own")) + 2.5 * away)
+        close(frame.group("forces")[0], 2.5 * away)
+        close(frame["prediction"], ask(unet, frame, Cond("own")) + 2.5 * away)
         assert float(away.abs().max()) > 1e-3
 
 
@@ -106,7 +106,7 @@ def test_diffusers_agrees_beside_classifier_free_guidance(unet, force, variant, 
         own, null, worse = (
             ask(unet, frame, Cond("own")), ask(unet, frame, NULL), ask(unet, frame, Cond("own"), variant)
         )  # fmt: skip
-        close(frame.prediction, guider.forward(own, null, worse).pred)
+        close(frame["prediction"], guider.forward(own, null, worse).pred)
 
 
 def diffusers_network(unet):
@@ -184,15 +184,15 @@ def test_autoguidance(scale):
     guider = diffusers_guider("AutoGuidance", guidance_scale=scale, auto_guidance_layers=0, dropout=0.1)
     for frame in walked({"": main, "weak": weak}, Autoguidance(scale=scale)):
         good, bad = ask(main, frame, Cond("own")), ask(weak, frame, Cond("own"))
-        close(frame.prediction, bad + scale * (good - bad))
-        close(frame.prediction, guider.forward(good, bad).pred)
+        close(frame["prediction"], bad + scale * (good - bad))
+        close(frame["prediction"], guider.forward(good, bad).pred)
 
 
 def test_another_guide_and_target():
     main, other = MAIN.denoiser(), WEAK.denoiser()
     force = Autoguidance(scale=2.0, guide="small", target="null")
     for frame in walked({"": main, "small": other}, force, Base("uncond")):
-        close(frame.prediction, 2 * ask(main, frame, NULL) - ask(other, frame, NULL))
+        close(frame["prediction"], 2 * ask(main, frame, NULL) - ask(other, frame, NULL))
 
 
 NOTHING = [PerturbedAttention(strength=0.0), SmoothedEnergy(strength=0.0), Autoguidance(scale=1.0)]
@@ -202,7 +202,7 @@ NOTHING = [PerturbedAttention(strength=0.0), SmoothedEnergy(strength=0.0), Autog
 def test_nothing_is_asked_where_nothing_is_added(force):
     main = MAIN.denoiser()
     for frame in walked({"": main}, force):
-        assert not frame.forces[0].any()
+        assert not frame.group("forces")[0].any()
     timeline = Ddim().bind(main.process, main.prediction_type).plan(2)
     plan = make_plan(timeline, Base("cond"), [WeightedForce("f", force, lambda at: 1.0)], [0], {"": main.conditions}, 1)
     assert plan.networks == {("", ""): {1: 2}}

@@ -22,7 +22,7 @@ from emnist_diff.discovery import installed
 from emnist_diff.engine.decoding import decoded
 from emnist_diff.engine.walk import Batch, Engine, walk
 from emnist_diff.errors import ConfigError
-from emnist_diff.frames import Field, Frame
+from emnist_diff.frames import Frame
 from emnist_diff.pixels import Pixels, to_uint8
 from emnist_diff.plugins import Registry
 from emnist_diff.protocols import Denoiser, Evaluator
@@ -35,7 +35,7 @@ from emnist_diff_inference.config import InferenceConfig
 from emnist_diff_inference.frames import FrameData, GenerationResult, picture
 from emnist_diff_inference.limits import refuse_files, refuse_later
 
-_STATE = frozenset((Field.X,))
+_STATE = frozenset(("x",))
 
 FrameCallback = Callable[..., object]
 """Called for each kept step, in order, with (step, total_steps, frame_u8), or with the `FrameData` when it takes one
@@ -179,11 +179,11 @@ def _walk(
     step: StepInfo | None = None
     images = torch.empty(0)
     for event in walk(engine, batch, lambda at: _STATE):
-        assert event.x is not None  # it is all that was asked for
-        states = [*states[:1], *states[-1:], event.x.to("cpu", copy=True)]
+        state = event["x"] if isinstance(event, Frame) else event.x
+        states = [*states[:1], *states[-1:], state.to("cpu", copy=True)]
         if step is not None:
             if capture.saves(step.index, step.steps):
-                kept.append(camera.take(step, states[-2], states[-1], event.x))
+                kept.append(camera.take(step, states[-2], states[-1], state))
                 if watch is not None:
                     watch(kept[-1])
             if progress is not None:

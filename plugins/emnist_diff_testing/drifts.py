@@ -60,7 +60,7 @@ def ledger(bench: DriftBench) -> Iterator[str]:
         half = bench.walk(whole.model, watch=True, weight=0.5)
         for frame, call in zip(half.frames, half.calls, strict=True):
             after = call.like + 0.5 * (call.returned - call.like)
-            if not torch.equal(after - call.like, frame.drifts[0]):
+            if not torch.equal(after - call.like, frame.group("drifts")[0]):
                 yield f"on {whole.model.label} at step {frame.at.index}: at weight 0.5 not half of its way was recorded"
                 return
 

@@ -131,12 +131,10 @@ def ledger(bench: ForceBench) -> Iterator[str]:
         asked = {call.at.index: call for call in reversed(half.calls)}  # a step's first evaluation is what is recorded
         for frame in half.frames:
             where = f"on {whole.model.label} at step {frame.at.index}"
-            assert frame.base is not None
-            assert frame.prediction is not None
-            if not torch.equal(frame.base + frame.forces[0], frame.prediction):
+            if not torch.equal(frame["base"] + frame.group("forces")[0], frame["prediction"]):
                 yield f"{where}: base and contribution do not make the prediction"
                 return
-            if not torch.equal(0.5 * asked[frame.at.index].returned.detach(), frame.forces[0]):
+            if not torch.equal(0.5 * asked[frame.at.index].returned.detach(), frame.group("forces")[0]):
                 yield f"{where}: at weight 0.5 not half of it was added"
                 return
 

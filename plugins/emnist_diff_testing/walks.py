@@ -11,7 +11,7 @@ from torch import Tensor
 
 from emnist_diff.engine.walk import Batch, Engine, WalkState, walk
 from emnist_diff.errors import EmnistDiffError, RunFailed
-from emnist_diff.frames import BatchResult, Field, Frame
+from emnist_diff.frames import FIELDS, BatchResult, Frame
 from emnist_diff_testing.models import Model, labels_of
 from emnist_diff_testing.traps import trap
 from emnist_diff_testing.watching import Call
@@ -58,7 +58,7 @@ def walked(
         with trap({}):  # a component that uses the global generators must not change what its callers draw
             engine = engine_of()
             batch = Batch(tuple(range(len(ids))), out.ids, labels_of(model, ids), (SEED,) * len(ids))
-            for event in walk(engine, batch, lambda at: frozenset(Field), start, out.places.append):
+            for event in walk(engine, batch, lambda at: frozenset(FIELDS), start, out.places.append):
                 if isinstance(event, Frame):
                     out.frames.append(event)
                 else:
@@ -83,14 +83,12 @@ def differences(one: Walk, other: Walk, ids: Iterable[int] | None = None) -> lis
     out = []
     skipped = len(one.frames) - len(other.frames)
     for a, b in zip(one.frames[skipped:], other.frames, strict=True):
-        for name in ("x", "prediction", "x0", "forces", "drifts"):
-            pairs = zip(_tensors(getattr(a, name)), _tensors(getattr(b, name)), strict=True)
-            for first, second in pairs:
-                out += [
-                    f"{name} of sample {i} at step {a.at.index}"
-                    for i, (r, s) in zip(shared, rows, strict=True)
-                    if not _same(first[r], second[s])
-                ]
+        for name, first in sorted(a.items(), key=lambda item: item[0] == "x0"):  # it follows from the others
+            out += [
+                f"{name} of sample {i} at step {a.at.index}"
+                for i, (r, s) in zip(shared, rows, strict=True)
+                if not _same(first[r], b[name][s])
+            ]
         if out:
             return out
     if one.end is not None and other.end is not None:
@@ -100,10 +98,6 @@ def differences(one: Walk, other: Walk, ids: Iterable[int] | None = None) -> lis
             if not _same(one.end.x[r], other.end.x[s])
         ]
     return out
-
-
-def _tensors(value: Tensor | tuple[Tensor, ...] | None) -> tuple[Tensor, ...]:
-    return value if isinstance(value, tuple) else () if value is None else (value,)
 
 
 def _same(one: Tensor, other: Tensor) -> bool:

@@ -8,8 +8,8 @@ from pathlib import Path
 import attrs
 
 from emnist_diff.errors import TrajectoryError
-from emnist_diff.frames import EarlierRun, worker_name
-from emnist_diff.workerfiles import OF_A_WORKER
+from emnist_diff.frames import EarlierRun
+from emnist_diff.workerfiles import OF_A_WORKER, worker_name
 from emnist_diff_trajectory.reader import Trajectory
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emnist_diff.errors import TrajectoryError
+from emnist_diff.frames import GROUPS, STATES
 from emnist_diff_trajectory.merged import Source, read_sources
 from emnist_diff_trajectory.opening import one_line
 from emnist_diff_trajectory.schema import FORMAT, FORMAT_VERSION
@@ -35,7 +36,7 @@ _REQUIRED = (
     "trajectory/sample",
     "images",
 )
-_GROUPS = ("trajectory", "forces", "drifts")
+_GROUPS = ("trajectory", *GROUPS)
 _PER_SAMPLE, _PER_STEP = 32, 40
 """Bytes that the lists of samples and of steps have an entry, as a run writes them."""
 _MOST_LEVELS = 64
@@ -161,10 +162,13 @@ class Header:
         return self._components("drifts")
 
     def _components(self, kind: str) -> tuple[str, ...]:
-        names = [
-            path.split("/")[1] for path in self._tree.groups if path.startswith(f"{kind}/") and path.count("/") == 1
-        ]
-        return tuple(sorted(names, key=_component_order))
+        paths = (path.split("/") for path in self._tree.groups)
+        return tuple(sorted((path[1] for path in paths if path[0] == kind and len(path) == 2), key=_component_order))
+
+    @property
+    def frame_fields(self) -> tuple[str, ...]:
+        """The fields of the frames of the run that wrote the file, in order of use, recorded or not."""
+        return (*STATES, *(f"{group}/{name}" for group in GROUPS for name in self._components(group)))
 
     @property
     def extras(self) -> list[str]:

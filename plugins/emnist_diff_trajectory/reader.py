@@ -13,11 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from emnist_diff.errors import TrajectoryError, UnknownName, unknown
-from emnist_diff.frames import Field
+from emnist_diff.frames import FIELDS, is_requested
 from emnist_diff_trajectory.header import Header
 from emnist_diff_trajectory.merged import check_files
 from emnist_diff_trajectory.open_files import OpenFiles
 from emnist_diff_trajectory.sample import Sample
+from emnist_diff_trajectory.schema import field_of
 from emnist_diff_trajectory.states import Spread, Stored, Values
 
 __all__ = ["Sample", "Trajectory"]
@@ -66,13 +67,9 @@ class Trajectory(Header):
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """What was recorded of each step, as `frames.Field` spells it."""
-        held = self.datasets()
-        return tuple(
-            field.value
-            for field in Field
-            if f"trajectory/{field.value}" in held or any(name.startswith(f"{field.value}/") for name in held)
-        )
+        """What was recorded of each step, as `frames.FIELDS` spells it."""
+        held = set(map(field_of, self.datasets()))
+        return tuple(group for group in FIELDS if any(is_requested(field, (group,)) for field in held))
 
     def virtual(self) -> dict[str, Any]:
         """Of an index, the h5py datasets that point to its files. HDF5 gives zeros or NaN for a file that it cannot

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from emnist_diff.config import MOST_SAMPLES
 from emnist_diff.errors import OutputError
-from emnist_diff.frames import Field, RunHeader
+from emnist_diff.frames import FIELDS, RunHeader, is_requested
 
 FORMAT = "emnist-diff-trajectory"
 FORMAT_VERSION = (1, 0)
@@ -19,8 +19,20 @@ FORMAT_VERSION = (1, 0)
 MOST_STEPS = MOST_SAMPLES
 """The most steps; a list in a file that is longer is no list of samples or steps, but wants memory."""
 
-STEP_FIELDS = (Field.X0, Field.PREDICTION, Field.BASE)
-"""Fields with one state a step, stored under ``trajectory/``; x has one more, the final state."""
+_LEAVES = {"forces": "contribution", "drifts": "delta"}
+"""What a component's dataset of states is called in the component's group."""
+
+
+def dataset_of(field: str) -> str:
+    """The dataset that holds a field of a frame: ``trajectory/x``, ``forces/00_attract_class/contribution``."""
+    leaf = _LEAVES.get(field.partition("/")[0])
+    return f"trajectory/{field}" if leaf is None else f"{field}/{leaf}"
+
+
+def field_of(dataset: str) -> str:
+    """The field of a frame that a dataset of states holds; the inverse of `dataset_of`."""
+    group, _, rest = dataset.partition("/")
+    return rest if group == "trajectory" else dataset.rpartition("/")[0]
 
 
 MARKERS = "samples/steps_done"
@@ -41,11 +53,6 @@ class Array:
         return math.prod(self.shape) * {"float32": 4, "float16": 2, "uint8": 1}[self.dtype]
 
 
-def component_path(kind: str, index: int, name: str) -> str:
-    """``forces/00_attract_class``: the group of the index-th force or drift."""
-    return f"{kind}/{index:02d}_{name}"
-
-
 @attrs.frozen
 class Capture:
     """What a file keeps of a run.
@@ -56,7 +63,7 @@ class Capture:
     there is no more than id, class, marker and image.
     """
 
-    fields: frozenset[Field] = frozenset(Field)
+    fields: frozenset[str] = frozenset(FIELDS)
     dtype: str = "float32"
     every: int = 1
     samples: int | frozenset[int] | None = None
@@ -81,16 +88,8 @@ def arrays(header: RunHeader, capture: Capture) -> list[Array]:
     """The datasets of states of a run that keeps `capture`, and its images. Where no sample's states are kept, there
     are only images. Raises `OutputError` for images of odd channels."""
     rows, steps = len(capture.positions(header)), len(capture.steps(header))
-    fields = capture.fields if rows else frozenset()
-    out = []
-    if Field.X in fields:
-        out.append(Array("trajectory/x", (rows, steps + 1, *header.shape), capture.dtype))
-    names = [f"trajectory/{field.value}" for field in STEP_FIELDS if field in fields]
-    if Field.FORCES in fields:
-        names += [f"{component_path('forces', i, name)}/contribution" for i, name in enumerate(header.forces)]
-    if Field.DRIFT in fields:
-        names += [f"{component_path('drifts', i, name)}/delta" for i, name in enumerate(header.drifts)]
-    out += [Array(name, (rows, steps, *header.shape), capture.dtype) for name in names]
+    fields = [field for field in header.fields if rows and is_requested(field, capture.fields)]
+    out = [Array(dataset_of(field), (rows, steps + (field == "x"), *header.shape), capture.dtype) for field in fields]
     channels, height, width = header.image_shape
     if channels not in (1, 3):
         raise OutputError(f"the denoiser decodes to images of {channels} channels; only 1 or 3 can be recorded")

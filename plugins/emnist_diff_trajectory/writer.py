@@ -24,7 +24,7 @@ from emnist_diff import __version__
 from emnist_diff.config import MOST_SAMPLES, canonical_json, fingerprint
 from emnist_diff.errors import OutputError
 from emnist_diff.files import remove_leftovers
-from emnist_diff.frames import RunHeader
+from emnist_diff.frames import RunHeader, component_fields
 from emnist_diff.identity import grows
 from emnist_diff_trajectory.creation import create_contiguous, new_file, output_errors
 from emnist_diff_trajectory.device import building
@@ -41,7 +41,6 @@ from emnist_diff_trajectory.schema import (
     Array,
     Capture,
     arrays,
-    component_path,
 )
 
 _EVERYTHING = Capture()
@@ -259,10 +258,9 @@ def _lay_out(file: Any, header: RunHeader, capture: Capture, layout: Sequence[Ar
     for array in layout:
         group, _, name = array.name.rpartition("/")
         create_contiguous(file.require_group(group) if group else file, name, array)
-    for index, name in enumerate(header.forces):
-        group = file.require_group(component_path("forces", index, name))
-        group["weight"] = header.force_weights[index]
-    for index, name in enumerate(header.drifts):
-        file.require_group(component_path("drifts", index, name))
+    for group, weights in zip(component_fields("forces", header.forces), header.force_weights, strict=True):
+        file.require_group(group)["weight"] = weights
+    for group in component_fields("drifts", header.drifts):
+        file.require_group(group)
     file["trajectory"].attrs["prediction_type"] = header.prediction_type
     file.create_group("plugins")

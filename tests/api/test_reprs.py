@@ -14,7 +14,7 @@ from emnist_diff.brief import brief, briefly
 from emnist_diff.config import ComponentConfig, RunConfig
 from emnist_diff.discovery import installed
 from emnist_diff.engine.walk import Batch, walk
-from emnist_diff.frames import Field
+from emnist_diff.frames import FIELDS
 from emnist_diff.running.run import RunResult
 
 LONGEST = 1000
@@ -34,7 +34,7 @@ def public(tmp_path) -> list[object]:
     )  # fmt: skip
     assembly = assemble(installed(), settings)
     engine = assembly.engine
-    walked = list(walk(engine, Batch((0,), (0,), (0,), (7,)), lambda at: frozenset(Field)))
+    walked = list(walk(engine, Batch((0,), (0,), (0,), (7,)), lambda at: frozenset(FIELDS)))
     return [
         checkpoint, checkpoint.header, unet, unet.denoiser, scheduler, scheduler.scheduler, scheduler.schedule,
         config, config.capture, config.video, config.drift, config.force, config.env, result, *frames,

@@ -28,9 +28,9 @@ from emnist_diff.assembly.assemble import assemble
 from emnist_diff.assembly.layers import configure
 from emnist_diff.cli.parse import component
 from emnist_diff.discovery import installed
-from emnist_diff.frames import Field, RunHeader
+from emnist_diff.frames import RunHeader
 from emnist_diff.running import run
-from emnist_diff.running.recording import Inline, Overlapped, Recording
+from emnist_diff.running.recording import Overlapped, Recording
 from emnist_diff.timeline import Timeline
 from emnist_diff_trajectory.schema import Capture
 from emnist_diff_trajectory.schema import arrays as trajectory_arrays
@@ -67,7 +67,7 @@ class Measured:
 
 
 def measure(
-    way: type[Inline] | type[Overlapped], sinks: list[object], output: Path, asked: argparse.Namespace
+    way: type[Recording] | type[Overlapped], sinks: list[object], output: Path, asked: argparse.Namespace
 ) -> Measured:
     layer = {"total_videos": asked.samples, "steps": asked.steps, "sinks": sinks, "output": str(output)}
     settings, _ = configure(installed(), layer)
@@ -97,7 +97,7 @@ def commits(count: int, folder: Path) -> None:
         folder, {}, {}, Timeline(level, level, level), shape, shape, ids, ids * 0, ids.astype(np.uint64) * 0, ("A",),
         (), (), np.zeros((0, steps)),
     )  # fmt: skip
-    capture = Capture(frozenset({Field.X, Field.X0, Field.PREDICTION}))
+    capture = Capture(frozenset({"x", "x0", "prediction"}))
     draw = np.random.default_rng(0)
     data = {
         a.name: draw.integers(0, 255, (rows, *a.shape[1:])).astype(a.dtype) for a in trajectory_arrays(header, capture)
@@ -144,7 +144,7 @@ def main() -> None:
     sinks: list[object] = [component(said, "--sink") for said in asked.sink or ()] or [
         {"name": "hdf5", "fields": FIELDS}
     ]
-    kinds = {"without a sink": (Inline, []), "inline": (Inline, sinks), "overlapped": (Overlapped, sinks)}
+    kinds = {"without a sink": (Recording, []), "inline": (Recording, sinks), "overlapped": (Overlapped, sinks)}
     found: dict[str, list[Measured]] = {name: [] for name in kinds}
     for turn in range(asked.pairs):
         order = [*kinds][turn % 3 :] + [*kinds][: turn % 3]

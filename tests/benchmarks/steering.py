@@ -34,7 +34,7 @@ from torch import Tensor, nn
 from emnist_diff.assembly.assemble import assemble
 from emnist_diff.assembly.layers import configure
 from emnist_diff.discovery import installed
-from emnist_diff.frames import BatchResult, Field, Frame, Outcome, RunHeader
+from emnist_diff.frames import BatchResult, Frame, Outcome, RunHeader
 from emnist_diff.running.run import execute
 from emnist_diff.timeline import StepInfo
 from emnist_diff_plugins.datasets.emnist import Emnist
@@ -68,15 +68,15 @@ class Looks:
     def _moment(self, at: StepInfo) -> float | None:
         return next((m for m in self.early if round(m * (at.steps - 1)) == at.index), None)
 
-    def wants(self, at: StepInfo) -> frozenset[Field]:
-        return frozenset() if self._moment(at) is None else frozenset({Field.X0})
+    def wants(self, at: StepInfo) -> frozenset[str]:
+        return frozenset() if self._moment(at) is None else frozenset({"x0"})
 
     def open(self, header: RunHeader) -> None: ...
 
     def write(self, frame: Frame) -> None:
         moment = self._moment(frame.at)
-        if moment is not None and frame.x0 is not None:
-            self.early[moment].append(self.decode(frame.x0).cpu())
+        if moment is not None and "x0" in frame:
+            self.early[moment].append(self.decode(frame["x0"]).cpu())
 
     def commit(self, batch: BatchResult) -> None:
         self.images.append(batch.images.cpu())

@@ -27,7 +27,7 @@ import h5py
 import numpy as np
 import torch
 
-from emnist_diff.frames import BatchResult, Field, Frame, Outcome, RunHeader
+from emnist_diff.frames import BatchResult, Frame, Outcome, RunHeader
 from emnist_diff.timeline import StepInfo, Timeline
 from emnist_diff_plugins.sinks.hdf5 import Hdf5Sink
 from emnist_diff_trajectory.reader import Trajectory
@@ -51,7 +51,7 @@ def header(output: Path, samples: int) -> RunHeader:
 def write_speed(folder: Path, pairs: int) -> tuple[list[float], list[float]]:
     """Seconds of the writer and of `numpy.save`, for the same bytes: x, x0 and prediction of a batch, and images."""
     random = np.random.default_rng(0)
-    capture = Capture(frozenset({Field.X, Field.X0, Field.PREDICTION}))
+    capture = Capture(frozenset({"x", "x0", "prediction"}))
     states = random.normal(size=(BATCH, STEPS + 1, *SHAPE)).astype(np.float32)
     data: dict[str, Any] = {
         "trajectory/x": states,
@@ -99,7 +99,7 @@ def memory(folder: Path, samples: int) -> tuple[int, int, int, float]:
         x = torch.randn(len(positions), *SHAPE, generator=random)
         for step in range(STEPS):
             at = StepInfo(step, STEPS, 0.0, 0.5, 0.6)
-            sink.write(Frame(at, positions, x=x + step / STEPS))
+            sink.write(Frame(at, positions, {"x": x + step / STEPS}))
         sink.commit(BatchResult(positions, x, torch.zeros(len(positions), *SHAPE)))
         if first // BATCH in (3, samples // BATCH // 10):
             marks.append(resident())
@@ -115,7 +115,7 @@ def large_file(folder: Path) -> Path:
     path = folder / "large.h5"
     samples = int(5e9 / (np.prod(SHAPE) * 2 * (STEPS + 1)))
     small = folder / "small.h5"
-    TrajectoryWriter.create(small, header(folder, 1), Capture(frozenset({Field.X}), "float16")).close()
+    TrajectoryWriter.create(small, header(folder, 1), Capture(frozenset({"x"}), "float16")).close()
     with h5py.File(small) as source, h5py.File(path, "w") as file:
         for key, value in source.attrs.items():
             file.attrs[key] = value

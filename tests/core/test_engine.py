@@ -16,7 +16,6 @@ from emnist_diff.engine.base import Base
 from emnist_diff.engine.noise import INITIAL, standard_normal
 from emnist_diff.engine.plan import WeightedForce, make_plan, streams
 from emnist_diff.errors import RunFailed
-from emnist_diff.frames import Field
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
 from emnist_diff_plugins.drifts.default import DefaultDrift
 from emnist_diff_plugins.drifts.none import NoDrift
@@ -123,19 +122,20 @@ def test_base_plus_contributions_is_the_prediction_bit_for_bit(make_engine, walk
     walked = walk_all(engine)
     assert len(walked.frames) == 6
     for frame in walked.frames:
-        assert len(frame.forces) == 3
-        total = frame.base.clone()
-        for contribution in frame.forces:
+        assert len(frame.group("forces")) == 3
+        total = frame["base"].clone()
+        for contribution in frame.group("forces"):
             total = total + contribution
-        assert torch.equal(total, frame.prediction)
-        assert frame.forces[0].abs().max() > 0
-        assert frame.forces[1].abs().max() == 0
+        assert torch.equal(total, frame["prediction"])
+        assert frame.group("forces")[0].abs().max() > 0
+        assert frame.group("forces")[1].abs().max() == 0
 
 
 def test_only_wanted_fields_are_handed_over(make_engine, walk_all):
-    walked = walk_all(make_engine(), fields=frozenset({Field.X0}))
-    assert all(f.x0 is not None and f.x is None and f.prediction is None and f.base is None for f in walked.frames)
-    assert walk_all(make_engine(), fields=frozenset()).frames == []
+    walked = walk_all(make_engine(), fields=frozenset({"x0"}))
+    assert [set(frame) for frame in walked.frames] == [{"x0"}] * 6
+    walked = walk_all(make_engine(), fields=frozenset())  # whoever counts steps needs no tensors for it
+    assert [(frame.at.index, dict(frame)) for frame in walked.frames] == [(step, {}) for step in range(6)]
 
 
 # ------------------------------------------------------------------ packing
@@ -261,9 +261,9 @@ def test_batch_size_and_order_change_no_bit(make_engine, walk_all, scheduler):
             assert same(walked.x, reference.x[ids]), name
             for frame, whole in zip(walked.frames, reference.frames, strict=True):
                 for field in ("x", "x0", "prediction", "base"):
-                    assert same(getattr(frame, field), getattr(whole, field)[ids]), (name, field)
-                assert same(frame.forces[0], whole.forces[0][ids]), name
-                assert same(frame.drifts[0], whole.drifts[0][ids]), name
+                    assert same(frame[field], whole[field][ids]), (name, field)
+                assert same(frame.group("forces")[0], whole.group("forces")[0][ids]), name
+                assert same(frame.group("drifts")[0], whole.group("drifts")[0][ids]), name
 
 
 @attrs.frozen
@@ -293,7 +293,7 @@ def test_components_that_draw_noise_shift_nobody_elses(make_engine, walk_all):
 def test_two_drifts_of_one_name_draw_different_noise(make_engine, walk_all):
     """And the first draws what it draws alone."""
     drift = DefaultDrift(noise_scale=0.1)
-    once, twice = (walk_all(make_engine(drifts=[drift] * n)).frames[0].drifts for n in (1, 2))
+    once, twice = (walk_all(make_engine(drifts=[drift] * n)).frames[0].group("drifts") for n in (1, 2))
     torch.testing.assert_close(once[0], twice[0], rtol=0, atol=1e-6)
     assert float((twice[0] - twice[1]).abs().mean()) > 0.05
 
@@ -305,10 +305,10 @@ def test_a_force_and_a_drift_of_one_name_do_not_share_noise():
 
 def test_seed_and_sample_id_decide_the_start(make_engine, walk_all):
     engine = make_engine()
-    first = walk_all(engine, (5, 6)).frames[0].x
+    first = walk_all(engine, (5, 6)).frames[0]["x"]
     assert not torch.equal(first[0], first[1])
-    assert not torch.equal(first, walk_all(engine, (5, 6), seed=8).frames[0].x)
-    assert torch.equal(walk_all(engine, (6,)).frames[0].x[0], first[1])
+    assert not torch.equal(first, walk_all(engine, (5, 6), seed=8).frames[0]["x"])
+    assert torch.equal(walk_all(engine, (6,)).frames[0]["x"][0], first[1])
 
 
 # ------------------------------------------------------------------ base algebra

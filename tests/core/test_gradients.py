@@ -12,7 +12,7 @@ from emnist_diff.engine.base import Base
 from emnist_diff.engine.gradients import Tape
 from emnist_diff.engine.plan import make_plan
 from emnist_diff.engine.walk import Batch, walk
-from emnist_diff.frames import Field
+from emnist_diff.frames import FIELDS
 from emnist_diff.parameterization import to_x0
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
 from emnist_diff_plugins.forces.attract_class import AttractClass
@@ -59,7 +59,7 @@ def exact(frame):
     """The gradient for one Gaussian, where x0 is linear in x: x0 = μ + m s² (x − m μ) / d."""
     m, n = frame.at.rates
     slope = m * SPREAD**2 / (m**2 * SPREAD**2 + n**2)
-    x0 = MEAN + slope * (frame.x.numpy().astype(np.float64) - m * MEAN)
+    x0 = MEAN + slope * (frame["x"].numpy().astype(np.float64) - m * MEAN)
     return slope * (x0 - TARGET.numpy())
 
 
@@ -67,9 +67,9 @@ def exact(frame):
 def test_the_gradient_is_the_exact_one(make_engine, walk_all, reads):
     engine = make_engine(ONE, base=Base("cond"), forces=[(Toward(reads), 0.5)])
     for frame in walk_all(engine).frames:
-        np.testing.assert_allclose(frame.forces[0].numpy(), 0.5 * exact(frame), rtol=2e-5, atol=2e-6)
-        assert not any(t.requires_grad for t in (frame.x, frame.x0, frame.prediction, frame.base, *frame.forces))
-        assert torch.equal(frame.base + frame.forces[0], frame.prediction)
+        np.testing.assert_allclose(frame.group("forces")[0].numpy(), 0.5 * exact(frame), rtol=2e-5, atol=2e-6)
+        assert not any(t.requires_grad for t in frame.values())
+        assert torch.equal(frame["base"] + frame.group("forces")[0], frame["prediction"])
 
 
 def test_earlier_forces_are_constants_and_their_values_are_there(make_engine, walk_all):
@@ -82,12 +82,14 @@ def test_earlier_forces_are_constants_and_their_values_are_there(make_engine, wa
 
     engine = make_engine(ONE, base=Base("cond"), forces=[(Plain(), 0.1), (Watching("sum"), 0.5)], steps=3)
     for frame, (score, base) in zip(walk_all(engine).frames, seen, strict=True):
-        assert torch.equal(score, frame.base + frame.forces[0])
-        assert torch.equal(base, frame.base)
+        assert torch.equal(score, frame["base"] + frame.group("forces")[0])
+        assert torch.equal(base, frame["base"])
         m, n = frame.at.rates
         slope = m * SPREAD**2 / (m**2 * SPREAD**2 + n**2)
-        x0 = (frame.x - n * score) / m
-        np.testing.assert_allclose(frame.forces[1].numpy(), 0.5 * slope * (x0 - TARGET).numpy(), rtol=1e-4, atol=1e-5)
+        x0 = (frame["x"] - n * score) / m
+        np.testing.assert_allclose(
+            frame.group("forces")[1].numpy(), 0.5 * slope * (x0 - TARGET).numpy(), rtol=1e-4, atol=1e-5
+        )
 
 
 def test_several_forces_differentiate_one_evaluation(make_engine, walk_all):
@@ -107,12 +109,12 @@ def test_several_forces_differentiate_one_evaluation(make_engine, walk_all):
     frames = walk_all(make_engine(denoiser=Counting(), forces=forces, steps=4)).frames
     assert calls == [True] * 4
     alone = walk_all(make_engine(denoiser=denoiser, forces=forces[:1], steps=4)).frames
-    assert torch.equal(frames[0].forces[0], alone[0].forces[0])
+    assert torch.equal(frames[0].group("forces")[0], alone[0].group("forces")[0])
     for frame in frames:
-        total = frame.base
-        for contribution in frame.forces:
+        total = frame["base"]
+        for contribution in frame.group("forces"):
             total = total + contribution
-        assert torch.equal(total, frame.prediction)
+        assert torch.equal(total, frame["prediction"])
 
 
 def test_only_active_steps_are_differentiated(make_engine):
@@ -123,9 +125,9 @@ def test_only_active_steps_are_differentiated(make_engine):
     assert plan.gradients == (2, 3)
     off = attrs.evolve(engine, terms=[attrs.evolve(term, weight=lambda at: 0.0), engine.terms[1]])
     batch = Batch((0, 1), (0, 1), (0, 0), (7, 7))
-    one, other = (list(walk(e, batch, lambda at: frozenset(Field))) for e in (engine, off))
-    assert torch.equal(one[2].x, other[2].x)  # the same bits as without it, until it acts
-    assert not torch.equal(one[3].x, other[3].x)
+    one, other = (list(walk(e, batch, lambda at: frozenset(FIELDS))) for e in (engine, off))
+    assert torch.equal(one[2]["x"], other[2]["x"])  # the same bits as without it, until it acts
+    assert not torch.equal(one[3]["x"], other[3]["x"])
 
 
 def test_second_looks_and_batches(make_engine, walk_all):

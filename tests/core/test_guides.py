@@ -58,8 +58,8 @@ def test_rows_of_a_guide_are_its_own(walk_all):
     weak = GaussianMixture(shape=(3,), classes="ABC", seed=2, spread=0.6).denoiser()
     for frame in walk_all(engine_with(weak), label=(0, 1, 2, 0)).frames:
         t, own = torch.full((4,), frame.at.timestep), RowConditions(torch.tensor([0, 1, 2, 0]))
-        expected = MAIN.denoiser().predict(frame.x, t, own) - weak.predict(frame.x, t, own)
-        torch.testing.assert_close(frame.forces[0], 0.5 * expected, rtol=1e-6, atol=1e-6)
+        expected = MAIN.denoiser().predict(frame["x"], t, own) - weak.predict(frame["x"], t, own)
+        torch.testing.assert_close(frame.group("forces")[0], 0.5 * expected, rtol=1e-6, atol=1e-6)
 
 
 def test_a_guides_classes_are_found_by_name(walk_all):

@@ -12,7 +12,7 @@ from emnist_diff.engine.base import Base
 from emnist_diff.engine.plan import make_plan
 from emnist_diff.engine.walk import Batch, walk
 from emnist_diff.errors import ConfigError, RunFailed
-from emnist_diff.frames import Field
+from emnist_diff.frames import FIELDS
 from emnist_diff.records import SchedulerSpec
 from emnist_diff.timeline import FlowSchedule, NoiseSchedule
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
@@ -46,15 +46,15 @@ def test_what_is_seen_is_base_and_forces_where_the_step_ends(make_engine, walk_a
     engine = make_engine(**settings, drifts=[Looking()])
     before = walk_all(make_engine(**settings))
     frames = walk_all(engine).frames
-    assert torch.equal(frames[0].prediction, before.frames[0].prediction)  # what drifts see is not in the ledger
-    x = before.frames[1].x  # where the first step ends without the drift
+    assert torch.equal(frames[0]["prediction"], before.frames[0]["prediction"])  # what drifts see is not in the ledger
+    x = before.frames[1]["x"]  # where the first step ends without the drift
     t = torch.full((4,), float(engine.timeline.timestep[1]))
     with torch.inference_mode():
         for _ in range(2):
             own, b, null = (denoiser.predict(x, t, RowConditions(torch.full((4,), i))) for i in (0, 1, 3))
             x = x + 0.01 * (own + 0.5 * 0.3 * (b - null))
-    torch.testing.assert_close(frames[1].x, x, rtol=1e-6, atol=1e-6)
-    assert frames[-1].drifts[0].abs().max() == 0
+    torch.testing.assert_close(frames[1]["x"], x, rtol=1e-6, atol=1e-6)
+    assert frames[-1].group("drifts")[0].abs().max() == 0
 
 
 class Counting:
@@ -113,7 +113,7 @@ def test_a_walk_resumed_looks_again(make_engine):
     batch = Batch((0, 1), (0, 1), (0, 1), (7, 7))
     engine = make_engine(drifts=[Looking()])
     places = []
-    *_, end = walk(engine, batch, lambda at: frozenset(Field), after_step=places.append)
+    *_, end = walk(engine, batch, lambda at: frozenset(FIELDS), after_step=places.append)
     for place in places:
         *_, again = walk(engine, batch, lambda at: frozenset(), start=place)
         assert torch.equal(again.x, end.x)

@@ -9,7 +9,7 @@ import torch
 from emnist_diff.conditions import NULL, OWN
 from emnist_diff.engine.walk import Batch, WalkState, walk
 from emnist_diff.errors import RunFailed
-from emnist_diff.frames import Field
+from emnist_diff.frames import FIELDS
 from emnist_diff_plugins.schedulers.ddpm import Ddpm
 from emnist_diff_plugins.schedulers.edm import Edm
 
@@ -48,7 +48,7 @@ BATCH = Batch((0, 1, 2), (5, 6, 7), (0, 1, 2), (7, 7, 7))
 
 def places_of(engine, start=None):
     places: list[WalkState] = []
-    *frames, end = walk(engine, BATCH, lambda at: frozenset(Field), start=start, after_step=places.append)
+    *frames, end = walk(engine, BATCH, lambda at: frozenset(FIELDS), start=start, after_step=places.append)
     return places, frames, end
 
 
@@ -63,17 +63,16 @@ def test_a_walk_resumed_after_any_step_remembers(make_engine, scheduler):
         _, rest, again = places_of(engine, attrs.evolve(place, x=place.x.clone(), memory=written))
         assert torch.equal(again.x, end.x)
         for one, other in zip(rest, frames[place.index :], strict=True):
-            assert all(torch.equal(a, b) for a, b in zip(one.forces, other.forces, strict=True))
-            assert all(torch.equal(a, b) for a, b in zip(one.drifts, other.drifts, strict=True))
+            assert all(torch.equal(one[field], tensor) for field, tensor in other.items())
     forgotten = attrs.evolve(places[2], memory={})
     assert not torch.equal(places_of(engine, forgotten)[2].x, end.x)
 
 
 def test_momentum_is_the_sum_that_it_says(make_engine, walk_all):
     frames = walk_all(make_engine(forces=[(Momentum(), 1.0)])).frames
-    alone = [frame.forces[0] for frame in walk_all(make_engine(forces=[(Momentum(0.0), 1.0)])).frames]
-    assert torch.equal(frames[0].forces[0], alone[0])  # the same start, and nothing remembered
-    assert not torch.equal(frames[1].forces[0], alone[1])
+    alone = [frame.group("forces")[0] for frame in walk_all(make_engine(forces=[(Momentum(0.0), 1.0)])).frames]
+    assert torch.equal(frames[0].group("forces")[0], alone[0])  # the same start, and nothing remembered
+    assert not torch.equal(frames[1].group("forces")[0], alone[1])
 
 
 def test_each_has_a_memory_of_its_own(make_engine):

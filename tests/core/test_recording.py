@@ -15,12 +15,12 @@ import torch
 from emnist_diff.errors import OutputError, RunFailed
 from emnist_diff.frames import BatchResult, Frame
 from emnist_diff.running import recording
-from emnist_diff.running.recording import Inline, Overlapped, tensors, with_tensors
+from emnist_diff.running.recording import Overlapped, Recording, tensors, with_tensors
 from emnist_diff.timeline import StepInfo
 
 
 def frame(index: int, size: int = 4) -> Frame:
-    return Frame(StepInfo(index, 100, 0.0, 0.5, 0.6), (0,), x=torch.full((1, size), float(index)))
+    return Frame(StepInfo(index, 100, 0.0, 0.5, 0.6), (0,), {"x": torch.full((1, size), float(index))})
 
 
 def batch(*positions: int) -> BatchResult:
@@ -43,7 +43,7 @@ class Memory:
 
     def write(self, frame: Frame) -> None:
         self._note(f"frame {frame.at.index}")
-        self.seen.append(weakref.ref(frame.x))
+        self.seen.append(weakref.ref(frame["x"]))
 
     def commit(self, batch: BatchResult) -> None:
         self._note(f"batch {batch.positions}")
@@ -59,7 +59,7 @@ class Memory:
 @pytest.fixture
 def make() -> Iterator:
     """Ways to sinks, let go of at the end; no thread stays behind."""
-    made: list[Overlapped | Inline] = []
+    made: list[Overlapped | Recording] = []
     before = threading.active_count()
 
     def one(way, *sinks, told=None, **bounds):
@@ -72,7 +72,7 @@ def make() -> Iterator:
     assert threading.active_count() == before
 
 
-WAYS = pytest.mark.parametrize("way", [Inline, Overlapped])
+WAYS = pytest.mark.parametrize("way", [Recording, Overlapped])
 
 
 @WAYS
@@ -88,7 +88,7 @@ def test_every_sink_is_told_everything_in_order(make, way):
     assert sinks[0].events == sinks[1].events == expected
     assert [positions for positions, _ in told] == [(0,), (1,), (2,)]
     assert [count for _, count in told] >= [51, 102, 153], "told of a commit before the last sink had done it"
-    assert sinks[0].threads == {"MainThread" if way is Inline else "emnist-diff-recording"}
+    assert sinks[0].threads == {"MainThread" if way is Recording else "emnist-diff-recording"}
 
 
 def test_the_caller_goes_on_while_a_sink_is_at_work(make):
@@ -241,15 +241,15 @@ def test_commits_are_told_between_steps_too(make):
 @pytest.mark.parametrize(
     ("cpus", "device", "sinks", "way"),
     [
-        (1, "cpu", 1, Inline),
+        (1, "cpu", 1, Recording),
         (2, "cpu", 1, Overlapped),
         (1, "meta", 1, Overlapped),  # any device that computes by itself
-        (4, "cpu", 0, Inline),
+        (4, "cpu", 0, Recording),
     ],
 )
 def test_a_thread_is_for_those_who_have_a_processor_for_it(make, monkeypatch, cpus, device, sinks, way):
     monkeypatch.setattr(recording, "usable_cpus", lambda: cpus)
-    chosen = make(lambda *a: recording.recording(*a[:1], torch.device(device), a[1]), *[Memory()] * sinks)
+    chosen = make(lambda *a: recording.begin_recording(*a[:1], torch.device(device), a[1]), *[Memory()] * sinks)
     assert type(chosen) is way
 
 
@@ -257,15 +257,11 @@ def test_events_are_taken_apart_and_put_together():
     whole = Frame(
         StepInfo(3, 9, 0.0, 0.5, 0.6),
         (4, 5),
-        x=torch.zeros(2, 1),
-        prediction=torch.ones(2, 1),
-        forces=(torch.full((2, 1), 2.0), torch.full((2, 1), 3.0)),
-        drifts=(torch.full((2, 1), 4.0),),
+        {"x": torch.zeros(2, 1), "forces/00_a": torch.ones(2, 1), "drifts/00_b": torch.full((2, 1), 2.0)},
     )
     doubled = with_tensors(whole, [2 * t for t in tensors(whole)])
-    assert (doubled.at, doubled.positions, doubled.x0, doubled.base) == (whole.at, whole.positions, None, None)
-    values = [float(t[0]) for t in (doubled.x, doubled.prediction, *doubled.forces, *doubled.drifts)]
-    assert values == [0, 2, 4, 6, 8]
+    assert (doubled.at, doubled.positions, list(doubled)) == (whole.at, whole.positions, list(whole))
+    assert [float(t[0]) for t in doubled.values()] == [0, 2, 4]
     last = with_tensors(batch(1, 2), [torch.ones(2, 2), torch.full((2, 1, 1, 2), 7.0)])
     assert (last.positions, float(last.x.sum()), float(last.images.mean())) == ((1, 2), 4.0, 7.0)
 

@@ -168,10 +168,10 @@ class Dark:
 def test_gradients_reach_through_the_network_and_know_no_neighbours(denoiser, make_engine, walk_all, variant):
     settings = {"denoiser": denoiser, "forces": [(Dark(variant), 0.05)], "steps": 2, "micro_batch": 4}
     together = walk_all(make_engine(**settings), range(5), label=(0, 1, 2, 0, 1))
-    assert all(float(frame.forces[0].abs().max()) > 1e-4 for frame in together.frames)
+    assert all(float(frame.group("forces")[0].abs().max()) > 1e-4 for frame in together.frames)
     alone = walk_all(make_engine(**settings), (3, 1), label=(0, 1))
     assert torch.equal(alone.x, together.x[[3, 1]])
-    x, t = together.frames[0].x, together.frames[0].at.timestep
+    x, t = together.frames[0]["x"], together.frames[0].at.timestep
     one = torch.zeros_like(x)
     one[2, 0, 4, 5] = 3e-3
     with torch.inference_mode():
@@ -180,7 +180,7 @@ def test_gradients_reach_through_the_network_and_know_no_neighbours(denoiser, ma
             for sign in (1, -1)
         )
     slope = 0.05 * float((ahead - behind).sum()) / 6e-3
-    assert abs(float(together.frames[0].forces[0][2, 0, 4, 5]) - slope) < 2e-2 * abs(slope) + 1e-4
+    assert abs(float(together.frames[0].group("forces")[0][2, 0, 4, 5]) - slope) < 2e-2 * abs(slope) + 1e-4
 
 
 def test_rows_do_not_see_each_other(denoiser):

@@ -14,7 +14,6 @@ from xml.etree import ElementTree
 import h5py
 import pytest
 
-from emnist_diff.frames import Field
 from emnist_diff_plugins.plots import pages
 from emnist_diff_trajectory.schema import Capture
 
@@ -80,7 +79,7 @@ def test_the_nine_are_drawn_under_their_names(cli: Any, recorded: Callable[..., 
 def test_missing_fields_leave_what_can_be_drawn_and_one_line(
     cli: Any, recorded: Callable[..., Path], tmp_path: Path
 ) -> None:
-    file = recorded(tmp_path / "t.h5", capture=Capture(fields=frozenset({Field.PREDICTION})))
+    file = recorded(tmp_path / "t.h5", capture=Capture(fields=frozenset({"prediction"})))
     done = cli("plot", file, "--output", tmp_path / "out", "--list")
     assert done.code == 0
     assert done.out.split() == ["schedule_overlay", "final_image_stats", "weights", "class_grid"]
@@ -302,7 +301,7 @@ def test_compare_of_runs_that_share_nothing(cli: Any, recorded: Callable[..., Pa
 
 def test_a_file_that_claims_much_is_refused(cli: Any, recorded: Callable[..., Path], tmp_path: Path) -> None:
     """Chunks that were never written take no room and can claim any size."""
-    file = recorded(tmp_path / "t.h5", 3, 4, forces=(), capture=Capture(fields=frozenset({Field.X})))
+    file = recorded(tmp_path / "t.h5", 3, 4, forces=(), capture=Capture(fields=frozenset({"x"})))
     with h5py.File(file, "r+") as data:
         del data["trajectory/x"]
         data.create_dataset("trajectory/x", (3, 5, 1, 4000, 4000), "f4", chunks=(1, 1, 1, 1000, 1000))

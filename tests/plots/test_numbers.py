@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from emnist_diff.errors import TrajectoryError
-from emnist_diff.frames import Field
+from emnist_diff.frames import FIELDS
 from emnist_diff_plugins.metrics.record import run_name
 from emnist_diff_plugins.plots import runs as runs_module
 from emnist_diff_plugins.plots.run_distance import distances
@@ -179,4 +179,4 @@ def test_nothing_committed_is_an_error(recorded: Callable[..., Path], tmp_path: 
 def test_fields_that_no_committed_sample_has_are_not_held(recorded: Callable[..., Path], tmp_path: Path) -> None:
     path = recorded(tmp_path / "t.h5", capture=Capture(samples=frozenset({4})), committed=range(3))
     with Trajectory(path) as trajectory:
-        assert not any(Run(trajectory).holds(field.value) for field in Field)
+        assert not any(Run(trajectory).holds(field) for field in FIELDS)

@@ -12,7 +12,7 @@ from emnist_diff.engine.base import Base
 from emnist_diff.engine.plan import make_plan
 from emnist_diff.engine.walk import Batch, WalkState, walk
 from emnist_diff.errors import ConfigError
-from emnist_diff.frames import Field
+from emnist_diff.frames import FIELDS, STATES
 from emnist_diff.schedules import Window
 from emnist_diff.timeline import FlowSchedule, NoiseSchedule
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
@@ -21,7 +21,6 @@ from emnist_diff_plugins.forces.attract_class import AttractClass
 from emnist_diff_plugins.forces.drift_noise import DriftNoise
 
 STEPS = 6
-FIELDS = ("x", "x0", "prediction", "base")
 
 
 @pytest.fixture
@@ -59,17 +58,17 @@ def test_a_walk_resumed_after_any_step_is_the_walk(engine_of, built_in):
     engine = engine_of(built_in, forces=[(AttractClass(target="B"), 0.5)], drifts=[DefaultDrift(noise_scale=0.05)])
     batch = Batch((0, 1, 2), (5, 6, 7), (0, 1, 2), (7, 7, 7))
     places: list[WalkState] = []
-    *frames, end = walk(engine, batch, lambda at: frozenset(Field), after_step=places.append)
+    *frames, end = walk(engine, batch, lambda at: frozenset(FIELDS), after_step=places.append)
     assert [place.index for place in places] == list(range(1, STEPS + 1))
     for place in places:
         written = attrs.evolve(
             place, x=place.x.clone(), memory={name: torch.from_numpy(t.numpy()) for name, t in place.memory.items()}
         )
-        *rest, again = walk(engine, batch, lambda at: frozenset(Field), start=written)
+        *rest, again = walk(engine, batch, lambda at: frozenset(FIELDS), start=written)
         assert torch.equal(again.x, end.x)
         assert len(rest) == STEPS - place.index
         for one, other in zip(rest, frames[place.index :], strict=True):
-            assert all(torch.equal(getattr(one, field), getattr(other, field)) for field in FIELDS)
+            assert all(torch.equal(one[field], other[field]) for field in STATES)
 
 
 def test_what_is_remembered_has_one_row_a_sample(engine_of, built_in):
@@ -197,10 +196,10 @@ def test_the_ledger_is_exact(engine_of, walk_all, built_in):
     walked = walk_all(engine)
     assert len(walked.frames) == STEPS
     for frame in walked.frames:
-        assert torch.equal(frame.base + frame.forces[0] + frame.forces[1], frame.prediction)
-        assert frame.forces[0].abs().max() > 0
+        assert torch.equal(frame["base"] + frame.group("forces")[0] + frame.group("forces")[1], frame["prediction"])
+        assert frame.group("forces")[0].abs().max() > 0
     for before, after in zip(walked.frames, walked.frames[1:], strict=False):
-        moved = after.x - before.drifts[0]
+        moved = after["x"] - before.group("drifts")[0]
         assert not torch.equal(moved, before.x)
 
 

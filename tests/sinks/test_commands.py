@@ -20,7 +20,6 @@ PLUGIN = """
 import attrs
 from emnist_diff.files import write_bytes
 from emnist_diff.hookspecs import hookimpl
-from emnist_diff.frames import Field
 from emnist_diff.records import SinkSpec
 
 @hookimpl
@@ -34,13 +33,13 @@ class Brightness:
     _output: object = attrs.field(init=False, default=None)
 
     def wants(self, at):
-        return frozenset({{Field.X}})
+        return frozenset({{"x"}})
 
     def open(self, header):
         self._output = header.output
 
     def write(self, frame):
-        means = frame.x.flatten(1).mean(1).tolist()
+        means = frame["x"].flatten(1).mean(1).tolist()
         self._lines += [f"{{p}} {{frame.at.index}} {{m:.{{self.digits}}f}}" for p, m in zip(frame.positions, means)]
 
     def commit(self, batch):

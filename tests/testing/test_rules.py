@@ -18,7 +18,6 @@ import torch
 from emnist_diff.conditions import NULL, OWN, ConditionSpace, named
 from emnist_diff.engine.direct import Direct
 from emnist_diff.errors import ConfigError, OutputError, UnknownName
-from emnist_diff.frames import Field
 from emnist_diff.steps import SchedulerResult
 from emnist_diff.timeline import NoiseSchedule
 from emnist_diff_plugins.schedulers.ddim import Ddim
@@ -370,8 +369,8 @@ class Notes:
 
     def wants(self, at):
         if self.twist == "wants_fields":
-            return {Field.X}
-        return frozenset({Field.X}) if at.index % 2 == 0 else frozenset()
+            return {"x"}
+        return frozenset({"x"}) if at.index % 2 == 0 else frozenset()
 
     def open(self, header):
         self._header = header
@@ -399,10 +398,10 @@ class Notes:
     def write(self, frame):
         if self.twist == "runs":
             raise ValueError("no pen")
-        if self.twist == "takes_more" and (frame.x is None or frame.prediction is not None):
+        if self.twist == "takes_more" and frame.keys() - {"x"}:
             raise ValueError("this is not what was asked for")
         if self.twist == "no_mutation":
-            frame.x.numpy()[...] = 0
+            frame["x"].numpy()[...] = 0
         self._steps += 1
 
     def commit(self, batch):

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from emnist_diff.frames import Field, RunHeader
+from emnist_diff.frames import FIELDS, RunHeader
 from emnist_diff.timeline import Timeline
 from emnist_diff_trajectory.schema import Capture, arrays
 from emnist_diff_trajectory.writer import TrajectoryWriter
 
-EVERYTHING = frozenset(Field)
+EVERYTHING = frozenset(FIELDS)
 
 
 class Run:
@@ -38,7 +38,7 @@ class Run:
             force_weights=np.arange(forces * steps, dtype=float).reshape(forces, steps),
         )
 
-    def data(self, positions: Sequence[int], fields: frozenset[Field] = EVERYTHING) -> dict[str, Any]:
+    def data(self, positions: Sequence[int], fields: frozenset[str] = EVERYTHING) -> dict[str, Any]:
         """Rows for `commit`; the ledger adds up and the images show the final states."""
         out: dict[str, list[np.ndarray]] = {}
         for position in positions:

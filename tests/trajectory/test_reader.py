@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from emnist_diff.errors import TrajectoryError, UnknownName
-from emnist_diff.frames import Field
 from emnist_diff_trajectory.reader import Sample, Trajectory
 from emnist_diff_trajectory.schema import Capture
 from emnist_diff_trajectory.verify import verify
@@ -43,7 +42,7 @@ def test_fields_are_found_by_short_name_path_and_index(path, a_run):
 
 
 def test_fields_are_only_those_recorded(tmp_path, a_run):
-    TrajectoryWriter.create(tmp_path / "t.h5", a_run.header, Capture(frozenset({Field.X0}))).close()
+    TrajectoryWriter.create(tmp_path / "t.h5", a_run.header, Capture(frozenset({"x0"}))).close()
     with Trajectory(tmp_path / "t.h5") as t:
         assert t.fields == ("x0",)
         assert t.force_names == ("00_push0", "01_push1")  # their weights are always there

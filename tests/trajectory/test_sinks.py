@@ -13,7 +13,7 @@ from emnist_diff.assembly.layers import configure
 from emnist_diff.discovery import installed
 from emnist_diff.engine.walk import Batch, walk
 from emnist_diff.errors import Interrupted, RunFailed
-from emnist_diff.frames import BatchResult, Field
+from emnist_diff.frames import FIELDS, BatchResult
 from emnist_diff.running.run import execute
 from emnist_diff_trajectory.reader import Trajectory
 
@@ -43,19 +43,19 @@ def test_the_file_holds_what_the_engine_walked_bit_for_bit(assembled):
     header = assembly.header
     ids = tuple(range(5))
     batch = Batch(ids, ids, tuple(header.labels.tolist()), tuple(header.seeds.tolist()))
-    *frames, last = walk(assembly.engine, batch, lambda at: frozenset(Field))
+    *frames, last = walk(assembly.engine, batch, lambda at: frozenset(FIELDS))
     assert isinstance(last, BatchResult)
 
     def stacked(states):
         return np.stack([state.numpy() for state in states], axis=1)
 
     with Trajectory(header.output / "trajectory.h5") as t:
-        assert np.array_equal(t.x[...], stacked([*(f.x for f in frames), last.x]))
+        assert np.array_equal(t.x[...], stacked([*(f["x"] for f in frames), last.x]))
         for name in ("x0", "prediction", "base"):
-            assert np.array_equal(t.field(name)[...], stacked(getattr(f, name) for f in frames)), name
+            assert np.array_equal(t.field(name)[...], stacked(f[name] for f in frames)), name
         for number in (0, 1):
-            assert np.array_equal(t.contribution(number)[...], stacked(f.forces[number] for f in frames))
-        assert np.array_equal(t.field("drifts/00_default/delta")[...], stacked(f.drifts[0] for f in frames))
+            assert np.array_equal(t.contribution(number)[...], stacked(f.group("forces")[number] for f in frames))
+        assert np.array_equal(t.field("drifts/00_default/delta")[...], stacked(f.group("drifts")[0] for f in frames))
         pixels = np.rint(np.clip((t.x[:, -1, 0] + 1) / 2, 0, 1) * 255).astype(np.uint8)
         assert np.abs(t.images[...].astype(int) - pixels).max() <= 1
         assert t.images[...].std() > 10

@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 
 from emnist_diff.errors import OutputError, TrajectoryError
-from emnist_diff.frames import Field
 from emnist_diff_trajectory import creation, schema, tree
 from emnist_diff_trajectory import writer as writing
 from emnist_diff_trajectory.reader import Trajectory
@@ -154,8 +153,8 @@ def test_a_commit_that_is_not_exactly_the_layout_marks_nothing(tmp_path, a_run):
 
 
 def test_values_beyond_float16_are_refused(tmp_path, a_run):
-    writer = TrajectoryWriter.create(tmp_path / "t.h5", a_run.header, Capture(frozenset({Field.X}), "float16"))
-    data = a_run.data([0], frozenset({Field.X}))
+    writer = TrajectoryWriter.create(tmp_path / "t.h5", a_run.header, Capture(frozenset({"x"}), "float16"))
+    data = a_run.data([0], frozenset({"x"}))
     data["trajectory/x"][0, 0] = 1e6
     with pytest.raises(OutputError, match="beyond float16 — record float32"):
         writer.commit([0], data)
@@ -229,7 +228,7 @@ def test_resuming_with_fewer_fields_is_refused(tmp_path, a_run):
     """Its commits would mark samples whose other fields nobody wrote."""
     path = a_run.record(tmp_path / "t.h5", [[0]])
     with pytest.raises(TrajectoryError, match="other fields"):
-        TrajectoryWriter.resume(path, a_run.header, Capture(frozenset({Field.X})))
+        TrajectoryWriter.resume(path, a_run.header, Capture(frozenset({"x"})))
 
 
 def test_resuming_where_nothing_is_starts_anew(tmp_path, a_run):
@@ -251,7 +250,7 @@ import os, resource, sys
 from pathlib import Path
 import numpy as np
 from emnist_diff.errors import OutputError
-from emnist_diff.frames import Field, RunHeader
+from emnist_diff.frames import RunHeader
 from emnist_diff.timeline import Timeline
 from emnist_diff_trajectory.writer import TrajectoryWriter
 

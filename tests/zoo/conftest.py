@@ -25,7 +25,7 @@ from emnist_diff.config import normalised, resolve
 from emnist_diff.discovery import installed
 from emnist_diff.engine.noise import INITIAL, standard_normal
 from emnist_diff.engine.walk import Batch, walk
-from emnist_diff.frames import Field
+from emnist_diff.frames import FIELDS
 from emnist_diff.records import DriftSpec, ForceSpec, SchedulerSpec
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
 
@@ -111,18 +111,18 @@ class Zoo:
         ids = tuple(ids)
         own = tuple(laid.labels[i] for i in ids) if labels is None else tuple(labels)
         batch = Batch(tuple(range(len(ids))), ids, own, (run.get("seed", 1000),) * len(ids))
-        *frames, last = walk(engine, batch, lambda at: frozenset(Field))
+        *frames, last = walk(engine, batch, lambda at: frozenset(FIELDS))
         flat = (len(frames), len(ids), -1)
 
         def stacked(tensors):
             return np.stack([t.numpy() for t in tensors]).astype(np.float64).reshape(flat)
 
-        forces = [stacked([f.forces[k] for f in frames]) for k in range(len(laid.terms))]
+        forces = [stacked([f.group("forces")[k] for f in frames]) for k in range(len(laid.terms))]
         return Walk(
-            x=stacked([f.x for f in frames]),
-            prediction=stacked([f.prediction for f in frames]),
-            base=stacked([f.base for f in frames]),
-            forces=np.stack(forces) if forces else np.zeros((0, *flat[:2], frames[0].x[0].numel())),
+            x=stacked([f["x"] for f in frames]),
+            prediction=stacked([f["prediction"] for f in frames]),
+            base=stacked([f["base"] for f in frames]),
+            forces=np.stack(forces) if forces else np.zeros((0, *flat[:2], frames[0]["x"][0].numel())),
             end=last.x.numpy().astype(np.float64).reshape(len(ids), -1),
             rows=len(denoiser.rows),
             layout=laid,

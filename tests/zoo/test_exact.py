@@ -105,7 +105,7 @@ def test_random_stacks_of_up_to_five(make_zoo, tables, data, mixture, components
     zoo = make_zoo(shape=(4,), classes="ABCD", components=components, spread=0.6, seed=mixture)
     walked = zoo.assert_exact(data.draw(tables.stacks), tolerance=3e-5, ids=(3, 0), labels=(2, 1))
     for frame in walked.exact[:-1]:  # the ledger adds up, bit for bit
-        total = frame.base
-        for contribution in frame.forces:
+        total = frame["base"]
+        for contribution in frame.group("forces"):
             total = total + contribution
-        assert total.numpy().tobytes() == frame.prediction.numpy().tobytes()
+        assert total.numpy().tobytes() == frame["prediction"].numpy().tobytes()

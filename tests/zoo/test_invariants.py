@@ -31,9 +31,7 @@ def same_bits(one, other) -> bool:
     """Every field of every step, and the end."""
     assert len(one.exact) == len(other.exact)
     names = ("x", "x0", "prediction", "base")
-    pairs = [
-        (getattr(a, n), getattr(b, n)) for a, b in zip(one.exact[:-1], other.exact[:-1], strict=True) for n in names
-    ]
+    pairs = [(a[n], b[n]) for a, b in zip(one.exact[:-1], other.exact[:-1], strict=True) for n in names]
     return all(a.numpy().tobytes() == b.numpy().tobytes() for a, b in [*pairs, (one.exact[-1].x, other.exact[-1].x)])
 
 
@@ -259,7 +257,7 @@ def test_noisy_drifts_leave_the_image_alone(make_zoo, tables, data, mixture):
     drift = data.draw(st.sampled_from(noisy))
     for skip in (True, False):
         walked = zoo.walk({"steps": 5, "drifts": [{**drift, "skip_last": skip}]})
-        touched = [float(frame.drifts[0].abs().max()) > 0 for frame in walked.exact[:-1]]
+        touched = [float(frame.group("drifts")[0].abs().max()) > 0 for frame in walked.exact[:-1]]
         assert touched[-1] is not skip
         assert any(touched[:-1])
 
@@ -269,6 +267,6 @@ def test_late_and_early_noise(zoo, run, name, late):
     walked = zoo.walk(
         run(drifts=[{"name": name, "noise_scale": 0.5, "skip_last": False}], steps=20, total_videos=40), ids=range(40)
     )
-    sizes = [float(frame.drifts[0].std()) for frame in walked.exact[:-1]]
+    sizes = [float(frame.group("drifts")[0].std()) for frame in walked.exact[:-1]]
     shares = [i / 20 if late else 1 - i / 20 for i in range(20)]
     assert sizes == pytest.approx([0.5 * share for share in shares], rel=0.2)

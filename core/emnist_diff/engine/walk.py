@@ -36,14 +36,12 @@ from emnist_diff.engine.noise import INITIAL, Normal, batch_normal
 from emnist_diff.engine.onethread import one_thread
 from emnist_diff.engine.plan import WeightedDrift, WeightedForce, evaluations_of, wanted
 from emnist_diff.errors import EmnistDiffError, RunFailed
-from emnist_diff.frames import BatchResult, Field, Frame
+from emnist_diff.frames import BatchResult, Frame, is_requested, run_fields
 from emnist_diff.parameterization import convert
 from emnist_diff.protocols import Denoiser, Evaluator, Scheduler
 from emnist_diff.shortage import told_of
 from emnist_diff.steps import NoiseSource, SchedulerResult, Step, no_look
 from emnist_diff.timeline import StepInfo, Timeline
-
-Wants = Callable[[StepInfo], frozenset[Field]]
 
 INITIAL_STREAM = "init"
 """The stream of noise that starting states are drawn from."""
@@ -114,12 +112,13 @@ class WalkState:
 def walk(
     engine: Engine,
     batch: Batch,
-    wants: Wants,
+    wants: Callable[[StepInfo], frozenset[str]],
     start: WalkState | None = None,
     after_step: Callable[[WalkState], None] | None = None,
 ) -> Iterator[Frame | BatchResult]:
-    """Yield a `Frame` for each step that somebody wants something of, then the `BatchResult`.
+    """Yield a `Frame` for each step, then the `BatchResult`.
 
+    wants: the fields that the frame of a step shall hold, or groups of them; see `frames`.
     start: where an earlier walk of the same batch stopped; what follows is what followed there, bit for bit.
     after_step: told of each such place.
 
@@ -139,8 +138,7 @@ def walk(
         if after_step is not None:
             at_work.finite.settle()
             after_step(here)
-        if fields:
-            yield frame
+        yield frame
     at_work.finite.settle()
     yield BatchResult(batch.positions, here.x, decoded(engine.denoisers[""], here.x))
 
@@ -153,13 +151,9 @@ class _Walk:
     batch: Batch
     labels: Tensor
     packings: dict[tuple[Cond, ...], tuple[Packing, list[_Call], list[_Call]]] = attrs.field(factory=dict)
-    finite: FiniteWatch = attrs.field(init=False)
+    finite: FiniteWatch = attrs.Factory(lambda walk: FiniteWatch(walk.batch.sample_ids), takes_self=True)
 
-    @finite.default
-    def _watch(self) -> FiniteWatch:
-        return FiniteWatch(self.batch.sample_ids)
-
-    def advance(self, here: WalkState, fields: frozenset[Field]) -> tuple[WalkState, Frame]:
+    def advance(self, here: WalkState, fields: frozenset[str]) -> tuple[WalkState, Frame]:
         """One step: where it leads, and what it leaves to be recorded."""
         engine, stages, x = self.engine, self.engine.timeline.stages(here.index), here.x
         memory = Memory(here.memory, len(self.batch.sample_ids))
@@ -180,17 +174,12 @@ class _Walk:
             )
         self.check(moved.x_prev, x, "the scheduler", step)
         memory.keep("scheduler", moved.memory)
-        after, deltas = self.drifted(moved.x_prev, step, memory, Field.DRIFT in fields)
-        return WalkState(here.index + 1, after, memory.left), Frame(
-            step.at,
-            self.batch.positions,
-            x=x if Field.X in fields else None,
-            x0=moved.x0 if Field.X0 in fields else None,
-            prediction=score if Field.PREDICTION in fields else None,
-            base=step.base if Field.BASE in fields else None,
-            forces=tuple(contributions) if Field.FORCES in fields else (),
-            drifts=tuple(deltas),
-        )
+        keep_deltas = any(request.partition("/")[0] == "drifts" for request in fields)
+        after, deltas = self.drifted(moved.x_prev, step, memory, keep_deltas)
+        names = run_fields([term.name for term in engine.terms], [item.name for item in engine.drifts])
+        made = zip(names, (x, moved.x0, score, step.base, *contributions, *deltas), strict=False)
+        tensors = {name: tensor for name, tensor in made if tensor is not None and is_requested(name, fields)}
+        return WalkState(here.index + 1, after, memory.left), Frame(step.at, self.batch.positions, tensors)
 
     def stepping(self, at: StepInfo, x: Tensor) -> Step:
         """A step at this level and state, before anybody has acted on it."""

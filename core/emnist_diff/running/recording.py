@@ -12,14 +12,13 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 import attrs
 import torch
 from torch import Tensor
 
-from emnist_diff.errors import EmnistDiffError, RunFailed
-from emnist_diff.frames import BatchResult, Frame
+from emnist_diff.errors import ConfigError, EmnistDiffError, RunFailed
+from emnist_diff.frames import FIELDS, BatchResult, Frame, RunHeader, is_requested
 from emnist_diff.machine.threads import usable_cpus
 from emnist_diff.protocols import Sink
 from emnist_diff.shortage import out_of_memory, pinned
@@ -28,31 +27,11 @@ Event = Frame | BatchResult
 OnRecorded = Callable[[BatchResult], None]
 """Told of each batch that all sinks have committed; called by the thread that hands events over."""
 
-MOST_BYTES = 256_000_000
-"""Of what waits for the sinks. Beyond it, the run waits for them."""
-
-MOST_FRAMES = 256
-"""The same for frames so small that their number counts."""
+MOST_BYTES, MOST_FRAMES = 256_000_000, 256
+"""Of what waits for the sinks; beyond either, the run waits for them. Small frames are limited by their number."""
 
 
-class Recording(Protocol):
-    """The way to the sinks."""
-
-    def hand(self, event: Event) -> None:
-        """Hand something over, now or soon. Raises what a sink or `OnRecorded` raised, of this or an earlier event."""
-
-    def report(self) -> None:
-        """Tell `OnRecorded` of the batches that were committed meanwhile. Raises as `hand`."""
-
-    def finish(self) -> None:
-        """Wait until the sinks have everything. Raises as `hand`."""
-
-    def abandon(self) -> None:
-        """Let nothing more reach the sinks; what one of them is doing comes to its end. To be called however a run
-        ends."""
-
-
-def asked(sink: Sink, what: str, call, *args):  # type: ignore[no-untyped-def]  # passes any sink's method through
+def call_sink(sink: Sink, what: str, call, *args):  # type: ignore[no-untyped-def]  # passes any sink's method through
     """Call a sink; what it raises becomes a `RunFailed` that names it."""
     try:
         return call(*args)
@@ -65,36 +44,49 @@ def asked(sink: Sink, what: str, call, *args):  # type: ignore[no-untyped-def]  
         raise RunFailed(f"{said}: {type(error).__name__}: {error}") from error
 
 
-@attrs.frozen(eq=False)
-class Inline:
-    """Sinks are asked at once, by the thread that computes: where no other processor could do it meanwhile."""
+def requested_fields(sinks: Sequence[Sink], header: RunHeader) -> list[frozenset[str]]:
+    """What the sinks request together, for each step. Raises `ConfigError` for what nothing in the run provides."""
+    out = []
+    for at in map(header.timeline.at, range(len(header.timeline))):
+        together: set[str] = set()
+        for sink in sinks:
+            requests = frozenset(call_sink(sink, "say what it wants", sink.wants, at))
+            for request in requests.difference(FIELDS):
+                if not any(is_requested(field, (request,)) for field in header.fields):
+                    raise ConfigError(
+                        f"sink {type(sink).__name__} requests the field {request!r}, which this run does not have; it "
+                        f"has {', '.join(header.fields)} — change the sink's settings"
+                    )
+            together |= requests
+        out.append(frozenset(together))
+    return out
+
+
+@attrs.define(eq=False)
+class Recording:
+    """Hands events to the sinks at once, by the thread that computes; for a machine with one processor."""
 
     sinks: Sequence[Sink]
     on_recorded: OnRecorded
 
     def hand(self, event: Event) -> None:
-        """`Recording.hand`."""
+        """Hand something over, now or soon. Raises what a sink or `OnRecorded` raised, of this or an earlier event."""
         _hand(self.sinks, event)
         if isinstance(event, BatchResult):
             self.on_recorded(event)
 
-    def report(self) -> None:
-        """`Recording.report`."""
-
     def finish(self) -> None:
-        """`Recording.finish`."""
+        """Wait until the sinks have everything. Raises as `hand`."""
 
     def abandon(self) -> None:
-        """`Recording.abandon`."""
+        """Let nothing more reach the sinks, once what one of them is doing is done; called however a run ends."""
 
 
 @attrs.define(eq=False)
-class Overlapped:
-    """Sinks are asked by a thread of their own. A batch is handed over only when the one before it was reported, so
+class Overlapped(Recording):
+    """Sinks are called by a thread of their own. A batch is handed over only when the one before it was reported, so
     that at most one more is committed after `OnRecorded` has raised."""
 
-    sinks: Sequence[Sink]
-    on_recorded: OnRecorded
     most_bytes: int = MOST_BYTES
     most_frames: int = MOST_FRAMES
     _waiting: deque[_Staged] = attrs.field(init=False, factory=deque)
@@ -112,7 +104,6 @@ class Overlapped:
         self._thread.start()
 
     def hand(self, event: Event) -> None:
-        """`Recording.hand`."""
         if isinstance(event, BatchResult):
             self._wait(lambda: not self._open_batches)
         self.report()
@@ -125,19 +116,17 @@ class Overlapped:
             self._changed.notify_all()
 
     def report(self) -> None:
-        """`Recording.report`."""
+        """Tell `OnRecorded` of the batches that were committed meanwhile. Raises as `hand`."""
         if self._failure is not None:
             raise self._failure
         while self._recorded:
             self.on_recorded(self._recorded.popleft())
 
     def finish(self) -> None:
-        """`Recording.finish`."""
         self._wait(lambda: not self._waiting and not self._open_batches)
         self.report()
 
     def abandon(self) -> None:
-        """`Recording.abandon`."""
         with self._changed:
             self._over = True
             self._waiting.clear()
@@ -188,29 +177,23 @@ class Overlapped:
 def _hand(sinks: Sequence[Sink], event: Event) -> None:
     for sink in sinks:
         if isinstance(event, Frame):
-            asked(sink, "write", sink.write, event)
+            call_sink(sink, "write", sink.write, event)
         else:
-            asked(sink, "commit", sink.commit, event)
+            call_sink(sink, "commit", sink.commit, event)
 
 
 def tensors(event: Event) -> list[Tensor]:
     """All tensors of an event, in a fixed order."""
     if isinstance(event, BatchResult):
         return [event.x, event.images]
-    single = (event.x, event.x0, event.prediction, event.base)
-    return [*(t for t in single if t is not None), *event.forces, *event.drifts]
+    return list(event.values())
 
 
 def with_tensors(event: Event, given: Sequence[Tensor]) -> Event:
     """The same event with other tensors, in the order of `tensors`."""
-    left = iter(given)
     if isinstance(event, BatchResult):
-        return attrs.evolve(event, x=next(left), images=next(left))
-    x, x0, prediction, base = (
-        None if was is None else next(left) for was in (event.x, event.x0, event.prediction, event.base)
-    )
-    forces = tuple(next(left) for _ in event.forces)
-    return Frame(event.at, event.positions, x, x0, prediction, base, forces, tuple(left))
+        return attrs.evolve(event, x=given[0], images=given[1])
+    return Frame(event.at, event.positions, dict(zip(event, given, strict=True)))
 
 
 @attrs.frozen(eq=False)
@@ -263,11 +246,11 @@ class _Copies:
         return _Staged(with_tensors(event, shapes), size, kept, copied)
 
 
-def recording(sinks: Sequence[Sink], device: torch.device, on_recorded: OnRecorded) -> Recording:
-    """The way to the sinks of a run on this device.
+def begin_recording(sinks: Sequence[Sink], device: torch.device, on_recorded: OnRecorded) -> Recording:
+    """Get ready to hand events to the sinks of a run on this device.
 
     A thread of its own has something to win where the device computes by itself, or another processor is there.
     """
     if sinks and (device.type != "cpu" or usable_cpus() > 1):
         return Overlapped(sinks, on_recorded)
-    return Inline(sinks, on_recorded)
+    return Recording(sinks, on_recorded)

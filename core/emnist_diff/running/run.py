@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Set
+from collections.abc import Callable, Iterator, Sequence, Set
+from itertools import chain, pairwise
 from numbers import Integral
 from pathlib import Path
 
@@ -18,16 +19,15 @@ from emnist_diff.discovery import installed
 from emnist_diff.engine.walk import INITIAL_STREAM, Batch, walk
 from emnist_diff.errors import ConfigError, EmnistDiffError, Interrupted, RunFailed
 from emnist_diff.events import get_logger
-from emnist_diff.frames import BatchResult, Field, Outcome
+from emnist_diff.frames import BatchResult, Frame, Outcome, RunHeader
 from emnist_diff.plugins import Registry
 from emnist_diff.protocols import Sink
 from emnist_diff.running.interrupts import Report, Signals, report_requests, stop_requests
 from emnist_diff.running.other_workers import require_same_workers
 from emnist_diff.running.prefetch import noise_ahead
-from emnist_diff.running.recording import asked, recording
+from emnist_diff.running.recording import begin_recording, call_sink, requested_fields
 from emnist_diff.seeds import DrawnSeed
 from emnist_diff.shown import shown
-from emnist_diff.timeline import StepInfo
 
 log = get_logger()
 
@@ -88,35 +88,31 @@ def execute(
     if assembly.sinks:
         require_same_workers(header, assembly.earlier)
     require_sinks(assembly.sinks, header, assembly.plan.batch_size)
+    requested_fields(assembly.sinks, header)  # what is refused is refused before a sink replaces anything
     opened: list[Sink] = []
     outcome = Outcome.FAILED
     try:
-        accounts = []
-        for sink in assembly.sinks:
-            opened.append(sink)
-            accounts.append(_account(sink, asked(sink, "open", sink.open, header)))
-        kept = [account for account in accounts if account is not None]
-        done = frozenset.intersection(*kept) if kept else frozenset()
+        done = _open(assembly.sinks, header, opened)
         _tell_backend(assembly)
         log.info("run.started", output=str(header.output), samples=total, resumed=len(done))
         started = time.perf_counter()
+        progress = _Progress(total, len(done), on_commit)
         with stop_requests(signals.stop) as stopping, report_requests(signals.report) as report:
-            made = _walk_all(assembly, header.seeds.tolist(), done, opened, _Asked(stopping, report), on_commit)
+            _walk_all(attrs.evolve(assembly, header=header), done, progress, stopping, report)
         seconds = time.perf_counter() - started
-        if made + len(done) < total:
+        if progress.done < total:
             outcome = Outcome.INTERRUPTED
             raise Interrupted(
-                f"interrupted: {made + len(done)} of {total} samples are committed in {header.output} — "
+                f"interrupted: {progress.done} of {total} samples are committed in {header.output} — "
                 "repeat the command with --resume to finish"
             )
         outcome = Outcome.COMPLETED
     finally:
         with stop_requests(signals.stop):  # what is being finished is not stopped, unless for a second time
             _close(opened, outcome)
+    made, plan = total - len(done), assembly.plan
     log.info("run.completed", output=str(header.output), samples=made, seconds=round(seconds, 3))
-    return RunResult(
-        header.output, made, len(done), seconds, assembly.plan.rows, assembly.plan.micro_batch, assembly.config.seed
-    )
+    return RunResult(header.output, made, len(done), seconds, plan.rows, plan.micro_batch, assembly.config.seed)
 
 
 def _with_settled_seed(assembly: Assembly, resume: bool) -> Assembly:
@@ -146,94 +142,88 @@ def _with_settled_seed(assembly: Assembly, resume: bool) -> Assembly:
 
 def _tell_backend(assembly: Assembly) -> None:
     """What evaluates the network; of why it is no better one, only what a user can act on, unless asked for more."""
-    chosen = assembly.backend
+    chosen, rows = assembly.backend, assembly.plan.micro_batch
     hint = {"hint": chosen.hint} if chosen.hint else {}
-    rows = assembly.plan.micro_batch
     log.info("backend.chosen", backend=chosen.made.name, precision=chosen.precision, rows=rows, **hint)
     log.debug("backend.reason", reason=chosen.reason)
 
 
-def _account(sink: Sink, said: object) -> frozenset[int] | None:
-    """What a sink says when it is opened: the positions that it has, or None. Raises `RunFailed` for anything else."""
-    if said is None:
-        return None
-    if not isinstance(said, Set) or not all(isinstance(position, Integral) for position in said):
-        raise RunFailed(
-            f"sink {type(sink).__name__}: open() returned {shown(said)}, "
-            "neither None nor a set of the positions that it has"
-        )
-    return frozenset(said)
+def _open(sinks: Sequence[Sink], header: RunHeader, opened: list[Sink]) -> frozenset[int]:
+    """Open the sinks, of which `opened` then holds those that are to be closed; returns the positions of the samples
+    that all of them have."""
+    accounts = []
+    for sink in sinks:
+        opened.append(sink)
+        account = call_sink(sink, "open", sink.open, header)
+        if account is None:
+            continue
+        if not isinstance(account, Set) or not all(isinstance(position, Integral) for position in account):
+            raise RunFailed(
+                f"sink {type(sink).__name__}: open() returned {shown(account)}, "
+                "neither None nor a set of the positions that it has"
+            )
+        accounts.append(frozenset(account))
+    return frozenset.intersection(*accounts) if accounts else frozenset()
 
 
-@attrs.frozen
-class _Asked:
-    """What signals ask of a run: to stop after the batch in hand, or to say how far it is."""
+@attrs.define
+class _Progress:
+    """How many of a run's samples are committed."""
 
-    stopping: threading.Event
-    report: Report
+    total: int
+    done: int
+    on_commit: OnCommit | None
+
+    def committed(self, batch: BatchResult) -> None:
+        """All sinks have committed this batch."""
+        self.done += len(batch.positions)
+        if self.on_commit is not None:
+            self.on_commit(self.done, self.total)
+
+    def report(self, frame: Frame) -> None:
+        """Log how far the run is, after a step."""
+        step = f"{frame.at.index + 1} of {frame.at.steps}"
+        log.info("run.progress", done=self.done, total=self.total, in_hand=len(frame.positions), step=step)
+
+
+def _batches(assembly: Assembly, done: frozenset[int]) -> Iterator[Batch]:
+    """The batches of a run, without the samples that are done."""
+    header, size = assembly.header, assembly.plan.batch_size
+    todo = [position for position in range(len(header.sample_ids)) if position not in done]
+    for start in range(0, len(todo), size):
+        positions = todo[start : start + size]
+        own = (tuple(array[positions].tolist()) for array in (header.sample_ids, header.labels, header.seeds))
+        yield Batch(tuple(positions), *own)
 
 
 def _walk_all(
-    assembly: Assembly,
-    seeds: list[int],
-    done: frozenset[int],
-    sinks: list[Sink],
-    signalled: _Asked,
-    on_commit: OnCommit | None,
-) -> int:
-    """Walk the batches that are not done; returns how many samples were made."""
-    labels, ids = assembly.header.labels.tolist(), assembly.header.sample_ids.tolist()
-    todo = [p for p in range(len(ids)) if p not in done]
-    made, size, engine = 0, assembly.plan.batch_size, assembly.engine
-    announced = False
-
-    def batch(start: int) -> Batch:
-        positions = tuple(todo[start : start + size])
-        return Batch(
-            positions,
-            tuple(ids[p] for p in positions),
-            tuple(labels[p] for p in positions),
-            tuple(seeds[p] for p in positions),
-        )
-
-    def recorded(result: BatchResult) -> None:
-        nonlocal made
-        made += len(result.positions)
-        if on_commit is not None:
-            on_commit(len(done) + made, len(ids))
-
-    def wants(at: StepInfo) -> frozenset[Field]:
-        way.report()  # also where nobody wants anything of any step
-        if signalled.report.wanted:
-            signalled.report.wanted = False
-            at_step = f"{at.index} of {at.steps}"
-            log.info(
-                "run.progress", done=len(done) + made, total=len(ids), in_hand=len(current.positions), step=at_step
-            )
-        return frozenset().union(*(sink.wants(at) for sink in sinks))
-
+    assembly: Assembly, done: frozenset[int], progress: _Progress, stopping: threading.Event, report: Report
+) -> None:
+    """Walk the batches that are not done, until a signal asks to stop."""
+    engine, announced = assembly.engine, False
+    wanted = requested_fields(assembly.sinks, assembly.header)
     ahead = noise_ahead(engine)
-    way = recording(sinks, engine.device, recorded)
+    recording = begin_recording(assembly.sinks, engine.device, progress.committed)
     try:
         engine = attrs.evolve(engine, normal=ahead or engine.normal)
-        following = batch(0)
-        for start in range(0, len(todo), size):
-            if signalled.stopping.is_set():
+        for batch, following in pairwise(chain(_batches(assembly, done), [None])):
+            if stopping.is_set() or batch is None:
                 break
-            current, following = following, batch(start + size)
-            if ahead is not None and following.positions:
+            if ahead is not None and following is not None:
                 ahead.start(following.seeds, following.sample_ids, INITIAL_STREAM, engine.shape)
-            for event in walk(engine, current, wants):
-                if signalled.stopping.is_set() and not announced:
+            for event in walk(engine, batch, lambda at: wanted[at.index]):
+                if stopping.is_set() and not announced:
                     announced = True
                     log.warning("run.stopping", hint="finishing the batch in hand")
-                way.hand(event)
-        way.finish()
+                if report.wanted and isinstance(event, Frame):
+                    report.wanted = False
+                    progress.report(event)
+                recording.hand(event)
+        recording.finish()
     finally:
-        way.abandon()
+        recording.abandon()
         if ahead is not None:
             ahead.close()
-    return made
 
 
 def _close(sinks: list[Sink], outcome: Outcome) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
 from typing import Any
 
 import attrs
@@ -13,7 +12,7 @@ import numpy as np
 from emnist_diff.assembly.assemble import Assembly, assemble
 from emnist_diff.engine.walk import Batch, walk
 from emnist_diff.errors import Interrupted, TrajectoryError, UnknownName
-from emnist_diff.frames import BatchResult, Field, Frame, RunHeader
+from emnist_diff.frames import BatchResult, RunHeader
 from emnist_diff.identity import require_recorded as require_recorded_files
 from emnist_diff.pixels import to_uint8
 from emnist_diff.plugins import Registry
@@ -21,6 +20,7 @@ from emnist_diff.running.interrupts import stop_requests
 from emnist_diff_plugins.rebuild import settings_of
 from emnist_diff_trajectory.compare import Differences
 from emnist_diff_trajectory.reader import Trajectory
+from emnist_diff_trajectory.schema import dataset_of
 from emnist_diff_trajectory.structure import require_sound
 
 TOLERANCE = 1e-3
@@ -122,35 +122,21 @@ def _positions(trajectory: Trajectory, samples: Iterable[int] | None) -> list[in
     return chosen
 
 
-def _names(trajectory: Trajectory, shape: tuple[int, ...]) -> dict[str, Callable[[Frame], Any]]:
-    """Of each dataset of states, what it holds of a frame."""
-    out: dict[str, Callable[[Frame], Any]] = {}
-    for name, dataset in trajectory.datasets().items():
-        kind, _, rest = name.partition("/")
+def _names(trajectory: Trajectory, shape: tuple[int, ...]) -> dict[str, str]:
+    """Of each dataset of states, the field of a frame that it holds."""
+    held = trajectory.datasets()
+    for name, dataset in held.items():
         if name != "images" and dataset.shape[2:] != shape:
             raise TrajectoryError(f"{trajectory.path}: {name} holds states of shape {dataset.shape[2:]}, not {shape}")
-        if kind == "trajectory" and rest in ("x", "x0", "prediction", "base"):
-            out[name] = partial(_state, rest)
-        elif kind == "forces" and (group := rest.partition("/")[0]) in trajectory.force_names:
-            out[name] = partial(_part, "forces", trajectory.force_names.index(group))
-        elif kind == "drifts" and (group := rest.partition("/")[0]) in trajectory.drift_names:
-            out[name] = partial(_part, "drifts", trajectory.drift_names.index(group))
-    return out
-
-
-def _state(field: str, frame: Frame) -> Any:
-    return getattr(frame, field)
-
-
-def _part(kind: str, number: int, frame: Frame) -> Any:
-    return getattr(frame, kind)[number]
+    names = {dataset_of(field): field for field in trajectory.frame_fields}
+    return {name: field for name, field in names.items() if name in held}
 
 
 def _replay_batch(
     assembled: Assembly,
     trajectory: Trajectory,
     positions: list[int],
-    names: dict[str, Callable[[Frame], Any]],
+    names: Mapping[str, str],
     seen: Differences,
     stopping: threading.Event,
 ) -> bool:
@@ -159,7 +145,7 @@ def _replay_batch(
     header = assembled.header
     batch = Batch(ids, ids, tuple(header.labels[list(ids)].tolist()), tuple(header.seeds[list(ids)].tolist()))
     kept_steps, kept = set(trajectory.kept_steps.tolist()), set(trajectory.kept_samples.tolist())
-    fields = frozenset(field for field in Field if field.value in trajectory.fields)
+    fields = frozenset(names.values())
     made: dict[str, list[Any]] = {name: [] for name in names}
     for event in walk(assembled.engine, batch, lambda at: fields if at.index in kept_steps else frozenset()):
         if stopping.is_set():
@@ -168,9 +154,9 @@ def _replay_batch(
             if "trajectory/x" in made:
                 made["trajectory/x"].append(event.x.cpu().numpy())
             images = to_uint8(event.images)
-        else:
-            for name, value in names.items():
-                made[name].append(value(event).cpu().numpy())
+        elif event.at.index in kept_steps:
+            for name, field in names.items():
+                made[name].append(event[field].cpu().numpy())
     steps: list[int | None] = [*trajectory.kept_steps.tolist(), trajectory.steps]
     for row, position in enumerate(positions):
         number = ids[row]

@@ -13,7 +13,7 @@ from emnist_diff.config import RunConfig
 from emnist_diff.engine.walk import Batch, walk
 from emnist_diff.errors import ConfigError, TrajectoryError, UnknownName, unknown
 from emnist_diff.events import get_logger
-from emnist_diff.frames import Field, Frame
+from emnist_diff.frames import Frame
 from emnist_diff.identity import require_recorded
 from emnist_diff.pixels import Pixels, to_uint8
 from emnist_diff.plugins import Registry
@@ -163,12 +163,11 @@ def _walked(made: Assembly, batch: Batch) -> tuple[Array, Array, Pixels]:
     x: list[Array] = []
     x0: list[Array] = []
     image = None
-    for event in walk(made.engine, batch, lambda at: frozenset({Field.X, Field.X0})):
-        assert event.x is not None
-        x.append(event.x.flatten(1).cpu().numpy().astype(np.float64))
+    for event in walk(made.engine, batch, lambda at: frozenset({"x", "x0"})):
+        state = event["x"] if isinstance(event, Frame) else event.x
+        x.append(state.flatten(1).cpu().numpy().astype(np.float64))
         if isinstance(event, Frame):
-            assert event.x0 is not None
-            x0.append(event.x0.flatten(1).cpu().numpy().astype(np.float64))
+            x0.append(event["x0"].flatten(1).cpu().numpy().astype(np.float64))
         else:
             image = to_uint8(event.images)
     assert image is not None

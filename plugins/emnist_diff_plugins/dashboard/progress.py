@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from emnist_diff.frames import BatchResult, Field, Frame, Outcome, RunHeader, Shown
+from emnist_diff.frames import BatchResult, Frame, Outcome, RunHeader, Shown
 from emnist_diff.timeline import StepInfo
 from emnist_diff_plugins.dashboard.dashboard import Dashboard
 from emnist_diff_plugins.dashboard.terminal import can_draw
@@ -66,8 +66,8 @@ class _Steps:
     def __init__(self, stepped: Callable[[int, float], None]) -> None:
         self._stepped = stepped
 
-    def wants(self, at: StepInfo) -> frozenset[Field]:
-        return frozenset({Field.X})  # it is at hand; of a step of which nothing is wanted nothing is told
+    def wants(self, at: StepInfo) -> frozenset[str]:
+        return frozenset()
 
     def open(self, header: RunHeader) -> None:
         """It keeps no account."""

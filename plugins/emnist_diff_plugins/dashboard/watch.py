@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from emnist_diff.events import get_logger
-from emnist_diff.frames import BatchResult, Field, Frame, Outcome, RunHeader
+from emnist_diff.frames import BatchResult, Frame, Outcome, RunHeader
 from emnist_diff.pixels import to_uint8
 from emnist_diff.timeline import StepInfo
 from emnist_diff_plugins.dashboard.state import Finished, Picture, State
@@ -39,8 +39,8 @@ class Watch:
         self._path: Tensor | None = None
         self._pictures = False
 
-    def wants(self, at: StepInfo) -> frozenset[Field]:
-        return frozenset({Field.X, Field.X0})
+    def wants(self, at: StepInfo) -> frozenset[str]:
+        return frozenset({"x", "x0"})
 
     def open(self, header: RunHeader) -> None:
         self._header = header
@@ -55,13 +55,12 @@ class Watch:
 
     @torch.inference_mode()
     def write(self, frame: Frame) -> None:
-        assert frame.x is not None  # it was asked for
         if frame.at.index == 0:
             self._before, self._path = None, None
-        self._walked(frame.x)
+        self._walked(frame["x"])
         self._state.stepped(len(frame.positions), frame.at.index + 1)
-        if self._pictures and frame.x0 is not None and time.monotonic() >= self._picture_due:
-            self._show(frame, frame.x0)
+        if self._pictures and time.monotonic() >= self._picture_due:
+            self._show(frame, frame["x0"])
 
     def _walked(self, x: Tensor) -> None:
         """Add the way from the state before to `x`; on a GPU this waits for nothing."""

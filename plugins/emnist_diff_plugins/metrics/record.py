@@ -8,14 +8,13 @@ from typing import Any
 import attrs
 import numpy as np
 
-from emnist_diff.frames import RunHeader
+from emnist_diff.frames import RunHeader, component_fields
 from emnist_diff.identity import run_fingerprint
 from emnist_diff_plugins.metrics import steps as of_steps
 from emnist_diff_plugins.metrics import videos as of_videos
 from emnist_diff_plugins.metrics.block import Block
 from emnist_diff_plugins.metrics.formulas import Array
 from emnist_diff_plugins.metrics.tables import Table
-from emnist_diff_trajectory.schema import component_path
 
 
 def run_name(config: Mapping[str, Any]) -> str:
@@ -46,7 +45,7 @@ class Run:
         """The run that a header is of."""
 
         def groups(kind: str, names: Sequence[str]) -> tuple[str, ...]:
-            return tuple(component_path(kind, i, name).partition("/")[2] for i, name in enumerate(names))
+            return tuple(field.partition("/")[2] for field in component_fields(kind, names))
 
         return cls(
             header.classes,

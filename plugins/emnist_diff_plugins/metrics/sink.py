@@ -15,7 +15,7 @@ from attrs import validators as v
 from emnist_diff.discovery import installed
 from emnist_diff.errors import OutputError
 from emnist_diff.files import write_bytes
-from emnist_diff.frames import BatchResult, Field, Frame, Outcome, RunHeader
+from emnist_diff.frames import FIELDS, BatchResult, Frame, Outcome, RunHeader, is_requested
 from emnist_diff.pixels import to_uint8
 from emnist_diff.timeline import StepInfo
 from emnist_diff_plugins.metrics.block import Block
@@ -28,7 +28,6 @@ from emnist_diff_plugins.metrics.tables import json_bytes, read_csv
 from emnist_diff_plugins.sinks._beside import trajectories_beside
 from emnist_diff_plugins.sinks._recorded import Recorded
 
-_ALL = tuple(field.value for field in Field)
 _BYTES = 1 << 26
 """Of the states that are measured together."""
 
@@ -45,9 +44,9 @@ class MetricsSink:
     """
 
     fields: tuple[str, ...] = attrs.field(
-        default=_ALL,
-        validator=v.and_(v.min_len(1), v.deep_iterable(v.in_(_ALL))),
-        metadata={"help": f"what to compute metrics of: {', '.join(_ALL)}"},
+        default=FIELDS,
+        validator=v.and_(v.min_len(1), v.deep_iterable(v.in_(FIELDS))),
+        metadata={"help": f"what to compute metrics of: {', '.join(FIELDS)}"},
     )
     _header: RunHeader | None = attrs.field(init=False, default=None)
     _run: Run | None = attrs.field(init=False, default=None)
@@ -56,13 +55,12 @@ class MetricsSink:
     _recalling: bool = attrs.field(init=False, default=False)
     _opened: float = attrs.field(init=False, default=0.0)
 
-    def wants(self, at: StepInfo) -> frozenset[Field]:
-        return frozenset(Field(name) for name in self.fields)
+    def wants(self, at: StepInfo) -> frozenset[str]:
+        return frozenset(self.fields)
 
     def memory(self, header: RunHeader, batch: int) -> float:
         """The states of a batch that metrics are computed of."""
-        many = {"forces": len(header.forces), "drifts": len(header.drifts)}
-        states = sum(many.get(field, 1) for field in self.fields)
+        states = sum(is_requested(field, self.fields) for field in header.fields)
         return 4.0 * batch * len(header.timeline) * states * math.prod(header.shape)
 
     def open(self, header: RunHeader) -> frozenset[int]:
@@ -143,15 +141,11 @@ class _Batch:
         """Keep what is asked for of a step."""
         self.seconds.append(time.perf_counter() - self.began)
         self.steps.append(frame.at.index)
-        for name in ("x", "x0", "prediction", "base"):
-            value = getattr(frame, name)
-            if value is not None and name in fields:
-                self.states.setdefault(name, []).append(_array(value))
-        if frame.x is not None and "x" in fields:
-            self.states.setdefault("pixels", []).append(to_uint8(header.decode(frame.x)))
-        for kind, parts in (("forces", frame.forces), ("drifts", frame.drifts)):
-            for number, value in enumerate(parts if kind in fields else ()):
-                self.states.setdefault(f"{kind}/{number}", []).append(_array(value))
+        for field, states in frame.items():
+            if is_requested(field, fields):
+                self.states.setdefault(field, []).append(_array(states))
+        if "x" in fields:
+            self.states.setdefault("pixels", []).append(to_uint8(header.decode(frame["x"])))
 
     def parts(self, count: int) -> Iterator[slice]:
         """The `count` samples in parts whose states take a bounded amount of memory."""
@@ -174,8 +168,8 @@ class _Batch:
             self._stacked("x0", some),
             self._stacked("prediction", some),
             self._stacked("base", some),
-            {name: self._stacked(f"forces/{number}", some) for number, name in enumerate(run.forces)},
-            {name: self._stacked(f"drifts/{number}", some) for number, name in enumerate(run.drifts)},
+            {name: self._stacked(f"forces/{name}", some) for name in run.forces},
+            {name: self._stacked(f"drifts/{name}", some) for name in run.drifts},
             None if pixels is None else pixels.astype(np.int16),
         )
 

@@ -13,7 +13,7 @@ from attrs import validators as v
 
 from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError
-from emnist_diff.frames import BatchResult, Field, Frame, Outcome, RunHeader
+from emnist_diff.frames import BatchResult, Frame, Outcome, RunHeader, is_requested
 from emnist_diff.pixels import Pixels, to_uint8
 from emnist_diff.structuring import unstructure
 from emnist_diff.timeline import StepInfo
@@ -40,7 +40,7 @@ class PerSampleSink:
     _folder: Folder | None = attrs.field(init=False, default=None)
     _taken: list[tuple[int, Any]] = attrs.field(init=False, factory=list)
 
-    def wants(self, at: StepInfo) -> frozenset[Field]:
+    def wants(self, at: StepInfo) -> frozenset[str]:
         raise NotImplementedError
 
     def check(self, header: RunHeader) -> None:
@@ -68,19 +68,13 @@ class PerSampleSink:
 
     def memory(self, header: RunHeader, batch: int) -> float:
         """What is taken of the steps of a batch: a number for each element of each field that is wanted."""
-        timeline = header.timeline
-        wanted = sum(self._count(header, self.wants(timeline.at(step))) for step in range(len(timeline)))
+        steps = map(header.timeline.at, range(len(header.timeline)))
+        wanted = sum(is_requested(field, requests) for requests in map(self.wants, steps) for field in header.fields)
         return batch * (wanted + 1) * self.of_a_state(header)
 
     def of_a_state(self, header: RunHeader) -> float:
         """Bytes that are taken of one field of one sample at a step."""
         return 4.0 * math.prod(header.shape)
-
-    @staticmethod
-    def _count(header: RunHeader, fields: frozenset[Field]) -> int:
-        """How many tensors some fields are."""
-        many = {Field.FORCES: len(header.forces), Field.DRIFT: len(header.drifts)}
-        return sum(many.get(field, 1) for field in fields)
 
     @property
     def header(self) -> RunHeader:
@@ -142,8 +136,8 @@ class PictureSink(PerSampleSink):
 
     every: int = every_setting()
 
-    def wants(self, at: StepInfo) -> frozenset[Field]:
-        return frozenset() if at.index % self.every else frozenset({Field.X})
+    def wants(self, at: StepInfo) -> frozenset[str]:
+        return frozenset() if at.index % self.every else frozenset({"x"})
 
     def of_a_state(self, header: RunHeader) -> float:
         return float(math.prod(header.image_shape))
@@ -153,8 +147,7 @@ class PictureSink(PerSampleSink):
             raise ConfigError(f"sink {self.folder!r}: images of {header.image_shape[0]} channels cannot be shown")
 
     def take(self, frame: Frame) -> Pixels:
-        assert frame.x is not None
-        return self.shown(frame.x)
+        return self.shown(frame["x"])
 
     def last(self, batch: BatchResult) -> Pixels:
         return to_uint8(batch.images)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from emnist_diff.errors import ConfigError, EmnistDiffError, Interrupted, OutputError, RunFailed, TrajectoryError
 from emnist_diff.events import get_logger
-from emnist_diff.frames import BatchResult, Field, Frame, Outcome, RunHeader
+from emnist_diff.frames import BatchResult, Frame, Outcome, RunHeader, is_requested
 from emnist_diff.plugins import Registry
 from emnist_diff.protocols import Sink
 from emnist_diff.running.interrupts import stop_requests
@@ -24,6 +24,7 @@ from emnist_diff_plugins.sinks._beside import is_of
 from emnist_diff_plugins.sinks.decoder import FileDecoder
 from emnist_diff_trajectory.estimates import prediction_type
 from emnist_diff_trajectory.reader import Trajectory
+from emnist_diff_trajectory.schema import dataset_of, field_of
 
 log = get_logger()
 
@@ -51,8 +52,8 @@ class Recorded:
             return []
         self.header(header.output)  # for its checks
         fields = {step: wanted for step in range(file.steps) if (wanted := sink.wants(header.timeline.at(step)))}
-        asked: frozenset[Field] = frozenset().union(*fields.values())
-        names = [name for names in self._names(asked).values() for name in names]
+        asked: frozenset[str] = frozenset().union(*fields.values())
+        names = list(map(dataset_of, self._requested(asked)))
         held = file.datasets()
         if not fields.keys() <= set(file.kept_steps.tolist()) or any(
             name not in held or held[name].dtype != np.float32 for name in names
@@ -188,21 +189,20 @@ class Recorded:
         path: ProcessKind = "flow" if file.forward_process == "flow" else "diffusion"
         return Timeline(levels["timestep"], levels["alpha_bar"], after, path)
 
-    def _fields(self, sinks: Mapping[str, Sink], timeline: Timeline) -> dict[int, frozenset[Field]]:
+    def _fields(self, sinks: Mapping[str, Sink], timeline: Timeline) -> dict[int, frozenset[str]]:
         """What is asked for of each kept step. Raises `ConfigError` for what the file does not hold."""
         file = self.trajectory
-        held = {Field(name) for name in file.fields}
-        if not file.force_names:  # of a run without forces, this is all of them
-            held.add(Field.FORCES)
-        if not file.drift_names:
-            held.add(Field.DRIFT)
-        out: dict[int, frozenset[Field]] = {}
+        held = [field_of(name) for name in file.datasets()]
+        none = {"forces" if not file.force_names else "", "drifts" if not file.drift_names else ""}
+        out: dict[int, frozenset[str]] = {}
         missed = 0
         kept = set(file.kept_steps.tolist())
         for name, sink in sinks.items():
             for step in range(len(timeline)):
                 wanted = sink.wants(timeline.at(step))
-                if lacking := sorted(field.value for field in wanted - held):
+                if lacking := sorted(  # of a run without forces, none is all of them
+                    request for request in wanted - none if not any(is_requested(field, (request,)) for field in held)
+                ):
                     raise ConfigError(
                         f"sink {name!r} asks for {' and '.join(lacking)}, which {file.path} does not hold; it has "
                         f"{', '.join(file.fields) or 'no states'} — change the sink's settings"
@@ -228,23 +228,22 @@ class Recorded:
         return out
 
     def events(
-        self, header: RunHeader, positions: Sequence[int], fields: Mapping[int, frozenset[Field]]
+        self, header: RunHeader, positions: Sequence[int], fields: Mapping[int, frozenset[str]]
     ) -> Iterator[Frame | BatchResult]:
         """What a run with this header would hand to its sinks of these samples, batch by batch.
 
         fields: what is asked for of each step; of steps that the file does not keep there is nothing.
         """
         file = self.trajectory
-        asked: frozenset[Field] = frozenset().union(*fields.values())
-        names = self._names(asked)
-        count = self._batch(header, sum(map(len, names.values())), len(fields))
+        asked: frozenset[str] = frozenset().union(*fields.values())
+        count = self._batch(header, len(self._requested(asked)), len(fields))
         for first in range(0, len(positions), count):
             some = positions[first : first + count]
             states = _States(self, some, whole=2 * len(fields) > len(file.kept_steps))
             for step in file.kept_steps.tolist():
                 if step in fields:
-                    yield self._frame(header.timeline.at(step), some, fields[step], names, states)
-            final = states.at("trajectory/x", file.steps) if Field.X in asked else torch.empty(len(some), 0)
+                    yield self._frame(header.timeline.at(step), some, fields[step], states)
+            final = states.at("trajectory/x", file.steps) if "x" in asked else torch.empty(len(some), 0)
             with self._reading():
                 images = torch.from_numpy(np.stack([file.images[position] for position in some])).float() / 255.0
             yield BatchResult(tuple(some), final, images.unsqueeze(1) if images.dim() == 3 else images.movedim(-1, 1))
@@ -258,28 +257,13 @@ class Recorded:
             )
         return max(1, min(_BATCH, _BYTES // max(1, one)))
 
-    def _names(self, fields: frozenset[Field]) -> dict[Field, list[str]]:
-        """The datasets of each field."""
-        file = self.trajectory
-        many = {
-            Field.FORCES: [f"forces/{name}/contribution" for name in file.force_names],
-            Field.DRIFT: [f"drifts/{name}/delta" for name in file.drift_names],
-        }
-        return {field: many.get(field, [f"trajectory/{field.value}"]) for field in Field if field in fields}
+    def _requested(self, requests: frozenset[str]) -> list[str]:
+        """The fields that some requests mean, of the run that wrote the file."""
+        return [field for field in self.trajectory.frame_fields if is_requested(field, requests)]
 
-    def _frame(
-        self,
-        at: StepInfo,
-        positions: Sequence[int],
-        fields: frozenset[Field],
-        names: Mapping[Field, Sequence[str]],
-        states: _States,
-    ) -> Frame:
-        def of(field: Field) -> tuple[Tensor, ...]:
-            return tuple(states.at(name, at.index) for name in names[field]) if field in fields else ()
-
-        single = {f.value: next(iter(of(f)), None) for f in (Field.X, Field.X0, Field.PREDICTION, Field.BASE)}
-        return Frame(at, tuple(positions), **single, forces=of(Field.FORCES), drifts=of(Field.DRIFT))
+    def _frame(self, at: StepInfo, positions: Sequence[int], requests: frozenset[str], states: _States) -> Frame:
+        tensors = {field: states.at(dataset_of(field), at.index) for field in self._requested(requests)}
+        return Frame(at, tuple(positions), tensors)
 
 
 @attrs.define(eq=False)

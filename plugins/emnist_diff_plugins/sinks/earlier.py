@@ -8,8 +8,9 @@ from typing import Any
 
 import attrs
 
-from emnist_diff.frames import EarlierRun, worker_name
+from emnist_diff.frames import EarlierRun
 from emnist_diff.plaindata import from_json
+from emnist_diff.workerfiles import worker_name
 
 _MOST_JSON = 1 << 26
 _METADATA, _MARK = "metadata.json", ".run.json"

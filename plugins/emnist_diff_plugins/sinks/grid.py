@@ -8,7 +8,7 @@ import attrs
 import numpy as np
 from attrs import validators as v
 
-from emnist_diff.frames import BatchResult, Field, Frame, Outcome, RunHeader
+from emnist_diff.frames import BatchResult, Frame, Outcome, RunHeader
 from emnist_diff.pixels import as_images, to_uint8
 from emnist_diff.timeline import StepInfo
 from emnist_diff_plugins.pictures import save_png, table
@@ -36,9 +36,9 @@ class GridSink:
     _images: dict[int, np.ndarray] = attrs.field(init=False, factory=dict)
     _strips: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = attrs.field(init=False, factory=dict)
 
-    def wants(self, at: StepInfo) -> frozenset[Field]:
+    def wants(self, at: StepInfo) -> frozenset[str]:
         if self.strips and self._pictures() and at.index in self._moments(at.steps):
-            return frozenset({Field.X, Field.X0})
+            return frozenset({"x", "x0"})
         return frozenset()
 
     def memory(self, header: RunHeader, batch: int) -> float:
@@ -72,13 +72,13 @@ class GridSink:
                     self._strips[position, step] = tuple(to_uint8(as_images(pair.astype(np.float32))))
 
     def write(self, frame: Frame) -> None:
-        if not self._pictures() or frame.x is None or frame.x0 is None:
+        if not self._pictures() or not {"x", "x0"} <= frame.keys():
             return
         if frame.at.index not in self._moments(frame.at.steps):
             return
         for row, position in enumerate(frame.positions):
             if position < self.strips:
-                pair = np.stack([frame.x[row].cpu().numpy(), frame.x0[row].cpu().numpy()])
+                pair = np.stack([frame["x"][row].cpu().numpy(), frame["x0"][row].cpu().numpy()])
                 self._strips[position, frame.at.index] = tuple(to_uint8(as_images(pair)))
 
     def commit(self, batch: BatchResult) -> None:

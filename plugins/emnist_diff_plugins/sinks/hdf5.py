@@ -10,14 +10,12 @@ import numpy as np
 from attrs import validators as v
 from torch import Tensor
 
-from emnist_diff.frames import BatchResult, Field, Frame, Outcome, RunHeader
+from emnist_diff.frames import FIELDS, BatchResult, Frame, Outcome, RunHeader, is_requested
 from emnist_diff.pixels import to_uint8
 from emnist_diff.timeline import StepInfo
 from emnist_diff_plugins.sinks._settings import every_setting, samples_setting
-from emnist_diff_trajectory.schema import STEP_FIELDS, Capture, arrays, component_path
+from emnist_diff_trajectory.schema import Capture, arrays, dataset_of
 from emnist_diff_trajectory.writer import TrajectoryWriter
-
-_ALL = tuple(field.value for field in Field)
 
 
 @attrs.define(eq=False)
@@ -31,9 +29,9 @@ class Hdf5Sink:
     """
 
     fields: tuple[str, ...] = attrs.field(
-        default=_ALL,
-        validator=v.deep_iterable(v.in_(_ALL)),
-        metadata={"help": f"what to keep of each step: {', '.join(_ALL)}"},
+        default=FIELDS,
+        validator=v.deep_iterable(v.in_(FIELDS)),
+        metadata={"help": f"what to keep of each step: {', '.join(FIELDS)}"},
     )
     dtype: str = attrs.field(
         default="float32",
@@ -48,16 +46,15 @@ class Hdf5Sink:
         metadata={"help": "name of the file in the run's directory"},
     )
     _capture: Capture = attrs.field(init=False)
-    _header: RunHeader | None = attrs.field(init=False, default=None)
     _writer: TrajectoryWriter | None = attrs.field(init=False, default=None)
     _frames: dict[str, list[Tensor]] = attrs.field(init=False, factory=dict)
 
     def __attrs_post_init__(self) -> None:
-        fields = frozenset(Field(name) for name in self.fields)
+        fields = frozenset(self.fields)
         ids = frozenset(self.samples) if isinstance(self.samples, tuple) else self.samples
         self._capture = Capture(fields, self.dtype, self.every, ids)
 
-    def wants(self, at: StepInfo) -> frozenset[Field]:
+    def wants(self, at: StepInfo) -> frozenset[str]:
         return frozenset() if at.index % self.every else self._capture.fields
 
     def memory(self, header: RunHeader, batch: int) -> float:
@@ -66,7 +63,6 @@ class Hdf5Sink:
         return (2.0 if self._capture.fields else 1.0) * batch * of_one
 
     def open(self, header: RunHeader) -> frozenset[int]:
-        self._header = header
         path = header.output / header.own_name(self.filename)
         if header.resume:
             self._writer, committed = TrajectoryWriter.resume(path, header, self._capture)
@@ -75,28 +71,18 @@ class Hdf5Sink:
         return frozenset()
 
     def write(self, frame: Frame) -> None:
-        assert self._header is not None
         assert self._writer is not None
         rows = self._writer.kept(frame.positions)
         if not rows or frame.at.index % self.every:  # what other sinks wanted of this step
             return
-        states: dict[str, Tensor | None] = {}
-        for field in (Field.X, *STEP_FIELDS):
-            states[f"trajectory/{field.value}"] = getattr(frame, field.value) if field in self._capture.fields else None
-        if Field.FORCES in self._capture.fields:
-            for i, (name, value) in enumerate(zip(self._header.forces, frame.forces, strict=True)):
-                states[f"{component_path('forces', i, name)}/contribution"] = value
-        if Field.DRIFT in self._capture.fields:
-            for i, (name, value) in enumerate(zip(self._header.drifts, frame.drifts, strict=True)):
-                states[f"{component_path('drifts', i, name)}/delta"] = value
-        for name, state in states.items():
-            if state is not None:
-                self._frames.setdefault(name, []).append(_chosen(state, rows))
+        for field, states in frame.items():
+            if is_requested(field, self._capture.fields):
+                self._frames.setdefault(dataset_of(field), []).append(_chosen(states, rows))
 
     def commit(self, batch: BatchResult) -> None:
         assert self._writer is not None
         rows = self._writer.kept(batch.positions)
-        if rows and Field.X in self._capture.fields:
+        if rows and "x" in self._capture.fields:
             self._frames.setdefault("trajectory/x", []).append(_chosen(batch.x, rows))
         data: dict[str, Any] = {
             name: np.stack([state.cpu().numpy() for state in states], axis=1) for name, states in self._frames.items()

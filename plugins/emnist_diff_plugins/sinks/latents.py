@@ -9,7 +9,7 @@ import attrs
 import numpy as np
 from attrs import validators as v
 
-from emnist_diff.frames import BatchResult, Field, Frame, RunHeader
+from emnist_diff.frames import BatchResult, Frame, RunHeader
 from emnist_diff.timeline import StepInfo
 from emnist_diff_plugins.sinks._arrays import npy, pt
 from emnist_diff_plugins.sinks._folder import sample_name
@@ -35,8 +35,8 @@ class LatentsSink(PerSampleSink):
     every: int = every_setting()
     _labels: list[str] = attrs.field(init=False, factory=list)
 
-    def wants(self, at: StepInfo) -> frozenset[Field]:
-        return frozenset() if at.index % self.every else frozenset({Field.X})
+    def wants(self, at: StepInfo) -> frozenset[str]:
+        return frozenset() if at.index % self.every else frozenset({"x"})
 
     def check(self, header: RunHeader) -> None:
         self._labels = [*timestep_labels(header.timeline.timestep.tolist()), "final"]
@@ -46,8 +46,7 @@ class LatentsSink(PerSampleSink):
         return (self._name(number, step) for step in steps)
 
     def take(self, frame: Frame) -> np.ndarray:
-        assert frame.x is not None
-        return frame.x.float().cpu().numpy()
+        return frame["x"].float().cpu().numpy()
 
     def last(self, batch: BatchResult) -> np.ndarray:
         return batch.x.float().cpu().numpy()

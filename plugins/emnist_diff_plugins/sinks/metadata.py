@@ -14,7 +14,7 @@ import attrs
 from emnist_diff.config import canonical_json, fingerprint
 from emnist_diff.errors import OutputError
 from emnist_diff.files import write_bytes
-from emnist_diff.frames import BatchResult, Field, Frame, Outcome, RunHeader
+from emnist_diff.frames import BatchResult, Frame, Outcome, RunHeader
 from emnist_diff.identity import run_fingerprint, shrinks
 from emnist_diff.plaindata import from_json
 from emnist_diff.timeline import StepInfo
@@ -44,7 +44,7 @@ class MetadataSink:
     _done: set[int] = attrs.field(init=False, factory=set)
     _next: float = attrs.field(init=False, default=0.0)
 
-    def wants(self, at: StepInfo) -> frozenset[Field]:
+    def wants(self, at: StepInfo) -> frozenset[str]:
         return frozenset()
 
     def open(self, header: RunHeader) -> None:

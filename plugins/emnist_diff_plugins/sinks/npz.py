@@ -9,15 +9,13 @@ import attrs
 import numpy as np
 from attrs import validators as v
 
-from emnist_diff.frames import BatchResult, Field, Frame, RunHeader
+from emnist_diff.frames import STATES, BatchResult, Frame, RunHeader
 from emnist_diff.pixels import to_uint8
 from emnist_diff.timeline import StepInfo
 from emnist_diff_plugins.sinks._arrays import npz
 from emnist_diff_plugins.sinks._folder import sample_name
 from emnist_diff_plugins.sinks._per_sample import PerSampleSink
 from emnist_diff_plugins.sinks._settings import every_setting
-
-_FIELDS = tuple(field.value for field in (Field.X, Field.X0, Field.PREDICTION, Field.BASE))
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -33,19 +31,19 @@ class NpzSink(PerSampleSink):
 
     fields: tuple[str, ...] = attrs.field(
         default=("x",),
-        validator=v.deep_iterable(v.in_(_FIELDS)),
-        metadata={"help": f"what to keep of each step: {', '.join(_FIELDS)}"},
+        validator=v.deep_iterable(v.in_(STATES)),
+        metadata={"help": f"what to keep of each step: {', '.join(STATES)}"},
     )
     every: int = every_setting()
 
-    def wants(self, at: StepInfo) -> frozenset[Field]:
-        return frozenset() if at.index % self.every else frozenset(Field(name) for name in self.fields)
+    def wants(self, at: StepInfo) -> frozenset[str]:
+        return frozenset() if at.index % self.every else frozenset(self.fields)
 
     def names(self, header: RunHeader, number: int) -> Iterable[str]:
         return (f"{sample_name(number)}.npz",)
 
     def take(self, frame: Frame) -> dict[str, np.ndarray]:
-        return {name: getattr(frame, name).float().cpu().numpy() for name in self.fields}
+        return {name: frame[name].float().cpu().numpy() for name in self.fields}
 
     def last(self, batch: BatchResult) -> dict[str, np.ndarray]:
         final = {"x": batch.x.float().cpu().numpy()} if "x" in self.fields else {}

@@ -9,7 +9,7 @@ import attrs
 import numpy as np
 from attrs import validators as v
 
-from emnist_diff.frames import BatchResult, Field, Frame, RunHeader
+from emnist_diff.frames import BatchResult, Frame, RunHeader
 from emnist_diff.pixels import to_uint8
 from emnist_diff.timeline import StepInfo
 from emnist_diff_plugins.pictures import png, table
@@ -31,17 +31,17 @@ class StripSink(PerSampleSink):
     estimates: bool = attrs.field(default=True, metadata={"help": "whether there is a lower row"})
     upscale: int = upscale_setting(3)
 
-    def wants(self, at: StepInfo) -> frozenset[Field]:
+    def wants(self, at: StepInfo) -> frozenset[str]:
         if at.index not in np.linspace(0, at.steps - 1, min(self.moments, at.steps)).round().astype(int):
             return frozenset()
-        return frozenset({Field.X, Field.X0} if self.estimates else {Field.X})
+        return frozenset({"x", "x0"} if self.estimates else {"x"})
 
     def names(self, header: RunHeader, number: int) -> Iterable[str]:
         return (f"{sample_name(number)}.png",)
 
     def take(self, frame: Frame) -> list[np.ndarray]:
-        states = [frame.x, frame.x0] if self.estimates else [frame.x]
-        return [to_uint8(self.header.decode(state)) for state in states if state is not None]
+        names = ("x", "x0") if self.estimates else ("x",)
+        return [to_uint8(self.header.decode(frame[name])) for name in names]
 
     def last(self, batch: BatchResult) -> list[np.ndarray]:
         return [to_uint8(batch.images)] * (1 + self.estimates)

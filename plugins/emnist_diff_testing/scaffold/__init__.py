@@ -55,13 +55,11 @@ _PATH_LENGTH = {
         "    _last: dict[int, Tensor] = attrs.field(init=False, factory=dict)\n"
         "    _length: dict[int, float] = attrs.field(init=False, factory=dict)\n"
     ),
-    "wants": "frozenset({Field.X})",
+    "wants": 'frozenset({"x"})',
     "write": (
         '        """Take one step of one batch."""\n'
-        "        if frame.x is None:  # a step of which only other sinks want something\n"
-        "            return\n"
         "        for row, position in enumerate(frame.positions):\n"
-        "            self._step(position, frame.x[row])\n\n"
+        '            self._step(position, frame["x"][row])\n\n'
         "    def _step(self, position: int, x: Tensor) -> None:\n"
         "        before = self._last.get(position)\n"
         "        moved = 0.0 if before is None else float((x - before).norm())\n"
