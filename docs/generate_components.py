@@ -153,7 +153,7 @@ def rules() -> Iterator[str]:
         yield "| rule | what must hold | why |"
         yield "| --- | --- | --- |"
         for rule in rules_of(kind):
-            if rule.kind == kind:
+            if kind in rule.kinds:
                 warning = " (warning)" if rule.warning else ""
                 yield row(f"`{rule.name}`{warning}", rule.says, rule.because)
         yield ""

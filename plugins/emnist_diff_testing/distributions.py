@@ -80,10 +80,12 @@ def _loads(bench: _Record) -> Iterator[str]:
         yield f"{bench.entry.spec.factory} is neither a Typer app nor a function with a docstring"
 
 
-SPEAKS = Rule("api", "record", "the record asks for no newer contract", "this emnist-diff refuses it", False, _speaks)
+SPEAKS = Rule(
+    "api", ("record",), "the record asks for no newer contract", "this emnist-diff refuses it", False, _speaks
+)
 LOADS = Rule(
     "loads",
-    "record",
+    ("record",),
     "the factory can be imported",
     "a run that asks for it fails; listing imports nothing, so that nobody noticed",
     False,
@@ -93,7 +95,7 @@ RECORD_RULES = (
     SPEAKS,
     Rule(
         "own_name",
-        "record",
+        ("record",),
         "no other distribution offers a component of the kind under this name",
         "a run that asks by the short name is refused until its author says which",
         True,
@@ -105,7 +107,7 @@ RECORD_RULES = (
 
 MAKEABLE = Rule(
     "makeable",
-    "record",
+    ("record",),
     "the component can be made from its defaults or from an example in its docstring",
     "what the kit cannot make it cannot check, and people copy the example",
     False,

@@ -39,14 +39,14 @@ class RuleWarning(UserWarning):
 class Rule:
     """What a component must hold.
 
-    name: in lower case, with underscores.  kind: of the components that it binds; ``any`` for all.
+    name: in lower case, with underscores.  kinds: of the components that it binds; ``any`` for all.
     says: the rule, in one sentence.  because: why it exists.
     warning: whether breaking it is only worth a warning.
     test: yields a line for each way in which the component on a bench breaks the rule.
     """
 
     name: str
-    kind: str
+    kinds: tuple[str, ...]
     says: str
     because: str
     warning: bool
@@ -111,15 +111,16 @@ class Case:
         return f"{self.label}-{self.rule.name}"
 
 
-_RULES: dict[str, Rule] = {}
+_RULES: dict[tuple[tuple[str, ...], str], Rule] = {}
 
 
-def rule(kind: str, says: str, because: str, warning: bool = False) -> Callable[[_T], _T]:
-    """Make a function, named for it, a rule of a kind of components, or of ``any``."""
+def rule(kind: str | tuple[str, ...], says: str, because: str, warning: bool = False) -> Callable[[_T], _T]:
+    """Make a function, named for it, a rule of a kind of components, of several, or of ``any``."""
+    bound = (kind,) if isinstance(kind, str) else kind
 
     def register(test: _T) -> _T:
-        made = Rule(test.__name__.lstrip("_"), kind, says, because, warning, test)
-        _RULES[f"{kind}:{made.name}"] = made
+        registered = Rule(test.__name__.lstrip("_"), bound, says, because, warning, test)
+        _RULES[bound, registered.name] = registered
         return test
 
     return register
@@ -140,9 +141,8 @@ def rules_of(kind: str) -> tuple[Rule, ...]:
     importlib.import_module("emnist_diff_testing.settings")
     if kind != "any":
         kit(kind)
-    return tuple(made for made in _RULES.values() if made.kind == "any") + tuple(
-        made for made in _RULES.values() if made.kind == kind != "any"
-    )
+    own = [] if kind == "any" else [found for found in _RULES.values() if kind in found.kinds]
+    return (*(found for found in _RULES.values() if "any" in found.kinds), *own)
 
 
 def kit(kind: str) -> Any:

@@ -20,6 +20,9 @@ from emnist_diff_testing.subjects import Subject
 from emnist_diff_testing.walks import IDS, Walk, differences, walked
 from emnist_diff_testing.watching import Call
 
+BOTH = ("force", "drift")
+"""The kinds that these rules bind."""
+
 SLOW = 0.02
 """Seconds of a call below which nobody minds its share of a step."""
 
@@ -53,9 +56,9 @@ class Steering(ABC):
 
         start: where an earlier walk of the same samples stopped.  watch: keep a record of its calls.
         """
-        made = self.subject.make() if component is None else component
+        component = self.subject.make() if component is None else component
         calls: list[Call] | None = [] if watch else None
-        return walked(model, partial(self.engine, model, made, calls, weight), ids, calls, start)
+        return walked(model, partial(self.engine, model, component, calls, weight), ids, calls, start)
 
     @abstractmethod
     def blank(self, model: Model) -> Walk:
@@ -98,14 +101,9 @@ def first(found: Iterator[str]) -> Iterator[str]:
 
 
 @rule(
-    "force",
-    "it can be asked at every step",
-    "a force that raises ends the run",
-)
-@rule(
-    "drift",
-    "it can be asked at every step",
-    "a drift that raises ends the run",
+    BOTH,
+    "it can be evaluated at every step",
+    "a component that raises ends the run",
 )
 def runs(bench: Steering) -> Iterator[str]:
     for walk in bench.walks:
@@ -119,14 +117,10 @@ def runs(bench: Steering) -> Iterator[str]:
 
 
 @rule(
-    "force",
-    "the contribution has the state's shape",
-    "it is added to the prediction; what broadcasts is added to samples and pixels that nobody meant",
-)
-@rule(
-    "drift",
-    "the new state has the old one's shape",
-    "the walk goes on from it, and the trajectory file has room for states of one shape",
+    BOTH,
+    "what it returns has the state's shape",
+    "a contribution is added to the prediction, and the walk goes on from a state; what broadcasts reaches samples and "
+    "pixels that nobody meant, and the trajectory file has room for states of one shape",
 )
 def shape(bench: Steering) -> Iterator[str]:
     yield from first(
@@ -137,13 +131,8 @@ def shape(bench: Steering) -> Iterator[str]:
 
 
 @rule(
-    "force",
-    "the contribution has the state's dtype",
-    "float64 would change the arithmetic of everything after it, and half precision lose what the file records",
-)
-@rule(
-    "drift",
-    "the new state has the old one's dtype",
+    BOTH,
+    "what it returns has the state's dtype",
     "float64 would change the arithmetic of everything after it, and half precision lose what the file records",
 )
 def dtype(bench: Steering) -> Iterator[str]:
@@ -155,13 +144,8 @@ def dtype(bench: Steering) -> Iterator[str]:
 
 
 @rule(
-    "force",
-    "the contribution is on the state's device, GPUs included",
-    "tensors made without a device are made on the CPU, and adding them fails on the first GPU",
-)
-@rule(
-    "drift",
-    "the new state is on the old one's device, GPUs included",
+    BOTH,
+    "what it returns is on the state's device, GPUs included",
     "tensors made without a device are made on the CPU, and adding them fails on the first GPU",
 )
 def device(bench: Steering) -> Iterator[str]:
@@ -171,19 +155,14 @@ def device(bench: Steering) -> Iterator[str]:
         if isinstance(call.returned, Tensor) and call.returned.device != call.like.device
     )
     for walk in bench.whole[:1] if torch.cuda.is_available() else ():
-        there = walk.model.on("cuda")
-        if there is not None and (error := bench.walk(there, watch=True).error) is not None:
+        on_gpu = walk.model.on("cuda")
+        if on_gpu is not None and (error := bench.walk(on_gpu, watch=True).error) is not None:
             yield f"on {walk.model.label}, on a GPU: {error}"
 
 
 @rule(
-    "force",
-    "the contribution is finite, from the first level, which may hold no signal, to the last",
-    "one infinity ends the run; divide by alpha_bar and sigma with care, they reach 0 and infinity",
-)
-@rule(
-    "drift",
-    "the new state is finite, from the first level, which may hold no signal, to the last",
+    BOTH,
+    "what it returns is finite, from the first level, which may hold no signal, to the last",
     "one infinity ends the run; divide by alpha_bar, sigma and norms with care, they reach 0 and infinity",
 )
 def finite(bench: Steering) -> Iterator[str]:
@@ -199,13 +178,8 @@ def finite(bench: Steering) -> Iterator[str]:
 
 
 @rule(
-    "force",
-    "the same samples get the same contribution, whenever they are walked",
-    "randomness comes from step.noise(), keyed by seed, sample and step: a run can be repeated, replayed and resumed",
-)
-@rule(
-    "drift",
-    "the same samples get the same state, whenever they are walked",
+    BOTH,
+    "the same samples get the same values, whenever they are walked",
     "randomness comes from step.noise(), keyed by seed, sample and step: a run can be repeated, replayed and resumed",
 )
 def determinism(bench: Steering) -> Iterator[str]:
@@ -213,21 +187,16 @@ def determinism(bench: Steering) -> Iterator[str]:
         for walk in bench.whole:
             yield from _unequal(walk, bench.walk(walk.model), "a second walk with a fresh component differs in")
         for walk in bench.whole[:1]:
-            made = bench.subject.make()
-            bench.walk(walk.model, made)
-            yield from _unequal(walk, bench.walk(walk.model, made), "a second walk with the same component differs in")
+            used = bench.subject.make()
+            bench.walk(walk.model, used)
+            yield from _unequal(walk, bench.walk(walk.model, used), "a second walk with the same component differs in")
 
     yield from first(seen())
 
 
 @rule(
-    "force",
-    "a sample's contribution depends neither on its neighbours nor on its place in the batch",
-    "samples are batched, shared among workers and resumed in any cut; norms, means and clips are per sample",
-)
-@rule(
-    "drift",
-    "a sample's state depends neither on its neighbours nor on its place in the batch",
+    BOTH,
+    "what it returns for a sample depends neither on its neighbours nor on its place in the batch",
     "samples are batched, shared among workers and resumed in any cut; norms, means and clips are per sample",
 )
 def batch_independence(bench: Steering) -> Iterator[str]:
@@ -241,12 +210,7 @@ def batch_independence(bench: Steering) -> Iterator[str]:
 
 
 @rule(
-    "force",
-    "the global generators of torch, numpy and random are left alone",
-    "they give every run, batch and worker other numbers; step.noise() gives each sample its own, the same everywhere",
-)
-@rule(
-    "drift",
+    BOTH,
     "the global generators of torch, numpy and random are left alone",
     "they give every run, batch and worker other numbers; step.noise() gives each sample its own, the same everywhere",
 )
@@ -259,14 +223,9 @@ def no_global_random(bench: Steering) -> Iterator[str]:
 
 
 @rule(
-    "force",
+    BOTH,
     "nothing that it is given is changed",
     "the same tensors are the state, the other forces' predictions, and what is recorded; x += 1 writes into them all",
-)
-@rule(
-    "drift",
-    "nothing that it is given is changed",
-    "the same tensors are what is recorded of the step; x += 1 writes into them",
 )
 def no_mutation(bench: Steering) -> Iterator[str]:
     yield from first(
@@ -277,12 +236,7 @@ def no_mutation(bench: Steering) -> Iterator[str]:
 
 
 @rule(
-    "force",
-    "a walk stopped after any step goes on to the same bits, in another process",
-    "what is remembered from step to step belongs into step.memory, which is written down; an attribute is lost",
-)
-@rule(
-    "drift",
+    BOTH,
     "a walk stopped after any step goes on to the same bits, in another process",
     "what is remembered from step to step belongs into step.memory, which is written down; an attribute is lost",
 )
@@ -297,13 +251,7 @@ def resumable(bench: Steering) -> Iterator[str]:
 
 
 @rule(
-    "force",
-    "a call takes a small share of its step",
-    "the network should be what a run spends its time on",
-    warning=True,
-)
-@rule(
-    "drift",
+    BOTH,
     "a call takes a small share of its step",
     "the network should be what a run spends its time on",
     warning=True,
