@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from emnist_diff_trajectory.reader import Trajectory
+from emnist_diff import Trajectory
 
 
 def main(path: str) -> None:

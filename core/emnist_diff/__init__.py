@@ -8,8 +8,13 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # as typing has it, which need not be imported for this
 if TYPE_CHECKING:
+    from emnist_diff.assembly.layers import configure as configure
     from emnist_diff.config import RunConfig as RunConfig
+    from emnist_diff.config import resolve as resolve
+    from emnist_diff.discovery import installed as installed
+    from emnist_diff.documents import read_layer as read_layer
     from emnist_diff.hookspecs import hookimpl as hookimpl
+    from emnist_diff.running.run import run as run
     from emnist_diff_inference.capture import CaptureConfig as CaptureConfig
     from emnist_diff_inference.capture import VideoConfig as VideoConfig
     from emnist_diff_inference.checkpoints import BuiltScheduler as BuiltScheduler
@@ -39,27 +44,22 @@ PACKAGES = (
 )
 """The import packages of this distribution."""
 
-_WHERE = {
-    "BuiltScheduler": "emnist_diff_inference.checkpoints",
-    "CaptureConfig": "emnist_diff_inference.capture",
-    "CheckpointInfo": "emnist_diff_inference.checkpoints",
-    "DriftConfig": "emnist_diff_inference.config",
-    "EnvironmentConfig": "emnist_diff_inference.config",
-    "ForceConfig": "emnist_diff_inference.config",
-    "FrameData": "emnist_diff_inference.frames",
-    "GenerationResult": "emnist_diff_inference.frames",
-    "InferenceConfig": "emnist_diff_inference.config",
-    "LoadedDenoiser": "emnist_diff_inference.checkpoints",
-    "VideoConfig": "emnist_diff_inference.capture",
-    "build_scheduler": "emnist_diff_inference.checkpoints",
-    "generate_sample": "emnist_diff_inference.generate",
-    "generate_samples": "emnist_diff_inference.generate",
-    "load_checkpoint": "emnist_diff_inference.checkpoints",
-    "load_unet": "emnist_diff_inference.checkpoints",
-    "RunConfig": "emnist_diff.config",
-    "Trajectory": "emnist_diff_trajectory.reader",
-    "hookimpl": "emnist_diff.hookspecs",
+_NAMES = {
+    "emnist_diff.assembly.layers": "configure",
+    "emnist_diff.config": "RunConfig resolve",
+    "emnist_diff.discovery": "installed",
+    "emnist_diff.documents": "read_layer",
+    "emnist_diff.hookspecs": "hookimpl",
+    "emnist_diff.running.run": "run",
+    "emnist_diff_inference.capture": "CaptureConfig VideoConfig",
+    "emnist_diff_inference.checkpoints": "BuiltScheduler CheckpointInfo LoadedDenoiser build_scheduler load_checkpoint "
+    "load_unet",
+    "emnist_diff_inference.config": "DriftConfig EnvironmentConfig ForceConfig InferenceConfig",
+    "emnist_diff_inference.frames": "FrameData GenerationResult",
+    "emnist_diff_inference.generate": "generate_sample generate_samples",
+    "emnist_diff_trajectory.reader": "Trajectory",
 }
+_WHERE = {name: module for module, names in _NAMES.items() for name in names.split()}
 __all__ = sorted([*_WHERE, "__version__"])
 
 

@@ -48,7 +48,7 @@ class CaptureConfig(Settings):
     """What is kept of each step. A `FrameData` refuses what was not kept, naming the switch.
 
     `generate_sample` keeps all in memory and writes nothing. Files are written by a run of the same configuration
-    (``emnist_diff.running.run.run(config.to_run_config())``): trajectory.h5 with every step, and those asked for here.
+    (``emnist_diff.run(config.to_run_config())``): trajectory.h5 with every step, and those asked for here.
     """
 
     archive_mode: str = setting(

@@ -219,7 +219,7 @@ class InferenceConfig(Settings):
         return str(Path(self.env.output_root, self.output_dir, self.experiment_name or ""))
 
     def to_run_config(self) -> RunConfig:
-        """The same work for `emnist_diff.running.run.run`, recommendations of the checkpoint filled in. A run keeps
+        """The same work for `emnist_diff.run`, recommendations of the checkpoint filled in. A run keeps
         every step of every sample in trajectory.h5; `capture` and `video` say which files it writes beside that.
 
         Raises `ConfigError` for what a run cannot do yet, and the errors of `load_checkpoint`.

@@ -50,5 +50,5 @@ def refuse_files(config: InferenceConfig) -> None:
             continue
         raise ConfigError(
             f"{asked} asks for files, and generate_sample writes none — take frames from its result, or run "
-            "emnist_diff.running.run.run(config.to_run_config())"
+            "emnist_diff.run(config.to_run_config())"
         )
