@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 import attrs
 
-from emnist_diff import conditions, frames, hookspecs, protocols, records, steps, timeline
+from emnist_diff import conditions, families, frames, hookspecs, protocols, records, steps, timeline
 
 PAGE = Path(__file__).parent / "reference.md"
 
@@ -98,6 +98,7 @@ def members(cls: type) -> Iterator[str]:
 MODULES = {
     "Records": records,
     "Contracts": protocols,
+    "Denoisers": families,
     "Timeline": timeline,
     "Steps": steps,
     "Frames": frames,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import functools
+import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -165,3 +167,19 @@ def _another_alive(process: int) -> bool:
     except OSError:
         return True
     return process != os.getpid()
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, in hex, read once while the file does not change. Raises `OSError` where it cannot be read."""
+    state = path.stat()
+    return _hashed(str(path.resolve()), state.st_ino, state.st_size, state.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=1024)
+def _hashed(path: str, *state: int) -> str:
+    """state: of the file, so that one that has changed is read again."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -188,31 +188,6 @@ class Backend(Protocol):
 
 
 @runtime_checkable
-class DenoiserFamily(Protocol):
-    """What a `DenoiserSpec` names: an attrs class of network settings that becomes a denoiser."""
-
-    def denoiser(self, weights: Mapping[str, Tensor] | None, header: Any, device: str) -> Denoiser:
-        """The denoiser, from a checkpoint's tensors and `checkpoint.CheckpointHeader`; None where none is needed."""
-
-
-@runtime_checkable
-class TrainableFamily(DenoiserFamily, Protocol):
-    """A family that ``emnist-diff train`` can train."""
-
-    @staticmethod
-    def fitted(shape: tuple[int, ...], classes: int) -> Mapping[str, Any]:
-        """The settings that the data decides: states of `shape`, and `classes` indices with one more for "no class".
-        Raises `ConfigError` for data that the family cannot take."""
-
-    def network(self) -> torch.nn.Module:
-        """The untrained network; its state is what a checkpoint holds."""
-
-    def evaluate(self, network: torch.nn.Module, x: Tensor, t: Tensor, index: Tensor) -> Tensor:
-        """The network's prediction with gradients: x (B, *shape), t (B,) float32 timesteps, index (B,) class indices
-        → (B, *shape)."""
-
-
-@runtime_checkable
 class NamesFiles(Protocol):
     """What a component also offers that reads files which none of its settings names: see `deciding`."""
 

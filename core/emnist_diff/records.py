@@ -117,16 +117,13 @@ class SinkSpec(Spec):
 
 @attrs.frozen(kw_only=True)
 class DenoiserSpec(Spec):
-    """A family of networks. The factory makes a `protocols.DenoiserFamily`.
+    """A family of denoisers. The factory makes a `families.DenoiserFamily`.
 
-    needs_weights: whether the family can only run with weights from a checkpoint.
-    shipped: ``"package:path/within.safetensors"``, a checkpoint that comes with the package and is used when a
-    configuration names none.
+    opens_paths: whether the family is asked, as `families.OpensPaths` says, when a path is named as a checkpoint.
     """
 
     kind: ClassVar[str] = "denoiser"
-    needs_weights: bool = True
-    shipped: str = attrs.field(default="", validator=_line)
+    opens_paths: bool = False
 
 
 @attrs.frozen(kw_only=True)

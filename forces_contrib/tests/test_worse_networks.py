@@ -8,13 +8,13 @@ import attrs
 import numpy as np
 import pytest
 import torch
-from emnist_diff.checkpoint import CheckpointHeader
 from emnist_diff.conditions import NULL, Cond, RowConditions, named
 from emnist_diff.engine.base import Base
 from emnist_diff.engine.plan import WeightedForce, make_plan
 from emnist_diff.engine.walk import Batch, Engine, walk
 from emnist_diff.errors import UnknownName
 from emnist_diff.frames import FIELDS
+from emnist_diff_plugins.containers.checkpoint import CheckpointHeader
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
 from emnist_diff_plugins.denoisers.unet2d import UNet2D
 from emnist_diff_plugins.schedulers.ddim import Ddim
@@ -38,7 +38,7 @@ def unet():
         norm_num_groups=4,
         num_class_embeds=4,
     )
-    return family.denoiser({k: 2 * t.clone() for k, t in family.network().state_dict().items()}, HEADER, "cpu")
+    return family.with_weights({k: 2 * t.clone() for k, t in family.network().state_dict().items()}, HEADER, "cpu")
 
 
 def walked(denoisers, force, base=None, steps=3):

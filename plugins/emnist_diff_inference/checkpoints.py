@@ -9,21 +9,21 @@ from typing import Any
 import attrs
 import torch
 
-from emnist_diff import checkpoint
 from emnist_diff.assembly.devices import choose_device
 from emnist_diff.assembly.layout import bound_scheduler
-from emnist_diff.assembly.sources import Source, checkpoint_path
+from emnist_diff.assembly.sources import opened
 from emnist_diff.brief import briefly
-from emnist_diff.checkpoint import CheckpointHeader
 from emnist_diff.components import default, make
 from emnist_diff.conditions import ConditionSpace
-from emnist_diff.config import ComponentConfig, RunConfig, component, normalised
+from emnist_diff.config import ComponentConfig, component, normalised
 from emnist_diff.discovery import installed
 from emnist_diff.errors import CheckpointError
 from emnist_diff.protocols import Denoiser, Scheduler
 from emnist_diff.records import SchedulerSpec
 from emnist_diff.structuring import aliases, unstructure
 from emnist_diff.timeline import ForwardProcess, PredictionType
+from emnist_diff_plugins.containers import checkpoint
+from emnist_diff_plugins.containers.checkpoint import CheckpointHeader
 
 
 @briefly
@@ -114,8 +114,7 @@ def load_checkpoint(path: str | Path | None = None, epoch: int | None = None) ->
     """
     if path is None and epoch is not None:
         raise CheckpointError(f"epoch {epoch} was asked for without a directory to choose from — name it")
-    settings = RunConfig(checkpoint=None if path is None else str(path), epoch=epoch)
-    file = checkpoint_path(installed(), settings)
+    file = checkpoint.located(path, epoch)
     header = checkpoint.read_header(file)
     return CheckpointInfo(file, checkpoint.sha256(file), file.stat().st_size, header)
 
@@ -157,9 +156,9 @@ def load_unet(ckpt: CheckpointInfo, device: str = "cpu") -> LoadedDenoiser:
     has changed since `load_checkpoint`, and `PluginError` or `UnknownName` when nothing installed can run the family.
     """
     chosen = choose_device(device)
-    source = Source.of(installed(), RunConfig(checkpoint=str(ckpt.path)))
-    _, denoiser = source.load(installed(), chosen)
-    if source.facts["sha256"] != ckpt.sha256:
+    found = opened(installed(), str(ckpt.path))
+    denoiser = found.load(chosen)
+    if found.source.identity != ckpt.sha256:
         raise CheckpointError(f"{ckpt.path} has changed since load_checkpoint read it — load it again")
     return LoadedDenoiser(denoiser, torch.device(chosen), ckpt.sha256)
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import attrs
 
-from emnist_diff import checkpoint, config
+from emnist_diff import config
 from emnist_diff.plugins import Registry
+from emnist_diff_plugins.containers import checkpoint
 
 _NESTED = ("capture", "video", "force", "drift", "env")
 _OF_INFERENCE = ("checkpoint_path", "checkpoint_epoch", "size_name", "split", "experiment_name", "eta")
@@ -30,7 +31,6 @@ class InferenceForm:
 
 
 def _of_inference(data: Mapping[str, Any], registry: Registry, checkpoint_file: str | None) -> dict[str, Any]:
-    from emnist_diff.assembly.sources import checkpoint_path
     from emnist_diff_inference import config as api  # which need torch, by way of the plugins
     from emnist_diff_inference import mapping
     from emnist_diff_inference.limits import refuse_later
@@ -42,7 +42,8 @@ def _of_inference(data: Mapping[str, Any], registry: Registry, checkpoint_file: 
         named = {"checkpoint": checkpoint_file}
     header = None
     if said.eta is not None and said.scheduler is None:  # which decides whose eta it is
-        header = checkpoint.read_header(checkpoint_path(registry, config.RunConfig(**named)))
+        config.RunConfig(**named)  # for what it refuses
+        header = checkpoint.read_header(checkpoint.located(named["checkpoint"], named.get("epoch")))
     layer = mapping.layer(said, header, registry)
     for key in _OF_THE_MACHINE:  # whose defaults are no word against what is known of the machine
         if getattr(said.env, key) == getattr(api.EnvironmentConfig(), key):

@@ -11,11 +11,10 @@ import attrs
 import torch
 from torch import Tensor
 
-from emnist_diff import checkpoint
 from emnist_diff.assembly.devices import choose_device
 from emnist_diff.assembly.evaluators import guide_on_backend, on_backend
 from emnist_diff.assembly.layout import Layout, lay_out
-from emnist_diff.assembly.sources import Source, guide_sources, load_guides
+from emnist_diff.assembly.sources import found_guides, opened
 from emnist_diff.components import make
 from emnist_diff.config import RunConfig
 from emnist_diff.discovery import installed
@@ -34,6 +33,7 @@ from emnist_diff_inference.checkpoints import BuiltScheduler, CheckpointInfo, Lo
 from emnist_diff_inference.config import InferenceConfig
 from emnist_diff_inference.frames import FrameData, GenerationResult, picture
 from emnist_diff_inference.limits import refuse_files, refuse_later
+from emnist_diff_plugins.containers import checkpoint
 
 _STATE = frozenset(("x",))
 
@@ -112,7 +112,7 @@ def _generate(
     settings = mapping.settings(config, ckpt.path, ckpt.header, registry)
     forces = [make(registry, ForceSpec, c) for c in settings.forces]
     drifts = [make(registry, DriftSpec, c) for c in settings.drifts]
-    guides = _guides(registry, settings, model)
+    guides = _guides(registry, settings, model, ckpt)
     spaces = {name: guide.conditions for name, guide in guides.items()}
     scheduled = f"scheduler {scheduler.name!r}"
     laid = lay_out(settings, model.denoiser.conditions, scheduler.scheduler, forces, drifts, spaces, scheduled)
@@ -125,17 +125,17 @@ def _generate(
     return out
 
 
-def _guides(registry: Registry, settings: RunConfig, model: LoadedDenoiser) -> dict[str, Denoiser]:
+def _guides(
+    registry: Registry, settings: RunConfig, model: LoadedDenoiser, ckpt: CheckpointInfo
+) -> dict[str, Denoiser]:
     """The guides that the settings name, which are loaded once for all samples."""
-    sources = guide_sources(settings, model.denoiser.conditions, model.denoiser.process)
-    missing = {name: source for name, source in sources.items() if _identity(source) not in model.guides}
-    for name, (_, guide) in load_guides(registry, missing, model.denoiser, model.device).items():
-        model.guides[_identity(sources[name])] = guide
-    return {name: model.guides[_identity(source)] for name, source in sources.items()}
-
-
-def _identity(source: Source) -> str:
-    return str(source.facts["sha256"])
+    if not settings.guides:
+        return {}
+    found = found_guides(registry, settings, opened(registry, str(ckpt.path)).source)
+    for guide in found.values():
+        if guide.source.identity not in model.guides:
+            model.guides[guide.source.identity] = guide.load(str(model.device))
+    return {name: model.guides[guide.source.identity] for name, guide in found.items()}
 
 
 def _on_backend(

@@ -8,10 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from emnist_diff import checkpoint
 from emnist_diff.assembly.presets import expanded
-from emnist_diff.assembly.sources import checkpoint_path
-from emnist_diff.checkpoint import CheckpointHeader
 from emnist_diff.config import ComponentConfig, RunConfig, normalised, resolve
 from emnist_diff.discovery import installed
 from emnist_diff.errors import CheckpointError, ConfigError, unknown
@@ -24,14 +21,16 @@ from emnist_diff_inference.limits import refuse_later, written
 
 if TYPE_CHECKING:
     from emnist_diff_inference.config import DriftConfig, ForceConfig, InferenceConfig
+from emnist_diff_plugins.containers import checkpoint
+from emnist_diff_plugins.containers.checkpoint import CheckpointHeader
 
 
 def to_run_config(config: InferenceConfig) -> RunConfig:
     """See `InferenceConfig.to_run_config`."""
     refuse_later(config)
     registry = installed()
-    named = RunConfig(checkpoint=config.checkpoint, epoch=config.checkpoint_epoch)
-    path = checkpoint_path(registry, named)
+    RunConfig(checkpoint=config.checkpoint, epoch=config.checkpoint_epoch)  # for what it refuses
+    path = checkpoint.located(config.checkpoint, config.checkpoint_epoch)
     whole = settings(config, path, checkpoint.read_header(path), registry)
     return attrs.evolve(whole, rank=config.env.slurm_rank, world_size=config.env.slurm_world)
 

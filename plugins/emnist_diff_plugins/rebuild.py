@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from emnist_diff import checkpoint, config
+from emnist_diff import config
 from emnist_diff.assembly.deciding import recorded_files
-from emnist_diff.assembly.guides import require_recorded
+from emnist_diff.assembly.layers import opens_paths, require_recorded_guides
 from emnist_diff.assembly.origins import require_known
-from emnist_diff.assembly.sources import Source, shipped_checkpoint
+from emnist_diff.assembly.sources import found, opened
 from emnist_diff.config import MOST_THREADS, RunConfig
 from emnist_diff.engine.decoding import decoded
 from emnist_diff.errors import CheckpointError, ConfigError, TrajectoryError
@@ -40,13 +39,15 @@ def settings_of(
     recorded_guides = data.pop("guide_sha256", None)
     data.pop("files", None)  # which are compared once the components that name them are made
     if guides is not None:
-        require_recorded(guides, recorded_guides, str(trajectory.path))
+        require_recorded_guides(registry, guides, recorded_guides, str(trajectory.path))
         data["guides"] = dict(guides)
     if sha256 is None and file is not None:
         raise CheckpointError(f"{trajectory.path} was made without a checkpoint — leave --checkpoint out")
     if sha256 is not None:
-        data.pop("denoiser", None)
-        data["checkpoint"] = str(_found(trajectory, registry, str(sha256), file))
+        _require_checkpoint(trajectory, registry, str(sha256), file)
+        data["checkpoint"] = file
+        if not opens_paths(registry, data.get("denoiser")):
+            data.pop("denoiser", None)  # which the record copied from the checkpoint
     threads = trajectory.environment.get("threads")
     if isinstance(threads, int) and 1 <= threads <= MOST_THREADS:
         data["threads"] = threads
@@ -60,20 +61,19 @@ def settings_of(
     return settings
 
 
-def _found(trajectory: Trajectory, registry: Registry, sha256: str, file: str | None) -> Path:
-    """The checkpoint with this hash."""
-    said = trajectory.environment.get("checkpoint")
-    name = said.get("file") if isinstance(said, dict) else None
+def _require_checkpoint(trajectory: Trajectory, registry: Registry, sha256: str, file: str | None) -> None:
+    """Raise `CheckpointError` where the checkpoint at `file`, or the default one, has not this hash."""
+    recorded = trajectory.environment.get("checkpoint")
+    name = recorded.get("file") if isinstance(recorded, dict) else None
     wanted = f"{trajectory.path} was made with the checkpoint {str(name)!r:.80} of sha256 {sha256:.12}…"
     if file is not None:
-        path = checkpoint.discover(Path(file))
-        if checkpoint.sha256(path) != sha256:
-            raise CheckpointError(f"{wanted}, and {path} is another")
-        return path
+        source = opened(registry, file).source
+        if source.identity != sha256:
+            raise CheckpointError(f"{wanted}, and {source.label} is another")
+        return
     with suppress(CheckpointError):
-        path = shipped_checkpoint(registry)
-        if checkpoint.sha256(path) == sha256:
-            return path
+        if opened(registry, None).source.identity == sha256:
+            return
     raise CheckpointError(f"{wanted}, which is not the shipped one — say --checkpoint FILE")
 
 
@@ -87,15 +87,17 @@ def model(trajectory: Trajectory, registry: Registry, file: str | None = None) -
     """The configuration that made a file, and its network, ready to be asked. Raises as `settings_of`, and
     `TrajectoryError` where the network is made of other files than the recorded ones."""
     settings = settings_of(trajectory, registry, file)
-    made, denoiser = Source.of(registry, settings).load(registry, settings.device)
+    network = found(registry, settings)
     files = trajectory.config.get("files")
     known = {
         place: said
         for place, said in (files if isinstance(files, dict) else {}).items()
         if place.startswith("denoiser.")
     }
-    require_recorded_files(trajectory.path, {"files": known}, {"files": recorded_files({"denoiser": made})})
-    return settings, denoiser
+    require_recorded_files(
+        trajectory.path, {"files": known}, {"files": recorded_files({"denoiser": network.component})}
+    )
+    return settings, network.load(settings.device)
 
 
 def decoder(trajectory: Trajectory, registry: Registry, file: str | None = None) -> Decode:

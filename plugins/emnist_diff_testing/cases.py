@@ -62,7 +62,7 @@ def chosen(kind: str, skip: Collection[str]) -> tuple[Rule, ...]:
 
 def kind_of(component: Any) -> str:
     """The kind of a component, told by its methods. Raises `ConfigError` where they tell nothing."""
-    if hasattr(component, "denoiser") or hasattr(component, "predict"):
+    if hasattr(component, "source") or hasattr(component, "predict"):
         return "denoiser"
     for kind, methods in _TELLING.items():
         if all(callable(getattr(component, method, None)) for method in methods):

@@ -14,7 +14,6 @@ from typing import Any
 import attrs
 import torch
 
-from emnist_diff.checkpoint import CheckpointHeader
 from emnist_diff.components import make
 from emnist_diff.config import ComponentConfig
 from emnist_diff.discovery import installed
@@ -25,6 +24,7 @@ from emnist_diff.protocols import Denoiser
 from emnist_diff.records import DenoiserSpec, SchedulerSpec
 from emnist_diff.structuring import unstructure
 from emnist_diff.timeline import FlowSchedule, NoiseSchedule, PredictionType
+from emnist_diff_plugins.containers.checkpoint import CheckpointHeader
 
 ROWS = 8
 """Rows of a network call."""
@@ -92,9 +92,8 @@ def mixture(
 
     def denoiser(device: str = "cpu", **more: Any) -> Denoiser:
         asked = {"shape": list(shape), "prediction": prediction, "components": 1, **settings, **more}
-        made: Denoiser = make(
-            installed(), DenoiserSpec, ComponentConfig("gaussian-mixture", settings=asked)
-        ).object.denoiser(None, None, device)
+        family = make(installed(), DenoiserSpec, ComponentConfig("gaussian-mixture", settings=asked)).object
+        made: Denoiser = family.source(installed()).load(device)
         return made
 
     spread = float(settings.get("spread", 0.2))
@@ -138,7 +137,7 @@ def _untrained(family: Any, seed: int) -> Denoiser:
         schedule=NoiseSchedule(),
         prediction="epsilon",
     )
-    denoiser: Denoiser = family.denoiser(weights, header, "cpu")
+    denoiser: Denoiser = family.with_weights(weights, header, "cpu")
     return denoiser
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from emnist_diff import CheckpointInfo, LoadedDenoiser, checkpoint, load_checkpoint, load_unet
+from emnist_diff import CheckpointInfo, LoadedDenoiser, load_checkpoint, load_unet
 from emnist_diff.timeline import NoiseSchedule
+from emnist_diff_plugins.containers import checkpoint
 
 
 @pytest.fixture(scope="session")

@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from emnist_diff import CheckpointInfo, build_scheduler, load_checkpoint, load_unet
-from emnist_diff.assembly.sources import shipped_checkpoint
-from emnist_diff.discovery import installed
 from emnist_diff.errors import CheckpointError, ConfigError, UnknownName
+from emnist_diff_plugins.containers.checkpoint import shipped
 
 
 def test_a_checkpoint_says_what_it_is(mixture: CheckpointInfo, mixture_file: Path):
@@ -39,7 +38,7 @@ def test_label_indices(mixture: CheckpointInfo):
 
 def test_the_shipped_checkpoint_is_the_default():
     ckpt = load_checkpoint()
-    assert ckpt.path == shipped_checkpoint(installed())
+    assert ckpt.path == shipped()
     assert (ckpt.size, ckpt.channels) == (28, 1)
     assert len(ckpt.classes) == 62
     assert load_unet(ckpt).shape == (1, 28, 28)

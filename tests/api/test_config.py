@@ -24,7 +24,6 @@ from emnist_diff import (
     InferenceConfig,
     VideoConfig,
     build_scheduler,
-    checkpoint,
     load_checkpoint,
 )
 from emnist_diff.config import ComponentConfig, RunConfig, read_file, resolve, to_dict
@@ -32,6 +31,7 @@ from emnist_diff.documents import read_layer
 from emnist_diff.errors import CheckpointError, ConfigError, UnknownName
 from emnist_diff.structuring import aliases
 from emnist_diff_inference.config import NESTED
+from emnist_diff_plugins.containers import checkpoint
 
 NAME = st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "Zs")), min_size=1, max_size=8)
 NUMBER = st.floats(allow_nan=False, allow_infinity=False)

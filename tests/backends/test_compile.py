@@ -90,9 +90,7 @@ def test_what_it_refuses(monkeypatch):
     assert Compile().refusal(holding, Workload(2, CPU)) is None
     assert "--device cpu" in (Compile().refusal(holding, Workload(2, torch.device("cuda"))) or "")
     assert "not fp16" in (Compile().refusal(holding, Workload(2, CPU, "fp16")) or "")
-    assert "--backend eager" in (
-        Compile().refusal(GaussianMixture().denoiser(None, None, "cpu"), Workload(2, CPU)) or ""
-    )
+    assert "--backend eager" in (Compile().refusal(GaussianMixture().denoiser(), Workload(2, CPU)) or "")
     monkeypatch.setattr(torch, "__version__", "2.5.1+cpu")
     assert "torch 2.6 or newer, here is 2.5.1" in (Compile().refusal(holding, Workload(2, CPU)) or "")
 

@@ -78,7 +78,7 @@ def test_it_refuses_what_it_cannot_do(gpu, monkeypatch):
     holding: Any = Holding()
     assert CudaGraphs().refusal(holding, Workload(4, GPU)) is None
     assert "--precision fp32" in (CudaGraphs(tf32=True).refusal(holding, Workload(4, GPU, "bf16")) or "")
-    mixture = GaussianMixture().denoiser(None, None, "cpu")
+    mixture = GaussianMixture().denoiser()
     assert "--backend eager" in (CudaGraphs().refusal(mixture, Workload(4, GPU)) or "")
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: False)
     assert "--precision fp16" in (CudaGraphs().refusal(holding, Workload(4, GPU, "bf16")) or "")

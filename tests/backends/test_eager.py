@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import torch
 
-from emnist_diff.checkpoint import CheckpointHeader
 from emnist_diff.conditions import RowConditions
 from emnist_diff.engine.direct import Direct
 from emnist_diff.engine.onethread import one_thread
@@ -17,6 +16,7 @@ from emnist_diff.errors import ConfigError
 from emnist_diff.protocols import Workload
 from emnist_diff_plugins.backends import _traced
 from emnist_diff_plugins.backends.eager import Eager
+from emnist_diff_plugins.containers.checkpoint import CheckpointHeader
 from emnist_diff_plugins.denoisers._attention import perturbed
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
 from emnist_diff_plugins.denoisers.unet2d import UNet2D
@@ -31,7 +31,7 @@ def denoiser() -> Any:
         sample_size=8, block_out_channels=(8, 16), attention=(False, True), attention_head_dim=8, norm_num_groups=4,
         num_class_embeds=4,
     )  # fmt: skip
-    return family.denoiser(
+    return family.with_weights(
         family.network().state_dict(), CheckpointHeader(family="unet2d", classes=("A", "B", "C"), null_index=3), "cpu"
     )
 
@@ -73,7 +73,7 @@ def test_it_can_be_asked_outside_of_inference_mode(denoiser):
 
 
 def test_other_denoisers_are_asked_themselves():
-    mixture = GaussianMixture().denoiser(None, None, "cpu")
+    mixture = GaussianMixture().denoiser()
     evaluate = Eager().evaluator(mixture, Workload(4, CPU))
     assert isinstance(evaluate, Direct)
     assert (evaluate.denoiser, evaluate.rows) == (mixture, 4)
@@ -123,7 +123,7 @@ def test_networks_of_one_structure_share_a_graph_and_keep_their_weights(denoiser
             num_class_embeds=4, **more,
         )  # fmt: skip
         torch.manual_seed(1)
-        return family.denoiser(family.network().state_dict(), header, "cpu")
+        return family.with_weights(family.network().state_dict(), header, "cpu")
 
     x, t, conds = asked(4)
     first, second = denoiser, like()

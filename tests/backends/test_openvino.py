@@ -13,7 +13,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from emnist_diff.checkpoint import CheckpointHeader
 from emnist_diff.conditions import RowConditions
 from emnist_diff.errors import ConfigError, PluginError
 from emnist_diff.protocols import Workload
@@ -22,6 +21,7 @@ from emnist_diff_plugins.backends import openvino as backend
 from emnist_diff_plugins.backends._cache import VARIABLE
 from emnist_diff_plugins.backends._streams import Cut
 from emnist_diff_plugins.backends.openvino import OpenVino
+from emnist_diff_plugins.containers.checkpoint import CheckpointHeader
 from emnist_diff_plugins.denoisers.unet2d import UNet2D
 
 needed = pytest.mark.usefixtures("openvino")
@@ -46,7 +46,7 @@ def unet(seed: int = 0) -> Any:
         sample_size=8, block_out_channels=(8,), attention=(False,), attention_head_dim=8, num_class_embeds=4
     )
     weights = {name: value + 0.1 * torch.randn_like(value) for name, value in family.network().state_dict().items()}
-    return family.denoiser(weights, CheckpointHeader(family="unet2d", classes=("A", "B", "C"), null_index=3), "cpu")
+    return family.with_weights(weights, CheckpointHeader(family="unet2d", classes=("A", "B", "C"), null_index=3), "cpu")
 
 
 @attrs.frozen(eq=False)

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from emnist_diff.assembly.backends import missing
-from emnist_diff.checkpoint import CheckpointHeader
 from emnist_diff.conditions import RowConditions
 from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError
 from emnist_diff.protocols import Workload
 from emnist_diff.records import BackendSpec
+from emnist_diff_plugins.containers.checkpoint import CheckpointHeader
 from emnist_diff_plugins.denoisers.unet2d import UNet2D
 
 CPU = torch.device("cpu")
@@ -29,7 +29,7 @@ def denoiser() -> Any:
     )
     weights = {name: value + 0.02 * torch.randn_like(value) for name, value in family.network().state_dict().items()}
     header = CheckpointHeader(family="unet2d", classes=("A", "B", "C"), null_index=3)
-    return family.denoiser(weights, header, "cpu")
+    return family.with_weights(weights, header, "cpu")
 
 
 def serving() -> list[Any]:

@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from emnist_diff.assembly.backends import missing
-from emnist_diff.checkpoint import CheckpointHeader
 from emnist_diff.components import make
 from emnist_diff.conditions import RowConditions
 from emnist_diff.config import ComponentConfig
 from emnist_diff.discovery import installed
 from emnist_diff.protocols import Workload
 from emnist_diff.records import BackendSpec
+from emnist_diff_plugins.containers.checkpoint import CheckpointHeader
 from emnist_diff_plugins.denoisers.unet2d import UNet2D
 
 DEAR = ("compile",)
@@ -34,7 +34,7 @@ def denoiser():
         num_class_embeds=4,
     )
     header = CheckpointHeader(family="unet2d", classes=("A", "B", "C"), null_index=3)
-    return family.denoiser({k: 2 * t.clone() for k, t in family.network().state_dict().items()}, header, "cpu")
+    return family.with_weights({k: 2 * t.clone() for k, t in family.network().state_dict().items()}, header, "cpu")
 
 
 @pytest.mark.parametrize("name", HERE)

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 import torch
 
-from emnist_diff import checkpoint
-from emnist_diff.checkpoint import CheckpointHeader
 from emnist_diff.discovery import installed
 from emnist_diff.structuring import unstructure
 from emnist_diff_plugins.benching import arithmetic, ceiling, userconfig
 from emnist_diff_plugins.benching.arithmetic import Convolution
 from emnist_diff_plugins.benching.cells import Bench, Cell, Measured, grid
 from emnist_diff_plugins.benching.recommend import recommend
+from emnist_diff_plugins.containers import checkpoint
+from emnist_diff_plugins.containers.checkpoint import CheckpointHeader
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
 from emnist_diff_plugins.denoisers.unet2d import UNet2D
 
@@ -106,7 +106,7 @@ def measured(backend: str, ms: float, *, precision: Any = "fp32", rows: int = 32
 
 def test_operations_are_those_of_the_network() -> None:
     header = CheckpointHeader(family="unet2d", classes=("A", "B", "C"), null_index=3)
-    denoiser = TINY.denoiser(TINY.network().state_dict(), header, "cpu")
+    denoiser = TINY.with_weights(TINY.network().state_dict(), header, "cpu")
     found = arithmetic.of(denoiser, CPU)
     # conv_in; two residual layers each in level 0's way down, three in each way up, …: told apart by their sizes
     assert found.convolutions[Convolution(1, 8, 8, 8)] == 1

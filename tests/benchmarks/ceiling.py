@@ -24,7 +24,6 @@ from torch.profiler import ProfilerActivity, profile
 
 from emnist_diff.assembly.backends import missing
 from emnist_diff.assembly.layers import configure
-from emnist_diff.assembly.sources import Source
 from emnist_diff.components import make
 from emnist_diff.config import ComponentConfig
 from emnist_diff.discovery import installed
@@ -48,8 +47,8 @@ def main() -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
     torch.set_num_threads(asked.threads)
     registry, device = installed(), torch.device("cpu")
-    settings, _ = configure(registry, {} if asked.checkpoint is None else {"checkpoint": asked.checkpoint})
-    _, denoiser = Source.of(registry, settings).load(registry, "cpu")
+    _, network = configure(registry, {} if asked.checkpoint is None else {"checkpoint": asked.checkpoint})
+    denoiser = network.load("cpu")
     work = arithmetic.of(denoiser, device)
     inside = sum(c.flops * count for c, count in work.convolutions.items())
     print(machine_line(machine(), asked.threads))

@@ -17,10 +17,10 @@ from diffusers import DDIMScheduler, UNet2DModel
 from diffusers.utils import logging
 from torch import Tensor
 
-from emnist_diff import checkpoint
-from emnist_diff.checkpoint import CheckpointHeader
 from emnist_diff.engine.noise import INITIAL, batch_normal
 from emnist_diff.structuring import structure
+from emnist_diff_plugins.containers import checkpoint
+from emnist_diff_plugins.containers.checkpoint import CheckpointHeader
 from emnist_diff_plugins.denoisers.unet2d import UNet2D
 
 logging.set_verbosity_error()  # that no weight of ours must stay in float32 need not be said

@@ -42,10 +42,8 @@ from quality import Images
 from sidebyside import Ratio, interleaved, machine, machine_line
 from torch import Tensor
 
-from emnist_diff import checkpoint
 from emnist_diff.assembly.assemble import assemble, default_sinks
 from emnist_diff.assembly.layers import configure
-from emnist_diff.assembly.sources import shipped_checkpoint
 from emnist_diff.components import make
 from emnist_diff.discovery import installed
 from emnist_diff.errors import EmnistDiffError
@@ -54,6 +52,8 @@ from emnist_diff.machine.threads import usable_cpus
 from emnist_diff.records import SinkSpec
 from emnist_diff.running.run import execute
 from emnist_diff.structuring import unstructure
+from emnist_diff_plugins.containers import checkpoint
+from emnist_diff_plugins.containers.checkpoint import shipped
 from emnist_diff_plugins.denoisers.unet2d import UNet2D
 
 LARGE = UNet2D(block_out_channels=(64, 96, 128), attention=(False, False, False))
@@ -70,7 +70,7 @@ OURS = "eager:fp32,eager:bf16,openvino:fp32,openvino:bf16"
 def large_checkpoint(folder: Path) -> Path:
     """A checkpoint of the large network with random weights, in all else like the shipped one."""
     torch.manual_seed(0)
-    header = checkpoint.read_header(shipped_checkpoint(installed()))
+    header = checkpoint.read_header(shipped())
     header = attrs.evolve(header, network=dict(unstructure(LARGE)), recommended={}, provenance={}, epoch=None)
     path = folder / "large.safetensors"
     checkpoint.save(path, header, LARGE.network().state_dict())
@@ -231,7 +231,7 @@ def main() -> None:
     print(machine_line(described, asked.threads))
     results = []
     with tempfile.TemporaryDirectory() as folder:
-        paths = {"shipped": lambda: shipped_checkpoint(installed()), "large": lambda: large_checkpoint(Path(folder))}
+        paths = {"shipped": lambda: shipped(), "large": lambda: large_checkpoint(Path(folder))}
         for network in asked.networks.split(","):
             path = paths[network]()
             for name in asked.works.split(","):

@@ -14,7 +14,7 @@ from emnist_diff.assembly.backends import choose
 from emnist_diff.assembly.evaluators import guide_on_backend, on_backend
 from emnist_diff.assembly.layers import configure
 from emnist_diff.assembly.parts import Parts
-from emnist_diff.assembly.sources import made_by
+from emnist_diff.assembly.sources import Found
 from emnist_diff.components import Component
 from emnist_diff.config import ComponentConfig, resolve
 from emnist_diff.discovery import installed
@@ -23,6 +23,7 @@ from emnist_diff.errors import ConfigError, PluginError, UnknownName
 from emnist_diff.plugins import Entry, Registry
 from emnist_diff.protocols import Workload
 from emnist_diff.records import BackendSpec
+from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
 
 MIXTURE = {"denoiser": {"name": "gaussian-mixture", "settings": {"shape": [3], "classes": "ABC"}}, "steps": 4}
 
@@ -230,7 +231,7 @@ def test_memory_that_is_short_halves_the_rows_before_anything_is_made(monkeypatc
     settings = resolve(MIXTURE, {"sinks": [], "character": "A", "total_videos": 10, "backend": asked})
     there = registry(spec("small", Small, devices=("cpu", "meta")))
     parts = Parts.of(there, settings)
-    _, denoiser = parts.source.load(there, "cpu")
+    denoiser = parts.denoiser.load("cpu")
     assert parts.layout.plan.micro_batch == 20
 
     class Elsewhere:
@@ -249,13 +250,12 @@ def test_memory_that_is_short_halves_the_rows_before_anything_is_made(monkeypatc
 
 
 def test_memory_that_does_not_hold_the_network_is_no_mistake_of_its_family():
-    class Large:
-        def denoiser(self, weights: Any, header: Any, device: str) -> Any:
-            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+    def load(device: str) -> Any:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
 
-    made = Component("large", Large(), "theirs", "1", {})
+    source = attrs.evolve(GaussianMixture().source(installed()), load=load)
     with pytest.raises(ConfigError, match="the memory of cuda:0 does not hold the network — say --device cpu"):
-        made_by(made, None, None, "cuda:0")
+        Found(source, Component("large", None, "theirs", "1", {})).load("cuda:0")
 
 
 def guided(backend: BackendSpec, asked: str) -> Any:

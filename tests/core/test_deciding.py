@@ -23,6 +23,7 @@ from emnist_diff_trajectory.reader import Trajectory
 
 PLUGIN = '''
 import attrs, numpy as np
+from emnist_diff.families import Source
 from emnist_diff.hookspecs import hookimpl
 from emnist_diff.records import DenoiserSpec, DriftSpec
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
@@ -31,9 +32,11 @@ from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
 class Read:
     """A mixture whose means are in a file."""
     file: str = attrs.field(metadata={"help": "the means, .npy"})
-    def denoiser(self, weights, header, device):
+    def source(self, registry):
+        return Source.of(self.denoiser)
+    def denoiser(self, device):
         means = np.load(self.file).tolist()
-        return GaussianMixture(shape=(1, 2, 2), classes="AB", components=1, means=means).denoiser(None, None, device)
+        return GaussianMixture(shape=(1, 2, 2), classes="AB", components=1, means=means).denoiser(device)
 
 @attrs.frozen
 class Shift:
@@ -45,7 +48,7 @@ class Shift:
 
 @hookimpl
 def emnist_diff_denoisers():
-    return [DenoiserSpec(name="read", factory="strange:Read", summary="reads", needs_weights=False)]
+    return [DenoiserSpec(name="read", factory="strange:Read", summary="reads")]
 
 @hookimpl
 def emnist_diff_drifts():

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from emnist_diff import checkpoint
 from emnist_diff.assembly.assemble import assemble
 from emnist_diff.assembly.layers import configure
 from emnist_diff.conditions import OWN, Cond, ConditionSpace, RowConditions, pack
@@ -21,8 +20,9 @@ from emnist_diff.engine.walk import Engine
 from emnist_diff.errors import CheckpointError, ConfigError
 from emnist_diff.parameterization import convert
 from emnist_diff.running.run import run
-from emnist_diff.timeline import FlowSchedule, NoiseSchedule
+from emnist_diff.timeline import NoiseSchedule
 from emnist_diff_plugins.analysis.replay import replay
+from emnist_diff_plugins.containers import checkpoint
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
 from emnist_diff_plugins.rebuild import settings_of
 from emnist_diff_plugins.schedulers.ddim import Ddim
@@ -269,9 +269,10 @@ def test_how_x0_is_clipped_does_not_matter(place, registry, tmp_path):
 def test_a_flow_is_no_guide_of_a_diffusion():
     from emnist_diff.assembly.guides import require_fit
 
-    space = ConditionSpace(("A",))
+    diffusion = GaussianMixture(shape=(3,), classes="A").source(installed())
+    flow = GaussianMixture(shape=(3,), classes="A", prediction="flow").source(installed())
     with pytest.raises(ConfigError, match="another forward process"):
-        require_fit("weak", space, FlowSchedule(), space, NoiseSchedule())
+        require_fit("weak", flow, diffusion)
 
 
 @pytest.mark.parametrize("name", ["", "a b", "1st", "a@b", "a~b"])

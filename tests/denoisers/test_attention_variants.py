@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from emnist_diff.checkpoint import CheckpointHeader
 from emnist_diff.conditions import Cond, RowConditions
 from emnist_diff.engine.onethread import one_thread
 from emnist_diff.errors import ConfigError
 from emnist_diff.variants import Variant, understood
+from emnist_diff_plugins.containers.checkpoint import CheckpointHeader
 from emnist_diff_plugins.denoisers._attention import VARIANTS, Perturbed, blurred
 from emnist_diff_plugins.denoisers.unet2d import UNet2D
 
@@ -34,7 +34,7 @@ T, ROWS = torch.tensor([400.0] * 3), torch.tensor([0, 3, 1])
 def denoiser(request):
     torch.manual_seed(0)
     family = attrs.evolve(TINY, resnet_time_scale_shift=request.param)
-    return family.denoiser({k: 2 * t.clone() for k, t in family.network().state_dict().items()}, HEADER, "cpu")
+    return family.with_weights({k: 2 * t.clone() for k, t in family.network().state_dict().items()}, HEADER, "cpu")
 
 
 def ask(denoiser, variant=""):

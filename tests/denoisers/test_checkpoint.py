@@ -16,10 +16,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from emnist_diff import checkpoint
-from emnist_diff.checkpoint import CheckpointHeader
 from emnist_diff.errors import CheckpointError, ConfigError, OutputError
 from emnist_diff.timeline import NoiseSchedule
+from emnist_diff_plugins.containers import checkpoint
+from emnist_diff_plugins.containers.checkpoint import CheckpointHeader
 
 HEADER = CheckpointHeader(
     family="unet2d",
@@ -74,7 +74,7 @@ def test_reading_a_header_imports_no_torch(tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
     checkpoint.save(path, HEADER, TENSORS)
     code = (
-        "import sys; from pathlib import Path; from emnist_diff import checkpoint as c; "
+        "import sys; from pathlib import Path; from emnist_diff_plugins.containers import checkpoint as c; "
         f"p = Path({str(path)!r}); c.read_header(c.discover(p)); c.tensors_of(p); c.sha256(p); "
         "sys.exit('torch' in sys.modules)"
     )

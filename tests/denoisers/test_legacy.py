@@ -18,12 +18,12 @@ import torch
 from diffusers import DDPMScheduler, UNet2DModel
 from typer.testing import CliRunner
 
-from emnist_diff import checkpoint
-from emnist_diff.checkpoint import CheckpointHeader
 from emnist_diff.conditions import RowConditions
 from emnist_diff.engine.onethread import one_thread
 from emnist_diff.errors import CheckpointError, ConfigError, OutputError
 from emnist_diff_plugins.commands import checkpoint as command
+from emnist_diff_plugins.containers import checkpoint
+from emnist_diff_plugins.containers.checkpoint import CheckpointHeader
 from emnist_diff_plugins.denoisers import legacy
 from emnist_diff_plugins.denoisers.unet2d import UNet2D
 
@@ -101,7 +101,7 @@ def test_converts_without_loss(tmp_path: Path, layout: dict[str, Any], zipped: b
     reference.load_state_dict(layout["unet"])
     reference = reference.eval().to(memory_format=torch.channels_last)
     x, t, rows = torch.randn(3, 1, 8, 8), torch.tensor([0.0, 300.0, 599.0]), torch.tensor([0, 2, 3])
-    denoiser = UNet2D(**header.network).denoiser(tensors, header, "cpu")
+    denoiser = UNet2D(**header.network).with_weights(tensors, header, "cpu")
     with torch.inference_mode(), one_thread("cpu"):
         assert torch.equal(denoiser.predict(x, t, RowConditions(rows)), reference(x, t, class_labels=rows).sample)
 
@@ -123,7 +123,7 @@ def test_network_of_the_layout_without_unet_config(tmp_path: Path, layout: dict[
     header, tensors = checkpoint.load(legacy.convert(source))
     assert header.merged == {}
     x, t, rows = torch.randn(2, 1, 8, 8), torch.tensor([1.0, 9.0]), torch.tensor([0, 3])
-    denoiser = UNet2D(**header.network).denoiser(tensors, header, "cpu")
+    denoiser = UNet2D(**header.network).with_weights(tensors, header, "cpu")
     with torch.inference_mode():
         expected = plain.to(memory_format=torch.channels_last)(x, t, class_labels=rows).sample
         assert torch.equal(denoiser.predict(x, t, RowConditions(rows)), expected)
@@ -263,8 +263,8 @@ def hostile(victim: Path) -> dict[str, tuple[bytes, str]]:
         "codecs": (pickle.dumps({"classes": b"x"}, 2), "_codecs.encode"),
         "NEWOBJ": (b"\x80\x02csubprocess\nPopen\nX\x01\x00\x00\x00x\x85\x81.", "subprocess.Popen"),
         "BUILD": (
-            b"\x80\x02cemnist_diff.checkpoint\nCheckpointHeader\n)\x81}b.",
-            "emnist_diff.checkpoint.CheckpointHeader",
+            b"\x80\x02cemnist_diff_plugins.containers.checkpoint\nCheckpointHeader\n)\x81}b.",
+            "emnist_diff_plugins.containers.checkpoint.CheckpointHeader",
         ),
         "memory": (b"\x80\x02ctorch\nUntypedStorage\n\x8a\x06\x00\x00\x00\x00\x00\x01\x85R.", "torch.UntypedStorage"),
         "builtins.eval": (pickle.dumps(Call(eval, python), 4), "builtins.eval"),
@@ -587,6 +587,6 @@ def test_a_real_legacy_file(tmp_path: Path) -> None:
         reference.load_state_dict(data["unet"])
         reference = reference.eval().to(memory_format=torch.channels_last)
         x, t, rows = torch.randn(2, 1, 28, 28), torch.tensor([5.0, 900.0]), torch.tensor([10, 62])
-        denoiser = UNet2D(**header.network).denoiser(tensors, header, "cpu")
+        denoiser = UNet2D(**header.network).with_weights(tensors, header, "cpu")
         with torch.inference_mode():
             assert torch.equal(denoiser.predict(x, t, RowConditions(rows)), reference(x, t, class_labels=rows).sample)

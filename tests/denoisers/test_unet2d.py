@@ -8,11 +8,13 @@ import pytest
 import torch
 from diffusers import UNet2DModel
 
-from emnist_diff.checkpoint import CheckpointHeader
 from emnist_diff.conditions import RowConditions
+from emnist_diff.discovery import installed
 from emnist_diff.engine.onethread import one_thread
 from emnist_diff.errors import CheckpointError, ConfigError
-from emnist_diff.protocols import Denoiser, DenoiserFamily
+from emnist_diff.protocols import Denoiser
+from emnist_diff_plugins.containers.checkpoint import CheckpointHeader
+from emnist_diff_plugins.containers.families import TrainableFamily
 from emnist_diff_plugins.denoisers.unet2d import UNet2D, UNet2DDenoiser
 
 TINY = UNet2D(
@@ -34,11 +36,11 @@ def weights() -> dict[str, torch.Tensor]:
 
 @pytest.fixture(scope="module")
 def denoiser(weights: dict[str, torch.Tensor]) -> UNet2DDenoiser:
-    return TINY.denoiser(weights, HEADER, "cpu")
+    return TINY.with_weights(weights, HEADER, "cpu")
 
 
 def test_contracts(denoiser: UNet2DDenoiser) -> None:
-    assert isinstance(TINY, DenoiserFamily)
+    assert isinstance(TINY, TrainableFamily)
     assert isinstance(denoiser, Denoiser)
     assert denoiser.shape == (1, 8, 8)
     assert denoiser.prediction_type == HEADER.prediction
@@ -147,23 +149,23 @@ def test_weights_that_do_not_fit(weights, change, match: str) -> None:
     mine = dict(weights)
     change(mine)
     with pytest.raises(CheckpointError, match=match) as error:
-        TINY.denoiser(mine, HEADER, "cpu")
+        TINY.with_weights(mine, HEADER, "cpu")
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("header", [attrs.evolve(HEADER, null_index=4), attrs.evolve(HEADER, classes=tuple("ABCDE"))])
 def test_more_classes_than_embeddings(weights, header: CheckpointHeader) -> None:
     with pytest.raises(CheckpointError, match="class index 4 of 4 embeddings"):
-        TINY.denoiser(weights, header, "cpu")
+        TINY.with_weights(weights, header, "cpu")
 
 
 @pytest.mark.timeout(20)
 def test_settings_out_of_all_proportion(weights) -> None:
     """A header costs nothing to write; what it claims must not cost time or memory to refuse."""
     with pytest.raises(CheckpointError, match="does not fit its header"):
-        attrs.evolve(TINY, layers_per_block=64).denoiser(weights, HEADER, "cpu")
+        attrs.evolve(TINY, layers_per_block=64).with_weights(weights, HEADER, "cpu")
     with pytest.raises(CheckpointError, match="does not fit its header"):
-        attrs.evolve(TINY, block_out_channels=(2**14, 2**14)).denoiser(weights, HEADER, "cpu")
+        attrs.evolve(TINY, block_out_channels=(2**14, 2**14)).with_weights(weights, HEADER, "cpu")
     for absurd in (
         {"layers_per_block": 10**9},
         {"block_out_channels": (2**45, 2**45)},
@@ -178,7 +180,7 @@ def test_settings_out_of_all_proportion(weights) -> None:
 
 def test_no_weights() -> None:
     with pytest.raises(ConfigError, match="--checkpoint"):
-        TINY.denoiser(None, None, "cpu")
+        TINY.source(installed())
 
 
 @pytest.mark.parametrize(

@@ -26,10 +26,10 @@ from emnist_diff import cli, hookspecs
 from emnist_diff.assembly.assemble import preview
 from emnist_diff.assembly.layers import configure
 from emnist_diff.assembly.presets import expanded
-from emnist_diff.assembly.sources import shipped_checkpoint
 from emnist_diff.config import normalised, resolve
 from emnist_diff.discovery import installed
 from emnist_diff.errors import CheckpointError
+from emnist_diff_plugins.containers.checkpoint import shipped
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -69,7 +69,7 @@ def blocks(page: Path) -> list[Block]:
 
 def has_checkpoint() -> bool:
     try:
-        shipped_checkpoint(installed())
+        shipped()
     except CheckpointError:
         return False
     return True

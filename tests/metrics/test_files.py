@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from emnist_diff import checkpoint
 from emnist_diff.discovery import installed
 from emnist_diff.errors import OutputError
 from emnist_diff.timeline import NoiseSchedule
+from emnist_diff_plugins.containers import checkpoint
 from emnist_diff_plugins.metrics.join import measure
 from emnist_diff_plugins.metrics.tables import read_csv, stacked, write_table
 

@@ -122,13 +122,13 @@ class Preset:
 
 @attrs.frozen
 class Family:
-    def denoiser(self, weights, header, device):
+    def source(self, registry):
         raise OSError("no such network")
 
 
 @attrs.frozen
 class NoFamily:
-    def denoiser(self, weights, header, device):
+    def source(self, registry):
         return None
 
 
@@ -170,10 +170,9 @@ def early() -> dict[str, str]:
     """A plugin with components that fail before the first step."""
     lines = ["from emnist_diff import records", "from emnist_diff.hookspecs import hookimpl"]
     for kind, components in EARLY_HOOKS.items():
-        more = ", needs_weights=False" if kind == "Denoiser" else ""
         lines += ["@hookimpl", f"def emnist_diff_{kind.lower()}s():"]
         lines += [
-            f"    yield records.{kind}Spec(name={name!r}, factory='PACKAGE.early:{cls}', summary='fails'{more})"
+            f"    yield records.{kind}Spec(name={name!r}, factory='PACKAGE.early:{cls}', summary='fails')"
             for name, cls in components.items()
         ]
     return {"plugin": "\n".join(lines) + "\n", "early": EARLY}
@@ -248,7 +247,7 @@ FAILING_EARLY = {
     "scheduler planless": (3, "scheduler 'planless' of early 1.2: plan() returned NoneType instead of a Timeline"),
     "preset unexpanded": (3, "preset 'unexpanded' of early 1.2 raised KeyError: 'forces'"),
     "denoiser familiar": (3, "denoiser 'familiar' of early 1.2 raised OSError: no such network"),
-    "denoiser no-family": (3, "denoiser 'no-family' of early 1.2: denoiser() returned NoneType instead of a denoiser"),
+    "denoiser no-family": (3, "denoiser 'no-family' of early 1.2: source() returned NoneType instead of a Source"),
     "sink accountless": (6, "sink Sink: open() returned ['0'], neither None nor a set of the positions that it has"),
 }
 """The same for components that fail before the first step, by kind and name."""

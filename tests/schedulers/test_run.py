@@ -9,10 +9,9 @@ import h5py
 import numpy as np
 import pytest
 
-from emnist_diff.assembly.sources import shipped_checkpoint
-from emnist_diff.discovery import installed
 from emnist_diff.errors import CheckpointError
 from emnist_diff.timeline import FlowSchedule, NoiseSchedule
+from emnist_diff_plugins.containers.checkpoint import shipped
 from emnist_diff_plugins.sinks.hdf5 import Hdf5Sink
 
 MIXTURE = "gaussian-mixture:shape=[1,4,4],classes=AB"
@@ -96,7 +95,7 @@ def test_the_wrong_process_is_refused_in_one_line(cli, tmp_path, scheduler, deno
 
 def test_the_shipped_checkpoint_gives_strokes_on_black_under_every_scheduler(cli, tmp_path, diffusion_as_it_comes):
     try:
-        shipped_checkpoint(installed())
+        shipped()
     except CheckpointError:
         pytest.skip("no checkpoint is shipped")
     said = ("--character", "O", "--total-videos", "2", "--steps", "4", "--scheduler", written(diffusion_as_it_comes))

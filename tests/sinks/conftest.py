@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import torch
 
-from emnist_diff import checkpoint
 from emnist_diff.assembly.assemble import assemble
 from emnist_diff.assembly.layers import configure
 from emnist_diff.components import make
@@ -18,6 +17,7 @@ from emnist_diff.discovery import installed
 from emnist_diff.records import SinkSpec
 from emnist_diff.running.run import execute
 from emnist_diff.timeline import NoiseSchedule
+from emnist_diff_plugins.containers import checkpoint
 from emnist_diff_plugins.sinks._recorded import Recorded
 from emnist_diff_trajectory.reader import Trajectory
 

@@ -18,6 +18,7 @@ import torch
 from emnist_diff.conditions import NULL, OWN, ConditionSpace, named
 from emnist_diff.engine.direct import Direct
 from emnist_diff.errors import ConfigError, OutputError, UnknownName
+from emnist_diff.families import Source
 from emnist_diff.steps import SchedulerResult
 from emnist_diff.timeline import NoiseSchedule
 from emnist_diff_plugins.schedulers.ddim import Ddim
@@ -490,7 +491,10 @@ class Fickle:
 
     loaded: int = attrs.field(default=0, metadata={"help": "how often"})
 
-    def denoiser(self, weights, header, device):
+    def source(self, registry):
+        return Source.of(self.load)
+
+    def load(self, device):
         self.loaded += 1
         return OddDenoiser("determinism" if LOADED.append(1) or len(LOADED) % 2 == 0 else "")
 
@@ -809,7 +813,7 @@ def test_a_family_that_cannot_be_loaded_says_why():
     class Heavy:
         """A family."""
 
-        def denoiser(self, weights, header, device):
+        def source(self, registry):
             raise ConfigError("denoiser 'heavy' needs weights — say --checkpoint FILE")
 
     with pytest.raises(ConfigError, match="needs weights"):

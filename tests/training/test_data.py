@@ -12,9 +12,9 @@ import pytest
 import structlog
 from PIL import Image
 
-from emnist_diff import checkpoint
 from emnist_diff.config import ComponentConfig
 from emnist_diff.errors import ConfigError, DatasetError
+from emnist_diff_plugins.containers import checkpoint
 from emnist_diff_plugins.training.trainer import train
 
 

@@ -15,8 +15,8 @@ import attrs
 import pytest
 import torch
 
-from emnist_diff import checkpoint
 from emnist_diff.errors import ConfigError, Interrupted
+from emnist_diff_plugins.containers import checkpoint
 from emnist_diff_plugins.training import state, trainer
 from emnist_diff_plugins.training.config import to_dict
 from emnist_diff_plugins.training.trainer import train

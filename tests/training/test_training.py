@@ -12,8 +12,8 @@ import attrs
 import pytest
 import torch
 
-from emnist_diff import checkpoint
 from emnist_diff.errors import ConfigError, DatasetError, OutputError
+from emnist_diff_plugins.containers import checkpoint
 from emnist_diff_plugins.training import state
 from emnist_diff_plugins.training.config import resolve, to_dict
 from emnist_diff_plugins.training.trainer import train

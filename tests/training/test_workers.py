@@ -13,7 +13,7 @@ import attrs
 import pytest
 import torch
 
-from emnist_diff import checkpoint
+from emnist_diff_plugins.containers import checkpoint
 from emnist_diff_plugins.training import state
 from emnist_diff_plugins.training.config import to_dict
 from emnist_diff_plugins.training.trainer import train
@@ -24,7 +24,7 @@ from pathlib import Path
 
 import torch
 
-from emnist_diff import checkpoint
+from emnist_diff_plugins.containers import checkpoint
 from emnist_diff.errors import EmnistDiffError, OutputError
 from emnist_diff_plugins.training import record, trainer
 from emnist_diff_plugins.training.config import resolve

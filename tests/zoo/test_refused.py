@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from emnist_diff import ForceConfig, InferenceConfig, checkpoint
+from emnist_diff import ForceConfig, InferenceConfig
 from emnist_diff.assembly.assemble import assemble
 from emnist_diff.assembly.layers import configure
 from emnist_diff.components import make
@@ -16,6 +16,7 @@ from emnist_diff.config import ComponentConfig
 from emnist_diff.discovery import installed
 from emnist_diff.errors import CheckpointError, ConfigError, RunFailed, UnknownName
 from emnist_diff.records import DriftSpec, ForceSpec
+from emnist_diff_plugins.containers import checkpoint
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,6 @@ from emnist_diff import (
     InferenceConfig,
     Trajectory,
     build_scheduler,
-    checkpoint,
     generate_sample,
     generate_samples,
     load_checkpoint,
@@ -31,6 +30,7 @@ from emnist_diff.errors import ConfigError, TrajectoryError
 from emnist_diff.running.run import execute, run
 from emnist_diff.schedules import schedule
 from emnist_diff.timeline import NoiseSchedule
+from emnist_diff_plugins.containers import checkpoint
 
 MODEL = ("--denoiser", "gaussian-mixture:shape=[1,3,3],classes=ABCDk")
 RUN = ("run", *MODEL, "--steps", "4", "--sink", "hdf5")

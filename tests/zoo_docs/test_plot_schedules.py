@@ -121,7 +121,7 @@ def test_the_command_draws_without_loading_a_network(cli, tmp_path, monkeypatch)
     def refuse(path):
         raise AssertionError("weights were read")
 
-    monkeypatch.setattr("emnist_diff.checkpoint.load", refuse)
+    monkeypatch.setattr("emnist_diff_plugins.containers.checkpoint.load", refuse)
     target = tmp_path / "pictures" / "out.png"
     finished = cli(
         *("run", "--preset", "crystallize", "--preset-args", '{"a": "O", "b": "X"}', "--plot-schedules", target),

@@ -16,7 +16,7 @@ from emnist_diff.assembly.evaluators import guide_on_backend, on_backend
 from emnist_diff.assembly.layout import Layout
 from emnist_diff.assembly.origins import explained_by_files
 from emnist_diff.assembly.padding import warn_of_padding
-from emnist_diff.assembly.parts import Networks, Parts
+from emnist_diff.assembly.parts import Parts
 from emnist_diff.assembly.record import header_of
 from emnist_diff.brief import briefly
 from emnist_diff.components import Component, make
@@ -67,22 +67,20 @@ def assemble(registry: Registry, settings: RunConfig, *, resume: bool = False, r
         settings = as_before(settings, Path(settings.output) / parts.layout.folder, earlier)
         if settings.micro_batch is not None:
             parts = attrs.evolve(parts, layout=parts.layout.with_rows(settings.micro_batch))
-    networks = Networks.of(registry, parts, device)
+    denoisers = parts.load(device)
     count = len(range(settings.rank, len(parts.layout.labels), settings.world_size))
     acting = len(parts.layout.terms) + len(parts.layout.drifts)
-    needs.require_states(parts.layout.plan, networks.denoiser.shape, count, acting, device)
-    identity = str(parts.source.facts.get("sha256", ""))
-    laid, backend, evaluator = on_backend(
-        registry, settings, parts.layout, networks.denoiser, identity, device, threads
-    )
+    needs.require_states(parts.layout.plan, denoisers[""].shape, count, acting, device)
+    identity = parts.denoiser.source.identity
+    laid, backend, evaluator = on_backend(registry, settings, parts.layout, denoisers[""], identity, device, threads)
     evaluators = {"": evaluator}
-    for name, (_, guide) in networks.guides.items():
-        identity = str(parts.guides[name].facts["sha256"])
-        evaluators[name] = guide_on_backend(settings, laid, backend, name, guide, identity, device)
-    engine = laid.engine(networks.denoisers, device, evaluators, networks.made.name)
-    plan = laid.share(settings, {name: each.conditions for name, each in networks.denoisers.items()})
+    for name, guide in parts.guides.items():
+        identity = guide.source.identity
+        evaluators[name] = guide_on_backend(settings, laid, backend, name, denoisers[name], identity, device)
+    engine = laid.engine(denoisers, device, evaluators, parts.denoiser.component.name)
+    plan = laid.share(settings, {name: each.conditions for name, each in denoisers.items()})
     warn_of_padding(plan, engine)
-    header = header_of(parts, networks, laid, engine, backend, sinks)
+    header = header_of(parts, laid, engine, backend, sinks)
     return Assembly(laid.settings, engine, plan, tuple(s.object for s in sinks), header, backend, earlier)
 
 

@@ -24,6 +24,8 @@ import attrs
 from emnist_diff import PACKAGES
 from emnist_diff.components import Component, call_component
 from emnist_diff.errors import ConfigError, PluginError
+from emnist_diff.families import WEIGHTS
+from emnist_diff.files import sha256
 from emnist_diff.schedules import Function, Product, Schedule
 
 FILE = "file"
@@ -45,36 +47,27 @@ def recorded_files(parts: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     return dict(sorted(out.items()))
 
 
+def without_weights(family: Component) -> dict[str, Any]:
+    """The settings of a denoiser's family but those that name its weights, which are recorded by their hash."""
+    marked = {field.name for field in attrs.fields(type(family.object)) if field.metadata.get(WEIGHTS)}
+    return {key: value for key, value in family.settings.items() if key not in marked}
+
+
 def content_sha256(path: Path) -> str:
     """The SHA-256 of a file, in hex, or of all files in a directory and their names. Each is read once while it does
     not change. Raises `ConfigError` where it cannot be read."""
     try:
         if not path.is_dir():
-            return _file_sha256(path)
+            return sha256(path)
         digest = hashlib.sha256()
         for folder, folders, names in os.walk(path):
             folders.sort()
             for name in sorted(names):
                 inside = Path(folder) / name
-                digest.update(f"{inside.relative_to(path).as_posix()}\0{_file_sha256(inside)}\n".encode())
+                digest.update(f"{inside.relative_to(path).as_posix()}\0{sha256(inside)}\n".encode())
         return digest.hexdigest()
     except OSError as error:
         raise ConfigError(f"cannot read {str(path)!r}: {error.strerror or error}") from error
-
-
-def _file_sha256(path: Path) -> str:
-    state = path.stat()
-    return _hashed(str(path.resolve()), state.st_ino, state.st_size, state.st_mtime_ns)
-
-
-@functools.lru_cache(maxsize=1024)
-def _hashed(path: str, *state: int) -> str:
-    """state: of the file, so that one that has changed is read again."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _of_component(place: str, made: Component) -> Iterator[tuple[str, Path]]:
@@ -95,7 +88,7 @@ def _of_component(place: str, made: Component) -> Iterator[tuple[str, Path]]:
 
 def _of_settings(place: str, holder: Any) -> Iterator[tuple[str, Path]]:
     for field in attrs.fields(type(holder)):
-        if field.init:
+        if field.init and not field.metadata.get(WEIGHTS):
             yield from _of_value(f"{place}.{field.name}", getattr(holder, field.name), bool(field.metadata.get(FILE)))
 
 

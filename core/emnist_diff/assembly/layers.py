@@ -7,13 +7,15 @@ from typing import Any
 
 import attrs
 
-from emnist_diff import checkpoint, config
-from emnist_diff.assembly import guides, presets
+from emnist_diff import config
+from emnist_diff.assembly import presets
+from emnist_diff.assembly.earlier import Earlier
+from emnist_diff.assembly.origins import explained_by_files
 from emnist_diff.assembly.record import files_of
-from emnist_diff.assembly.sources import checkpoint_path
-from emnist_diff.components import default, make
-from emnist_diff.config import ComponentConfig, RunConfig
-from emnist_diff.errors import CheckpointError, ConfigError
+from emnist_diff.assembly.sources import Found, found, opened
+from emnist_diff.components import Component, default, make
+from emnist_diff.config import RunConfig
+from emnist_diff.errors import CheckpointError, ConfigError, UnknownName
 from emnist_diff.events import get_logger
 from emnist_diff.identity import differing
 from emnist_diff.plugins import Registry
@@ -22,10 +24,9 @@ from emnist_diff.records import DenoiserSpec, DriftSpec, ForceSpec, SchedulerSpe
 log = get_logger()
 
 
-def configure(registry: Registry, *layers: Mapping[str, Any]) -> tuple[RunConfig, checkpoint.CheckpointHeader | None]:
-    """The configuration from layers of plain data (file, then command line), with presets expanded and the
-    checkpoint's recommended settings under them, and the checkpoint's header. Nothing but the header is read of the
-    checkpoint.
+def configure(registry: Registry, *layers: Mapping[str, Any]) -> tuple[RunConfig, Found]:
+    """The configuration from layers of plain data (file, then command line), with presets expanded and the settings
+    that its denoiser recommends under them; and that denoiser, of which no weights are read.
 
     A configuration as a trajectory file records it is one too: its ``checkpoint_sha256`` and ``guide_sha256`` say which
     checkpoint and guides must be there. Raises `CheckpointError` when they are others.
@@ -33,33 +34,29 @@ def configure(registry: Registry, *layers: Mapping[str, Any]) -> tuple[RunConfig
     merged = _merged(layers)
     recorded, recorded_guides = merged.pop("checkpoint_sha256", None), merged.pop("guide_sha256", None)
     recorded_files = merged.pop("files", None)
-    if recorded is not None:
+    if recorded is not None and not opens_paths(registry, merged.get("denoiser")):
         merged.pop("denoiser", None)  # which the record copied from the checkpoint
     guided = merged.get("guidance_scale")
     merged = presets.expanded(registry, merged)
     named_only = _with_scheduler(registry, config.resolve(merged))
     if recorded_guides is not None:
-        guides.require_recorded(named_only.guides, recorded_guides, "this configuration")
+        require_recorded_guides(registry, named_only.guides, recorded_guides, "this configuration")
     if guided is not None and named_only.base != "cfg":
         log.warning("guidance.unused", guidance_scale=guided, base=named_only.base, hint="only base cfg is guided")
-    if named_only.denoiser is not None:
-        if named_only.checkpoint is not None:
-            raise ConfigError("checkpoint and denoiser exclude each other — name one of them")
-        _require_files(registry, named_only, named_only.denoiser, recorded_files)
-        return named_only, None
-    path = checkpoint_path(registry, named_only)
-    header = checkpoint.read_header(path)
-    if recorded is not None and checkpoint.sha256(path) != recorded:
+    denoiser = _found(registry, named_only)
+    source = denoiser.source
+    if recorded is not None and source.identity != recorded:
         raise CheckpointError(
-            f"{path} is not the checkpoint that this configuration was recorded with, whose SHA-256 is {recorded} — "
-            "name that one with --checkpoint"
+            f"{source.label} is not the checkpoint that this configuration was recorded with, whose SHA-256 is "
+            f"{recorded} — name that one with --checkpoint"
         )
     try:
-        settings = _with_scheduler(registry, config.resolve(header.recommended, merged))
+        settings = _with_scheduler(registry, config.resolve(source.recommended, merged))
     except ConfigError as error:
-        raise CheckpointError(f"{path}: its recommended settings do not hold here: {error}") from error
-    _require_files(registry, settings, ComponentConfig(header.family, settings=header.network), recorded_files)
-    return settings, header
+        raise CheckpointError(f"{source.label}: its recommended settings do not hold here: {error}") from error
+    if recorded_files is not None:
+        _require_files(registry, settings, denoiser.component, recorded_files)
+    return settings, denoiser
 
 
 def _with_scheduler(registry: Registry, settings: RunConfig) -> RunConfig:
@@ -67,14 +64,48 @@ def _with_scheduler(registry: Registry, settings: RunConfig) -> RunConfig:
     return attrs.evolve(settings, scheduler=settings.scheduler or default(registry, SchedulerSpec))
 
 
-def _require_files(registry: Registry, settings: RunConfig, denoiser: ComponentConfig, recorded: Any) -> None:
+def require_recorded_guides(registry: Registry, guides: Mapping[str, str], recorded: object, what: str) -> None:
+    """Raise `CheckpointError` when `guides`, name → path, are not the ones that were recorded, name → SHA-256.
+
+    what: whose they were, for the message.
+    """
+    hashes: Mapping[str, Any] = recorded if isinstance(recorded, Mapping) else {}
+    for name, sha256 in hashes.items():
+        wanted = f"{what} was made with the guide {str(name)!r:.80} of sha256 {sha256!s:.12}…"
+        if name not in guides:
+            raise CheckpointError(f"{wanted} — say --guide {name}=FILE")
+        source = opened(registry, guides[name]).source
+        if source.identity != sha256:
+            raise CheckpointError(f"{wanted}, and {source.label} is another")
+    if more := sorted(guides.keys() - hashes.keys()):
+        raise CheckpointError(f"{what} was made without the guide {more[0]!r} — leave it out")
+
+
+def _found(registry: Registry, settings: RunConfig) -> Found:
+    try:
+        return found(registry, settings)
+    except UnknownName as error:
+        explained = explained_by_files(error, registry, settings, Earlier.of(registry))
+        if explained is error:
+            raise
+        raise explained from error
+
+
+def opens_paths(registry: Registry, recorded: Any) -> bool:
+    """Whether the family that a record names as its denoiser is one that opens the path beside it."""
+    try:
+        spec = registry.resolve(DenoiserSpec, recorded["name"]).spec
+    except (UnknownName, TypeError, KeyError):
+        return False
+    return isinstance(spec, DenoiserSpec) and spec.opens_paths
+
+
+def _require_files(registry: Registry, settings: RunConfig, denoiser: Component, recorded: Any) -> None:
     """Raise `ConfigError` where a record says that other files decided its samples than those that are named here."""
-    if recorded is None:
-        return
-    made = [make(registry, DenoiserSpec, denoiser), make(registry, SchedulerSpec, settings.scheduler)]
-    made += [make(registry, ForceSpec, force) for force in settings.forces]
-    made += [make(registry, DriftSpec, drift) for drift in settings.drifts]
-    if odd := differing({"files": recorded}, files_of(settings, made, {})):
+    components = [denoiser, make(registry, SchedulerSpec, settings.scheduler)]
+    components += [make(registry, ForceSpec, force) for force in settings.forces]
+    components += [make(registry, DriftSpec, drift) for drift in settings.drifts]
+    if odd := differing({"files": recorded}, files_of(settings, components, {})):
         raise ConfigError(f"this configuration was recorded with other files ({odd}) — give back those that it names")
 
 

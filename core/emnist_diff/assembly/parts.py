@@ -1,4 +1,4 @@
-"""What is made of a configuration, before the weights of its networks are read and after."""
+"""What is made of a configuration before the weights of its networks are read."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import attrs
 import torch
 
 from emnist_diff.assembly.layout import Layout, bound_scheduler, lay_out
-from emnist_diff.assembly.sources import Source, guide_sources, load_guides
+from emnist_diff.assembly.sources import Found, found, found_guides
 from emnist_diff.components import Component, make
 from emnist_diff.config import RunConfig
 from emnist_diff.plugins import Registry
@@ -23,8 +23,8 @@ class Parts:
     scheduler: Component
     forces: Sequence[Component]
     drifts: Sequence[Component]
-    source: Source
-    guides: Mapping[str, Source]
+    denoiser: Found
+    guides: Mapping[str, Found]
     layout: Layout
 
     @classmethod
@@ -33,30 +33,22 @@ class Parts:
         scheduler = make(registry, SchedulerSpec, settings.scheduler)
         forces = [make(registry, ForceSpec, c) for c in settings.forces]
         drifts = [make(registry, DriftSpec, c) for c in settings.drifts]
-        source = Source.of(registry, settings)
-        further = guide_sources(settings, source.conditions, source.schedule)
-        bound = bound_scheduler(scheduler, source.schedule, source.prediction)
-        spaces = {name: guide.conditions for name, guide in further.items()}
-        laid = lay_out(settings, source.conditions, bound, forces, drifts, spaces, scheduler.label("scheduler"))
-        return cls(scheduler, forces, drifts, source, further, laid)
+        denoiser = found(registry, settings)
+        source = denoiser.source
+        guides = found_guides(registry, settings, source)
+        bound = bound_scheduler(scheduler, source.process, source.prediction_type)
+        spaces = {name: guide.source.conditions for name, guide in guides.items()}
+        layout = lay_out(settings, source.conditions, bound, forces, drifts, spaces, scheduler.label("scheduler"))
+        return cls(scheduler, forces, drifts, denoiser, guides, layout)
 
-
-@attrs.frozen(eq=False)
-class Networks:
-    """The networks of a run, loaded.  made, denoiser: the main one.  guides: by name."""
-
-    made: Component
-    denoiser: Denoiser
-    guides: Mapping[str, tuple[Component, Denoiser]]
-
-    @classmethod
-    def of(cls, registry: Registry, parts: Parts, device: torch.device) -> Networks:
-        """Raises the errors of `Source.load` and `guides.require_shape`."""
-        made, denoiser = parts.source.load(registry, str(device))
-        parts.layout.require_variants({"": denoiser}, made.name)  # before others take their time to load
-        return cls(made, denoiser, load_guides(registry, parts.guides, denoiser, device))
+    def load(self, device: torch.device) -> dict[str, Denoiser]:
+        """The networks on a device, by name; ``""`` is the main one. Raises as `Found.load`, and `ConfigError` for a
+        variant that the main one does not declare."""
+        main = self.denoiser.load(str(device))
+        self.layout.require_variants({"": main}, self.denoiser.component.name)  # before others take their time to load
+        return {"": main} | {name: guide.load(str(device)) for name, guide in self.guides.items()}
 
     @property
-    def denoisers(self) -> dict[str, Denoiser]:
-        """All, by name; ``""`` is the main one."""
-        return {"": self.denoiser, **{name: denoiser for name, (_, denoiser) in self.guides.items()}}
+    def components(self) -> list[Component]:
+        """The main denoiser's, the scheduler, forces and drifts."""
+        return [self.denoiser.component, self.scheduler, *self.layout.forces, *self.drifts]

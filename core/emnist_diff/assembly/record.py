@@ -19,20 +19,18 @@ from emnist_diff.frames import RunHeader
 if TYPE_CHECKING:
     from emnist_diff.assembly.backends import Chosen
     from emnist_diff.assembly.layout import Layout
-    from emnist_diff.assembly.parts import Networks, Parts
+    from emnist_diff.assembly.parts import Parts
     from emnist_diff.engine.walk import Engine
 
 
-def header_of(
-    parts: Parts, networks: Networks, laid: Layout, engine: Engine, backend: Chosen, sinks: Sequence[Component]
-) -> RunHeader:
+def header_of(parts: Parts, laid: Layout, engine: Engine, backend: Chosen, sinks: Sequence[Component]) -> RunHeader:
     """What the sinks of a run are told before its first frame."""
-    settings, timeline, denoiser = laid.settings, laid.timeline, networks.denoiser
+    settings, timeline, denoiser = laid.settings, laid.timeline, engine.denoisers[""]
     mine = slice(settings.rank, None, settings.world_size)
     return RunHeader(
         output=Path(settings.output) / laid.folder,
-        config=_config(parts, networks, laid, backend),
-        environment=_environment(parts, networks, laid, engine, backend, sinks),
+        config=_config(parts, laid, backend),
+        environment=_environment(parts, laid, engine, backend, sinks),
         timeline=timeline,
         shape=tuple(denoiser.shape),
         image_shape=image_shape(denoiser, engine.device),
@@ -55,42 +53,42 @@ def header_of(
 
 
 def _environment(
-    parts: Parts, networks: Networks, laid: Layout, engine: Engine, backend: Chosen, sinks: Sequence[Component]
+    parts: Parts, laid: Layout, engine: Engine, backend: Chosen, sinks: Sequence[Component]
 ) -> dict[str, Any]:
     """Where the run is made, and with what."""
-    components = [networks.made, parts.scheduler, *laid.forces, *parts.drifts]
-    components += [*(guide for guide, _ in networks.guides.values()), *sinks, backend.made]
+    components = [*parts.components, *(guide.component for guide in parts.guides.values()), *sinks, backend.made]
+    guides = {name: dict(guide.source.facts) for name, guide in parts.guides.items()}
     return (
-        environment(components, engine.device, backend.precision, engine.micro_batch, parts.source.facts)
-        | ({"guides": {name: dict(guide.facts) for name, guide in parts.guides.items()}} if parts.guides else {})
+        environment(components, engine.device, backend.precision, engine.micro_batch, parts.denoiser.source.facts)
+        | ({"guides": guides} if guides else {})
         | backend.environment()
         | ({} if laid.conditioned else {"conditioned": False})
         | _worker(laid.settings)
     )
 
 
-def _config(parts: Parts, networks: Networks, laid: Layout, backend: Chosen) -> dict[str, Any]:
+def _config(parts: Parts, laid: Layout, backend: Chosen) -> dict[str, Any]:
     """What decides the samples, as the file records it; equal records mean equal samples."""
-    settings, components = laid.settings, [networks.made, parts.scheduler, *laid.forces, *parts.drifts]
+    settings, source = laid.settings, parts.denoiser.source
     data = config.to_dict(settings)
     for key in config.UNRELATED_TO_SAMPLES:
         del data[key]
-    denoiser, scheduler, *rest = components
+    denoiser, scheduler, *rest = parts.components
     full = [
-        {**asked, "name": m.name, "settings": parts.source.conditions.spelled(m.settings)}
+        {**asked, "name": m.name, "settings": source.conditions.spelled(m.settings)}
         for m, asked in zip(rest, [*data["forces"], *data["drifts"]], strict=True)
     ]
     data["character"], data["total_videos"], data["per_character"] = list(laid.characters), len(laid.labels), None
-    data["denoiser"] = {"name": denoiser.name, "settings": denoiser.settings}
+    data["denoiser"] = {"name": denoiser.name, "settings": deciding.without_weights(denoiser)}
     data["scheduler"] = {"name": scheduler.name, "settings": scheduler.settings}
     data["forces"], data["drifts"] = full[: len(settings.forces)], full[len(settings.forces) :]
-    data["checkpoint_sha256"] = parts.source.facts.get("sha256")
+    data["checkpoint_sha256"] = source.identity or None
     if parts.guides:
-        data["guide_sha256"] = {name: guide.facts["sha256"] for name, guide in parts.guides.items()}
+        data["guide_sha256"] = {name: guide.source.identity for name, guide in parts.guides.items()}
     data["micro_batch"] = laid.plan.micro_batch
     data["backend"] = {"name": backend.made.name, "settings": backend.made.settings}
     data["precision"] = backend.precision
-    return data | files_of(settings, components, {name: guide for name, (guide, _) in networks.guides.items()})
+    return data | files_of(settings, parts.components, {name: guide.component for name, guide in parts.guides.items()})
 
 
 def files_of(settings: RunConfig, made: Sequence[Component], further: Mapping[str, Component]) -> dict[str, Any]:

@@ -1,130 +1,101 @@
-"""Where denoisers come from, and loading them."""
+"""The sources of a run's denoisers: which family is asked, and what it answers."""
 
 from __future__ import annotations
 
-import importlib.resources
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import attrs
-import torch
 
-from emnist_diff import checkpoint
 from emnist_diff.assembly import guides
 from emnist_diff.components import Component, call_component, make
-from emnist_diff.conditions import ConditionSpace
 from emnist_diff.config import ComponentConfig, RunConfig
 from emnist_diff.errors import CheckpointError, ConfigError, PluginError
-from emnist_diff.names import typed
-from emnist_diff.plugins import Registry
+from emnist_diff.families import OpensPaths, Source
+from emnist_diff.plugins import Entry, Registry, load_factory
 from emnist_diff.protocols import Denoiser
 from emnist_diff.records import DenoiserSpec
 from emnist_diff.shortage import out_of_memory
 from emnist_diff.structuring import unstructure
-from emnist_diff.timeline import ForwardProcess, PredictionType
-
-
-def shipped_checkpoint(registry: Registry) -> Path:
-    """The checkpoint that comes with an installed package. Raises `CheckpointError` when there is none."""
-    for entry in registry.of(DenoiserSpec):
-        if isinstance(entry.spec, DenoiserSpec) and entry.spec.shipped:
-            package, _, resource = entry.spec.shipped.partition(":")
-            path = Path(str(importlib.resources.files(package).joinpath(resource)))
-            if path.is_file():
-                return path
-    raise CheckpointError("no checkpoint was named, and no installed package ships one — say --checkpoint FILE")
-
-
-def checkpoint_path(registry: Registry, settings: RunConfig) -> Path:
-    """The checkpoint file that a configuration means."""
-    if settings.checkpoint is None:
-        return shipped_checkpoint(registry)
-    return checkpoint.discover(Path(settings.checkpoint), settings.epoch)
 
 
 @attrs.frozen(eq=False)
-class Source:
-    """Where a run's denoiser comes from, and what is known of it before its weights are read."""
+class Found:
+    """A denoiser that was found, and not loaded yet.
 
-    conditions: ConditionSpace
-    schedule: ForwardProcess
-    prediction: PredictionType
-    settings: RunConfig
-    path: Path | None = None
-    facts: Mapping[str, Any] = attrs.field(factory=dict)
-
-    @classmethod
-    def of(cls, registry: Registry, settings: RunConfig) -> Source:
-        """The source that a configuration names.
-
-        Raises the errors of `checkpoint.read_header` and `components.make`.
-        """
-        if settings.denoiser is not None:
-            spec = registry.resolve(DenoiserSpec, settings.denoiser.name).spec
-            if isinstance(spec, DenoiserSpec) and spec.needs_weights:
-                raise ConfigError(f"denoiser {spec.name!r} needs weights — say --checkpoint FILE instead of --denoiser")
-            known = made_by(make(registry, DenoiserSpec, settings.denoiser), None, None, "cpu")
-            return cls(known.conditions, known.process, known.prediction_type, settings)
-        return cls.of_file(checkpoint_path(registry, settings), settings)
-
-    @classmethod
-    def of_file(cls, path: Path, settings: RunConfig) -> Source:
-        """The source that a checkpoint file is. Raises the errors of `checkpoint.read_header`."""
-        header = checkpoint.read_header(path)
-        space = ConditionSpace(header.classes, header.null_index, header.merged)
-        facts = {
-            "file": typed(path.name),
-            "sha256": checkpoint.sha256(path),
-            "epoch": header.epoch,
-            "schedule": unstructure(header.schedule),
-        }
-        return cls(space, header.schedule, header.prediction, settings, path, facts)
-
-    def load(self, registry: Registry, device: str) -> tuple[Component, Denoiser]:
-        """The component and its denoiser, ready to be asked."""
-        if self.path is None:
-            assert self.settings.denoiser is not None  # it is one or the other
-            made = make(registry, DenoiserSpec, self.settings.denoiser)
-            return made, made_by(made, None, None, device)
-        header, weights = checkpoint.load(self.path)
-        made = make(registry, DenoiserSpec, ComponentConfig(header.family, settings=header.network))
-        return made, made_by(made, weights, header, device)
-
-
-def made_by(made: Component, *given: Any) -> Denoiser:
-    """The denoiser that a family makes of these weights, header and device. Raises `PluginError` for a family that
-    raises what is no error of this package, or makes no denoiser; `ConfigError` where the device's memory is short."""
-    try:
-        denoiser: Denoiser = call_component(made.label("denoiser"), made.object.denoiser, *given)
-    except PluginError as error:
-        if out_of_memory(error.__cause__):
-            raise ConfigError(f"the memory of {given[-1]} does not hold the network — say --device cpu") from error
-        raise
-    if not hasattr(denoiser, "conditions"):
-        raise PluginError(
-            f"{made.label('denoiser')}: denoiser() returned {type(denoiser).__name__} instead of a denoiser"
-        )
-    return denoiser
-
-
-def guide_sources(settings: RunConfig, space: ConditionSpace, process: ForwardProcess) -> dict[str, Source]:
-    """Where the guides of a configuration come from, for a network with these classes and this forward process.
-
-    Raises the errors of `checkpoint.read_header` and `guides.require_fit`.
+    source: what is known of it.  component: the one that runs it, as a run records it.
     """
-    out = {}
-    for name, file in settings.guides.items():
-        out[name] = guide = Source.of_file(checkpoint.discover(Path(file)), settings)
-        guides.require_fit(name, guide.conditions, guide.schedule, space, process)
+
+    source: Source
+    component: Component
+
+    def load(self, device: str) -> Denoiser:
+        """The denoiser on a device. Raises the family's own errors of this package, `PluginError` for a family that
+        raises anything else or makes no denoiser, `ConfigError` where the device's memory is short."""
+        label = self.component.label("denoiser")
+        try:
+            denoiser = call_component(label, self.source.load, device)
+        except PluginError as error:
+            if out_of_memory(error.__cause__):
+                raise ConfigError(f"the memory of {device} does not hold the network — say --device cpu") from error
+            raise
+        if not isinstance(denoiser, Denoiser):
+            raise PluginError(f"{label}: load() returned {type(denoiser).__name__} instead of a denoiser")
+        return denoiser
+
+
+def found(registry: Registry, settings: RunConfig) -> Found:
+    """The denoiser that a configuration means: of the family that it names, of the first that opens its checkpoint, or
+    the default one. Raises the errors of `components.make` and of the families."""
+    if settings.denoiser is None:
+        return opened(registry, settings.checkpoint, settings.epoch)
+    if settings.checkpoint is None:
+        return _source_of(registry, make(registry, DenoiserSpec, settings.denoiser))
+    entry = registry.resolve(DenoiserSpec, settings.denoiser.name)
+    family = _opened_by(registry, entry, settings.checkpoint, settings.epoch, settings.denoiser.settings)
+    if family is None:
+        raise ConfigError("checkpoint and denoiser exclude each other — name one of them")
+    return _source_of(registry, family)
+
+
+def opened(registry: Registry, path: str | None, epoch: int | None = None) -> Found:
+    """The denoiser at a path, of the first family that opens it; the default ones are asked last, and without a path
+    they alone. Raises the errors of the families, `CheckpointError` where none opens it."""
+    if path is None:
+        return _source_of(registry, make(registry, DenoiserSpec, None))
+    for entry in sorted(registry.of(DenoiserSpec), key=lambda entry: entry.spec.default):
+        if (family := _opened_by(registry, entry, path, epoch, {})) is not None:
+            return _source_of(registry, family)
+    raise CheckpointError(f"no installed denoiser opens {path}")
+
+
+def found_guides(registry: Registry, settings: RunConfig, main: Source) -> dict[str, Found]:
+    """The guides of a configuration, beside the main denoiser. Raises as `opened`, and as `guides.require_fit`."""
+    out = {name: opened(registry, path) for name, path in settings.guides.items()}
+    for name, guide in out.items():
+        guides.require_fit(name, guide.source, main)
     return out
 
 
-def load_guides(
-    registry: Registry, sources: Mapping[str, Source], main: Denoiser, device: torch.device
-) -> dict[str, tuple[Component, Denoiser]]:
-    """The components and networks of guides. Raises the errors of `Source.load` and `guides.require_shape`."""
-    out = {name: source.load(registry, str(device)) for name, source in sources.items()}
-    for name, (_, denoiser) in out.items():
-        guides.require_shape(name, denoiser, main)
-    return out
+def _opened_by(
+    registry: Registry, entry: Entry, path: str, epoch: int | None, settings: Mapping[str, Any]
+) -> Component | None:
+    """The family of a record with the settings that mean a path, and these over them; None where it opens it not."""
+    if not isinstance(entry.spec, DenoiserSpec) or not entry.spec.opens_paths:
+        return None
+    factory, label = load_factory(entry), f"denoiser {entry.spec.name!r} of {entry.distribution}"
+    if not isinstance(factory, OpensPaths):
+        raise PluginError(f"{label} has no method opened(), and its record says that it opens paths")
+    family = call_component(label, factory.opened, Path(path), epoch)
+    if family is None:
+        return None
+    return make(registry, DenoiserSpec, ComponentConfig(entry.qualified, settings={**unstructure(family), **settings}))
+
+
+def _source_of(registry: Registry, family: Component) -> Found:
+    """What a family answers."""
+    source = call_component(family.label("denoiser"), family.object.source, registry)
+    if not isinstance(source, Source):
+        raise PluginError(f"{family.label('denoiser')}: source() returned {type(source).__name__} instead of a Source")
+    return Found(source, source.network or family)

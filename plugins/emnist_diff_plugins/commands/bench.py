@@ -128,7 +128,7 @@ def _find(
 
     from emnist_diff.assembly.assemble import preview
     from emnist_diff.assembly.devices import choose_device
-    from emnist_diff.assembly.sources import Source
+    from emnist_diff.assembly.sources import found
     from emnist_diff.machine.threads import default_threads, usable_cpus
     from emnist_diff_plugins.benching import arithmetic, ceiling, machine
     from emnist_diff_plugins.benching.cells import Bench, Skipped, grid
@@ -144,16 +144,16 @@ def _find(
     usual, usable = default_threads().count, usable_cpus()
     if not counts:
         counts = [usual] if quick or not on_cpu else sorted({usual, usable, max(1, usable // 2), 1})
-    source = Source.of(registry, settings)
+    network = found(registry, settings)
     tell("loading the network")
-    _, denoiser = source.load(registry, str(where))
+    denoiser = network.load(str(where))
     run = preview(registry, settings)
     work = arithmetic.of(denoiser, where)
     run_bench = Bench(
         registry,
         denoiser,
         where,
-        str(source.facts.get("sha256", "")),
+        network.source.identity,
         rounds=2 if quick else 3,
         seconds=0.2 if quick else 0.5,
         patience=patience if patience is not None else 15.0 if quick else 60.0,
@@ -166,7 +166,7 @@ def _find(
         ceilings.append(ceiling.measure(work.convolutions, max(sizes), kind, count, where, 0.03 if quick else 0.1))
     return Findings(
         described,
-        source.path.name if source.path is not None else "",
+        str(network.source.facts.get("file", "")),
         work.flops,
         run.plan.rows / len(run.labels),
         f"{(settings.scheduler or default(registry, SchedulerSpec)).name}, {settings.steps} steps",

@@ -34,10 +34,13 @@ def inspect(
 ) -> None:
     """Show what a checkpoint holds: network, class names, noise schedule, size, the run settings it recommends, and
     where it comes from. Reads the file without loading the network."""
-    from emnist_diff import checkpoint
+    from emnist_diff.errors import ConfigError
     from emnist_diff.structuring import unstructure
+    from emnist_diff_plugins.containers import checkpoint
 
-    file = _shipped(epoch) if path is None else checkpoint.discover(path, epoch)
+    if path is None and epoch is not None:
+        raise ConfigError(f"--epoch {epoch} of what? — name the directory that holds the epochs")
+    file = checkpoint.located(path, epoch)
     header = checkpoint.read_header(file)
     tensors = checkpoint.tensors_of(file).values()
     data: dict[str, Any] = {
@@ -53,16 +56,6 @@ def inspect(
         return
     for line in _lines(data):
         echo(line)
-
-
-def _shipped(epoch: int | None) -> Path:
-    from emnist_diff.assembly.sources import shipped_checkpoint  # imports torch, which a named file does not need
-    from emnist_diff.discovery import installed
-    from emnist_diff.errors import ConfigError
-
-    if epoch is not None:
-        raise ConfigError(f"--epoch {epoch} of what? — name the directory that holds the epochs")
-    return shipped_checkpoint(installed())
 
 
 def _lines(data: dict[str, Any]) -> list[str]:
@@ -115,7 +108,7 @@ def convert(
     A .pt file is a pickle, and loading a pickle can run any program. This command runs nothing from the file: it reads
     tensors, text and numbers, and when the file asks for anything else, it stops and says what that was.
     """
-    from emnist_diff import checkpoint
+    from emnist_diff_plugins.containers import checkpoint
     from emnist_diff_plugins.denoisers import legacy
 
     written = legacy.convert(source, destination, overwrite=overwrite)

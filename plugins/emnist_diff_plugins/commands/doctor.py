@@ -64,9 +64,8 @@ def doctor(as_json: bool = typer.Option(False, "--json", help="Print JSON.")) ->
         import torch
 
         from emnist_diff.assembly.devices import choose_device
-        from emnist_diff.assembly.sources import shipped_checkpoint
-        from emnist_diff.checkpoint import read_header
         from emnist_diff.machine.threads import default_threads
+        from emnist_diff_plugins.containers.checkpoint import read_header, shipped
 
         device = choose_device("auto")
         if device == "cuda":
@@ -74,7 +73,7 @@ def doctor(as_json: bool = typer.Option(False, "--json", help="Print JSON.")) ->
         else:
             threads = default_threads()
             device += f" ({threads.count} {'thread' if threads.count == 1 else 'threads'}: {threads.reason})"
-        path = shipped_checkpoint(registry)
+        path = shipped()
         header = read_header(path)
         checkpoint = f"{path.name}: {header.family}, {len(header.classes)} classes"
     except (ImportError, EmnistDiffError) as error:

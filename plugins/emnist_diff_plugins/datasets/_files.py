@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from emnist_diff.checkpoint import sha256
 from emnist_diff.errors import DatasetError
+from emnist_diff.files import sha256
 from emnist_diff.paths import local_path
 
 LEFTOVERS = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "icon\r", "$recycle.bin"})

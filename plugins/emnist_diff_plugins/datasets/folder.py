@@ -15,8 +15,8 @@ import numpy.typing as npt
 from attrs import validators as v
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from emnist_diff.checkpoint import sha256
 from emnist_diff.errors import DatasetError
+from emnist_diff.files import sha256
 from emnist_diff_plugins.datasets import _files
 from emnist_diff_plugins.datasets.images import Images
 

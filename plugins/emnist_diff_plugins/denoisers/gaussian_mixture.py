@@ -15,8 +15,6 @@ from __future__ import annotations
 
 import math
 import string
-from collections.abc import Mapping
-from typing import Any
 
 import attrs
 import numpy as np
@@ -27,7 +25,9 @@ from torch import Tensor
 from emnist_diff.brief import briefly
 from emnist_diff.conditions import ConditionSpace, RowConditions
 from emnist_diff.errors import ConfigError
+from emnist_diff.families import Source
 from emnist_diff.machine.capacity import require_memory
+from emnist_diff.plugins import Registry
 from emnist_diff.timeline import MOST_TIMESTEPS, FlowSchedule, ForwardProcess, NoiseSchedule, PredictionType
 from emnist_diff_plugins.schedulers._process import Process
 
@@ -96,25 +96,42 @@ class GaussianMixture:
         size = math.prod(self.shape)
         return np.random.default_rng(self.seed).uniform(-1, 1, (len(self.classes), self.components, size))
 
-    def denoiser(
-        self, weights: Mapping[str, Tensor] | None = None, header: Any = None, device: str = "cpu"
-    ) -> MixtureDenoiser:
-        """The denoiser; needs neither weights nor header. Raises `ConfigError` where memory does not hold the means."""
+    def source(self, registry: Registry) -> Source:
+        """`DenoiserFamily.source`."""
+        return Source(
+            conditions=self.conditions,
+            process=self.process,
+            prediction_type=self.prediction,
+            shape=self.shape,
+            load=self.denoiser,
+        )
+
+    @property
+    def conditions(self) -> ConditionSpace:
+        """The classes, and the row behind them for none."""
+        return ConditionSpace(tuple(self.classes), null_index=len(self.classes))
+
+    @property
+    def process(self) -> ForwardProcess:
+        """What states are noised by."""
+        if self.prediction == "flow":
+            return FlowSchedule(clip_sample=None)
+        return NoiseSchedule(
+            train_timesteps=self.train_timesteps,
+            beta_schedule=self.beta_schedule,
+            zero_terminal_snr=self.zero_terminal_snr,
+            clip_sample=None,
+        )
+
+    def denoiser(self, device: str = "cpu") -> MixtureDenoiser:
+        """The denoiser on a device. Raises `ConfigError` where memory does not hold the means."""
         require_memory(
             16.0 * len(self.classes) * self.components * math.prod(self.shape),
             f"gaussian-mixture: means of {len(self.classes)} classes × {self.components} components × "
             f"{math.prod(self.shape)} numbers",
             "give a smaller shape, or fewer classes or components",
         )
-        if self.prediction == "flow":
-            return MixtureDenoiser(self, FlowSchedule(clip_sample=None), torch.device(device))
-        schedule = NoiseSchedule(
-            train_timesteps=self.train_timesteps,
-            beta_schedule=self.beta_schedule,
-            zero_terminal_snr=self.zero_terminal_snr,
-            clip_sample=None,
-        )
-        return MixtureDenoiser(self, schedule, torch.device(device))
+        return MixtureDenoiser(self, self.process, torch.device(device))
 
 
 @briefly
@@ -150,7 +167,7 @@ class MixtureDenoiser:
 
     @property
     def conditions(self) -> ConditionSpace:
-        return ConditionSpace(tuple(self.family.classes), null_index=len(self.family.classes))
+        return self.family.conditions
 
     def predict(self, x: Tensor, t: Tensor, conds: RowConditions) -> Tensor:
         """The exact prediction in float64, rounded once: x (R, *shape), t (R,) timesteps → (R, *shape)."""

@@ -21,11 +21,11 @@ from diffusers import UNet2DModel
 from torch import Tensor
 from torch.torch_version import TorchVersion
 
-from emnist_diff import checkpoint, foreign
-from emnist_diff.checkpoint import CheckpointHeader
 from emnist_diff.errors import CheckpointError, ConfigError, OutputError
 from emnist_diff.shown import shown
 from emnist_diff.structuring import structure, unstructure
+from emnist_diff_plugins.containers import checkpoint, foreign
+from emnist_diff_plugins.containers.checkpoint import CheckpointHeader
 from emnist_diff_plugins.denoisers import _pickles
 from emnist_diff_plugins.denoisers._plain import PlainCopy
 from emnist_diff_plugins.denoisers.unet2d import UNet2D
@@ -146,7 +146,7 @@ def translate(path: Path, data: dict[str, Any]) -> tuple[CheckpointHeader, dict[
             "header",
         )
         tensors = _tensors(_table("unet", data["unet"]), path.stat().st_size)
-        family.denoiser(tensors, header, "cpu")  # names a tensor that does not fit, before anything is written
+        family.with_weights(tensors, header, "cpu")  # names a tensor that does not fit, before anything is written
     except (ConfigError, CheckpointError) as error:
         raise CheckpointError(f"{path} cannot be converted: {_line(error)}") from error
     return header, tensors

@@ -12,12 +12,14 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from emnist_diff.brief import briefly
-from emnist_diff.checkpoint import MOST_CLASSES
 from emnist_diff.conditions import ConditionSpace, RowConditions
 from emnist_diff.engine.onethread import one_thread
 from emnist_diff.errors import CheckpointError, ConfigError
+from emnist_diff.families import Source
+from emnist_diff.plugins import Registry
 from emnist_diff.timeline import NoiseSchedule, PredictionType
 from emnist_diff.variants import require
+from emnist_diff_plugins.containers.checkpoint import MOST_CLASSES, CheckpointHeader
 from emnist_diff_plugins.denoisers._attention import VARIANTS, perturbed
 from emnist_diff_plugins.denoisers._unet import Sizes, UNet
 
@@ -103,6 +105,15 @@ class UNet2D:
             reason = " ".join(str(error).split())[:200]
             raise ConfigError(f"unet2d: no network can be built with these settings: {reason}") from error
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """`NetworkFamily.shape`: images (C, H, W)."""
+        return (self.channels, self.sample_size, self.sample_size)
+
+    def source(self, registry: Registry) -> Source:
+        """`DenoiserFamily.source`. Raises `ConfigError`: without weights there is nothing to run."""
+        raise ConfigError("denoiser 'unet2d' needs weights — say --checkpoint FILE instead of --denoiser")
+
     @staticmethod
     def fitted(shape: tuple[int, ...], classes: int) -> dict[str, Any]:
         """`TrainableFamily.fitted`: square images; the row after the last class is the null class."""
@@ -115,13 +126,11 @@ class UNet2D:
         prediction: Tensor = network(x, t, index)
         return prediction
 
-    def denoiser(self, weights: Mapping[str, Tensor] | None, header: Any, device: str) -> UNet2DDenoiser:
+    def with_weights(self, weights: Mapping[str, Tensor], header: CheckpointHeader, device: str) -> UNet2DDenoiser:
         """The network with these weights, ready to be asked.
 
         Raises `CheckpointError` when a tensor is missing, foreign, or has another shape than the network's.
         """
-        if weights is None or header is None:
-            raise ConfigError("denoiser 'unet2d' needs weights — say --checkpoint FILE")
         rows = [len(header.classes) - 1] + ([] if header.null_index is None else [header.null_index])
         if not 0 <= max(rows) < self.num_class_embeds:
             raise CheckpointError(
@@ -145,8 +154,7 @@ class UNet2D:
         network.load_state_dict({k: _placed(t, own[k].dtype, device, nhwc) for k, t in weights.items()}, assign=True)
         network = network.eval().requires_grad_(False)
         space = ConditionSpace(header.classes, header.null_index, header.merged)
-        return UNet2DDenoiser(network, (self.channels, self.sample_size, self.sample_size), space, header.schedule,
-                              header.prediction)  # fmt: skip
+        return UNet2DDenoiser(network, self.shape, space, header.schedule, header.prediction)
 
 
 @briefly

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from emnist_diff.checkpoint import CheckpointHeader
 from emnist_diff.conditions import RowConditions
 from emnist_diff.engine.base import Base
 from emnist_diff.engine.walk import Batch, Engine, walk
@@ -18,6 +17,7 @@ from emnist_diff.frames import BatchResult
 from emnist_diff.parameterization import to_x0
 from emnist_diff.protocols import Denoiser
 from emnist_diff.timeline import rates
+from emnist_diff_plugins.containers.checkpoint import CheckpointHeader
 from emnist_diff_plugins.schedulers._process import alphas_cumprod
 from emnist_diff_plugins.schedulers.ddim import Ddim
 from emnist_diff_plugins.training.batches import key, to_state

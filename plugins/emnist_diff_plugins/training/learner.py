@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from emnist_diff.errors import CheckpointError
-from emnist_diff.protocols import TrainableFamily
 from emnist_diff.timeline import NoiseSchedule
+from emnist_diff_plugins.containers.families import TrainableFamily
 from emnist_diff_plugins.schedulers._process import alphas_cumprod
 from emnist_diff_plugins.training import objective
 from emnist_diff_plugins.training.batches import Draw

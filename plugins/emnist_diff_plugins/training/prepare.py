@@ -14,8 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from emnist_diff import __version__, checkpoint
-from emnist_diff.checkpoint import CheckpointHeader
+from emnist_diff import __version__
 from emnist_diff.components import Component, make
 from emnist_diff.config import ComponentConfig
 from emnist_diff.errors import CheckpointError, ConfigError, DatasetError, EmnistDiffError
@@ -23,12 +22,14 @@ from emnist_diff.events import get_logger
 from emnist_diff.machine.capacity import require_memory
 from emnist_diff.paths import local_path
 from emnist_diff.plugins import Registry
-from emnist_diff.protocols import TrainableFamily
-from emnist_diff.recommended import require_walkable
 from emnist_diff.records import DatasetSpec, DenoiserSpec
 from emnist_diff.shown import shown
 from emnist_diff.structuring import unstructure
 from emnist_diff.timeline import NoiseSchedule
+from emnist_diff_plugins.containers import checkpoint
+from emnist_diff_plugins.containers.checkpoint import CheckpointHeader
+from emnist_diff_plugins.containers.families import TrainableFamily
+from emnist_diff_plugins.containers.recommended import require_walkable
 from emnist_diff_plugins.datasets.images import Images
 from emnist_diff_plugins.training.batches import key
 from emnist_diff_plugins.training.config import TrainConfig, to_dict

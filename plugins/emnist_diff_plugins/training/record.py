@@ -12,11 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from emnist_diff import checkpoint
-from emnist_diff.checkpoint import CheckpointHeader
 from emnist_diff.errors import RunFailed
 from emnist_diff.events import get_logger
-from emnist_diff.protocols import Denoiser, TrainableFamily
+from emnist_diff.protocols import Denoiser
+from emnist_diff_plugins.containers import checkpoint
+from emnist_diff_plugins.containers.checkpoint import CheckpointHeader
+from emnist_diff_plugins.containers.families import TrainableFamily
 from emnist_diff_plugins.training import evaluate, metrics
 from emnist_diff_plugins.training.config import TrainConfig
 from emnist_diff_plugins.training.learner import Learner
@@ -56,7 +57,7 @@ class Record:
         if config.half:
             stored = {name: _halved(name, t) for name, t in stored.items()}
         shown = {name: t.float() if t.dtype == torch.float16 else t for name, t in stored.items()}
-        denoiser = self.family.denoiser(shown, self.header, str(device))
+        denoiser = self.family.with_weights(shown, self.header, str(device))
         errors = [{"epoch": epoch, **e} for e in evaluate.x0_error(denoiser, self.header, self.probe, device)]
         if not all(math.isfinite(value) for e in errors for value in e.values()):
             raise RunFailed(f"the network's answers are not finite after epoch {epoch} — lower --lr")

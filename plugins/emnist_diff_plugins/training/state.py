@@ -13,11 +13,11 @@ from safetensors import safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from emnist_diff import tensorfile
 from emnist_diff.errors import CheckpointError, ConfigError
 from emnist_diff.files import write_bytes
 from emnist_diff.plaindata import from_json
 from emnist_diff.structuring import structure, unstructure
+from emnist_diff_plugins.containers import tensorfile
 
 FORMAT_VERSION = 1
 _KEY = "emnist_diff_training"

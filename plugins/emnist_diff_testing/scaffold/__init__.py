@@ -243,7 +243,6 @@ def _hooks(kind: Kind, package: str, components: list[dict[str, str]], descripti
             f'        name="{c["name"]}",',
             f'        factory="{package}.{c["module"]}:{c["cls"]}",',
             f'        summary="{c["summary"]}",',
-            *(["        needs_weights=False,"] if kind.record == "DenoiserSpec" else []),
             "    )",
         ]
     return "\n".join(lines) + "\n"

@@ -57,8 +57,8 @@ def _good(folder: Path) -> None:
     import numpy as np
     import torch
 
-    from emnist_diff import checkpoint
     from emnist_diff.structuring import structure, unstructure
+    from emnist_diff_plugins.containers import checkpoint
     from emnist_diff_plugins.denoisers.unet2d import UNet2D
     from emnist_diff_plugins.training.config import resolve
     from emnist_diff_plugins.training.trainer import train

@@ -5,7 +5,6 @@ The header is one JSON object under the key ``emnist_diff`` of the file's metada
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -14,16 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from emnist_diff import foreign, tensorfile
 from emnist_diff.brief import briefly
 from emnist_diff.errors import CheckpointError, ConfigError, nearest
+from emnist_diff.files import sha256 as sha256
 from emnist_diff.files import write_bytes
 from emnist_diff.paths import local_path
 from emnist_diff.plaindata import from_json
 from emnist_diff.shown import shown
 from emnist_diff.structuring import structure, unstructure
-from emnist_diff.tensorfile import TensorFile, TensorInfo
 from emnist_diff.timeline import NoiseSchedule, PredictionType
+from emnist_diff_plugins.containers import foreign, tensorfile
+from emnist_diff_plugins.containers.tensorfile import TensorFile, TensorInfo
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,6 +34,9 @@ MOST_CLASSES = 1 << 16
 _LONGEST_NAME = 1000
 """Characters of a class name."""
 _LAST_EPOCH = 10**9
+
+SHIPPED = Path(__file__).parents[1] / "checkpoints" / "emnist-handwritten.safetensors"
+"""The checkpoint that comes with this package, of handwritten digits and letters."""
 
 _EPOCH = re.compile(r"epoch[_-]?(\d+)\.safetensors$")
 
@@ -121,21 +124,14 @@ def save(path: Path, header: CheckpointHeader, tensors: Mapping[str, Tensor]) ->
     """
     from safetensors.torch import save as to_bytes
 
-    from emnist_diff.recommended import require_walkable  # needs torch, which reading a header does not
+    from emnist_diff_plugins.containers.recommended import (
+        require_walkable,  # needs torch, which reading a header does not
+    )
 
     require_walkable(header)
     text = json.dumps(unstructure(header), allow_nan=False)
     data = to_bytes({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, {METADATA_KEY: text})
     write_bytes(path, data)
-
-
-def sha256(path: Path) -> str:
-    """SHA-256 of a file, in hex."""
-    with path.open("rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def discover(path: Path, epoch: int | None = None) -> Path:
@@ -153,8 +149,8 @@ def discover(path: Path, epoch: int | None = None) -> Path:
             if m := _EPOCH.search(file.name):
                 epochs.setdefault(int(m[1]), []).append(file)
         if epoch is not None and epoch not in epochs:
-            there = ", ".join(map(str, sorted(epochs))) or "none"
-            raise CheckpointError(f"no checkpoint of epoch {epoch} in {path} — epochs there: {there}")
+            known = ", ".join(map(str, sorted(epochs))) or "none"
+            raise CheckpointError(f"no checkpoint of epoch {epoch} in {path} — epochs there: {known}")
         if epochs:
             wanted = max(epochs) if epoch is None else epoch
             if len(epochs[wanted]) > 1:
@@ -189,6 +185,19 @@ def _epoch_of(path: Path) -> int | None:
     if match := _EPOCH.search(path.name):
         return int(match[1])
     return read_header(path).epoch
+
+
+def located(path: str | Path | None, epoch: int | None = None) -> Path:
+    """The checkpoint file that a path means; without one, the file that comes with this package. Raises as `discover`
+    and `shipped`."""
+    return shipped() if path is None else discover(Path(path), epoch)
+
+
+def shipped() -> Path:
+    """The checkpoint that comes with this package. Raises `CheckpointError` where an installation lacks it."""
+    if SHIPPED.is_file():
+        return SHIPPED
+    raise CheckpointError("no checkpoint was named, and no installed package ships one — say --checkpoint FILE")
 
 
 def missing(path: Path) -> CheckpointError:

@@ -39,9 +39,9 @@ def file(path: Path) -> str | None:
 def folder(path: Path) -> str | None:
     """What a folder of another program is, and the way out; None for what is not recognised."""
     for name in ("model_index.json", "config.json", "scheduler_config.json"):
-        made = _class_name(path / name)
-        if made is not None:
-            return f"a diffusers folder of {made!r}, which names no classes — {FROM_DIFFUSERS}"
+        class_name = _class_name(path / name)
+        if class_name is not None:
+            return f"a diffusers folder of {class_name!r}, which names no classes — {FROM_DIFFUSERS}"
     return None
 
 

@@ -17,10 +17,10 @@ from typing import Any
 
 import attrs
 
-from emnist_diff import foreign
 from emnist_diff.errors import CheckpointError
 from emnist_diff.plaindata import from_json
 from emnist_diff.shown import shown
+from emnist_diff_plugins.containers import foreign
 
 LARGEST_HEADER = 8 << 20
 """Bytes, enough for tens of thousands of tensors. Read into memory it takes up to thirty times as much."""
@@ -101,8 +101,8 @@ def _header(path: Path) -> tuple[bytes, int]:
 
 def _described(path: Path, name: str, item: Any) -> tuple[int, str, TensorInfo]:
     """Where a tensor begins, its name, and what it is."""
-    said = item if isinstance(item, dict) else {}
-    dtype, shape, offsets = said.get("dtype"), said.get("shape"), said.get("data_offsets")
+    entry = item if isinstance(item, dict) else {}
+    dtype, shape, offsets = entry.get("dtype"), entry.get("shape"), entry.get("data_offsets")
     wrong = f"{path} is damaged: tensor {shown(name)}"
     if not isinstance(shape, list) or not isinstance(offsets, list) or not isinstance(dtype, str) or len(offsets) != 2:
         raise CheckpointError(f"{wrong} is not described as safetensors does")

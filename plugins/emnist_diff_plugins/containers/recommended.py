@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from emnist_diff.assembly.layout import bound_scheduler
-from emnist_diff.checkpoint import CheckpointHeader
 from emnist_diff.components import call_component, make
 from emnist_diff.config import ComponentConfig, normalised
 from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError
 from emnist_diff.records import SchedulerSpec
 from emnist_diff.structuring import structure
+
+if TYPE_CHECKING:
+    from emnist_diff_plugins.containers.checkpoint import CheckpointHeader
 
 
 def require_walkable(header: CheckpointHeader) -> None:
@@ -19,9 +23,9 @@ def require_walkable(header: CheckpointHeader) -> None:
     if recommended.get("scheduler") is None:
         return
     try:
-        made = make(installed(), SchedulerSpec, structure(recommended["scheduler"], ComponentConfig, "scheduler"))
-        scheduler = bound_scheduler(made, header.schedule, header.prediction)
+        component = make(installed(), SchedulerSpec, structure(recommended["scheduler"], ComponentConfig, "scheduler"))
+        scheduler = bound_scheduler(component, header.schedule, header.prediction)
         if isinstance(steps := recommended.get("steps"), int):
-            call_component(made.label("scheduler"), scheduler.plan, steps)
+            call_component(component.label("scheduler"), scheduler.plan, steps)
     except ConfigError as error:
         raise ConfigError(f"the recommended settings do not fit this model: {error}") from error

@@ -1,0 +1,1 @@
+"""Files that hold networks: the checkpoint of this project, and what other files are."""

@@ -1,0 +1,85 @@
+"""The family of what checkpoint files hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import attrs
+
+from emnist_diff.components import make
+from emnist_diff.conditions import ConditionSpace
+from emnist_diff.config import ComponentConfig
+from emnist_diff.families import WEIGHTS, DenoiserFamily, Source
+from emnist_diff.names import typed
+from emnist_diff.plugins import Registry
+from emnist_diff.protocols import Denoiser
+from emnist_diff.records import DenoiserSpec
+from emnist_diff.structuring import unstructure
+from emnist_diff_plugins.containers import checkpoint
+from emnist_diff_plugins.containers.families import NetworkFamily
+
+
+@attrs.frozen
+class Checkpoint:
+    """The network of a checkpoint file, by the family that the file names.
+
+    Example: ``--denoiser "checkpoint:path=model.safetensors"``, which ``--checkpoint model.safetensors`` is short for
+    """
+
+    path: str | None = attrs.field(
+        default=None,
+        metadata={
+            "help": "the file, or a folder whose newest epoch is taken; the shipped one when left out",
+            WEIGHTS: True,
+        },
+    )
+    epoch: int | None = attrs.field(default=None, metadata={"help": "which epoch of a folder", WEIGHTS: True})
+
+    @classmethod
+    def opened(cls, path: Path, epoch: int | None) -> Checkpoint:
+        """`OpensPaths`: every path that no other family opens, for `source` says what is wrong with it."""
+        return cls(str(path), epoch)
+
+    def source(self, registry: Registry) -> Source:
+        """The network that the file names. Raises `CheckpointError` for a file that is none, and the errors of
+        `components.make` for a family that is not installed or refuses the header's settings."""
+        path = checkpoint.located(self.path, self.epoch)
+        header = checkpoint.read_header(path)
+        network = make(registry, DenoiserSpec, ComponentConfig(header.family, settings=header.network))
+        shape, load = _loading(network.object, path, registry)
+        sha256 = checkpoint.sha256(path)
+        return Source(
+            conditions=ConditionSpace(header.classes, header.null_index, header.merged),
+            process=header.schedule,
+            prediction_type=header.prediction,
+            shape=shape,
+            load=load,
+            recommended=header.recommended,
+            label=str(path),
+            identity=sha256,
+            facts={
+                "file": typed(path.name),
+                "sha256": sha256,
+                "epoch": header.epoch,
+                "schedule": unstructure(header.schedule),
+            },
+            network=network,
+        )
+
+
+def _loading(
+    family: NetworkFamily | DenoiserFamily, path: Path, registry: Registry
+) -> tuple[tuple[int, ...], Callable[[str], Denoiser]]:
+    """The shape of one state, and what loads the network that a checkpoint holds. A family without weights has all that
+    it needs in its settings."""
+    if not isinstance(family, NetworkFamily):
+        own = family.source(registry)
+        return own.shape, own.load
+    network = family
+
+    def load(device: str) -> Denoiser:
+        header, weights = checkpoint.load(path)
+        return network.with_weights(weights, header, device)
+
+    return network.shape, load
