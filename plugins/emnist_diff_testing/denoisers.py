@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import typing
 from collections.abc import Callable, Iterator
 from functools import cached_property
@@ -19,7 +18,6 @@ from emnist_diff.errors import ConfigError, EmnistDiffError
 from emnist_diff.protocols import Denoiser
 from emnist_diff.structuring import unstructure
 from emnist_diff.timeline import FlowSchedule, NoiseSchedule, PredictionType
-from emnist_diff.variants import Variant
 from emnist_diff_plugins.containers.checkpoint import CheckpointHeader
 from emnist_diff_plugins.containers.families import TrainableFamily
 from emnist_diff_testing.models import seeded
@@ -27,7 +25,9 @@ from emnist_diff_testing.rules import rule
 from emnist_diff_testing.subjects import Subject, subject
 from emnist_diff_testing.traps import Trapped, trap
 
-_ROWS = 6
+ROWS = 6
+"""That are asked for together."""
+
 _SHAPES = ((1, 16, 16), (1, 28, 28), (3, 32, 32), (16,), (6, 8))
 """What a family that can be trained is offered as data, until it fits."""
 
@@ -67,14 +67,14 @@ class DenoiserBench:
     @cached_property
     def x(self) -> Tensor:
         """States, (rows, *shape)."""
-        return batch_normal((3,) * _ROWS, tuple(range(_ROWS)), 0, "rows", tuple(self.denoiser.shape))
+        return batch_normal((3,) * ROWS, tuple(range(ROWS)), 0, "rows", tuple(self.denoiser.shape))
 
     @cached_property
     def index(self) -> Tensor:
         """Class indices, the null one among them where there is one; (rows,)."""
         space = self.denoiser.conditions
         known = [*range(min(len(space.classes), 3)), *([] if space.null_index is None else [space.null_index])]
-        return torch.tensor([known[i % len(known)] for i in range(_ROWS)], dtype=torch.int64)
+        return torch.tensor([known[i % len(known)] for i in range(ROWS)], dtype=torch.int64)
 
     def ask(self, x: Tensor, t: float, index: Tensor, variant: str = "") -> Answer:
         """The answer to rows at one timestep, as the engine asks."""
@@ -198,109 +198,6 @@ def finite(bench: DenoiserBench) -> Iterator[str]:
 
 @rule(
     "denoiser",
-    "a row's value depends neither on the other rows nor on its place, at a constant number of rows",
-    "rows of all samples and conditions are packed into calls, and cut anew for every batch and worker",
-)
-def row_independence(bench: DenoiserBench) -> Iterator[str]:
-    t = bench.levels[1]
-    whole = bench.ask(bench.x, t, bench.index).out
-    order = torch.arange(_ROWS - 1, -1, -1)
-    for what, rows in (
-        ("in the opposite order", order),
-        ("among copies of row 2", torch.tensor([1, 2, 2, 2, 4, 2])),
-        ("with the call padded by its last row", torch.tensor([0, 1, 2, 2, 2, 2])),
-    ):
-        other = bench.ask(bench.x[rows], t, bench.index[rows]).out
-        for place, row in enumerate(rows.tolist()):
-            if not torch.equal(other[place], whole[row]):
-                off = float((other[place] - whole[row]).abs().max())
-                yield f"{what}, row {row} differs by {off:.2g}"
-                break
-
-
-@rule(
-    "denoiser",
-    "the same rows get the same prediction",
-    "trajectories are compared, replayed and resumed to the bit; dropout and the like must be off",
-)
-def determinism(bench: DenoiserBench) -> Iterator[str]:
-    for t, answer in bench.answers:
-        if not torch.equal(bench.ask(bench.x, t, bench.index).out, answer.out):
-            yield f"at timestep {t:g}: another one the second time"
-            return
-
-
-@rule(
-    "denoiser",
-    "the class index reaches the network",
-    "guidance is the difference of two conditions; where there is none every force is zero",
-    warning=True,
-)
-def conditions_matter(bench: DenoiserBench) -> Iterator[str]:
-    if len(set(bench.index.tolist())) < 2:
-        return
-    for t in bench.levels:
-        same = bench.x[:1].expand(_ROWS, *bench.x.shape[1:]).contiguous()
-        out = bench.ask(same, t, bench.index).out
-        if not torch.equal(out[0], out[1]):
-            return
-    yield "rows that differ in their class alone get one prediction, at every level"
-
-
-@rule(
-    "denoiser",
-    "the global generators of torch, numpy and random are left alone",
-    "randomness belongs to schedulers, forces and drifts, which have keyed noise",
-)
-def no_global_random(bench: DenoiserBench) -> Iterator[str]:
-    for t, answer in bench.answers:
-        if answer.trapped.generators:
-            yield f"at timestep {t:g}: {', '.join(answer.trapped.generators)} drawn from or seeded"
-            return
-
-
-@rule(
-    "denoiser",
-    "nothing that it is given is changed",
-    "the rows are gathered from the state, which goes on",
-)
-def no_mutation(bench: DenoiserBench) -> Iterator[str]:
-    for t, answer in bench.answers:
-        if answer.trapped.changed:
-            yield f"at timestep {t:g}: it wrote into {', '.join(answer.trapped.changed)}"
-            return
-
-
-@rule(
-    "denoiser",
-    "the variants that it declares work, and keep rows independent",
-    "a force that names one is let through because of the declaration",
-)
-def variants(bench: DenoiserBench) -> Iterator[str]:
-    declared = getattr(bench.denoiser, "variants", ())
-    if not isinstance(declared, tuple) or not all(isinstance(name, str) and name for name in declared):
-        yield f"variants is {declared!r}, no tuple of names"
-        return
-    t = bench.levels[1]
-    for name in (re.sub(r"@[A-Z]+", "@2", one) for one in declared):
-        try:
-            Variant.parse(name)
-        except ConfigError as error:
-            yield str(error)
-            continue
-        whole = bench.ask(bench.x, t, bench.index, name).out
-        if not isinstance(whole, Tensor) or whole.shape != bench.x.shape or not bool(torch.isfinite(whole).all()):
-            yield f"variant {name!r} gives no finite prediction of the rows' shape"
-            continue
-        order = torch.arange(_ROWS - 1, -1, -1)
-        if not torch.equal(bench.ask(bench.x[order], t, bench.index[order], name).out, whole[order]):
-            yield f"variant {name!r}: rows depend on their order"
-        if not torch.equal(bench.ask(bench.x, t, bench.index).out, bench.answers[1][1].out):
-            yield f"after variant {name!r} the plain network is not what it was"
-
-
-@rule(
-    "denoiser",
     "decode() gives images (B, C, H, W) in [0, 1], each of its own state",
     "pictures, videos and classifiers take them as they are, and several sinks ask for the same ones",
 )
@@ -309,9 +206,9 @@ def decoding(bench: DenoiserBench) -> Iterator[str]:
         images = bench.denoiser.decode(bench.x)
         wide = bench.denoiser.decode(50.0 * bench.x)
         flipped = bench.denoiser.decode(bench.x.flip(0))
-    if not isinstance(images, Tensor) or images.dim() != 4 or len(images) != _ROWS or images.dtype != torch.float32:
+    if not isinstance(images, Tensor) or images.dim() != 4 or len(images) != ROWS or images.dtype != torch.float32:
         got = f"{tuple(images.shape)} {images.dtype}" if isinstance(images, Tensor) else type(images).__name__
-        yield f"{got} instead of float32 ({_ROWS}, C, H, W)"
+        yield f"{got} instead of float32 ({ROWS}, C, H, W)"
         return
     said = tuple(getattr(bench.denoiser, "image_shape", images.shape[1:]))
     if said != tuple(images.shape[1:]):

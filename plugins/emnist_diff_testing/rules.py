@@ -13,15 +13,15 @@ import attrs
 from emnist_diff.errors import unknown
 
 _KITS = {
-    "force": "forces",
-    "drift": "drifts",
-    "scheduler": "schedulers",
-    "sink": "sinks",
-    "denoiser": "denoisers",
-    "preset": "presets",
-    "backend": "backends",
+    "force": ("forces", "steering"),
+    "drift": ("drifts", "steering"),
+    "scheduler": ("schedulers", "timelines", "sampling"),
+    "sink": ("sinks", "durability"),
+    "denoiser": ("denoisers", "rows"),
+    "preset": ("presets",),
+    "backend": ("backends",),
 }
-"""The module that holds the bench and the rules of each kind; the rules in `settings` are everybody's."""
+"""The modules with the rules of each kind, that with its bench first; the rules in `settings` are everybody's."""
 
 Test = Callable[[Any], Iterable[str]]
 _T = TypeVar("_T", bound=Test)
@@ -139,12 +139,12 @@ def rules_of(kind: str) -> tuple[Rule, ...]:
     if kind not in (*_KITS, "any"):
         raise unknown("kind", kind, (*_KITS, "any"))
     importlib.import_module("emnist_diff_testing.settings")
-    if kind != "any":
-        kit(kind)
+    for module in _KITS.get(kind, ()):
+        importlib.import_module(f"emnist_diff_testing.{module}")
     own = [] if kind == "any" else [found for found in _RULES.values() if kind in found.kinds]
     return (*(found for found in _RULES.values() if "any" in found.kinds), *own)
 
 
 def kit(kind: str) -> Any:
     """The module with the bench of a kind."""
-    return importlib.import_module(f"emnist_diff_testing.{_KITS[kind]}")
+    return importlib.import_module(f"emnist_diff_testing.{_KITS[kind][0]}")

@@ -8,24 +8,20 @@ from functools import cached_property, partial
 from typing import Any
 
 import attrs
-import numpy as np
 import torch
 from torch import Tensor
 
 from emnist_diff.engine.walk import Engine, WalkState
-from emnist_diff.errors import ConfigError, EmnistDiffError
+from emnist_diff.errors import EmnistDiffError
 from emnist_diff.protocols import Denoiser, Scheduler
 from emnist_diff.steps import SchedulerResult, Step
-from emnist_diff.timeline import Level, PredictionType, StepInfo, Timeline
-from emnist_diff_testing.models import Model, as_models, mixture, mixtures
+from emnist_diff.timeline import StepInfo, Timeline
+from emnist_diff_testing.models import Model, as_models, mixtures
 from emnist_diff_testing.rules import rule
 from emnist_diff_testing.steering import first
 from emnist_diff_testing.subjects import Subject, subject
 from emnist_diff_testing.traps import Trapped, trap
 from emnist_diff_testing.walks import IDS, Walk, differences, walked
-
-SAMPLES, MEAN, SPREAD = 96, 0.5, 0.4
-"""Of the one Gaussian in which walks are compared to what is known of them."""
 
 
 @attrs.define(eq=False)
@@ -152,101 +148,10 @@ class SchedulerBench:
         """The walks that arrived."""
         return tuple(walk for walk, _ in self.watched if walk.end is not None)
 
-    def gaussian(self, spread: float, steps: int) -> Model:
-        """One Gaussian of numbers, on the process and with the prediction of the first model that it can walk."""
-        kind: PredictionType = self.walkable[0].denoiser.prediction_type
-        means = [[[MEAN] * 16]]
-        exact = mixture((16,), kind, steps, classes="A", components=1, means=means, spread=spread)
-        return attrs.evolve(exact, rows=SAMPLES)
-
 
 def bench(component: Any, name: str = "", models: Sequence[Model | Denoiser] | None = None) -> SchedulerBench:
     """The bench of a scheduler's settings, a class or an object. Raises as `subject`."""
     return SchedulerBench(subject("scheduler", component, name), as_models(models))
-
-
-@rule("scheduler", "bind() and plan() know at least one process, and say so where they do not", "a run names it first")
-def binds(bench: SchedulerBench) -> Iterator[str]:
-    if not bench.walkable:
-        yield "; ".join(f"{label}: {error}" for label, error in bench.refusals.items())
-
-
-@rule(
-    "scheduler",
-    "the timeline goes from noise to the image without a gap: alpha_bar rises, but where noise is added, and ends at 1",
-    "forces, drifts, files and plots read the levels there, and a walk that ends before 1 leaves noise in the image",
-)
-def timeline(bench: SchedulerBench) -> Iterator[str]:
-    adds_noise = any(move.draws for _, move in bench.moves)
-    for model in bench.walkable:
-        scheduler = bench.bound(model)
-        for steps in (1, 2, 7, 20):
-            try:
-                laid = scheduler.plan(steps)
-            except ConfigError:
-                continue  # it may need more steps than that, and says so
-            for wrong in _ill_laid(laid, steps, adds_noise):
-                yield f"on {model.label}, {steps} steps: {wrong}"
-                return
-
-
-def _ill_laid(laid: Timeline, steps: int, adds_noise: bool) -> Iterator[str]:
-    if len(laid) != steps:
-        yield f"the timeline has {len(laid)} steps"
-        return
-    for name in ("timestep", "alpha_bar", "alpha_bar_next"):
-        values = getattr(laid, name)
-        if not isinstance(values, np.ndarray) or values.dtype != np.float64 or values.shape != (steps,):
-            yield f"{name} is no float64 array of {steps} numbers"
-            return
-        if not np.isfinite(values).all():
-            yield f"{name} is not finite"
-            return
-    if laid.alpha_bar_next[-1] != 1.0:
-        yield f"it ends at alpha_bar {laid.alpha_bar_next[-1]:.6g}, not at 1"
-    if (laid.alpha_bar < 0).any() or laid.alpha_bar[-1] >= 1.0:
-        yield "alpha_bar leaves 0 … 1"
-    falling = np.flatnonzero(laid.alpha_bar_next <= laid.alpha_bar)
-    if len(falling) and not (adds_noise and laid.alpha_bar[0] < laid.alpha_bar[-1]):
-        yield f"alpha_bar does not rise in step {falling[0]}"
-    if (laid.alpha_bar[1:] != laid.alpha_bar_next[:-1]).any():
-        yield "a step does not begin where the one before it ended"
-    if laid.inner and len(laid.inner) != steps:
-        yield f"inner has {len(laid.inner)} entries for {steps} steps"
-    elif not all(isinstance(level, Level) for levels in laid.inner for level in levels):
-        yield "inner holds something that is no Level"
-
-
-@rule(
-    "scheduler",
-    "plan() is pure: the same steps, the same timeline",
-    "the plan, the file and a resumed run each ask for it",
-)
-def pure_plan(bench: SchedulerBench) -> Iterator[str]:
-    for model in bench.walkable:
-        scheduler = bench.bound(model)
-        one, _, other = (scheduler.plan(n) for n in (model.steps, model.steps + 2, model.steps))
-        for name in ("timestep", "alpha_bar", "alpha_bar_next"):
-            if not np.array_equal(getattr(one, name), getattr(other, name)):
-                yield f"on {model.label}: {name} is another one the second time"
-                return
-
-
-@rule(
-    "scheduler",
-    "numbers of steps that cannot be laid are a ConfigError",
-    "it is said before any work is done, in one line; a traceback helps nobody",
-)
-def impossible_steps(bench: SchedulerBench) -> Iterator[str]:
-    for model in bench.walkable:
-        for steps in (1, 1001, 3000):
-            try:
-                bench.bound(model).plan(steps)
-            except EmnistDiffError:
-                continue
-            except Exception as error:  # whatever it is, it is no ConfigError
-                yield f"on {model.label}, {steps} steps: {type(error).__name__}: {error}"
-                return
 
 
 @rule("scheduler", "step() gives a SchedulerResult at every step", "a scheduler that raises ends the run")
@@ -296,39 +201,6 @@ def finite(bench: SchedulerBench) -> Iterator[str]:
         for name in ("x_prev", "x0")
         if isinstance(value := getattr(move.moved, name, None), Tensor) and not bool(torch.isfinite(value).all())
     )
-
-
-@rule(
-    "scheduler",
-    "where all images are one, every walk ends in it, however few its steps",
-    "the estimate of the image is exact there; a rule that does not end in it has a wrong coefficient, or leaves noise",
-)
-def exact_on_a_point(bench: SchedulerBench) -> Iterator[str]:
-    for steps in (3, 10) if bench.walkable else ():
-        walk = bench.walk(bench.gaussian(1e-4, steps))
-        if walk.end is None:
-            yield f"{steps} steps: {walk.error or walk.refused}"
-        elif (off := float((walk.end.x - MEAN).abs().max())) > 0.01:
-            yield f"after {steps} steps the image is off by {off:.3g}"
-
-
-@rule(
-    "scheduler",
-    "with many steps the samples of a Gaussian have its mean and its spread",
-    "a sampler whose samples have another distribution than the model's makes other images than the model knows",
-)
-def converges(bench: SchedulerBench) -> Iterator[str]:
-    if not bench.walkable:
-        return
-    steps = 60
-    walk = bench.walk(bench.gaussian(SPREAD, steps), range(SAMPLES))
-    if walk.end is None:
-        yield f"{steps} steps: {walk.error or walk.refused}"
-        return
-    standard = (walk.end.x.double() - MEAN) / SPREAD  # 1536 numbers: mean ± 0.026, deviation ± 0.018
-    mean, deviation = float(standard.mean()), float(standard.std())
-    if abs(mean) > 0.12 or abs(deviation - 1.0) > 0.12:
-        yield f"after {steps} steps mean and deviation are {mean:.2f} and {deviation:.2f}, for 0 and 1"
 
 
 @rule(

@@ -87,7 +87,7 @@ def test_what_breaks_a_rule_is_told_with_the_reason(cli, plugin):
     assert "ok      force good-pull  28 rules" in lines
     assert "ok      drift clamp      26 rules, 1 warning" in lines
     assert "FAILED  force herd       28 rules, 1 broken, 1 warning" in lines
-    assert "        batch_independence: a sample's contribution depends neither" in told.out
+    assert "        batch_independence: what it returns for a sample depends neither" in told.out
     assert "            why: samples are batched, shared among workers" in told.out
     assert "        warning: conditions_read: the conditions that conditions() declares are read" in told.out
     assert "drift 'nowhere' of checked_plugin.py is broken: checked_plugin:Nowhere cannot be loaded" in told.out
