@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-import h5py
 import numpy as np
 
-from emnist_diff import __version__
 from emnist_diff.config import canonical_json
 from emnist_diff.errors import OutputError
 from emnist_diff_trajectory import plugin_data
@@ -21,7 +19,7 @@ from emnist_diff_trajectory.device import Device, building
 from emnist_diff_trajectory.merged import Source
 from emnist_diff_trajectory.parts import Part, Rows, blocks, plan, read
 from emnist_diff_trajectory.reader import Trajectory
-from emnist_diff_trajectory.schema import FORMAT, FORMAT_VERSION, Array
+from emnist_diff_trajectory.schema import Array, Description, lay_out
 from emnist_diff_trajectory.structure import mappings, structure
 
 _REMEDY = "use --overwrite to replace it, or name another"
@@ -83,7 +81,7 @@ def compose(
         temporary = stack.enter_context(new_file(path, reserved, overwrite or replace, _REMEDY))
         with building(temporary) as (file, device):
             with parts[0].holding() as first:
-                _lay_out(file, first, parts, merged)
+                lay_out(file, _description(first, parts, merged))
             if plugins is not None:
                 plugin_data.carry(plugins, file["plugins"])
             _fill(file, layout, rows, create or _contiguous, device)
@@ -137,42 +135,24 @@ def _carried(parts: Sequence[Part], sources: Sequence[Source]) -> Part | None:
     return None
 
 
-def _lay_out(
-    file: Any,
-    first: Trajectory,
-    parts: Sequence[Part],
-    merged: Merged | None,
-) -> None:
-    """Everything but the datasets of states and the images."""
-    file.attrs["format"] = FORMAT
-    file.attrs["format_version"] = np.array(FORMAT_VERSION, dtype=np.int64)
-    file.attrs["creator"] = "emnist-diff"
-    file.attrs["creator_version"] = __version__
-    text = h5py.string_dtype("utf-8")
-    file.create_dataset("config", data=first.config_text, dtype=text)
-    file["config"].attrs["sha256"] = first.config_hash
-    described = first.environment if merged is None else merged.environment
-    file.create_dataset("environment", data=canonical_json(described), dtype=text)
-    schedule = file.create_group("schedule")
-    for name, values in first.schedule().items():
-        schedule[name] = values
-    schedule.attrs["forward_process"] = first.forward_process
-    samples = file.create_group("samples")
+def _description(first: Trajectory, parts: Sequence[Part], merged: Merged | None) -> Description:
+    """What the new file says beside its states: as the first part, of the samples of all."""
     places = np.argsort(np.concatenate([part.places for part in parts]))
-    for name in parts[0].samples:
-        samples[name] = np.concatenate([part.samples[name] for part in parts])[places]
-    samples.create_dataset("classes", data=list(first.classes), dtype=text)
-    kept = file.create_group("trajectory")
-    kept.attrs["prediction_type"] = first.prediction_type
-    kept["step"] = first.kept_steps
-    kept["sample"] = np.sort(np.concatenate([part.places[part.kept] for part in parts]))
-    for name in first.force_names:
-        file.require_group(f"forces/{name}")["weight"] = first.field(f"forces/{name}/weight")[...]
-    for name in first.drift_names:
-        file.require_group(f"drifts/{name}")
-    if merged is not None and merged.sources:
-        file.create_dataset("sources", data=[source.to_json() for source in merged.sources], dtype=text)
-    file.create_group("plugins")
+    return Description(
+        config=first.config_text,
+        config_hash=first.config_hash,
+        environment=canonical_json(first.environment if merged is None else merged.environment),
+        forward_process=first.forward_process,
+        prediction_type=first.prediction_type,
+        schedule=first.schedule(),
+        samples={name: np.concatenate([part.samples[name] for part in parts])[places] for name in parts[0].samples},
+        classes=first.classes,
+        kept_steps=first.kept_steps,
+        kept_samples=np.sort(np.concatenate([part.places[part.kept] for part in parts])),
+        weights={f"forces/{name}": first.field(f"forces/{name}/weight")[...] for name in first.force_names},
+        drifts=[f"drifts/{name}" for name in first.drift_names],
+        sources=[] if merged is None else [source.to_json() for source in merged.sources],
+    )
 
 
 def _contiguous(group: Any, array: Array, rows: Sequence[Rows]) -> bool:

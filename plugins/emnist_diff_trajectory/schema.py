@@ -1,16 +1,20 @@
-"""Names, shapes and dtypes of the trajectory file: the one place that writer, reader and verifier share."""
+"""The layout of the trajectory file, names, shapes and dtypes: the one place that writer, reader and verifier share."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import attrs
+import h5py
 import numpy as np
 import numpy.typing as npt
 
-from emnist_diff.config import MOST_SAMPLES
+from emnist_diff import __version__
+from emnist_diff.config import MOST_SAMPLES, canonical_json, fingerprint
 from emnist_diff.errors import OutputError
-from emnist_diff.frames import FIELDS, RunHeader, is_requested
+from emnist_diff.frames import FIELDS, RunHeader, component_fields, is_requested
 
 FORMAT = "emnist-diff-trajectory"
 FORMAT_VERSION = (1, 0)
@@ -95,3 +99,83 @@ def arrays(header: RunHeader, capture: Capture) -> list[Array]:
         raise OutputError(f"the denoiser decodes to images of {channels} channels; only 1 or 3 can be recorded")
     images = (len(header.sample_ids), height, width) + ((channels,) if channels > 1 else ())
     return [*out, Array("images", images, "uint8")]
+
+
+@attrs.frozen(eq=False, kw_only=True)
+class Description:
+    """All that a file holds beside its datasets of states and its images.
+
+    config, environment: JSON.  config_hash: SHA-256 of the configuration.
+    schedule: (T,) each, by name.  samples: id, seed, label and steps_done, (N,) each.  classes: the names of labels.
+    kept_steps, kept_samples: which states are kept.  weights: (T,), by group of the force.  drifts: their groups.
+    sources: of an index, the files that it points to, JSON each.
+    """
+
+    config: str
+    config_hash: str
+    environment: str
+    forward_process: str
+    prediction_type: str
+    schedule: Mapping[str, npt.NDArray[Any]]
+    samples: Mapping[str, npt.NDArray[Any]]
+    classes: Sequence[str]
+    kept_steps: npt.NDArray[np.int64]
+    kept_samples: npt.NDArray[np.int64]
+    weights: Mapping[str, npt.NDArray[np.float64]]
+    drifts: Sequence[str]
+    sources: Sequence[str] = ()
+
+    @classmethod
+    def of_run(cls, header: RunHeader, capture: Capture) -> Description:
+        """What the file of a new run says; no sample is committed."""
+        timeline = header.timeline
+        levels = {name: getattr(timeline, name) for name in ("timestep", "alpha_bar", "alpha_bar_next", "sigma")}
+        return cls(
+            config=canonical_json(header.config),
+            config_hash=fingerprint(header.config),
+            environment=canonical_json(header.environment),
+            forward_process=timeline.process,
+            prediction_type=header.prediction_type,
+            schedule={
+                "step": np.arange(len(timeline), dtype=np.int64),
+                **{name: np.asarray(values, dtype=np.float64) for name, values in levels.items()},
+                "evaluations": np.asarray(timeline.evaluations),
+            },
+            samples={
+                "id": header.sample_ids,
+                "seed": header.seeds,
+                "label": header.labels,
+                "steps_done": np.zeros(len(header.sample_ids), dtype=np.int64),
+            },
+            classes=header.classes,
+            kept_steps=capture.steps(header),
+            kept_samples=capture.positions(header),
+            weights=dict(zip(component_fields("forces", header.forces), header.force_weights, strict=True)),
+            drifts=list(component_fields("drifts", header.drifts)),
+        )
+
+
+def lay_out(file: Any, description: Description) -> None:
+    """Write into an open h5py file everything but the datasets of states and the images."""
+    file.attrs["format"] = FORMAT
+    file.attrs["format_version"] = np.array(FORMAT_VERSION, dtype=np.int64)
+    file.attrs["creator"] = "emnist-diff"
+    file.attrs["creator_version"] = __version__
+    text = h5py.string_dtype("utf-8")
+    file.create_dataset("config", data=description.config, dtype=text).attrs["sha256"] = description.config_hash
+    file.create_dataset("environment", data=description.environment, dtype=text)
+    for group, lists in (("schedule", description.schedule), ("samples", description.samples)):
+        for name, values in lists.items():
+            file.require_group(group)[name] = values
+    file["schedule"].attrs["forward_process"] = description.forward_process
+    file["samples"].create_dataset("classes", data=list(description.classes), dtype=text)
+    kept = file.create_group("trajectory")
+    kept.attrs["prediction_type"] = description.prediction_type
+    kept["step"], kept["sample"] = description.kept_steps, description.kept_samples
+    for group, weights in description.weights.items():
+        file.require_group(group)["weight"] = weights
+    for group in description.drifts:
+        file.require_group(group)
+    if description.sources:
+        file.create_dataset("sources", data=list(description.sources), dtype=text)
+    file.create_group("plugins")

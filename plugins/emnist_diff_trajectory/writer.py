@@ -16,15 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-import h5py
 import numpy as np
 import numpy.typing as npt
 
-from emnist_diff import __version__
-from emnist_diff.config import MOST_SAMPLES, canonical_json, fingerprint
+from emnist_diff.config import MOST_SAMPLES
 from emnist_diff.errors import OutputError
 from emnist_diff.files import remove_leftovers
-from emnist_diff.frames import RunHeader, component_fields
+from emnist_diff.frames import RunHeader
 from emnist_diff.identity import grows
 from emnist_diff_trajectory.creation import create_contiguous, new_file, output_errors
 from emnist_diff_trajectory.device import building
@@ -34,13 +32,13 @@ from emnist_diff_trajectory.reader import Trajectory
 from emnist_diff_trajectory.rows import Place, RowFile
 from emnist_diff_trajectory.same_run import require_same_run
 from emnist_diff_trajectory.schema import (
-    FORMAT,
-    FORMAT_VERSION,
     MARKERS,
     MOST_STEPS,
     Array,
     Capture,
+    Description,
     arrays,
+    lay_out,
 )
 
 _EVERYTHING = Capture()
@@ -235,32 +233,7 @@ def _check_size(path: Path, header: RunHeader) -> None:
 
 def _lay_out(file: Any, header: RunHeader, capture: Capture, layout: Sequence[Array]) -> None:
     """All groups, attributes and datasets; bulk data allocated and not filled."""
-    file.attrs["format"] = FORMAT
-    file.attrs["format_version"] = np.array(FORMAT_VERSION, dtype=np.int64)
-    file.attrs["creator"] = "emnist-diff"
-    file.attrs["creator_version"] = __version__
-    text = h5py.string_dtype("utf-8")
-    for name, value in (("config", header.config), ("environment", header.environment)):
-        file.create_dataset(name, data=canonical_json(value), dtype=text)
-    file["config"].attrs["sha256"] = fingerprint(header.config)
-    schedule = file.create_group("schedule")
-    schedule["step"] = np.arange(len(header.timeline), dtype=np.int64)
-    for name in ("timestep", "alpha_bar", "alpha_bar_next", "sigma"):
-        schedule[name] = np.asarray(getattr(header.timeline, name), dtype=np.float64)
-    schedule["evaluations"] = header.timeline.evaluations
-    schedule.attrs["forward_process"] = header.timeline.process
-    samples = file.create_group("samples")
-    samples["id"], samples["seed"], samples["label"] = header.sample_ids, header.seeds, header.labels
-    samples["steps_done"] = np.zeros(len(header.sample_ids), dtype=np.int64)
-    samples.create_dataset("classes", data=list(header.classes), dtype=text)
-    kept = file.create_group("trajectory")
-    kept["step"], kept["sample"] = capture.steps(header), capture.positions(header)
+    lay_out(file, Description.of_run(header, capture))
     for array in layout:
         group, _, name = array.name.rpartition("/")
         create_contiguous(file.require_group(group) if group else file, name, array)
-    for group, weights in zip(component_fields("forces", header.forces), header.force_weights, strict=True):
-        file.require_group(group)["weight"] = weights
-    for group in component_fields("drifts", header.drifts):
-        file.require_group(group)
-    file["trajectory"].attrs["prediction_type"] = header.prediction_type
-    file.create_group("plugins")
