@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import sys
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any
@@ -19,11 +18,6 @@ from emnist_diff.structuring import unstructure
 from emnist_diff_testing import toml
 from emnist_diff_testing.rules import rule
 from emnist_diff_testing.subjects import Subject, subject
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 _MODEL = {"denoiser": {"name": "gaussian-mixture", "shape": [1, 4, 4], "components": 1}, "total_videos": 2, "steps": 4}
 """What a preset is laid over, so far as it does not say otherwise: a model that knows digits and letters."""
@@ -113,7 +107,7 @@ def resolves(bench: PresetBench) -> Iterator[str]:
 )
 def round_trip(bench: PresetBench) -> Iterator[str]:
     before = json.loads(json.dumps(config.to_dict(bench.settings)))
-    for what, carry in (("JSON", _json), ("TOML", lambda data: tomllib.loads(toml.written(data)))):
+    for what, carry in (("JSON", _json), ("TOML", toml.carried)):
         try:
             after = json.loads(json.dumps(config.to_dict(config.resolve(carry(before)))))
         except (EmnistDiffError, ValueError) as error:

@@ -6,7 +6,6 @@ import inspect
 import json
 import pickle
 import re
-import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -21,12 +20,6 @@ from emnist_diff.structuring import structure, unstructure
 from emnist_diff_testing import toml
 from emnist_diff_testing.rules import rule
 from emnist_diff_testing.subjects import Subject, examples
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 
 _LIKE_A_FILE = re.compile(r"(.+_)?(file|path|weights|checkpoint|directory|folder)")
 
@@ -124,7 +117,7 @@ def json_round_trip(bench: Any) -> Iterator[str]:
     "configuration files are TOML; what cannot be said there can be used from a program alone",
 )
 def toml_round_trip(bench: Any) -> Iterator[str]:
-    yield from _round_trip(bench.subject, lambda data: tomllib.loads(toml.written(data)))
+    yield from _round_trip(bench.subject, toml.carried)
 
 
 @rule(

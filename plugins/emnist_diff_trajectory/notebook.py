@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import base64
+import io
 from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from emnist_diff_trajectory import png
 from emnist_diff_trajectory.opening import reading
 
 if TYPE_CHECKING:
@@ -58,13 +58,21 @@ def page(trajectory: Trajectory) -> str:
 def _figure(trajectory: Trajectory, position: int) -> str:
     with reading(trajectory.path):
         image = np.asarray(trajectory.field("images", position))
-    data = base64.b64encode(png.encode(_small(image))).decode()
+    data = base64.b64encode(_png(_small(image))).decode()
     sample = trajectory[position]
     name = escape(f"{sample.id}: {_short(sample.character)}")
     return (
         f'<figure style="margin:0;text-align:center"><img alt="{name}" src="data:image/png;base64,{data}" '
         f'style="height:72px;image-rendering:pixelated"><figcaption>{name}</figcaption></figure>'
     )
+
+
+def _png(pixels: npt.NDArray[np.uint8]) -> bytes:
+    from PIL import Image  # which no other reader of a trajectory needs
+
+    encoded = io.BytesIO()
+    Image.fromarray(pixels).save(encoded, "PNG")
+    return encoded.getvalue()
 
 
 def _small(image: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:

@@ -23,7 +23,8 @@ from emnist_diff.assembly.assemble import assemble
 from emnist_diff.assembly.layers import configure
 from emnist_diff.discovery import installed
 from emnist_diff.running.run import execute
-from emnist_diff_plugins.dashboard import blocks, devices
+from emnist_diff_plugins import blocks
+from emnist_diff_plugins.dashboard import devices
 from emnist_diff_plugins.dashboard.devices import Gpu, Meters, Readings
 from emnist_diff_plugins.dashboard.log import Log
 from emnist_diff_plugins.dashboard.screen import Drawn, clock, screen

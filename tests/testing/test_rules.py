@@ -135,7 +135,7 @@ ANY = {
     "immutable_defaults": (Shared(), r"weights defaults to the list \[1.0\]"),
     "files_marked": (Unmarked(), r"weights_file: attrs\.field"),
     "json_round_trip": (OneWay(), "strength = 0.125 came back as 0.0625"),
-    "toml_round_trip": (Unsayable(), "TOML cannot say None"),
+    "toml_round_trip": (Unsayable(), "TOML cannot say it.*NoneType"),
     "picklable": (Held(), "cannot pickle"),
 }
 

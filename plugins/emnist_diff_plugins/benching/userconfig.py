@@ -13,14 +13,14 @@ never looks at it.
 
 from __future__ import annotations
 
-import json
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import attrs
+import tomlkit
+import tomlkit.exceptions
 from attrs import validators as v
 
 from emnist_diff import config
@@ -105,22 +105,25 @@ def write(settings: Mapping[str, Any]) -> Path:
     if file is None:
         raise ConfigError(f"there is no place for a user's configuration — name a file in ${VARIABLE}")
     before = _text(file) if os.path.exists(file) else ""
-    wanted = {**_settings(before, file), **settings}
-    wanted = {key: value for key, value in wanted.items() if value is not None}
-    text = before
-    for key, value in settings.items():
-        text = _with_line(text, key, None if value is None else f"{key} = {_toml(value)}")
+    _settings(before, file)  # in order, or nothing is changed
     try:
-        written = _settings(text, file)
-    except ConfigError as error:
-        if "not valid TOML" not in str(error):
-            raise
-        written = {}  # a value of several lines, say
-    if written != wanted:
-        lines = ", ".join(f"{key} = {_toml(value)}" for key, value in settings.items() if value is not None)
-        raise ConfigError(f"{file} is laid out in a way that cannot be edited here — write into its [run]: {lines}")
+        text = _edited(before, settings)
+    except tomlkit.exceptions.TOMLKitError as error:
+        raise ConfigError(f"{file} cannot be edited here ({error}) — write {shown(settings)} into its [run]") from error
+    _settings(text, file)
     write_bytes(file, text.encode())
     return file
+
+
+def _edited(text: str, settings: Mapping[str, Any]) -> str:
+    document = tomlkit.parse(text)
+    table: Any = document.setdefault(_TABLE, tomlkit.table())
+    for key, value in settings.items():
+        if value is None:
+            table.pop(key, None)
+        else:
+            table[key] = value
+    return tomlkit.dumps(document)
 
 
 def _text(file: Path) -> str:
@@ -147,34 +150,3 @@ def _settings(text: str, file: Path) -> dict[str, Any]:
         checked["backend"] = config.component(checked["backend"], f"{what}: backend")
     structure(checked, MachineSettings, what)
     return dict(table)
-
-
-def _toml(value: Any) -> str:
-    """A value on one line: text, number, or a table of them."""
-    if isinstance(value, bool | int | float):
-        return json.dumps(value)
-    if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False)
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{json.dumps(key)} = {_toml(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(_toml, value)) + "]"
-    raise ConfigError(f"{shown(value)} cannot be written to a configuration file")
-
-
-def _with_line(text: str, key: str, line: str | None) -> str:
-    """The text with the line of `key` in its table ``[run]`` replaced, added under the table's head, or taken out."""
-    lines = text.splitlines()
-    heads = [number for number, content in enumerate(lines) if re.match(r"\s*\[", content)]
-    head = next((number for number in heads if re.match(r"\s*\[\s*run\s*\]", lines[number])), None)
-    if head is None:
-        if line is None:
-            return text
-        return "\n".join([*lines, *([""] if lines else []), f"[{_TABLE}]", line, ""])
-    end = next((number for number in heads if number > head), len(lines))
-    there = [n for n in range(head + 1, end) if re.match(rf"\s*{re.escape(key)}\s*=", lines[n])]
-    for number in there[:1]:
-        lines[number : number + 1] = [] if line is None else [line]
-    if not there and line is not None:
-        lines.insert(head + 1, line)
-    return "\n".join(lines) + "\n"

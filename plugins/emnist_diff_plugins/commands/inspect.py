@@ -127,9 +127,8 @@ def _show_sample(
     import numpy as np
 
     from emnist_diff.errors import UnknownName
-    from emnist_diff.files import write_bytes
     from emnist_diff_plugins.commands.strip import strip
-    from emnist_diff_trajectory import png as encoder
+    from emnist_diff_plugins.pictures import save_png
 
     places = np.flatnonzero(trajectory.ids == number)
     if not len(places):
@@ -156,7 +155,7 @@ def _show_sample(
     if png is not None:
         gap = np.full((images.shape[1], 2, *images.shape[3:]), 40, np.uint8)
         cells = [part for image in images for part in (gap, image)][1:]
-        write_bytes(png, encoder.encode(np.concatenate(cells, axis=1), scale=4))
+        save_png(np.concatenate(cells, axis=1), png, scale=4)
         data["png"] = str(png)
     if as_json:
         typer.echo(json.dumps(data, indent=2))

@@ -12,7 +12,7 @@ from rich.segment import Segment
 from rich.text import Text
 
 from emnist_diff.printable import printable
-from emnist_diff_plugins.dashboard import blocks
+from emnist_diff_plugins import blocks
 from emnist_diff_plugins.dashboard.devices import Readings
 from emnist_diff_plugins.dashboard.state import Picture, Snapshot
 

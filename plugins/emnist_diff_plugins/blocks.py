@@ -1,11 +1,14 @@
-"""Pictures out of characters: two pixels to a cell, the upper half block over its background."""
+"""Pictures out of characters: two pixels to a cell, the upper half block over its background.
+
+`lines` serves the dashboard, `printed` what is printed once.
+"""
 
 from __future__ import annotations
 
 import functools
 
 import numpy as np
-from rich.color import Color
+from rich.color import Color, ColorSystem
 from rich.segment import Segment
 from rich.style import Style
 
@@ -18,12 +21,18 @@ _LEVELS = 24
 def shrunk(pixels: Pixels, rows: int) -> Pixels:
     """Pictures (K, H, W) or (K, H, W, 3) made small enough for `rows` lines of text, two pixels a line: squares of
     the smallest sufficient size become their mean."""
-    height = pixels.shape[1]
     factor = 1
-    while (-(-height // factor) + 1) // 2 > rows:
+    while (-(-pixels.shape[1] // factor) + 1) // 2 > rows:
         factor += 1
+    return in_squares(pixels, factor)
+
+
+def in_squares(pixels: Pixels, factor: int) -> Pixels:
+    """Pictures (K, H, W) or (K, H, W, 3), of which each square of `factor` pixels has become its mean; those at the
+    edges are filled up."""
     if factor == 1:
         return pixels
+    height = pixels.shape[1]
     padding = [(0, 0), (0, -height % factor), (0, -pixels.shape[2] % factor), (0, 0)][: pixels.ndim]
     full = np.pad(pixels, padding, mode="edge")
     count, height, width = full.shape[:3]
@@ -52,6 +61,15 @@ def lines(picture: Pixels, color: bool) -> list[list[Segment]]:
                 line.append(Segment("▀", style))
         out.append(line)
     return out
+
+
+def printed(picture: Pixels) -> list[str]:
+    """The same lines as text with the escapes of a terminal with 24-bit colours."""
+    system = ColorSystem.TRUECOLOR
+    return [
+        "".join(part.text if part.style is None else part.style.render(part.text, color_system=system) for part in line)
+        for line in lines(picture, color=True)
+    ]
 
 
 def _colors(rows: Pixels) -> list[list[int]]:
