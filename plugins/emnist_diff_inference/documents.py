@@ -13,7 +13,6 @@ from emnist_diff_plugins.containers import checkpoint
 
 _NESTED = ("capture", "video", "force", "drift", "env")
 _OF_INFERENCE = ("checkpoint_path", "checkpoint_epoch", "size_name", "split", "experiment_name", "eta")
-_OF_THE_MACHINE = ("batch_size", "micro_batch", "backend", "precision", "device")
 
 
 @attrs.frozen
@@ -35,19 +34,20 @@ def _of_inference(data: Mapping[str, Any], registry: Registry, checkpoint_file: 
     from emnist_diff_inference import mapping
     from emnist_diff_inference.limits import refuse_later
 
-    said = api.InferenceConfig.from_dict({key.replace("-", "_"): value for key, value in data.items()})
-    refuse_later(said)
-    named: dict[str, Any] = {"checkpoint": said.checkpoint, "epoch": said.checkpoint_epoch}
-    if checkpoint_file is not None:
-        named = {"checkpoint": checkpoint_file}
+    requested = api.InferenceConfig.from_dict({key.replace("-", "_"): value for key, value in data.items()})
+    refuse_later(requested)
+    named: dict[str, Any] = (
+        mapping.taken(requested, mapping.CHECKPOINT) if checkpoint_file is None else {"checkpoint": checkpoint_file}
+    )
     header = None
-    if said.eta is not None and said.scheduler is None:  # which decides whose eta it is
+    if requested.eta is not None and requested.scheduler is None:  # which decides whose eta it is
         config.RunConfig(**named)  # for what it refuses
         header = checkpoint.read_header(checkpoint.located(named["checkpoint"], named.get("epoch")))
-    layer = mapping.layer(said, header, registry)
-    for key in _OF_THE_MACHINE:  # whose defaults are no word against what is known of the machine
-        if getattr(said.env, key) == getattr(api.EnvironmentConfig(), key):
-            del layer[key]
-    if said.env.slurm_world > 1:
-        layer |= {"rank": said.env.slurm_rank, "world_size": said.env.slurm_world}
+    layer = mapping.layer(requested, header, registry)
+    usual = mapping.taken(api.InferenceConfig(), mapping.SETTINGS)
+    for key, place in mapping.SETTINGS.items():  # defaults are no word against what is known of the machine
+        if place.startswith("env.") and layer.get(key) == usual[key]:
+            layer.pop(key, None)
+    if requested.env.slurm_world > 1:
+        layer |= mapping.taken(requested, mapping.WORKER)
     return layer | {key: value for key, value in named.items() if value is not None}

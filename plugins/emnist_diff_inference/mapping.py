@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,19 +21,42 @@ from emnist_diff_inference.checkpoints import chosen_scheduler
 from emnist_diff_inference.limits import refuse_later, written
 
 if TYPE_CHECKING:
-    from emnist_diff_inference.config import DriftConfig, ForceConfig, InferenceConfig
+    from emnist_diff_inference.config import InferenceConfig
 from emnist_diff_plugins.containers import checkpoint
 from emnist_diff_plugins.containers.checkpoint import CheckpointHeader
+
+SETTINGS = {
+    "character": "character",
+    "total_videos": "total_videos",
+    "seed": "base_seed",
+    "steps": "steps",
+    "base": "force.base",
+    "guidance_scale": "force.guidance_scale",
+    "guides": "force.guides",
+    "clip_abs": "force.clip_abs",
+    "clip_norm": "force.clip_norm",
+    "output": "output",
+    "batch_size": "env.batch_size",
+    "micro_batch": "env.micro_batch",
+    "backend": "env.backend",
+    "precision": "env.precision",
+    "device": "env.device",
+}
+"""Settings of a run, and where an `InferenceConfig` has each as it is; None leaves one to the checkpoint."""
+
+CHECKPOINT = {"checkpoint": "checkpoint", "epoch": "checkpoint_epoch"}
+WORKER = {"rank": "env.slurm_rank", "world_size": "env.slurm_world"}
+"""The same of the checkpoint, and of which worker of several this is."""
 
 
 def to_run_config(config: InferenceConfig) -> RunConfig:
     """See `InferenceConfig.to_run_config`."""
     refuse_later(config)
     registry = installed()
-    RunConfig(checkpoint=config.checkpoint, epoch=config.checkpoint_epoch)  # for what it refuses
+    RunConfig(**taken(config, CHECKPOINT))  # for what it refuses
     path = checkpoint.located(config.checkpoint, config.checkpoint_epoch)
     whole = settings(config, path, checkpoint.read_header(path), registry)
-    return attrs.evolve(whole, rank=config.env.slurm_rank, world_size=config.env.slurm_world)
+    return attrs.evolve(whole, **taken(config, WORKER))
 
 
 def settings(config: InferenceConfig, path: Path, header: CheckpointHeader, registry: Registry) -> RunConfig:
@@ -56,38 +80,29 @@ def layer(config: InferenceConfig, header: CheckpointHeader | None, registry: Re
 
     header: of its checkpoint, or None where there is none.  Raises as `settings`.
     """
-    said: dict[str, Any] = {
-        "total_videos": config.total_videos,
-        "seed": config.base_seed,
-        "forces": forces(config.force, registry),
-        "guides": dict(config.force.guides),
-        "drifts": drifts(config.drift, registry),
-        "output": config.output,
-        "batch_size": config.env.batch_size,
-        "micro_batch": config.env.micro_batch,
-        "backend": config.env.backend,
-        "precision": config.env.precision,
-        "device": config.env.device,
-    }
-    if (files := sinks(config, registry)) is not None:
-        said["sinks"] = files
-    for key in ("base", "clip_abs", "clip_norm"):
-        if (value := getattr(config.force, key)) is not None:
-            said[key] = value
-    if config.force.preset is not None:
-        said["preset"] = {"name": config.force.preset, "settings": dict(config.force.preset_args)}
-    if config.force.guidance_scale is not None:
-        said["guidance_scale"] = config.force.guidance_scale
-    for key in ("character", "steps"):
-        if (value := getattr(config, key)) is not None:
-            said[key] = value
-    if config.scheduler is not None or config.eta is not None:
-        eta = {} if config.eta is None else {"eta": config.eta}
-        said["scheduler"] = chosen_scheduler(header, config.scheduler, eta)
-    return said
+    made = {key: make(config, header, registry) for key, make in MADE.items()}
+    return {key: value for key, value in (taken(config, SETTINGS) | made).items() if value is not None}
 
 
-def sinks(config: InferenceConfig, registry: Registry) -> list[ComponentConfig] | None:
+def taken(config: InferenceConfig, table: Mapping[str, str]) -> dict[str, Any]:
+    """The settings of a run that a table names, as they stand in `config`."""
+    return {key: attrgetter(place)(config) for key, place in table.items()}
+
+
+def preset(config: InferenceConfig, header: CheckpointHeader | None, registry: Registry) -> dict[str, Any] | None:
+    """The preset of the forces with its settings, or None."""
+    force = config.force
+    return None if force.preset is None else {"name": force.preset, "settings": dict(force.preset_args)}
+
+
+def scheduler(config: InferenceConfig, header: CheckpointHeader | None, registry: Registry) -> ComponentConfig | None:
+    """The scheduler, where `config` names one or its eta; None leaves it to the checkpoint."""
+    if config.scheduler is None and config.eta is None:
+        return None
+    return chosen_scheduler(header, config.scheduler, {} if config.eta is None else {"eta": config.eta})
+
+
+def sinks(config: InferenceConfig, header: CheckpointHeader | None, registry: Registry) -> list[ComponentConfig] | None:
     """The sinks of a run, or None for the default ones.
 
     Raises `UnknownName` when no installed sink writes what is asked for.
@@ -107,39 +122,51 @@ def sinks(config: InferenceConfig, registry: Registry) -> list[ComponentConfig] 
     return [ComponentConfig(item["name"], settings=item.get("settings", {})) for item in chosen]
 
 
-def forces(config: ForceConfig, registry: Registry) -> list[ComponentConfig]:
+def forces(config: InferenceConfig, header: CheckpointHeader | None, registry: Registry) -> list[ComponentConfig]:
     """The force stack with `global_cfg` laid under the settings of each force that knows them.
 
     Raises `UnknownName` for a global setting that no force of the stack knows.
     """
-    tables = [_spellings(registry, ForceSpec, item.name) for item in config.force_stack]
-    for key in config.global_cfg:
+    force = config.force
+    tables = [_spellings(registry, ForceSpec, item.name) for item in force.force_stack]
+    for key in force.global_cfg:
         if not tables:
             raise ConfigError(f"ForceConfig.global_cfg: {key!r} is for forces, and force_stack has none — add one")
         if not any(key in table for table in tables):
             raise unknown("setting of ForceConfig.global_cfg:", key, {name for table in tables for name in table})
     return [
-        attrs.evolve(item, settings=_overlaid(config.global_cfg, item.settings, table))
-        for item, table in zip(config.force_stack, tables, strict=True)
+        attrs.evolve(item, settings=_overlaid(force.global_cfg, item.settings, table))
+        for item, table in zip(force.force_stack, tables, strict=True)
     ]
 
 
-def drifts(config: DriftConfig, registry: Registry) -> list[ComponentConfig]:
+def drifts(config: InferenceConfig, header: CheckpointHeader | None, registry: Registry) -> list[ComponentConfig]:
     """The drift, if it is enabled.
 
     Raises `ConfigError` when noise_scale or decay was changed and the drift has no such setting.
     """
-    if not config.enabled:
+    drift = config.drift
+    if not drift.enabled:
         return []
-    table = _spellings(registry, DriftSpec, config.function_name)
-    shared = {"noise_scale": config.noise_scale, "decay": config.decay}
+    table = _spellings(registry, DriftSpec, drift.function_name)
+    shared = {"noise_scale": drift.noise_scale, "decay": drift.decay}
     for key, value in shared.items():
-        if key not in table and value != getattr(attrs.fields(DriftConfig), key).default:
+        if key not in table and value != getattr(attrs.fields(type(drift)), key).default:
             raise ConfigError(
-                f"DriftConfig.{key} = {value:g}: drift {config.function_name!r} has no such setting — leave it out, or "
+                f"DriftConfig.{key} = {value:g}: drift {drift.function_name!r} has no such setting — leave it out, or "
                 "use another DriftConfig.function_name"
             )
-    return [ComponentConfig(config.function_name, settings=_overlaid(shared, config.custom_cfg, table))]
+    return [ComponentConfig(drift.function_name, settings=_overlaid(shared, drift.custom_cfg, table))]
+
+
+MADE: dict[str, Callable[[InferenceConfig, CheckpointHeader | None, Registry], Any]] = {
+    "preset": preset,
+    "forces": forces,
+    "drifts": drifts,
+    "sinks": sinks,
+    "scheduler": scheduler,
+}
+"""Settings of a run that are made of several of an `InferenceConfig`; None for one that it says nothing of."""
 
 
 def _spellings(registry: Registry, kind: type[Spec], name: str) -> dict[str, str]:

@@ -30,6 +30,7 @@ from emnist_diff.config import ComponentConfig, RunConfig, read_file, resolve, t
 from emnist_diff.documents import read_layer
 from emnist_diff.errors import CheckpointError, ConfigError, UnknownName
 from emnist_diff.structuring import aliases
+from emnist_diff_inference import mapping
 from emnist_diff_inference.config import NESTED
 from emnist_diff_plugins.containers import checkpoint
 
@@ -137,6 +138,13 @@ def test_plain_data_loses_nothing(config: InferenceConfig):
         part = getattr(config, name)
         assert type(part) is kind
         assert kind.from_dict(part.to_dict()) == part
+
+
+def test_every_setting_of_a_run_has_its_place_but_those_of_the_command_line():
+    places = {*mapping.SETTINGS, *mapping.CHECKPOINT, *mapping.WORKER, *mapping.MADE}
+    assert places - {"preset"} == {f.name for f in attrs.fields(RunConfig)} - {
+        "denoiser", "per_character", "threads", "fsync",
+    }  # fmt: skip
 
 
 def toml(value: Any) -> str:
