@@ -11,15 +11,17 @@ For a state x_t = signal · x_0 + noise · eps (see `timeline.rates`):
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor
 
 from emnist_diff.timeline import PredictionType
 
-Values = TypeVar("Values", Tensor, npt.NDArray[np.float64])
+if TYPE_CHECKING:  # what was recorded is read without torch
+    from torch import Tensor
+
+Values = TypeVar("Values", "Tensor", npt.NDArray[np.float64])
 """States and what is said of them: tensors in a run, arrays of numpy in what was recorded."""
 
 Rates = tuple[float, float]

@@ -30,7 +30,7 @@ def test_arrays_and_tensors_give_the_same_pixels(shape):
 
 
 def test_reading_a_trajectory_needs_no_torch():
-    tools = ("compare", "labelled", "merge", "notebook", "pack", "pictures", "select", "summary", "verify")
+    tools = ("compare", "estimates", "labelled", "merge", "notebook", "pack", "pictures", "select", "summary", "verify")
     code = f"""
 import sys
 from emnist_diff import Trajectory
