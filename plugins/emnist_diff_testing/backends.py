@@ -119,11 +119,11 @@ def bench(component: Any, name: str = "", models: Sequence[Model | Denoiser] | N
 def refuses_with_a_reason(bench: BackendBench) -> Iterator[str]:
     for model in bench.models:
         backend = bench.subject.make()
-        said = [backend.refusal(model.denoiser, bench.work()) for _ in range(2)]
-        if said[0] is not None and not (isinstance(said[0], str) and said[0].strip()):
-            yield f"on {model.label}: {said[0]!r}"
-        if said[0] != said[1]:
-            yield f"on {model.label}: first {said[0]!r}, then {said[1]!r}"
+        answers = [backend.refusal(model.denoiser, bench.work()) for _ in range(2)]
+        if answers[0] is not None and not (isinstance(answers[0], str) and answers[0].strip()):
+            yield f"on {model.label}: {answers[0]!r}"
+        if answers[0] != answers[1]:
+            yield f"on {model.label}: first {answers[0]!r}, then {answers[1]!r}"
 
 
 @rule(
@@ -156,8 +156,8 @@ def shape(bench: BackendBench) -> Iterator[str]:
         for count in (1, 2, 3):
             out, wanted = served.ask(range(count * _ROWS)), (count * _ROWS, *served.model.denoiser.shape)
             if not isinstance(out, Tensor) or tuple(out.shape) != wanted or out.dtype != torch.float32:
-                said = f"{tuple(out.shape)} {out.dtype}" if isinstance(out, Tensor) else type(out).__name__
-                yield f"on {served.model.label}: {said} instead of {wanted} torch.float32"
+                answers = f"{tuple(out.shape)} {out.dtype}" if isinstance(out, Tensor) else type(out).__name__
+                yield f"on {served.model.label}: {answers} instead of {wanted} torch.float32"
                 return
             if not out.is_contiguous():
                 yield f"on {served.model.label}: {count * _ROWS} rows are not contiguous"

@@ -98,13 +98,13 @@ def bench(component: Any, name: str = "") -> DenoiserBench:
         family = Subject("denoiser", name or f"denoiser {type(component).__name__}", type(component), None, component)
         return DenoiserBench(family, lambda: component)
     found = subject("denoiser", component, name)
-    made = DenoiserBench(found, lambda: _loaded(found))
+    built = DenoiserBench(found, lambda: _loaded(found))
     try:
-        made.denoiser  # noqa: B018  # loaded now, for what it raises
+        built.denoiser  # noqa: B018  # loaded now, for what it raises
     except Exception as error:  # what breaks in other ways breaks the rules
         if isinstance(error, EmnistDiffError):
             raise
-    return made
+    return built
 
 
 def _loaded(found: Subject) -> Denoiser:
@@ -179,8 +179,10 @@ def shape(bench: DenoiserBench) -> Iterator[str]:
     for t, answer in bench.answers:
         out, x = answer.out, bench.x
         if not isinstance(out, Tensor) or (out.shape, out.dtype, out.device) != (x.shape, x.dtype, x.device):
-            said = f"{tuple(out.shape)} {out.dtype} on {out.device}" if isinstance(out, Tensor) else type(out).__name__
-            yield f"at timestep {t:g}: {said} instead of {tuple(x.shape)} {x.dtype} on {x.device}"
+            returned = (
+                f"{tuple(out.shape)} {out.dtype} on {out.device}" if isinstance(out, Tensor) else type(out).__name__
+            )
+            yield f"at timestep {t:g}: {returned} instead of {tuple(x.shape)} {x.dtype} on {x.device}"
             return
 
 
@@ -210,9 +212,9 @@ def decoding(bench: DenoiserBench) -> Iterator[str]:
         got = f"{tuple(images.shape)} {images.dtype}" if isinstance(images, Tensor) else type(images).__name__
         yield f"{got} instead of float32 ({ROWS}, C, H, W)"
         return
-    said = tuple(getattr(bench.denoiser, "image_shape", images.shape[1:]))
-    if said != tuple(images.shape[1:]):
-        yield f"image_shape is {said}, and images are {tuple(images.shape[1:])}"
+    declared = tuple(getattr(bench.denoiser, "image_shape", images.shape[1:]))
+    if declared != tuple(images.shape[1:]):
+        yield f"image_shape is {declared}, and images are {tuple(images.shape[1:])}"
     for what, shown in (("", images), (", for states far out", wide)):
         low, high = float(shown.min()), float(shown.max())
         if not (low >= 0.0 and high <= 1.0):  # NaN is in no range

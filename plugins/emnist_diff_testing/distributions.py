@@ -60,12 +60,12 @@ def _speaks(bench: _Record) -> Iterator[str]:
 
 def _alone(bench: _Record) -> Iterator[str]:
     spec = bench.entry.spec
-    mine = {spec.name, *spec.aliases}
+    names_of_record = {spec.name, *spec.aliases}
     others = bench.registry.of(type(spec))
     if bench.entry in others:
         others.remove(bench.entry)
     for other in others:
-        if shared := mine & {other.spec.name, *other.spec.aliases}:
+        if shared := names_of_record & {other.spec.name, *other.spec.aliases}:
             yield f"{other.origin} offers {min(shared)!r} too: only {bench.entry.qualified!r} is sure to resolve"
 
 
@@ -121,11 +121,11 @@ def only(distribution: str, files: Sequence[Path] = ()) -> Registry:
     Raises `UnknownName` for a distribution that is not there.
     """
     everything = installed(tuple(files))
-    there = {source.distribution: None for source in everything.sources}
-    names = [name for name in there if _canonical(name) == _canonical(distribution)]
+    known = {source.distribution: None for source in everything.sources}
+    names = [name for name in known if _canonical(name) == _canonical(distribution)]
     if not names:
         raise unknown(
-            "distribution", distribution, there, "it is not installed here, or has no emnist_diff entry point"
+            "distribution", distribution, known, "it is not installed here, or has no emnist_diff entry point"
         )
     return Registry(
         tuple(entry for entry in everything.entries if entry.distribution in names),

@@ -60,7 +60,7 @@ def accounts(bench: SinkBench) -> Iterator[str]:
     "without resume or overwrite nothing that is there is changed; with overwrite a run can be recorded anew",
     "hours of work are lost by repeating a command",
 )
-def keeps_what_is_there(bench: SinkBench) -> Iterator[str]:
+def keeps_existing_files(bench: SinkBench) -> Iterator[str]:
     if bench.alone.error is not None:
         return
     room = bench.copied()

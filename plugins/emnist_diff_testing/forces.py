@@ -50,12 +50,12 @@ def _bound(force: Any, model: Model) -> Any:
 
 def _networks(model: Model, force: Any) -> list[str]:
     """The second networks that a force asks for. Raises `ConfigError` where the model lacks one, or a variant."""
-    said = (cond for i in range(model.steps) for cond in force.conditions(_somewhere(i, model.steps)))
-    asked = {cond for cond in said if isinstance(cond, Cond)}  # of others `pure_conditions` and the walk speak
-    guides = sorted({cond.denoiser for cond in asked} - {""})
+    declared = (cond for i in range(model.steps) for cond in force.conditions(_somewhere(i, model.steps)))
+    requested = {cond for cond in declared if isinstance(cond, Cond)}  # of others `pure_conditions` and the walk speak
+    guides = sorted({cond.denoiser for cond in requested} - {""})
     if guides and model.guide is None:
         raise ConfigError(f"{model.label} has no second network for {guides[0]!r}")
-    for cond in asked:
+    for cond in requested:
         require(model.denoiser, cond.variant, model.label)
     return guides
 
@@ -73,7 +73,7 @@ def _somewhere(index: int, steps: int) -> StepInfo:
 )
 def declared_conditions(bench: ForceBench) -> Iterator[str]:
     yield from first(
-        f"{spot(model, call)}: it read {_said(call.undeclared)}, and declared {_said(call.declared)}"
+        f"{spot(model, call)}: it read {_listed(call.undeclared)}, and declared {_listed(call.declared)}"
         for model, call in bench.calls
         if call.undeclared
     )
@@ -87,7 +87,7 @@ def declared_conditions(bench: ForceBench) -> Iterator[str]:
 )
 def conditions_read(bench: ForceBench) -> Iterator[str]:
     yield from first(
-        f"{spot(model, call)}: it declared {_said(idle)} and did not read that"
+        f"{spot(model, call)}: it declared {_listed(idle)} and did not read that"
         for model, call in bench.calls
         if call.raised is None and (idle := tuple(cond for cond in call.declared if cond not in call.read))
     )
@@ -116,7 +116,8 @@ def pure_conditions(bench: ForceBench) -> Iterator[str]:
                 yield f"on {walk.model.label}: conditions() gave {odd[0]!r}, which is no Cond"
                 return
             if seen.setdefault(at.index, conds) != conds:
-                yield f"on {walk.model.label} at step {at.index}: first {_said(seen[at.index])}, then {_said(conds)}"
+                both = f"first {_listed(seen[at.index])}, then {_listed(conds)}"
+                yield f"on {walk.model.label} at step {at.index}: {both}"
                 return
 
 
@@ -128,13 +129,13 @@ def pure_conditions(bench: ForceBench) -> Iterator[str]:
 def ledger(bench: ForceBench) -> Iterator[str]:
     for whole in bench.whole:
         half = bench.walk(whole.model, watch=True, weight=0.5)
-        asked = {call.at.index: call for call in reversed(half.calls)}  # a step's first evaluation is what is recorded
+        calls = {call.at.index: call for call in reversed(half.calls)}  # of a step the first evaluation is recorded
         for frame in half.frames:
             where = f"on {whole.model.label} at step {frame.at.index}"
             if not torch.equal(frame["base"] + frame.group("forces")[0], frame["prediction"]):
                 yield f"{where}: base and contribution do not make the prediction"
                 return
-            if not torch.equal(0.5 * asked[frame.at.index].returned.detach(), frame.group("forces")[0]):
+            if not torch.equal(0.5 * calls[frame.at.index].returned.detach(), frame.group("forces")[0]):
                 yield f"{where}: at weight 0.5 not half of it was added"
                 return
 
@@ -152,5 +153,5 @@ def idle(bench: ForceBench) -> Iterator[str]:
     )
 
 
-def _said(conds: Sequence[Cond]) -> str:
+def _listed(conds: Sequence[Cond]) -> str:
     return ", ".join(map(str, conds)) or "none"

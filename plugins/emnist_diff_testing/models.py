@@ -60,8 +60,8 @@ class Model:
         """An engine that walks it, with guidance, on the plain scheduler of its process."""
         denoiser = self.denoiser
         flow = isinstance(denoiser.process, FlowSchedule)
-        asked = ComponentConfig("flow_euler") if flow else ComponentConfig("ddim", settings={"spacing": "linspace"})
-        scheduler = make(installed(), SchedulerSpec, asked).object.bind(denoiser.process, denoiser.prediction_type)
+        config = ComponentConfig("flow_euler") if flow else ComponentConfig("ddim", settings={"spacing": "linspace"})
+        scheduler = make(installed(), SchedulerSpec, config).object.bind(denoiser.process, denoiser.prediction_type)
         null = denoiser.conditions.null_index is not None
         second = self.guide() if guides and self.guide is not None else denoiser
         return Engine(
@@ -91,10 +91,10 @@ def mixture(
     """
 
     def denoiser(device: str = "cpu", **more: Any) -> Denoiser:
-        asked = {"shape": list(shape), "prediction": prediction, "components": 1, **settings, **more}
-        family = make(installed(), DenoiserSpec, ComponentConfig("gaussian-mixture", settings=asked)).object
-        made: Denoiser = family.source(installed()).load(device)
-        return made
+        config = {"shape": list(shape), "prediction": prediction, "components": 1, **settings, **more}
+        family = make(installed(), DenoiserSpec, ComponentConfig("gaussian-mixture", settings=config)).object
+        denoiser: Denoiser = family.source(installed()).load(device)
+        return denoiser
 
     spread = float(settings.get("spread", 0.2))
     label = f"{prediction} {tuple(shape)}"

@@ -34,7 +34,7 @@ class Move:
     trapped: Trapped
     evaluations: int = 0
     draws: int = 0
-    moved: Any = None
+    result: Any = None
     raised: Exception | None = None
 
 
@@ -66,12 +66,12 @@ class Watched:
 
             step.evaluate, step.noise = counted, drawn
             try:
-                move.moved = self._scheduler.step(prediction, step)
+                move.result = self._scheduler.step(prediction, step)
             except Exception as error:
                 move.raised = error
                 raise
-        moved: SchedulerResult = move.moved
-        return moved
+        result: SchedulerResult = move.result
+        return result
 
 
 @attrs.define(eq=False, slots=False)
@@ -157,12 +157,12 @@ def bench(component: Any, name: str = "", models: Sequence[Model | Denoiser] | N
 @rule("scheduler", "step() gives a SchedulerResult at every step", "a scheduler that raises ends the run")
 def runs(bench: SchedulerBench) -> Iterator[str]:
     for walk, moves in bench.watched:
-        if walk.error is not None and not (moves and moves[-1].moved is not None):
+        if walk.error is not None and not (moves and moves[-1].result is not None):
             yield f"on {walk.model.label}: {walk.error}"
     yield from first(
-        f"on {model.label} at step {move.at.index}: {type(move.moved).__name__}"
+        f"on {model.label} at step {move.at.index}: {type(move.result).__name__}"
         for model, move in bench.moves
-        if move.raised is None and not isinstance(move.moved, SchedulerResult)
+        if move.raised is None and not isinstance(move.result, SchedulerResult)
     )
 
 
@@ -175,10 +175,10 @@ def shape(bench: SchedulerBench) -> Iterator[str]:
     def seen() -> Iterator[str]:
         for model, move in bench.moves:
             for name in ("x_prev", "x0"):
-                value = getattr(move.moved, name, None)
+                value = getattr(move.result, name, None)
                 like = move.x
                 if not isinstance(value, Tensor):
-                    if move.moved is not None:
+                    if move.result is not None:
                         yield f"on {model.label} at step {move.at.index}: {name} is {type(value).__name__}"
                 elif (value.shape, value.dtype, value.device) != (like.shape, like.dtype, like.device):
                     yield (
@@ -199,7 +199,7 @@ def finite(bench: SchedulerBench) -> Iterator[str]:
         f"on {model.label} at step {move.at.index}: {name} has NaN or infinite values"
         for model, move in bench.moves
         for name in ("x_prev", "x0")
-        if isinstance(value := getattr(move.moved, name, None), Tensor) and not bool(torch.isfinite(value).all())
+        if isinstance(value := getattr(move.result, name, None), Tensor) and not bool(torch.isfinite(value).all())
     )
 
 
@@ -283,7 +283,7 @@ def memory_rows(bench: SchedulerBench) -> Iterator[str]:
     yield from first(
         f"on {model.label} at step {move.at.index}: memory[{name!r}] is {_described(kept)}"
         for model, move in bench.moves
-        for name, kept in getattr(move.moved, "memory", {}).items()
+        for name, kept in getattr(move.result, "memory", {}).items()
         if not isinstance(kept, Tensor) or kept.dim() == 0 or len(kept) != len(move.x)
     )
 

@@ -127,14 +127,14 @@ def toml_round_trip(bench: Any) -> Iterator[str]:
 )
 def picklable(bench: Any) -> Iterator[str]:
     subject: Subject = bench.subject
-    made = subject.make()
+    component = subject.make()
     try:
-        other = pickle.loads(pickle.dumps(made))
+        other = pickle.loads(pickle.dumps(component))
     except Exception as error:  # whatever a stranger's __reduce__ raises
         yield f"{type(error).__name__}: {error}"
         return
-    if attrs.has(subject.factory) and unstructure(other) != unstructure(made):
-        yield f"{unstructure(made)!r} became {unstructure(other)!r}"
+    if attrs.has(subject.factory) and unstructure(other) != unstructure(component):
+        yield f"{unstructure(component)!r} became {unstructure(other)!r}"
 
 
 def _fields(factory: Any) -> list[Any]:
@@ -145,12 +145,12 @@ def _round_trip(subject: Subject, carried: Any) -> Iterator[str]:
     """What differs once the settings have been `carried` through a format."""
     if not attrs.has(subject.factory):
         return
-    made = subject.make()
+    component = subject.make()
     try:
-        before = plain(made)
+        before = plain(component)
         data = carried(before)
     except (TypeError, ValueError) as error:
-        yield f"{unstructure(made)!r} cannot be written: {error}"
+        yield f"{unstructure(component)!r} cannot be written: {error}"
         return
     try:
         with warnings.catch_warnings():

@@ -56,15 +56,15 @@ class Session:
         """Call the sink, unless it failed before."""
         if self.error is not None:
             return None
-        said = None
+        answer = None
         with trap(inputs) as trapped:
             try:
-                said = call(given)
+                answer = call(given)
             except Exception as error:
                 self.stage, self.error = stage, error
         self.changed |= {f"{name} ({stage})" for name in trapped.changed}
         self.generators |= set(trapped.generators)
-        return said
+        return answer
 
 
 @attrs.define(eq=False, slots=False)
@@ -120,8 +120,9 @@ class SinkBench:
         if (rank, workers) not in self._assembled:
             settings = config.resolve(_RUN, {"rank": rank, "world_size": workers})
             self._assembled[rank, workers] = assemble(installed(), settings)
-        made = self._assembled[rank, workers]
-        return attrs.evolve(made, header=attrs.evolve(made.header, output=room / "output" / made.header.output.name))
+        assembly = self._assembled[rank, workers]
+        output = room / "output" / assembly.header.output.name
+        return attrs.evolve(assembly, header=attrs.evolve(assembly.header, output=output))
 
     def _walk(self, session: Session, assembly: Assembly, positions: tuple[int, ...], everything: bool) -> None:
         header = assembly.header
@@ -129,8 +130,8 @@ class SinkBench:
         batch = Batch(positions, *own)
 
         def wants(at: StepInfo) -> frozenset[str]:
-            asked: frozenset[str] = session.sink.wants(at)
-            return frozenset(FIELDS) if everything else asked
+            requested: frozenset[str] = session.sink.wants(at)
+            return frozenset(FIELDS) if everything else requested
 
         for event in walk(assembly.engine, batch, wants):
             if isinstance(event, Frame):
@@ -214,15 +215,15 @@ def wants_fields(bench: SinkBench) -> Iterator[str]:
     timeline = bench.assembled(bench.room()).header.timeline
     for at in map(timeline.at, range(len(timeline))):
         try:
-            asked, again = sink.wants(at), sink.wants(at)
+            requested, again = sink.wants(at), sink.wants(at)
         except Exception as error:
             yield f"before open(), at step {at.index}: {type(error).__name__}: {error}"
             return
-        if not isinstance(asked, frozenset) or not all(isinstance(field, str) for field in asked):
-            yield f"at step {at.index} it gave {asked!r}"
+        if not isinstance(requested, frozenset) or not all(isinstance(field, str) for field in requested):
+            yield f"at step {at.index} it gave {requested!r}"
             return
-        if asked != again:
-            yield f"at step {at.index} it wants {asked!r}, and then {again!r}"
+        if requested != again:
+            yield f"at step {at.index} it wants {requested!r}, and then {again!r}"
             return
 
 

@@ -54,13 +54,13 @@ def subject(kind: str, component: Any, name: str = "") -> Subject:
         return Subject(kind, name, component, None, component())
     refused = None
     for settings in (*examples(component, kind), {}):
-        made = Subject(kind, name, component, settings)
+        found = Subject(kind, name, component, settings)
         try:
-            made.make()
+            found.make()
         except EmnistDiffError as error:
             refused = refused or error
         else:
-            return made
+            return found
     raise ConfigError(
         f"{refused} — give the kit an object, or the docstring an example that works: "
         f'Example: ``--{kind} "NAME:KEY=VALUE"``'
@@ -73,10 +73,10 @@ def examples(factory: type, kind: str) -> Iterator[dict[str, Any]]:
     known = aliases(factory) if attrs.has(factory) else {}
     for found in _EXAMPLE.finditer(inspect.getdoc(factory) or ""):
         for code in _CODE.findall(found["rest"]):
-            said = list(_settings(code, kind))
-            fitting = [settings for settings in said if settings.keys() <= known.keys()]
-            if said:
-                yield (fitting or said)[-1]
+            examples_found = list(_settings(code, kind))
+            fitting = [settings for settings in examples_found if settings.keys() <= known.keys()]
+            if examples_found:
+                yield (fitting or examples_found)[-1]
 
 
 def _settings(code: str, kind: str) -> Iterator[dict[str, Any]]:
@@ -91,8 +91,8 @@ def _settings(code: str, kind: str) -> Iterator[dict[str, Any]]:
             arguments = _read(parse.json_or_file, value, option)
     for option, value in pairwise(words):
         if option == f"--{kind}":
-            asked = {**_read(parse.component, value, option), **arguments}
-            yield {key: value for key, value in asked.items() if key not in _BESIDE}
+            whole = {**_read(parse.component, value, option), **arguments}
+            yield {key: value for key, value in whole.items() if key not in _BESIDE}
 
 
 def _read(parser: Callable[[str, str], Any], text: str, option: str) -> dict[str, Any]:

@@ -377,7 +377,7 @@ class Notes:
         self._header = header
         mine = {f"v{number:03d}.txt" for number in header.sample_ids.tolist()}
         there = {p.name for p in self._folder.glob("v*.txt")} & mine if self._folder.is_dir() else set()
-        if there and not (header.resume or header.overwrite) and self.twist not in ("keeps_what_is_there", "closes"):
+        if there and not (header.resume or header.overwrite) and self.twist not in ("keeps_existing_files", "closes"):
             raise OutputError(f"{self._folder} already has notes — use --resume or --overwrite")
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -435,7 +435,7 @@ SINKS = {
     "stays_inside": "it wrote output/log.txt",
     "durable": r"does not know of the committed samples \[0, 1\]|there is no notes/v00",
     "accounts": r"of a finished run it knows \[\], and not \[0, 1, 2\]",
-    "keeps_what_is_there": "a second run replaced notes/v000.txt unasked",
+    "keeps_existing_files": "a second run replaced notes/v000.txt unasked",
     "closes": r"close\(COMPLETED\) before open\(\): AttributeError",
     "clear_errors": "a file in the way: open raised NotADirectoryError",
     "workers": "worker 1 changed .*last.txt",

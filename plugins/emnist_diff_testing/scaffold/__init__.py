@@ -22,7 +22,7 @@ from emnist_diff import __version__
 from emnist_diff.errors import ConfigError, OutputError, unknown
 from emnist_diff.files import write_bytes
 
-_HERE = resources.files(__name__) / "templates"
+_TEMPLATES = resources.files(__name__) / "templates"
 _DISTRIBUTION = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")  # PEP 508
 _LONGEST = 60
 """Characters of a name: it becomes that of folders, modules, classes and components, and lines must hold it."""
@@ -161,15 +161,15 @@ def create(name: str, kind: str, several: bool = False, directory: Path | None =
 
 def contents(name: str, package: str, kind: str, several: bool) -> dict[str, str]:
     """The files of a package: path within it → text."""
-    made = KINDS[kind]
-    components = [_component(package, 0, made)] + ([_component(package, 1, made)] if several else [])
+    record = KINDS[kind]
+    components = [_component(package, 0, record)] + ([_component(package, 1, record)] if several else [])
     common = {
         "distribution": name,
         "package": package,
         "core": ".".join(__version__.split(".")[:2]),
         "torch": "" if kind in _TORCHLESS else ', "torch>=2.2"',
         "description": _description(kind, several),
-        "example": Template(made.example).substitute(name=components[0]["name"]),
+        "example": Template(record.example).substitute(name=components[0]["name"]),
         "quoted": "\n".join(f'        "{c["name"]}",' for c in components),
     }
     out = {
@@ -177,12 +177,12 @@ def contents(name: str, package: str, kind: str, several: bool) -> dict[str, str
         "README.md": _filled("README.md", common),
         ".gitignore": _filled("gitignore", common),
         ".github/workflows/ci.yml": _filled("ci.yml", common),
-        f"{package}/__init__.py": _hooks(made, package, components, common["description"]),
+        f"{package}/__init__.py": _hooks(record, package, components, common["description"]),
         f"{package}/py.typed": "",
         "tests/test_rules.py": _filled("test_rules.py", common),
     }
     for values, which in zip(components, ("first", "second"), strict=False):
-        own = (_HERE / kind / f"{which}.py.tmpl").is_file()  # else the second is the first with other values
+        own = (_TEMPLATES / kind / f"{which}.py.tmpl").is_file()  # else the second is the first with other values
         template = f"{kind}/{which if own else 'first'}.py"
         out[f"{package}/{values['module']}.py"] = _filled(template, common | values)
     out[f"tests/test_{components[0]['module']}.py"] = _filled(f"{kind}/test_first.py", common | components[0])
@@ -249,4 +249,4 @@ def _hooks(kind: Kind, package: str, components: list[dict[str, str]], descripti
 
 
 def _filled(template: str, values: Mapping[str, str]) -> str:
-    return Template((_HERE / f"{template}.tmpl").read_text(encoding="utf-8")).substitute(values)
+    return Template((_TEMPLATES / f"{template}.tmpl").read_text(encoding="utf-8")).substitute(values)
