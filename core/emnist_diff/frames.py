@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # the contracts can be read without paying for torch
     import numpy.typing as npt
     from torch import Tensor
 
+    from emnist_diff.conditions import Cond
     from emnist_diff.protocols import Sink
 
 
@@ -71,7 +72,7 @@ class RunHeader:
     sample_ids, labels, seeds: (N,) int64 / int64 / uint64, all samples of the run in order.
     classes: class names in index order.  forces, drifts: names in order of use.
     conditioned: whether the base or a force reads the samples' own classes; else labels decide nothing.
-    force_weights: (forces, steps) weights.
+    force_weights: (forces, steps) weights.  activations: names of those that the denoiser can capture.
     resume: continue what is there; overwrite: replace what is there; neither: what is there is an error.
     rank, world_size: this is the share of one worker of several, which write into one directory.
     fsync: whether a sink's commit waits until what it wrote is on the disk.
@@ -100,11 +101,12 @@ class RunHeader:
     decode: Callable[[Tensor], Tensor] = no_decoder
     prediction_type: PredictionType = "epsilon"
     conditioned: bool = True
+    activations: tuple[str, ...] = ()
 
     @property
     def fields(self) -> tuple[str, ...]:
         """The fields that a frame of this run can hold, in order."""
-        return run_fields(self.forces, self.drifts)
+        return (*run_fields(self.forces, self.drifts), *self.activations)
 
     def class_of(self, position: int) -> str | None:
         """The class that the sample at a position was made of; None where the run reads no own class."""
@@ -122,11 +124,13 @@ class Frame(Mapping[str, "Tensor"]):
 
     at: the step.  positions: where the batch's samples stand in the header's arrays.
     tensors: by name, the B samples first, those of the core (B, *shape). They must not be changed.
+    conditions: those along the second axis of captured activations; () where there are none.
     """
 
     at: StepInfo
     positions: Sequence[int]
     tensors: Mapping[str, Tensor] = attrs.field(factory=dict)
+    conditions: tuple[Cond, ...] = ()
 
     def __getitem__(self, field: str) -> Tensor:
         return self.tensors[field]

@@ -137,6 +137,20 @@ class Exportable(Protocol):
         forward(x (R, *shape), t (R,) float32 timesteps, index (R,) int64 class indices) → (R, *shape)."""
 
 
+@runtime_checkable
+class Captures(Protocol):
+    """What a `Denoiser` also offers whose inner activations can be recorded. A sink requests them by name, or all of a
+    group (``hidden``), and the frame of a step then holds (B, conditions, *shape), see `frames.Frame.conditions`."""
+
+    @property
+    def activations(self) -> Mapping[str, tuple[int, ...]]:
+        """Name, with a group before a slash (``hidden/mid``) → the shape of a row's activation."""
+
+    def capture(self, x: Tensor, t: Tensor, conds: RowConditions, names: frozenset[str]) -> Mapping[str, Tensor]:
+        """The activations under these names while the network evaluates the rows, (R, *shape) each; arguments as of
+        `Denoiser.predict`, which is called beside it and must give what it always does."""
+
+
 Precision = Literal["fp32", "bf16", "fp16"]
 """What a network computes in. States, noise, sums and files are float32 whatever the network does."""
 

@@ -15,6 +15,7 @@ from emnist_diff.components import Component
 from emnist_diff.config import RunConfig
 from emnist_diff.engine.decoding import Decoder, image_shape
 from emnist_diff.frames import RunHeader
+from emnist_diff.protocols import Captures
 
 if TYPE_CHECKING:
     from emnist_diff.assembly.backends import Chosen
@@ -49,6 +50,7 @@ def header_of(parts: Parts, laid: Layout, engine: Engine, backend: Chosen, sinks
         fsync=settings.fsync,
         decode=Decoder(denoiser, engine.device),
         prediction_type=denoiser.prediction_type,
+        activations=tuple(denoiser.activations) if isinstance(denoiser, Captures) else (),
     )
 
 

@@ -27,6 +27,7 @@ from torch import Tensor
 from emnist_diff.brief import briefly
 from emnist_diff.conditions import Cond, Group, Packing, Predictions, RowConditions, pack
 from emnist_diff.engine.base import Base
+from emnist_diff.engine.capture import capture, captured_fields
 from emnist_diff.engine.decoding import decoded
 from emnist_diff.engine.direct import Direct, rows_of
 from emnist_diff.engine.finite import FiniteWatch
@@ -179,7 +180,18 @@ class _Walk:
         names = run_fields([term.name for term in engine.terms], [item.name for item in engine.drifts])
         made = zip(names, (x, moved.x0, score, step.base, *contributions, *deltas), strict=False)
         tensors = {name: tensor for name, tensor in made if tensor is not None and is_requested(name, fields)}
-        return WalkState(here.index + 1, after, memory.left), Frame(step.at, self.batch.positions, tensors)
+        conds, further = self.captured(step, captured_fields(engine.denoisers[""], fields))
+        frame = Frame(step.at, self.batch.positions, {**tensors, **further}, conds)
+        return WalkState(here.index + 1, after, memory.left), frame
+
+    def captured(self, step: Step, names: frozenset[str]) -> tuple[tuple[Cond, ...], dict[str, Tensor]]:
+        """Activations of the main network at a step's first evaluation, and the conditions that they are of."""
+        if not names:
+            return (), {}
+        packing = self.packings[wanted(self.engine.base, self.engine.terms, step.at)][0]
+        given = self.engine.denoisers[""], packing, step.x, step.at.timestep, names, self.engine.micro_batch
+        conds, tensors = _guard("the denoiser", step, capture, *given)
+        return conds, tensors
 
     def stepping(self, at: StepInfo, x: Tensor) -> Step:
         """A step at this level and state, before anybody has acted on it."""

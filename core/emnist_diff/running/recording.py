@@ -193,7 +193,7 @@ def with_tensors(event: Event, given: Sequence[Tensor]) -> Event:
     """The same event with other tensors, in the order of `tensors`."""
     if isinstance(event, BatchResult):
         return attrs.evolve(event, x=given[0], images=given[1])
-    return Frame(event.at, event.positions, dict(zip(event, given, strict=True)))
+    return attrs.evolve(event, tensors=dict(zip(event, given, strict=True)))
 
 
 @attrs.frozen(eq=False)
