@@ -6,12 +6,13 @@ import json
 
 import pytest
 
-from emnist_diff.assembly import presets
+from emnist_diff.assembly.presets import expanded as expanded_layer
 from emnist_diff.components import make
 from emnist_diff.config import ComponentConfig, normalised, resolve, to_dict
 from emnist_diff.discovery import discover, installed
 from emnist_diff.errors import ConfigError, PluginError, UnknownName
 from emnist_diff.records import ForceSpec, PresetSpec
+from emnist_diff_inference import presets
 
 PAIR = {"target": "A", "secondary": "B"}
 STACKS = {
@@ -109,7 +110,7 @@ def test_there_are_twelve():
 @pytest.mark.parametrize(("name", "settings", "stack"), CASES)
 def test_a_preset_is_its_stack(zoo, run, name, settings, stack):
     layer = normalised({"preset": {"name": name, "settings": settings}})
-    expanded = presets.expanded(installed(), layer)
+    expanded = expanded_layer(installed(), layer)
     assert expanded["base"] == "uncond"
     assert set(expanded) == {"base", "forces"}
     assert [f["name"] for f in expanded["forces"]] == [f["name"] for f in stack]
@@ -125,13 +126,13 @@ def test_a_preset_is_a_function_of_its_stack(zoo, name, settings, stack):
     space = zoo.mixture.denoiser().conditions
     returned = getattr(presets, name)(**settings)
     assert json.loads(json.dumps(returned)) == returned
-    expanded = presets.expanded(installed(), normalised({"preset": {"name": name, "settings": settings}}))
+    expanded = expanded_layer(installed(), normalised({"preset": {"name": name, "settings": settings}}))
     through_json = normalised({"forces": json.loads(json.dumps(returned))})
     assert made(through_json["forces"], space) == made(expanded["forces"], space)
 
 
 def test_preset_functions_as_in_the_documents():
-    from emnist_diff.assembly.presets import (
+    from emnist_diff_inference.presets import (
         attract_class,
         blend,
         chaos,
@@ -191,7 +192,7 @@ def test_preset_functions_refuse_what_the_presets_refuse():
 
 
 def expanded(**layer):
-    return resolve(presets.expanded(installed(), normalised(layer)))
+    return resolve(expanded_layer(installed(), normalised(layer)))
 
 
 def test_presets_stand_before_the_users_own_forces_and_under_the_users_settings():
@@ -344,12 +345,12 @@ def my_zoo(tmp_path_factory):
 def test_a_plugin_file_with_a_force_a_drift_and_a_preset(my_zoo):
     registry = discover(files=[my_zoo])
     layer = normalised({"preset": {"name": "both", "share": 0.75}, "drifts": ["drift_shrink"]})
-    settings = resolve(presets.expanded(registry, layer))
+    settings = resolve(expanded_layer(registry, layer))
     assert settings.base == "cond"
     assert (settings.forces[0].name, settings.forces[0].settings) == ("toward", {"share": 0.75})
     assert [d.name for d in settings.drifts] == ["shrink", "drift_shrink"]
     with pytest.raises(PluginError, match=r"preset 'bad' of my_zoo\.py expanded to \['toward'\], not to a table"):
-        presets.expanded(registry, {"preset": "bad"})
+        expanded_layer(registry, {"preset": "bad"})
 
 
 def test_a_plugin_file_on_the_command_line(cli, my_zoo, tmp_path):

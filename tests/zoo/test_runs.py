@@ -294,7 +294,7 @@ def sample(info, config, index=0):
 
 
 def test_the_python_interface_steers_as_the_command_does(info, cli, tmp_path):
-    from emnist_diff.assembly.presets import subtract
+    from emnist_diff_inference.presets import subtract
 
     force = ForceConfig(
         base="uncond", force_stack=[*subtract("k", "B", w_pos=3.0, w_neg=2.0), *STACK], clip_abs=0.4, clip_norm=1.0
