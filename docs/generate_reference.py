@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 import attrs
 
-from emnist_diff import conditions, families, frames, hookspecs, protocols, records, steps, timeline
+from emnist_diff import conditions, families, frames, hookspecs, protocols, records, spaces, steps, timeline
 
 PAGE = Path(__file__).parent / "reference.md"
 
@@ -103,6 +103,7 @@ MODULES = {
     "Steps": steps,
     "Frames": frames,
     "Conditions": conditions,
+    "Condition spaces": spaces,
 }
 """The modules on the page, by their titles."""
 

@@ -7,15 +7,18 @@ Forces and the base *declare* the conditions they read. The engine collects the 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import attrs
 import torch
 from torch import Tensor
 
 from emnist_diff.errors import ConfigError, unknown
-from emnist_diff.names import known
-from emnist_diff.plaindata import from_json
+from emnist_diff.spaces import ConditionSpace, Inputs, with_inputs
+
+
+def _sorted_inputs(numbers: Mapping[str, float] | Iterable[tuple[str, float]]) -> Inputs:
+    return tuple(sorted((name, float(value)) for name, value in dict(numbers).items()))
 
 
 @attrs.frozen
@@ -26,6 +29,7 @@ class Cond:
     (sample i has the i-th of `values`).
     value: the class name where `kind` is ``class``.
     values: class names by sample id where `kind` is ``each``.
+    inputs: numbers that the network takes beside the name, name → value, such as a size; see `TextSpace.index`.
     denoiser: name of a second denoiser of the run, ``""`` for the main one.
     variant: name of a variant that the denoiser declares, ``""`` for the plain network.
     """
@@ -35,14 +39,12 @@ class Cond:
     denoiser: str = ""
     variant: str = ""
     values: tuple[str, ...] = ()
+    inputs: Inputs = attrs.field(default=(), converter=_sorted_inputs)
 
     def __str__(self) -> str:
-        name = self.value if self.kind == "class" else self.kind
+        name = with_inputs(self.value if self.kind == "class" else self.kind, self.inputs)
         return name + (f"@{self.denoiser}" if self.denoiser else "") + (f"~{self.variant}" if self.variant else "")
 
-
-_DEFAULT = "A"
-"""The class that is generated where nothing is said."""
 
 OWN = Cond("own")
 NULL = Cond("null")
@@ -63,102 +65,27 @@ def each(values: Sequence[str]) -> Cond:
 
 
 def null_of(cond: Cond) -> Cond:
-    """The null condition of the same network and variant."""
-    return Cond("null", denoiser=cond.denoiser, variant=cond.variant)
+    """The null condition of the same network and variant, with the same inputs."""
+    return Cond("null", denoiser=cond.denoiser, variant=cond.variant, inputs=cond.inputs)
 
 
-def _names(names: Iterable[str]) -> tuple[str, ...]:
-    return tuple(names)  # `tuple` itself, as a converter, would take nothing in the eyes of a type checker
+def row_of(space: ConditionSpace, cond: Cond, label: int, sample_id: int = 0) -> int:
+    """The row index that `cond` means for a sample with this id whose own class has index `label`.
 
-
-def listed(said: str) -> list[str]:
-    """The names in ``A,B, k`` or in a JSON list of texts; names of a JSON list keep their spaces and commas."""
-    if said.startswith("["):
-        try:
-            names = from_json(said)
-        except ValueError:
-            names = None
-        if isinstance(names, list) and names and all(isinstance(name, str) for name in names):
-            return names
-    return [name.strip() for name in said.split(",")]
-
-
-@attrs.frozen
-class ConditionSpace:
-    """The classes a denoiser knows.
-
-    classes: names in index order, 0 … C-1.
-    null_index: the row index that means "no class", or None where the denoiser was trained without.
-    merged: names that a class-merged dataset folds into another class, e.g. ``{"c": "C"}``.
+    Raises `UnknownName` for a class that is not there, `ConfigError` where there is no null class, too few classes for
+    the samples, or inputs that the denoiser does not take.
     """
-
-    classes: tuple[str, ...] = attrs.field(converter=_names)
-    null_index: int | None = None
-    merged: Mapping[str, str] = attrs.field(factory=dict)
-
-    def resolve(self, name: str) -> str:
-        """The class that `name` stands for, itself or the one it was merged into.
-
-        Raises `UnknownName` with the nearest classes, `ConfigError` where several read the same, see `names.known`.
-        """
-        found = self._known(name)
-        if found is not None:
-            return self.merged.get(found, found)
-        raise unknown("class", name, self.classes, "see emnist-diff checkpoint inspect")
-
-    def spelled(self, data: Any) -> Any:
-        """Plain data in which texts that read as a class, whose accents are typed in another way, are written as that
-        class is, so that they are recorded as one."""
-        if isinstance(data, str):
-            return data if data.isascii() else self._known(data) or data
-        if isinstance(data, Mapping):
-            return {self.spelled(key): self.spelled(value) for key, value in data.items()}
-        return [self.spelled(value) for value in data] if isinstance(data, list | tuple) else data
-
-    def _known(self, name: str) -> str | None:
-        """The class or merged class that a typed name means."""
-        if name in self.classes or name in self.merged:  # which decides for all but accents typed in another way
-            return name
-        return known(name, [*self.classes, *self.merged])
-
-    def characters(self, said: str | Sequence[str] | None) -> tuple[str, ...]:
-        """The classes that a list of names, or the text ``A``, ``A,B,k`` or ``all`` means, in the order said, none of
-        them twice. A text that is the name of a class means that one, commas or not; a list in JSON,
-        ``["a,b", "c"]``, means what it holds. None means ``A``, or the first class where there is none of that name.
-
-        Raises as `resolve`.
-        """
-        if said is None:
-            said = _DEFAULT if _DEFAULT in self.classes else self.classes[0]
-        if not isinstance(said, str):
-            return tuple(dict.fromkeys(self.resolve(name) for name in said))
-        if self._known(said) is not None:
-            return (self.resolve(said),)
-        if said == "all":
-            return self.classes
-        return tuple(dict.fromkeys(self.resolve(name) for name in listed(said)))
-
-    def index(self, name: str) -> int:
-        """The row index of a class, by name."""
-        return self.classes.index(self.resolve(name))
-
-    def row(self, cond: Cond, label: int, sample_id: int = 0) -> int:
-        """The class index that `cond` means for a sample with this id whose own class has index `label`.
-
-        Raises `UnknownName` for a class that is not there, `ConfigError` where there is no null class or too few
-        classes for the samples.
-        """
-        if cond.kind == "own":
-            return label
-        if cond.kind == "null":
-            if self.null_index is None:
-                raise ConfigError("this denoiser has no null class — use base 'cond' and no class forces")
-            return self.null_index
-        if cond.kind == "each":
-            if sample_id >= len(cond.values):
-                raise ConfigError(f"a target names {len(cond.values)} classes, too few for sample {sample_id}")
-            return self.row(named(cond.values[sample_id]), label, sample_id)
-        return self.index(cond.value)
+    if cond.kind == "own":
+        return space.index(space.classes[label], cond.inputs) if cond.inputs else label
+    if cond.kind == "null":
+        if space.null_index is None:
+            raise ConfigError("this denoiser has no null class — use base 'cond' and no class forces")
+        return space.index("", cond.inputs) if cond.inputs else space.null_index
+    if cond.kind == "each":
+        if sample_id >= len(cond.values):
+            raise ConfigError(f"a target names {len(cond.values)} classes, too few for sample {sample_id}")
+        return row_of(space, attrs.evolve(named(cond.values[sample_id]), inputs=cond.inputs), label, sample_id)
+    return space.index(cond.value, cond.inputs)
 
 
 @attrs.frozen
@@ -240,7 +167,7 @@ def pack(
         positions: dict[Cond, list[int]] = {c: [] for c in mine}
         for sample, (label, sample_id) in enumerate(zip(own, ids, strict=True)):
             for cond in mine:
-                key = (sample, space.row(cond, label, sample_id))
+                key = (sample, row_of(space, cond, label, sample_id))
                 positions[cond].append(where.setdefault(key, len(where)))
         rows = torch.tensor(list(where), dtype=torch.int64).reshape(-1, 2)
         groups.append(Group(denoiser, variant, rows[:, 0].contiguous(), rows[:, 1].contiguous()))

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from emnist_diff.components import Component
-    from emnist_diff.conditions import ConditionSpace
     from emnist_diff.plugins import Registry
     from emnist_diff.protocols import Denoiser
+    from emnist_diff.spaces import ConditionSpace
     from emnist_diff.timeline import ForwardProcess, PredictionType
 
 WEIGHTS = "weights"

@@ -21,7 +21,8 @@ if TYPE_CHECKING:  # the contracts can be read without paying for torch
     import torch
     from torch import Tensor
 
-    from emnist_diff.conditions import Cond, ConditionSpace, Predictions, RowConditions
+    from emnist_diff.conditions import Cond, Predictions, RowConditions
+    from emnist_diff.spaces import ConditionSpace
 
 
 @runtime_checkable
@@ -125,6 +126,14 @@ class Denoiser(Protocol):
 
     def decode(self, x: Tensor) -> Tensor:
         """Images in [0, 1], (B, C, H, W), from states (B, *shape)."""
+
+
+@runtime_checkable
+class Encodes(Protocol):
+    """What a `Denoiser` also offers whose states are made of images, such as one over the latents of an autoencoder."""
+
+    def encode(self, images: Tensor) -> Tensor:
+        """States (B, *shape) of images (B, C, H, W) in [0, 1], which `Denoiser.decode` shows again."""
 
 
 @runtime_checkable

@@ -7,7 +7,8 @@ from typing import Any
 
 import attrs
 from emnist_diff.assembly.directions import Direction
-from emnist_diff.conditions import Cond, ConditionSpace, Predictions, named
+from emnist_diff.conditions import Cond, Predictions, named
+from emnist_diff.spaces import ConditionSpace
 from emnist_diff.steps import Step
 from emnist_diff.timeline import StepInfo
 from torch import Tensor

@@ -14,8 +14,9 @@ from collections.abc import Iterable
 from typing import Any, TypeVar
 
 import attrs
-from emnist_diff.conditions import NULL, Cond, ConditionSpace, Predictions
+from emnist_diff.conditions import NULL, Cond, Predictions
 from emnist_diff.schedules import schedule
+from emnist_diff.spaces import ConditionSpace
 from emnist_diff.steps import Step
 from emnist_diff.timeline import StepInfo
 from torch import Tensor

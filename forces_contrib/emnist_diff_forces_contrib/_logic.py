@@ -7,8 +7,8 @@ from typing import Any
 
 import attrs
 from emnist_diff.assembly.directions import Direction
-from emnist_diff.conditions import ConditionSpace
 from emnist_diff.errors import ConfigError
+from emnist_diff.spaces import ConditionSpace
 
 TOWARD = Direction("moves toward its classes", "not for each class that is to be left out")
 

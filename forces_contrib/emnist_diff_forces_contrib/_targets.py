@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import attrs
-from emnist_diff.conditions import Cond, ConditionSpace, each, named
+from emnist_diff.conditions import Cond, each, named
 from emnist_diff.errors import ConfigError
+from emnist_diff.spaces import ConditionSpace
 
 Target = str | tuple[str, ...]
 """A class name, ``own``, or one class name a sample."""

@@ -8,10 +8,10 @@ from typing import ClassVar, Literal
 import attrs
 import torch
 from emnist_diff.assembly.directions import Direction, Directions
-from emnist_diff.conditions import ConditionSpace
 from emnist_diff.errors import CheckpointError, ConfigError, unknown
 from emnist_diff.paths import local_path
 from emnist_diff.schedules import Schedule
+from emnist_diff.spaces import ConditionSpace
 from emnist_diff.steps import Step
 from emnist_diff.timeline import StepInfo
 from torch import Tensor

@@ -8,9 +8,10 @@ from typing import ClassVar
 import attrs
 from attrs import validators as v
 from emnist_diff.assembly.directions import Direction, Directions
-from emnist_diff.conditions import NULL, Cond, ConditionSpace, Predictions, named
+from emnist_diff.conditions import NULL, Cond, Predictions, named
 from emnist_diff.errors import ConfigError
 from emnist_diff.schedules import Schedule
+from emnist_diff.spaces import ConditionSpace
 from emnist_diff.steps import Step
 from emnist_diff.timeline import StepInfo
 from torch import Tensor

@@ -8,10 +8,11 @@ from typing import ClassVar
 import attrs
 import torch
 from emnist_diff.assembly.directions import Directions
-from emnist_diff.conditions import NULL, Cond, ConditionSpace, Predictions, named
+from emnist_diff.conditions import NULL, Cond, Predictions, named
 from emnist_diff.errors import ConfigError
 from emnist_diff.parameterization import to_x0
 from emnist_diff.schedules import Schedule
+from emnist_diff.spaces import ConditionSpace
 from emnist_diff.steps import Step
 from emnist_diff.timeline import StepInfo
 from torch import Tensor

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 import attrs
 import torch
 from attrs import validators as v
-from emnist_diff.conditions import Cond, ConditionSpace, Predictions
+from emnist_diff.conditions import Cond, Predictions
+from emnist_diff.spaces import ConditionSpace
 from emnist_diff.steps import Step
 from emnist_diff.timeline import StepInfo
 from torch import Tensor

@@ -17,15 +17,16 @@ from emnist_diff import discovery, plugins
 from emnist_diff.assembly.assemble import Assembly, assemble
 from emnist_diff.assembly.layers import configure
 from emnist_diff.cli import main
-from emnist_diff.conditions import NULL, OWN, ConditionSpace, Predictions, RowConditions, pack
+from emnist_diff.conditions import NULL, OWN, Predictions, RowConditions, pack
 from emnist_diff.engine.walk import Batch, walk
 from emnist_diff.frames import FIELDS, Frame
 from emnist_diff.protocols import Denoiser
+from emnist_diff.spaces import ClassSpace
 from emnist_diff.steps import Step
 from emnist_diff.timeline import StepInfo
 
 PACKAGE = "emnist_diff_forces_contrib"
-SPACE = ConditionSpace(("A", "B", "C"), null_index=3)
+SPACE = ClassSpace(("A", "B", "C"), null_index=3)
 LABELS = (0, 2, 1)
 
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from emnist_diff.conditions import NULL, RowConditions, named
+from emnist_diff.conditions import NULL, RowConditions, named, row_of
 from emnist_diff.engine.base import Base
 from emnist_diff.engine.plan import WeightedForce
 from emnist_diff.engine.walk import Batch, Engine, walk
@@ -40,7 +40,7 @@ def walked(force, scheduler=None, steps=4, ids=range(4), start=None, after=None,
 
 def ask(frame, name):
     denoiser = ABC.denoiser()
-    index = torch.tensor([denoiser.conditions.row(named(name), i % 3) for i in range(len(frame["x"]))])
+    index = torch.tensor([row_of(denoiser.conditions, named(name), i % 3) for i in range(len(frame["x"]))])
     with torch.inference_mode():
         return denoiser.predict(frame["x"], torch.full((len(index),), frame.at.timestep), RowConditions(index))
 

@@ -8,7 +8,7 @@ import attrs
 import numpy as np
 import pytest
 import torch
-from emnist_diff.conditions import NULL, Cond, RowConditions, named
+from emnist_diff.conditions import NULL, Cond, RowConditions, named, row_of
 from emnist_diff.engine.base import Base
 from emnist_diff.engine.plan import WeightedForce, make_plan
 from emnist_diff.engine.walk import Batch, Engine, walk
@@ -52,7 +52,7 @@ def walked(denoisers, force, base=None, steps=3):
 
 
 def ask(denoiser, frame, cond, variant=""):
-    index = torch.tensor([denoiser.conditions.row(cond, label) for label in LABELS])
+    index = torch.tensor([row_of(denoiser.conditions, cond, label) for label in LABELS])
     with torch.inference_mode():
         return denoiser.predict(frame["x"], torch.full((4,), frame.at.timestep), RowConditions(index, variant))
 

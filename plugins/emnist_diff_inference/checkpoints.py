@@ -14,12 +14,12 @@ from emnist_diff.assembly.layout import bound_scheduler
 from emnist_diff.assembly.sources import opened
 from emnist_diff.brief import briefly
 from emnist_diff.components import default, make
-from emnist_diff.conditions import ConditionSpace
 from emnist_diff.config import ComponentConfig, component, normalised
 from emnist_diff.discovery import installed
 from emnist_diff.errors import CheckpointError
 from emnist_diff.protocols import Denoiser, Scheduler
 from emnist_diff.records import SchedulerSpec
+from emnist_diff.spaces import ClassSpace
 from emnist_diff.structuring import aliases, unstructure
 from emnist_diff.timeline import ForwardProcess, PredictionType
 from emnist_diff_plugins.containers import checkpoint
@@ -99,7 +99,7 @@ class CheckpointInfo:
 
         Raises `UnknownName` with the nearest classes.
         """
-        space = ConditionSpace(self.classes, self.null_class_index, self.merged)
+        space = ClassSpace(self.classes, self.null_class_index, self.merged)
         return space.index(character)
 
 

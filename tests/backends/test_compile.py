@@ -10,9 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from emnist_diff.conditions import ConditionSpace, RowConditions
+from emnist_diff.conditions import RowConditions
 from emnist_diff.errors import ConfigError, PluginError
 from emnist_diff.protocols import Workload
+from emnist_diff.spaces import ClassSpace
 from emnist_diff_plugins.backends import compile as backend
 from emnist_diff_plugins.backends.compile import Compile
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
@@ -43,7 +44,7 @@ class Holding:
     """A denoiser, as far as a backend asks it."""
 
     shape = (2, 64, 64)
-    conditions = ConditionSpace(("A", "B", "C"))
+    conditions = ClassSpace(("A", "B", "C"))
 
     def __init__(self) -> None:
         self.networks = {"": Network(), "twice": Network(2.0)}

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from emnist_diff.conditions import ConditionSpace
 from emnist_diff.errors import ConfigError, UnknownName
 from emnist_diff.names import known
+from emnist_diff.spaces import ClassSpace
 from emnist_diff_plugins.containers import checkpoint
 
 NFC, NFD = (unicodedata.normalize(form, "é") for form in ("NFC", "NFD"))
@@ -30,22 +30,22 @@ def network(tmp_path: Path) -> Path:
 
 
 def test_a_class_is_known_however_its_accents_are_typed():
-    space = ConditionSpace((NFD, "B"), merged={unicodedata.normalize("NFD", "ö"): "B"})
+    space = ClassSpace((NFD, "B"), merged={unicodedata.normalize("NFD", "ö"): "B"})
     assert space.resolve(NFC) == space.resolve(NFD) == space.resolve("\udcc3\udca9") == NFD
     assert space.resolve("ö") == "B"
     assert space.characters(f"{NFC},B") == (NFD, "B")
     assert space.index(NFC) == 0
     with pytest.raises(UnknownName, match="unknown class 'e'"):
         space.resolve("e")
-    both = ConditionSpace((NFC, NFD))
+    both = ClassSpace((NFC, NFD))
     assert [both.index(name) for name in (NFC, NFD)] == [0, 1]
     with pytest.raises(ConfigError, match=r"may be 'e\\u0323\\u0302' and '\\u1eb9\\u0302', which read the same"):
         known("\u1ec7", ["e\u0323\u0302", "\u1eb9\u0302"])
 
 
 def test_the_default_class_is_one_that_the_model_has():
-    assert ConditionSpace(("0", "A")).characters(None) == ("A",)
-    assert ConditionSpace(("cat", "dog")).characters(None) == ("cat",)
+    assert ClassSpace(("0", "A")).characters(None) == ("A",)
+    assert ClassSpace(("cat", "dog")).characters(None) == ("cat",)
 
 
 def test_commands_on_a_model_without_an_a(cli, tmp_path, network):

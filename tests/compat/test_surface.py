@@ -27,7 +27,7 @@ MODULES = (
         f"emnist_diff.{name}"
         for name in ("hookspecs", "records", "protocols", "timeline", "steps", "frames", "conditions", "schedules")
     ),
-    *(f"emnist_diff.{name}" for name in ("parameterization", "errors", "deprecation")),
+    *(f"emnist_diff.{name}" for name in ("families", "spaces", "parameterization", "errors", "deprecation")),
     *(f"emnist_diff_inference.{name}" for name in ("capture", "checkpoints", "config", "frames")),
     "emnist_diff_testing",
 )
@@ -101,9 +101,9 @@ def test_the_surface_is_the_stored_one():
 
 def test_the_test_sees_a_change(monkeypatch):
     before = surface()
-    monkeypatch.setattr("emnist_diff.conditions.ConditionSpace.more", lambda self, name: name, raising=False)
-    assert surface()["emnist_diff.conditions"]["ConditionSpace"]["methods"]["more"] == "(self, name)"
-    assert surface()["emnist_diff.conditions"] != before["emnist_diff.conditions"]
+    monkeypatch.setattr("emnist_diff.spaces.ClassSpace.more", lambda self, name: name, raising=False)
+    assert surface()["emnist_diff.spaces"]["ClassSpace"]["methods"]["more"] == "(self, name)"
+    assert surface()["emnist_diff.spaces"] != before["emnist_diff.spaces"]
 
 
 if __name__ == "__main__":

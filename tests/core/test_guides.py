@@ -11,7 +11,7 @@ import torch
 
 from emnist_diff.assembly.assemble import assemble
 from emnist_diff.assembly.layers import configure
-from emnist_diff.conditions import OWN, Cond, ConditionSpace, RowConditions, pack
+from emnist_diff.conditions import OWN, Cond, RowConditions, pack
 from emnist_diff.config import canonical_json, resolve, to_dict
 from emnist_diff.discovery import installed
 from emnist_diff.engine.base import Base
@@ -20,6 +20,7 @@ from emnist_diff.engine.walk import Engine
 from emnist_diff.errors import CheckpointError, ConfigError
 from emnist_diff.parameterization import convert
 from emnist_diff.running.run import run
+from emnist_diff.spaces import ClassSpace
 from emnist_diff.timeline import NoiseSchedule
 from emnist_diff_plugins.analysis.replay import replay
 from emnist_diff_plugins.containers import checkpoint
@@ -104,7 +105,7 @@ def test_rows_of_each_network_are_planned():
 
 def test_an_unknown_guide_is_named():
     with pytest.raises(ConfigError, match=r"unknown guide 'weak' .*say --guide weak=FILE"):
-        pack([WEAK], [0], {"": ConditionSpace(("A",))})
+        pack([WEAK], [0], {"": ClassSpace(("A",))})
 
 
 # ------------------------------------------------------------------ in a run

@@ -104,9 +104,9 @@ def test_a_variant_that_is_not_declared_fails_before_any_work(asking, tmp_path):
 
 
 def test_rows_are_grouped_by_network_and_variant():
-    from emnist_diff.conditions import ConditionSpace
+    from emnist_diff.spaces import ClassSpace
 
-    space = ConditionSpace(("A", "B"), 2)
+    space = ClassSpace(("A", "B"), 2)
     conds = [Cond("own"), Cond("null"), Cond("own", variant="identity"), Cond("class", "A", variant="identity")]
     packing = pack(conds, [0, 1], {"": space})
     assert [(g.variant, len(g.sample)) for g in packing.groups] == [("", 4), ("identity", 3)]

@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 import torch
 
-from emnist_diff.conditions import NULL, OWN, ConditionSpace, named
+from emnist_diff.conditions import NULL, OWN, named
 from emnist_diff.engine.direct import Direct
 from emnist_diff.errors import ConfigError, OutputError, UnknownName
 from emnist_diff.families import Source
+from emnist_diff.spaces import ClassSpace
 from emnist_diff.steps import SchedulerResult
 from emnist_diff.timeline import NoiseSchedule
 from emnist_diff_plugins.schedulers.ddim import Ddim
@@ -456,7 +457,7 @@ class OddDenoiser:
     shape = property(lambda self: self.inner.shape)
     process = property(lambda self: NoiseSchedule(beta_schedule="linear"))
     conditions = property(
-        lambda self: ConditionSpace("ABC", 1) if self.twist == "condition_space" else self.inner.conditions
+        lambda self: ClassSpace("ABC", 1) if self.twist == "condition_space" else self.inner.conditions
     )
 
     def predict(self, x, t, conds):

@@ -8,9 +8,9 @@ import pytest
 
 from emnist_diff.assembly.assemble import assemble
 from emnist_diff.assembly.layers import configure
-from emnist_diff.conditions import ConditionSpace
 from emnist_diff.discovery import installed
 from emnist_diff.running.run import run
+from emnist_diff.spaces import ClassSpace
 from emnist_diff_trajectory.reader import Trajectory
 
 NAMES = ["a,b", "a;b", " a", "", "ü", "b", '["x"]', "all"]
@@ -56,7 +56,7 @@ def test_an_accent_typed_in_another_way_is_the_same_record():
 
 
 def test_text_names_classes_as_people_type_them():
-    space = ConditionSpace(tuple(NAMES))
+    space = ClassSpace(tuple(NAMES))
     for said, names in (
         ("a,b", ("a,b",)), ("b, ü", ("b", "ü")), ('["a,b", " a"]', ("a,b", " a")), ('["x"]', ('["x"]',)),
         (["b", "b", ""], ("b", "")), ("", ("",)),

@@ -20,13 +20,14 @@ from hypothesis import strategies as st
 from emnist_diff.assembly import presets
 from emnist_diff.assembly.layout import Layout, lay_out
 from emnist_diff.components import make
-from emnist_diff.conditions import ConditionSpace, named
+from emnist_diff.conditions import named
 from emnist_diff.config import normalised, resolve
 from emnist_diff.discovery import installed
 from emnist_diff.engine.noise import INITIAL, standard_normal
 from emnist_diff.engine.walk import Batch, walk
 from emnist_diff.frames import FIELDS
 from emnist_diff.records import DriftSpec, ForceSpec, SchedulerSpec
+from emnist_diff.spaces import ConditionSpace
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
 
 Run = Mapping[str, Any]

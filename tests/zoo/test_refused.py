@@ -11,11 +11,11 @@ from emnist_diff import ForceConfig, InferenceConfig
 from emnist_diff.assembly.assemble import assemble
 from emnist_diff.assembly.layers import configure
 from emnist_diff.components import make
-from emnist_diff.conditions import ConditionSpace
 from emnist_diff.config import ComponentConfig
 from emnist_diff.discovery import installed
 from emnist_diff.errors import CheckpointError, ConfigError, RunFailed, UnknownName
 from emnist_diff.records import DriftSpec, ForceSpec
+from emnist_diff.spaces import ClassSpace
 from emnist_diff_plugins.containers import checkpoint
 
 
@@ -150,7 +150,7 @@ def test_refused_by_the_python_interface_too(unloadable):
             assemble(installed(), config.to_run_config())
 
 
-MERGED = ConditionSpace(tuple("ABCD"), 4, {"b": "B", "c": "C"})
+MERGED = ClassSpace(tuple("ABCD"), 4, {"b": "B", "c": "C"})
 
 
 def test_merged_letters_are_their_class_and_said(zoo, run, log):
@@ -179,7 +179,7 @@ def test_only_twins_are_refused(zoo, run, pair, twins):
 
 
 def test_a_model_without_a_null_class_has_no_directions(zoo, run):
-    space = ConditionSpace(tuple("ABCD"), None)
+    space = ClassSpace(tuple("ABCD"), None)
     zoo.layout(run(base="cond"), space)
     for asked in (run(base="cfg"), run([{"name": "attract_class"}], base="cond")):
         with pytest.raises(ConfigError, match="has no null class — use base 'cond'"):

@@ -23,7 +23,8 @@ def require_fit(name: str, guide: Source, main: Source) -> None:
 
     How the range of x0 is bounded while sampling is no part of the process.
     """
-    if lacking := [c for c in main.conditions.classes if known(c, guide.conditions.classes) is None]:
+    needed = () if guide.conditions.open else main.conditions.classes
+    if lacking := [c for c in needed if known(c, guide.conditions.classes) is None]:
         raise ConfigError(
             f"guide {name!r} has no class {lacking[0]!r}, which the run's model has — a guide must know all of its "
             "classes, by name"

@@ -13,7 +13,6 @@ from emnist_diff.assembly.devices import choose_device
 from emnist_diff.assembly.directions import directed
 from emnist_diff.assembly.idle import places, report_idle
 from emnist_diff.components import Component, call_component
-from emnist_diff.conditions import ConditionSpace, listed
 from emnist_diff.config import MOST_SAMPLES, ComponentConfig, RunConfig
 from emnist_diff.engine.base import Base
 from emnist_diff.engine.clip import Clip, ClipSum
@@ -23,6 +22,7 @@ from emnist_diff.errors import ConfigError, PluginError
 from emnist_diff.events import get_logger
 from emnist_diff.protocols import Denoiser, Evaluator, Scheduler
 from emnist_diff.schedules import Constant, Schedule
+from emnist_diff.spaces import ConditionSpace, listed
 from emnist_diff.timeline import ForwardProcess, PredictionType, Timeline
 
 log = get_logger()

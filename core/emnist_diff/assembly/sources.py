@@ -42,6 +42,8 @@ class Found:
             raise
         if not isinstance(denoiser, Denoiser):
             raise PluginError(f"{label}: load() returned {type(denoiser).__name__} instead of a denoiser")
+        if denoiser.conditions.open and denoiser.conditions is not self.source.conditions:
+            raise PluginError(f"{label}: the denoiser has another open condition space than its source — share one")
         return denoiser
 
 

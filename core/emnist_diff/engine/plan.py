@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import attrs
 
 from emnist_diff.brief import briefly
-from emnist_diff.conditions import Cond, ConditionSpace, pack
+from emnist_diff.conditions import Cond, pack
 from emnist_diff.engine.base import Base
 from emnist_diff.engine.clip import Clip
 from emnist_diff.errors import EmnistDiffError, RunFailed
 from emnist_diff.protocols import Drift, Force
 from emnist_diff.schedules import Constant
+from emnist_diff.spaces import ConditionSpace
 from emnist_diff.timeline import StepInfo, Timeline
 
 ROWS_PER_CALL = 32

@@ -8,13 +8,13 @@ from pathlib import Path
 import attrs
 
 from emnist_diff.components import make
-from emnist_diff.conditions import ConditionSpace
 from emnist_diff.config import ComponentConfig
 from emnist_diff.families import WEIGHTS, DenoiserFamily, Source
 from emnist_diff.names import typed
 from emnist_diff.plugins import Registry
 from emnist_diff.protocols import Denoiser
 from emnist_diff.records import DenoiserSpec
+from emnist_diff.spaces import ClassSpace
 from emnist_diff.structuring import unstructure
 from emnist_diff_plugins.containers import checkpoint
 from emnist_diff_plugins.containers.families import NetworkFamily
@@ -50,7 +50,7 @@ class Checkpoint:
         shape, load = _loading(network.object, path, registry)
         sha256 = checkpoint.sha256(path)
         return Source(
-            conditions=ConditionSpace(header.classes, header.null_index, header.merged),
+            conditions=ClassSpace(header.classes, header.null_index, header.merged),
             process=header.schedule,
             prediction_type=header.prediction,
             shape=shape,

@@ -23,11 +23,12 @@ from attrs import validators as v
 from torch import Tensor
 
 from emnist_diff.brief import briefly
-from emnist_diff.conditions import ConditionSpace, RowConditions
+from emnist_diff.conditions import RowConditions
 from emnist_diff.errors import ConfigError
 from emnist_diff.families import Source
 from emnist_diff.machine.capacity import require_memory
 from emnist_diff.plugins import Registry
+from emnist_diff.spaces import ClassSpace, ConditionSpace
 from emnist_diff.timeline import MOST_TIMESTEPS, FlowSchedule, ForwardProcess, NoiseSchedule, PredictionType
 from emnist_diff_plugins.schedulers._process import Process
 
@@ -109,7 +110,7 @@ class GaussianMixture:
     @property
     def conditions(self) -> ConditionSpace:
         """The classes, and the row behind them for none."""
-        return ConditionSpace(tuple(self.classes), null_index=len(self.classes))
+        return ClassSpace(tuple(self.classes), null_index=len(self.classes))
 
     @property
     def process(self) -> ForwardProcess:

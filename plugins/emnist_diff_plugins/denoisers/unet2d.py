@@ -12,11 +12,12 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from emnist_diff.brief import briefly
-from emnist_diff.conditions import ConditionSpace, RowConditions
+from emnist_diff.conditions import RowConditions
 from emnist_diff.engine.onethread import one_thread
 from emnist_diff.errors import CheckpointError, ConfigError
 from emnist_diff.families import Source
 from emnist_diff.plugins import Registry
+from emnist_diff.spaces import ClassSpace, ConditionSpace
 from emnist_diff.timeline import NoiseSchedule, PredictionType
 from emnist_diff.variants import require
 from emnist_diff_plugins.containers.checkpoint import MOST_CLASSES, CheckpointHeader
@@ -153,7 +154,7 @@ class UNet2D:
         nhwc = device == "cpu"  # channels last: faster convolutions on a CPU
         network.load_state_dict({k: _placed(t, own[k].dtype, device, nhwc) for k, t in weights.items()}, assign=True)
         network = network.eval().requires_grad_(False)
-        space = ConditionSpace(header.classes, header.null_index, header.merged)
+        space = ClassSpace(header.classes, header.null_index, header.merged)
         return UNet2DDenoiser(network, self.shape, space, header.schedule, header.prediction)
 
 

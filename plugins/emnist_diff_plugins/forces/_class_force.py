@@ -13,10 +13,11 @@ import attrs
 from torch import Tensor
 
 from emnist_diff.assembly.directions import Direction
-from emnist_diff.conditions import NULL, Cond, ConditionSpace, Predictions, each, named
+from emnist_diff.conditions import NULL, Cond, Predictions, each, named
 from emnist_diff.errors import ConfigError
 from emnist_diff.schedules import schedule
 from emnist_diff.shown import shown
+from emnist_diff.spaces import ConditionSpace
 from emnist_diff.steps import Step
 from emnist_diff.timeline import StepInfo
 

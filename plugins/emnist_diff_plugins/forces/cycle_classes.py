@@ -8,10 +8,10 @@ from typing import Literal
 import attrs
 from attrs import validators as v
 
-from emnist_diff.conditions import ConditionSpace
 from emnist_diff.errors import ConfigError
 from emnist_diff.schedules import Schedule
 from emnist_diff.shown import shown
+from emnist_diff.spaces import ConditionSpace
 from emnist_diff.timeline import StepInfo
 from emnist_diff_plugins.forces._class_force import ClassForce, Target, check, class_name, scalar_field
 

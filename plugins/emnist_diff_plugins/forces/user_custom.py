@@ -8,10 +8,11 @@ from typing import Any
 import attrs
 from torch import Tensor
 
-from emnist_diff.conditions import NULL, OWN, Cond, ConditionSpace, Predictions
+from emnist_diff.conditions import NULL, OWN, Cond, Predictions
 from emnist_diff.errors import ConfigError
 from emnist_diff.schedules import as_function
 from emnist_diff.shown import shown
+from emnist_diff.spaces import ConditionSpace
 from emnist_diff.steps import Step
 from emnist_diff.timeline import StepInfo
 from emnist_diff_plugins.forces._class_force import Target, check, condition, target
