@@ -6,11 +6,13 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import typer
 
+from emnist_diff.errors import UnknownName
 from emnist_diff.printable import echo
 
 _MOST_WORKERS = 8
@@ -126,15 +128,9 @@ def _show_sample(
     """One sample: who it is, and its pictures."""
     import numpy as np
 
-    from emnist_diff.errors import UnknownName
-    from emnist_diff_plugins.commands.strip import strip
     from emnist_diff_plugins.pictures import save_png
 
-    places = np.flatnonzero(trajectory.ids == number)
-    if not len(places):
-        span = f"{int(trajectory.ids.min())} … {int(trajectory.ids.max())}"
-        raise UnknownName(f"sample {number} is not in {trajectory.path}, which has ids {span}")
-    position = int(places[0])
+    position = _position(trajectory, number)
     decode = None
     if decoded:
         from emnist_diff.discovery import installed
@@ -160,10 +156,26 @@ def _show_sample(
     if as_json:
         typer.echo(json.dumps(data, indent=2))
         return
+    _print_sample(data, images)
+
+
+def _position(trajectory: Any, number: int) -> int:
+    """Where the sample with this id is. Raises `UnknownName` where it is not."""
+    places = (trajectory.ids == number).nonzero()[0]
+    if not len(places):
+        span = f"{int(trajectory.ids.min())} … {int(trajectory.ids.max())}"
+        raise UnknownName(f"sample {number} is not in {trajectory.path}, which has ids {span}")
+    return int(places[0])
+
+
+def _print_sample(data: Mapping[str, Any], images: Any) -> None:
+    """The sample in words, and its pictures as a strip as wide as the terminal."""
+    from emnist_diff_plugins.commands.strip import strip
+
     of = "no class" if data["class"] is None else f"class {data['class']}"
-    echo(f"sample {number}, {of}, steps {', '.join(map(str, steps))}")
+    echo(f"sample {data['id']}, {of}, steps {', '.join(map(str, data['steps']))}")
     colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     for line in strip(images, shutil.get_terminal_size((100, 24)).columns, colour):
         typer.echo(line)
-    if png is not None:
-        echo(f"  {png}")
+    if "png" in data:
+        echo(f"  {data['png']}")

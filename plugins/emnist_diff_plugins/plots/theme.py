@@ -8,6 +8,31 @@ import attrs
 
 from emnist_diff.errors import unknown
 
+_FIXED = {
+    "axes.titlelocation": "left",
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.formatter.useoffset": False,
+    "axes.formatter.limits": (-3, 4),
+    "grid.linewidth": 0.5,
+    "text.parse_math": False,  # names of classes are no formulas
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "legend.frameon": True,  # what lies under one stays legible, and so does the legend
+    "legend.fancybox": False,
+    "legend.edgecolor": "none",
+    "legend.framealpha": 0.75,
+    "legend.handlelength": 1.8,
+    "legend.borderaxespad": 0.3,
+    "lines.linewidth": 1.4,
+    "svg.hashsalt": "emnist-diff",
+    "pdf.fonttype": 42,
+    "hatch.linewidth": 0.5,
+}
+"""What all themes have in common of matplotlib's settings."""
+
 
 @attrs.frozen
 class Theme:
@@ -35,48 +60,28 @@ class Theme:
     def rc(self) -> dict[str, Any]:
         """For `matplotlib.style.context`, on top of matplotlib's own defaults."""
         return {
+            **_FIXED,
             "figure.facecolor": self.figure,
             "savefig.facecolor": self.figure,
             "axes.facecolor": self.axes,
             "axes.edgecolor": self.muted,
             "axes.labelcolor": self.text,
             "axes.titlecolor": self.text,
-            "axes.titlelocation": "left",
             "axes.titlesize": self.size + 0.5,
             "axes.labelsize": self.size,
-            "axes.linewidth": 0.6,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
             "axes.grid": self.gridded,
-            "axes.axisbelow": True,
-            "axes.formatter.useoffset": False,
-            "axes.formatter.limits": (-3, 4),
             "grid.color": self.grid,
-            "grid.linewidth": 0.5,
             "text.color": self.text,
-            "text.parse_math": False,  # names of classes are no formulas
             "xtick.color": self.muted,
             "ytick.color": self.muted,
             "xtick.labelcolor": self.text,
             "ytick.labelcolor": self.text,
             "xtick.labelsize": self.size - 0.5,
             "ytick.labelsize": self.size - 0.5,
-            "xtick.major.width": 0.6,
-            "ytick.major.width": 0.6,
             "legend.fontsize": self.size - 0.5,
-            "legend.frameon": True,  # what lies under one stays legible, and so does the legend
-            "legend.fancybox": False,
-            "legend.edgecolor": "none",
             "legend.facecolor": self.axes,
-            "legend.framealpha": 0.75,
-            "legend.handlelength": 1.8,
-            "legend.borderaxespad": 0.3,
             "font.family": self.font,
             "font.size": self.size,
-            "lines.linewidth": 1.4,
-            "svg.hashsalt": "emnist-diff",
-            "pdf.fonttype": 42,
-            "hatch.linewidth": 0.5,
         }
 
     def line(self, number: int) -> dict[str, Any]:

@@ -9,55 +9,57 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import attrs
 import numpy as np
 
 from emnist_diff.files import write_bytes
 
 
-def epoch_row(
-    *,
-    epoch: int,
-    losses: np.ndarray,
-    grad_norms: np.ndarray,
-    lr: float,
-    seconds: float,
-    images: int,
-    ema_distance: float,
-    gpu_memory: tuple[float, float, float],
-    wall_clock: float,
-    before: Mapping[str, Any] | None,
-) -> dict[str, Any]:
-    """One epoch's row.
+@attrs.frozen(eq=False, kw_only=True)
+class Epoch:
+    """What one epoch measured.
 
     losses, grad_norms: one a step; a norm that is not finite, where a loss scale overflowed and the step was skipped,
-    does not count, and grad_norm is None when none counts.  lr: at the last step.  seconds: of this epoch, stops left
-    out.
-    gpu_memory: allocated, reserved and peak, in MB.  wall_clock: Unix time.  before: the row of the epoch before.
+    does not count.  lr: at the last step.  seconds: of this epoch, stops left out.  images: that the steps took.
+    gpu_memory: allocated, reserved and peak, in MB.  wall_clock: Unix time.
     """
-    seconds = max(seconds, 1e-9)  # a coarse clock may say 0
-    norms = grad_norms[np.isfinite(grad_norms)]
-    return {
-        "epoch": epoch,
-        "loss_mean": float(losses.mean()),
-        "loss_std": float(losses.std()),
-        "loss_min": float(losses.min()),
-        "loss_max": float(losses.max()),
-        "loss_median": float(np.median(losses)),
-        "lr": lr,
-        "grad_norm": float(norms.mean()) if len(norms) else None,
-        "epoch_time_sec": seconds,
-        "samples_per_sec": images / seconds,
-        "batches_per_sec": len(losses) / seconds,
-        "num_batches": len(losses),
-        "num_samples": images,
-        "gpu_mem_allocated_mb": gpu_memory[0],
-        "gpu_mem_reserved_mb": gpu_memory[1],
-        "gpu_mem_peak_mb": gpu_memory[2],
-        "ema_delta_norm": ema_distance,
-        "wall_clock_sec": wall_clock,
-        "cumulative_time_sec": seconds + (before["cumulative_time_sec"] if before else 0.0),
-        "cumulative_samples": images + (before["cumulative_samples"] if before else 0),
-    }
+
+    epoch: int
+    losses: np.ndarray
+    grad_norms: np.ndarray
+    lr: float
+    seconds: float
+    images: int
+    ema_distance: float
+    gpu_memory: tuple[float, float, float]
+    wall_clock: float
+
+    def row(self, before: Mapping[str, Any] | None) -> dict[str, Any]:
+        """Its row of the table; grad_norm is None when no norm counts.  before: the row of the epoch before."""
+        seconds = max(self.seconds, 1e-9)  # a coarse clock may say 0
+        norms = self.grad_norms[np.isfinite(self.grad_norms)]
+        return {
+            "epoch": self.epoch,
+            "loss_mean": float(self.losses.mean()),
+            "loss_std": float(self.losses.std()),
+            "loss_min": float(self.losses.min()),
+            "loss_max": float(self.losses.max()),
+            "loss_median": float(np.median(self.losses)),
+            "lr": self.lr,
+            "grad_norm": float(norms.mean()) if len(norms) else None,
+            "epoch_time_sec": seconds,
+            "samples_per_sec": self.images / seconds,
+            "batches_per_sec": len(self.losses) / seconds,
+            "num_batches": len(self.losses),
+            "num_samples": self.images,
+            "gpu_mem_allocated_mb": self.gpu_memory[0],
+            "gpu_mem_reserved_mb": self.gpu_memory[1],
+            "gpu_mem_peak_mb": self.gpu_memory[2],
+            "ema_delta_norm": self.ema_distance,
+            "wall_clock_sec": self.wall_clock,
+            "cumulative_time_sec": seconds + (before["cumulative_time_sec"] if before else 0.0),
+            "cumulative_samples": self.images + (before["cumulative_samples"] if before else 0),
+        }
 
 
 def write(folder: Path, family: str, rows: Sequence[Mapping[str, Any]], errors: Sequence[Mapping[str, Any]]) -> None:

@@ -61,7 +61,7 @@ class Record:
         errors = [{"epoch": epoch, **e} for e in evaluate.x0_error(denoiser, self.header, self.probe, device)]
         if not all(math.isfinite(value) for e in errors for value in e.values()):
             raise RunFailed(f"the network's answers are not finite after epoch {epoch} — lower --lr")
-        row = metrics.epoch_row(
+        measured = metrics.Epoch(
             epoch=epoch,
             losses=losses,
             grad_norms=grad_norms,
@@ -71,8 +71,8 @@ class Record:
             ema_distance=learner.ema_distance(),
             gpu_memory=_gpu_memory(device),
             wall_clock=time.time(),
-            before=self.rows[-1] if self.rows else None,
         )
+        row = measured.row(self.rows[-1] if self.rows else None)
         self.rows.append(row)
         self.errors += errors
         checkpoint.save(self._path(epoch), self._header(row, errors), stored)
