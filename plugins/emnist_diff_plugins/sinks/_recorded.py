@@ -86,14 +86,10 @@ class Recorded:
         except OSError as error:
             raise OutputError(f"cannot write {output}: {error.strerror or error}") from error
         try:
-            done: frozenset[int] | None = None  # what all have; a sink that keeps no account needs everything again
-            for name, sink in sinks.items():
-                opened[name] = sink
-                has = _asked(name, sink.open, header) or frozenset()
-                done = has if done is None else done & has
+            done = _open(sinks, header, opened)
             fields = self._fields(sinks, header.timeline)
             positions = self._positions(bool(frozenset().union(*fields.values())))
-            left = [p for p in positions if p not in (done or ())]
+            left = [p for p in positions if p not in done]
             made = 0
             with stop_requests() as stopping:
                 for event in self.events(header, left, fields):
@@ -302,6 +298,16 @@ def _asked(name: str, call: Any, *args: Any) -> Any:
         raise
     except Exception as error:
         raise RunFailed(f"sink {name!r} failed: {type(error).__name__}: {error}") from error
+
+
+def _open(sinks: Mapping[str, Sink], header: RunHeader, opened: dict[str, Sink]) -> frozenset[int]:
+    """Open the sinks, each in `opened` before it is; returns the positions that all of them have recorded."""
+    done: frozenset[int] | None = None  # a sink that keeps no account needs everything again
+    for name, sink in sinks.items():
+        opened[name] = sink
+        recorded = _asked(name, sink.open, header) or frozenset()
+        done = recorded if done is None else done & recorded
+    return done or frozenset()
 
 
 def _closed(sinks: Mapping[str, Sink], outcome: Outcome) -> EmnistDiffError | None:
