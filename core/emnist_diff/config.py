@@ -98,11 +98,7 @@ class RunConfig:
         None, MODEL, 'a denoiser that needs no weights, e.g. "gaussian-mixture:shape=[2],classes=ABC"'
     )
     guides: Mapping[str, str] = _setting(
-        attrs.Factory(dict),
-        MODEL,
-        "a further network that forces can name: NAME=FILE",
-        converter=_files,
-        decides=False,
+        attrs.Factory(dict), MODEL, "a network that forces can name, as NAME=FILE", converter=_files, decides=False
     )
     character: str | tuple[str, ...] | None = _setting(
         None, GENERATION, "the class to generate, several as A,B,k or as a JSON list, or all",

@@ -52,17 +52,3 @@ class _Events:
 def get_logger() -> structlog.typing.FilteringBoundLogger:
     """The logger for modules of this package and of plugins; it has structlog's methods: `info`, `warning`, …"""
     return cast(structlog.typing.FilteringBoundLogger, _Events())
-
-
-_quiet = False
-
-
-def set_quiet(quiet: bool) -> None:
-    """Have commands show no progress, as ``--quiet`` asks."""
-    global _quiet
-    _quiet = quiet
-
-
-def is_quiet() -> bool:
-    """Whether commands are to show no progress."""
-    return _quiet

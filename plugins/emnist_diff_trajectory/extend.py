@@ -12,10 +12,10 @@ import numpy as np
 
 from emnist_diff.errors import OutputError
 from emnist_diff.frames import RunHeader
-from emnist_diff.identity import sample_count
 from emnist_diff_trajectory.compose import copy_rows
 from emnist_diff_trajectory.creation import new_file
 from emnist_diff_trajectory.device import building
+from emnist_diff_trajectory.growth import sample_count
 from emnist_diff_trajectory.parts import Part, Rows
 from emnist_diff_trajectory.reader import Trajectory
 from emnist_diff_trajectory.schema import Array

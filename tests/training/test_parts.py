@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -230,3 +231,19 @@ def test_a_weight_with_two_names_is_averaged_and_restored_under_both(config, tmp
     for name, tensor in first.averaged().items():
         assert torch.equal(second.averaged()[name], tensor)
         assert torch.equal(second.network.state_dict()[name], first.network.state_dict()[name])
+
+
+def test_a_quiet_training_shows_no_bar(cli, monkeypatch, tmp_path):
+    bars = []
+
+    def shown(bar: bool, batch_size: int) -> None:
+        bars.append(bar)
+        raise ConfigError("far enough")
+
+    monkeypatch.setattr("emnist_diff_plugins.training.progress.Progress", shown)
+    monkeypatch.setattr(
+        "emnist_diff_plugins.commands.train.sys", SimpleNamespace(stderr=SimpleNamespace(isatty=lambda: True))
+    )
+    for more in ((), ("--quiet",), ("--no-progress",)):
+        assert "far enough" in cli("train", "unet2d", "--data", tmp_path, *more).err
+    assert bars == [True, False, False]

@@ -49,7 +49,6 @@ def configure(choices: Choices = Choices()) -> None:  # it is frozen
         ),
         logger_factory=_to_stderr,
     )
-    events.set_quiet(choices.quiet)
     if warnings.showwarning is not _show:
         _others.append(warnings.showwarning)
         warnings.showwarning = _show  # type: ignore[assignment]  # it takes the same arguments

@@ -9,6 +9,7 @@ from typing import Any
 
 import typer
 
+from emnist_diff.cli.log_options import choices
 from emnist_diff.printable import echo
 from emnist_diff_plugins.training.page import TrainCommand
 
@@ -17,6 +18,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 @app.command(cls=TrainCommand)
 def train(
+    ctx: typer.Context,
     family: str | None = typer.Argument(
         None, help="The denoiser family, e.g. unet2d. [default: the resumed training's]", show_default=False
     ),
@@ -147,7 +149,7 @@ def train(
     from emnist_diff_plugins.training.progress import Progress
     from emnist_diff_plugins.training.trainer import train as run_training
 
-    with Progress(progress and sys.stderr.isatty(), settings.batch_size) as shown:
+    with Progress(progress and not choices(ctx).quiet and sys.stderr.isatty(), settings.batch_size) as shown:
         result = run_training(settings, resume=resume, on_progress=shown.update)
     if result.rank:
         return  # the first worker speaks for all
