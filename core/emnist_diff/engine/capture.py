@@ -15,19 +15,20 @@ from emnist_diff.protocols import Captures, Denoiser
 
 def captured_fields(denoiser: Denoiser, requests: Iterable[str]) -> frozenset[str]:
     """The activations that some requests mean; cheap where none goes beyond what every run has."""
-    further = [request for request in requests if request.partition("/")[0] not in FIELDS]
-    names = denoiser.activations if further and isinstance(denoiser, Captures) else ()
-    return frozenset(name for name in names if is_requested(name, further))
+    unknown = [request for request in requests if request.partition("/")[0] not in FIELDS]
+    names = denoiser.activations if unknown and isinstance(denoiser, Captures) else ()
+    return frozenset(name for name in names if is_requested(name, unknown))
 
 
 def capture(
-    denoiser: Captures, packing: Packing, x: Tensor, timestep: float, names: frozenset[str], most_rows: int
+    denoiser: Denoiser, packing: Packing, x: Tensor, timestep: float, names: frozenset[str], most_rows: int
 ) -> tuple[tuple[Cond, ...], dict[str, Tensor]]:
     """The conditions that the main network evaluates at x (B, *shape), and its activations for each sample and each of
     them: (B, conditions, *shape of the activation) float32, by name.
 
     most_rows: of a call.  Raises `RunFailed` for activations of another shape than the denoiser says.
     """
+    assert isinstance(denoiser, Captures)  # it gave the names
     number_of = {cond: number for cond, (number, _) in packing.gather.items() if not packing.groups[number].denoiser}
     rows = {n: _rows(denoiser, packing.groups[n], x, timestep, names, most_rows) for n in set(number_of.values())}
     tensors = {

@@ -178,20 +178,15 @@ class _Walk:
         keep_deltas = any(request.partition("/")[0] == "drifts" for request in fields)
         after, deltas = self.drifted(moved.x_prev, step, memory, keep_deltas)
         names = run_fields([term.name for term in engine.terms], [item.name for item in engine.drifts])
-        made = zip(names, (x, moved.x0, score, step.base, *contributions, *deltas), strict=False)
-        tensors = {name: tensor for name, tensor in made if tensor is not None and is_requested(name, fields)}
-        conds, further = self.captured(step, captured_fields(engine.denoisers[""], fields))
-        frame = Frame(step.at, self.batch.positions, {**tensors, **further}, conds)
-        return WalkState(here.index + 1, after, memory.left), frame
-
-    def captured(self, step: Step, names: frozenset[str]) -> tuple[tuple[Cond, ...], dict[str, Tensor]]:
-        """Activations of the main network at a step's first evaluation, and the conditions that they are of."""
-        if not names:
-            return (), {}
-        packing = self.packings[wanted(self.engine.base, self.engine.terms, step.at)][0]
-        given = self.engine.denoisers[""], packing, step.x, step.at.timestep, names, self.engine.micro_batch
-        conds, tensors = _guard("the denoiser", step, capture, *given)
-        return conds, tensors
+        pairs = zip(names, (x, moved.x0, score, step.base, *contributions, *deltas), strict=False)
+        tensors = {name: tensor for name, tensor in pairs if tensor is not None and is_requested(name, fields)}
+        conds: tuple[Cond, ...] = ()
+        if requested := captured_fields(engine.denoisers[""], fields):
+            packing = self.packings[wanted(engine.base, engine.terms, step.at)][0]
+            given = engine.denoisers[""], packing, x, step.at.timestep, requested, engine.micro_batch
+            conds, activations = _guard("the denoiser", step, capture, *given)
+            tensors |= activations
+        return WalkState(here.index + 1, after, memory.left), Frame(step.at, self.batch.positions, tensors, conds)
 
     def stepping(self, at: StepInfo, x: Tensor) -> Step:
         """A step at this level and state, before anybody has acted on it."""

@@ -110,9 +110,9 @@ def execute(
     finally:
         with stop_requests(signals.stop):  # what is being finished is not stopped, unless for a second time
             _close(opened, outcome)
-    made, plan = total - len(done), assembly.plan
-    log.info("run.completed", output=str(header.output), samples=made, seconds=round(seconds, 3))
-    return RunResult(header.output, made, len(done), seconds, plan.rows, plan.micro_batch, assembly.config.seed)
+    count, plan = total - len(done), assembly.plan
+    log.info("run.completed", output=str(header.output), samples=count, seconds=round(seconds, 3))
+    return RunResult(header.output, count, len(done), seconds, plan.rows, plan.micro_batch, assembly.config.seed)
 
 
 def _with_settled_seed(assembly: Assembly, resume: bool) -> Assembly:
