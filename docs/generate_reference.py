@@ -11,7 +11,19 @@ from typing import Any, get_args
 
 import attrs
 
-from emnist_diff import conditions, families, frames, hookspecs, protocols, records, spaces, steps, timeline
+from emnist_diff import (
+    conditions,
+    directions,
+    evaluators,
+    families,
+    frames,
+    hookspecs,
+    protocols,
+    records,
+    spaces,
+    steps,
+    timeline,
+)
 
 PAGE = Path(__file__).parent / "reference.md"
 
@@ -102,6 +114,8 @@ MODULES = {
     "Timeline": timeline,
     "Steps": steps,
     "Frames": frames,
+    "Directions": directions,
+    "Evaluators": evaluators,
     "Conditions": conditions,
     "Condition spaces": spaces,
 }

@@ -19,7 +19,8 @@ import torch
 
 from emnist_diff.engine.base import Base
 from emnist_diff.engine.plan import WeightedDrift, WeightedForce, streams
-from emnist_diff.engine.walk import Batch, Engine, walk
+from emnist_diff.engine.state import Batch, Engine
+from emnist_diff.engine.walk import walk
 from emnist_diff.frames import FIELDS, Frame
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
 from emnist_diff_plugins.schedulers.ddim import Ddim

@@ -6,12 +6,11 @@ B is the number of samples in a batch, `*shape` the shape of one state (pixels, 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeGuard, TypeVar, runtime_checkable
 
-import attrs
-
+from emnist_diff.directions import Directions
 from emnist_diff.frames import BatchResult, EarlierRun, Frame, Outcome, RunHeader, Shown
-from emnist_diff.steps import SchedulerResult, Step
+from emnist_diff.steps import DriftStep, ForceStep, SchedulerResult, SchedulerStep
 from emnist_diff.timeline import ForwardProcess, PredictionType, StepInfo, Timeline
 
 if TYPE_CHECKING:  # the contracts can be read without paying for torch
@@ -25,44 +24,90 @@ if TYPE_CHECKING:  # the contracts can be read without paying for torch
     from emnist_diff.spaces import ConditionSpace
 
 
+_Capability = TypeVar("_Capability")
+
+
+def offers(component: object, capability: type[_Capability]) -> TypeGuard[_Capability]:
+    """Whether a component has everything that a capability names, also where it hands on to another by
+    ``__getattr__``, of which `isinstance` says different things in different versions of Python."""
+    return all(hasattr(component, name) for name in vars(capability) if not name.startswith("_"))
+
+
 @runtime_checkable
 class Force(Protocol):
-    """A term of the prediction (score space).
-
-    An attribute or property ``gradient``, True, asks for gradients through the network: where the force has a weight,
-    ``step.x`` requires grad, and `predictions`, ``step.base`` and ``step.sum`` depend on it, so that
-    ``torch.autograd.grad(energy, step.x)`` works. Forces that come before enter ``step.sum`` as constants.
-
-    One that does not take states of every shape has a method ``require_shape(shape: tuple[int, ...]) -> None``, which
-    raises `ConfigError` for those that it does not take; it is asked before a run starts.
-
-    One whose settings can leave a step alone has a method ``idle(at: StepInfo) -> bool``, True where it adds nothing
-    whatever the predictions are; a run says at its start that a force is idle at every step.
-    """
+    """A term of the prediction (score space). It may also be any of `Binds`, `Differentiates`, `HasShape`, `Idles`,
+    `HasDirections`, `ReadsOwn` and `NamesFiles`."""
 
     def conditions(self, at: StepInfo) -> Iterable[Cond]:
         """The conditions that `__call__` will read at this step. Pure; may be fewer, or none, outside a window."""
 
-    def __call__(self, predictions: Predictions, step: Step) -> Tensor:
+    def __call__(self, predictions: Predictions, step: ForceStep) -> Tensor:
         """The contribution before its weight, (B, *shape); a new tensor."""
 
 
 @runtime_checkable
 class Drift(Protocol):
-    """A map of the state after a step (state space).
+    """A map of the state after a step (state space). It may also be any of `Evaluates`, `HasShape`, `Idles`,
+    `HasDirections` and `NamesFiles`."""
 
-    One that asks the network has a method ``evaluations(at: StepInfo) -> int``: how often at most it will call
-    ``step.evaluate(x)`` at this step. Where the step ends in the image there is nothing to ask, and it is not called.
-
-    One that does not take states of every shape has a method ``require_shape(shape: tuple[int, ...]) -> None``, which
-    raises `ConfigError` for those that it does not take; it is asked before a run starts.
-
-    One whose settings can leave a step alone has a method ``idle(at: StepInfo) -> bool``, True where it returns the
-    state as it is; a run says at its start that a drift is idle at every step.
-    """
-
-    def __call__(self, x: Tensor, step: Step) -> Tensor:
+    def __call__(self, x: Tensor, step: DriftStep) -> Tensor:
         """The new state, (B, *shape); `x` itself must not be changed."""
+
+
+class Binds(Protocol):
+    """A force that is made for the classes of a model."""
+
+    def bind(self, space: ConditionSpace) -> Force:
+        """The force for a model with these classes, before a run. Raises `UnknownName` or `ConfigError`."""
+
+
+class Differentiates(Protocol):
+    """A force that may differentiate the network."""
+
+    @property
+    def gradient(self) -> bool:
+        """Whether it does: then, where the force has a weight, ``step.x`` requires grad, and the predictions,
+        ``step.base`` and ``step.sum`` depend on it, so that ``torch.autograd.grad(energy, step.x)`` works. Forces that
+        come before enter ``step.sum`` as constants."""
+
+
+class Evaluates(Protocol):
+    """A drift that evaluates the network where a step ends."""
+
+    def evaluations(self, at: StepInfo) -> int:
+        """How often at most it calls ``step.evaluate(x)`` at this step. Where the step ends in the image there is
+        nothing to evaluate, and it is not called."""
+
+
+class HasShape(Protocol):
+    """A force or drift that does not take states of every shape."""
+
+    def require_shape(self, shape: tuple[int, ...]) -> None:
+        """Raises `ConfigError` for a shape that it does not take; called before a run starts."""
+
+
+class Idles(Protocol):
+    """A force or drift whose settings can leave a step alone."""
+
+    def idle(self, at: StepInfo) -> bool:
+        """Whether it adds nothing, or returns the state as it is, whatever the predictions are. A run says at its start
+        which forces and drifts are idle at every step."""
+
+
+class HasDirections(Protocol):
+    """A force or drift whose numbers mean a direction, see `directions`."""
+
+    @property
+    def directions(self) -> Directions:
+        """What a positive number makes it do, by setting."""
+
+
+class ReadsOwn(Protocol):
+    """A force that may read the samples' own classes otherwise than by its conditions."""
+
+    @property
+    def reads_own(self) -> bool:
+        """Whether it does."""
 
 
 @runtime_checkable
@@ -72,11 +117,11 @@ class Scheduler(Protocol):
     def plan(self, steps: int) -> Timeline:
         """The timeline of a run of `steps` steps. Raises `ConfigError` when that is impossible."""
 
-    def step(self, prediction: Tensor, step: Step) -> SchedulerResult:
+    def step(self, prediction: Tensor, step: SchedulerStep) -> SchedulerResult:
         """One step: from the prediction (B, *shape) at ``step.x`` and ``step.at`` to where ``step.at`` ends.
 
         ``step.noise`` is called only when the rule is stochastic here. A rule that evaluates more than once names the
-        levels in its timeline and asks ``step.evaluate``; one that remembers reads ``step.memory``.
+        levels in its timeline and calls ``step.evaluate``; one that remembers reads ``step.memory``.
         """
 
 
@@ -91,16 +136,26 @@ class SchedulerFactory(Protocol):
         """
 
 
+class HasVariants(Protocol):
+    """A denoiser that can be evaluated in other ways than the plain one."""
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """Their names as `variants` reads them; a condition says which (`conditions.Cond.variant`)."""
+
+
+class HasImageShape(Protocol):
+    """A denoiser that knows the shape of its images; another one decodes a state before a run to see."""
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """(C, H, W)."""
+
+
 @runtime_checkable
 class Denoiser(Protocol):
-    """A network ready to be asked, with all that the engine must know of it.
-
-    One that can be asked in other ways than the plain one lists them in an attribute ``variants``, a tuple of names as
-    `variants` reads them; a condition says which (`conditions.Cond.variant`).
-
-    An attribute ``image_shape`` says the (C, H, W) of its images; where there is none, a state is decoded before a run
-    to see.
-    """
+    """A network ready to be evaluated, with all that the engine must know of it. It may also be any of `HasVariants`,
+    `HasImageShape`, `Exportable` and `Captures`."""
 
     @property
     def prediction_type(self) -> PredictionType:
@@ -158,56 +213,6 @@ class Captures(Protocol):
     def capture(self, x: Tensor, t: Tensor, conds: RowConditions, names: frozenset[str]) -> Mapping[str, Tensor]:
         """The activations under these names while the network evaluates the rows, (R, *shape) each; arguments as of
         `Denoiser.predict`, which is called beside it and must give what it always does."""
-
-
-Precision = Literal["fp32", "bf16", "fp16"]
-"""What a network computes in. States, noise, sums and files are float32 whatever the network does."""
-
-
-@attrs.frozen
-class Workload:
-    """What a backend has to be ready for.
-
-    rows: of a call at most, constant in the run.  calls: in the whole run, all workers counted.
-    device: where states are, and what is asked is.  precision: what the network computes in.
-    identity: a hash of network and weights, for caches; "" where nothing is known.
-    threads: of the CPU, for this process.
-    """
-
-    rows: int
-    device: torch.device
-    precision: Precision = "fp32"
-    calls: int = 1
-    identity: str = ""
-    threads: int = 1
-
-
-class Evaluator(Protocol):
-    """A denoiser, ready to be asked by an engine.
-
-    One that cuts calls into parts has an attribute ``rows``, how many rows a part has; `Workload.rows` where there is
-    none. It is asked for whole parts.
-    """
-
-    def __call__(self, x: Tensor, t: Tensor, conds: RowConditions) -> Tensor:
-        """The predictions of k · rows rows, float32 and contiguous.
-
-        x: (k·rows, *shape) float32.  t: (k·rows,) float32 timesteps.  conds.index: (k·rows,).  k may differ from call
-        to call. A row's value depends on its own inputs and on `Workload`, and on nothing else: neither on its
-        neighbours nor on k.
-        """
-
-
-@runtime_checkable
-class Backend(Protocol):
-    """What a `BackendSpec` names: an attrs class of settings that makes a denoiser ready to be asked."""
-
-    def refusal(self, denoiser: Denoiser, work: Workload) -> str | None:
-        """Why it cannot serve this denoiser here (a library, the precision, the device), with the way out; or None.
-        Cheap: imports nothing heavy."""
-
-    def evaluator(self, denoiser: Denoiser, work: Workload) -> Evaluator:
-        """The denoiser, set up. Raises `PluginError` or `ConfigError` with the way out."""
 
 
 @runtime_checkable

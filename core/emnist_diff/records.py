@@ -207,7 +207,7 @@ class FormSpec(Spec):
 
 @attrs.frozen(kw_only=True)
 class BackendSpec(Spec):
-    """A way to evaluate networks. The factory makes a `protocols.Backend`.
+    """A way to evaluate networks. The factory makes a `evaluators.Backend`.
 
     requires: modules that must be importable.  extra: of ``emnist-diff``, which brings them, or "".
     devices: kinds of torch devices it serves.  precisions: what it can compute in.

@@ -1,4 +1,4 @@
-"""What forces, drifts and schedulers are handed as a step happens, and what a scheduler returns.
+"""What each role is handed as a step happens, a frozen step of its own, and what a scheduler returns.
 
 B is the number of samples in a batch, `*shape` the shape of one state (pixels, a latent, tokens).
 """
@@ -25,62 +25,72 @@ class NoiseSource(Protocol):
         """The draw of one stream; the same whenever it is asked for."""
 
 
-def no_noise(stream: str = "") -> Tensor:
-    """The noise source of a step that no component is acting in."""
-    raise RuntimeError("noise is drawn by components while they act on a step")
-
-
-def no_look(x: Tensor, stage: int = 0) -> Tensor:
-    """What a step without further evaluations answers whoever asks for one."""
-    raise RuntimeError(
-        "there is nothing to evaluate: schedulers name the levels of further evaluations in their timeline, drifts say "
-        "by evaluations(at) how often they ask, and no drift can where the step ends in the image"
-    )
-
-
-def not_remembered(name: str, value: Tensor) -> None:
-    """Keeps nothing: for schedulers, which return their memory in a `SchedulerResult`, and at second evaluations."""
+def forget(name: str, value: Tensor) -> None:
+    """What `remember` is at evaluations inside a step: writes are dropped."""
 
 
 @briefly
-@attrs.define(eq=False)
+@attrs.frozen(eq=False, kw_only=True)
 class Step:
-    """A step as it happens, for a batch.
+    """A step as it happens, for a batch: what every role is handed.
 
     at: what was known before.  x: the state x_t, (B, *shape).
-    base: the prediction before forces, (B, *shape).
-    sum: the running sum base + forces so far, (B, *shape); a non-additive rule reads it and returns a difference.
     labels: (B,) the samples' own class indices.  sample_ids: (B,) ids within the run.
-    prediction_type: what base, score and predictions are; `parameterization` converts.
-    noise: draws the acting component's keyed noise; the only source of randomness a plugin may use.
-    memory: what the acting component left at the step before, (B, …) by name; {} at the first step, and after one at
-    which it left nothing.
-
-    For forces and drifts:
-    remember: keeps a tensor (B, …) under a name for the next step. At second evaluations, of the scheduler and of
-    drifts, memory can be read, and what is remembered there is dropped.
-
-    For drifts and schedulers:
-    evaluate: the prediction, base and forces, at another state (B, *shape): ``evaluate(x)`` of a drift that declares
-    `evaluations`, at the level where the step ends; ``evaluate(x, number)`` of a scheduler, at its inner level of that
-    number.
-
-    For schedulers alone:
-    timeline: all steps of the run.
+    noise: draws the component's keyed noise; the only source of randomness that a plugin may use.
+    memory: what the component kept at the step before, (B, …) by name; {} at the first step, and after one at which it
+    kept nothing. Evaluations inside a step can read it.
+    prediction_type: what predictions, their base and their sum are; `parameterization` converts.
     """
 
     at: StepInfo
     x: Tensor
     labels: Tensor
     sample_ids: Sequence[int]
-    noise: NoiseSource = no_noise
-    sum: Tensor | None = None
-    base: Tensor | None = None
-    timeline: Timeline | None = None
+    noise: NoiseSource
     memory: Mapping[str, Tensor] = attrs.field(factory=dict)
-    evaluate: Callable[..., Tensor] = no_look
-    remember: Callable[[str, Tensor], None] = not_remembered
     prediction_type: PredictionType = "epsilon"
+
+
+@briefly
+@attrs.frozen(eq=False, kw_only=True)
+class ForceStep(Step):
+    """What a force is handed.
+
+    base: the prediction before forces, (B, *shape).
+    sum: base + the forces so far, (B, *shape); a rule that is not additive reads it and returns a difference.
+    remember: ``remember(name, value)`` keeps a tensor (B, …) for the same component at the next step; at evaluations
+    inside a step it is dropped.
+    """
+
+    base: Tensor
+    sum: Tensor
+    remember: Callable[[str, Tensor], None] = forget
+
+
+@briefly
+@attrs.frozen(eq=False, kw_only=True)
+class DriftStep(ForceStep):
+    """What a drift is handed: `x` is the state before the scheduler's move, `sum` the prediction at it.
+
+    evaluate: ``evaluate(x)`` is the prediction, base and forces, at another state (B, *shape) where the step ends, for
+    drifts that are `protocols.Evaluates`. Raises `RunFailed` where it is called more often than they say.
+    """
+
+    evaluate: Callable[[Tensor], Tensor]
+
+
+@briefly
+@attrs.frozen(eq=False, kw_only=True)
+class SchedulerStep(Step):
+    """What a scheduler is handed, which returns its memory in a `SchedulerResult`.
+
+    timeline: all steps of the run.
+    evaluate: ``evaluate(x, number)`` is the prediction, base and forces, at another state (B, *shape) and the inner
+    level of that number. Raises `RunFailed` for a level that the timeline does not name.
+    """
+
+    timeline: Timeline
+    evaluate: Callable[[Tensor, int], Tensor]
 
 
 @briefly

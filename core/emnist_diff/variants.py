@@ -16,7 +16,7 @@ from collections.abc import Iterable
 import attrs
 
 from emnist_diff.errors import ConfigError
-from emnist_diff.protocols import Denoiser
+from emnist_diff.protocols import Denoiser, HasVariants, offers
 
 EVERYWHERE = ":all"
 
@@ -69,7 +69,7 @@ def understood(asked: str, declared: Iterable[str]) -> bool:
 
 def declared(denoiser: Denoiser) -> tuple[str, ...]:
     """The variants that a denoiser declares."""
-    return tuple(getattr(denoiser, "variants", ()))
+    return tuple(denoiser.variants) if offers(denoiser, HasVariants) else ()
 
 
 def require(denoiser: Denoiser, asked: str, name: str) -> None:

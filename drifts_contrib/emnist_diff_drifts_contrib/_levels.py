@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from emnist_diff.parameterization import to_epsilon
-from emnist_diff.steps import Step
+from emnist_diff.steps import DriftStep
 from emnist_diff.timeline import StepInfo
 from torch import Tensor
 
 
-def noised(image: Tensor, noise: Tensor, step: Step) -> Tensor:
+def noised(image: Tensor, noise: Tensor, step: DriftStep) -> Tensor:
     """The image at the level where the step ends: signal · image + noise · eps, with eps = `noise`. Shapes broadcast;
     where the step ends in the image, it is the image itself."""
     signal, rest = step.at.rates_next
     return signal * image + rest * noise
 
 
-def noise_estimate(step: Step) -> Tensor:
+def noise_estimate(step: DriftStep) -> Tensor:
     """eps as base and forces predicted it at the state that the step started from, (B, *shape)."""
-    assert step.sum is not None  # the engine sets it before drifts act
     return to_epsilon(step.sum, step.x, step.at.rates, step.prediction_type)
 
 

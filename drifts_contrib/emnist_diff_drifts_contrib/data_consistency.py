@@ -8,7 +8,7 @@ import attrs
 import torch
 from attrs import validators as v
 from emnist_diff.errors import ConfigError
-from emnist_diff.steps import Step
+from emnist_diff.steps import DriftStep
 from emnist_diff.timeline import StepInfo
 from torch import Tensor
 
@@ -112,7 +112,7 @@ class DataConsistency:
         """See `protocols.Drift`."""
         return self.strength == 0
 
-    def __call__(self, x: Tensor, step: Step) -> Tensor:
+    def __call__(self, x: Tensor, step: DriftStep) -> Tensor:
         shape = tuple(x.shape[1:])
         self.require_shape(shape)
         signal, noise = step.at.rates_next

@@ -8,7 +8,7 @@ from typing import Literal
 import attrs
 import torch
 from attrs import validators as v
-from emnist_diff.steps import Step
+from emnist_diff.steps import DriftStep
 from torch import Tensor
 
 from emnist_diff_drifts_contrib._levels import noise_estimate
@@ -46,7 +46,7 @@ class DynamicThreshold:
         default="state", metadata={"help": "what is bounded: state, or x0, the image estimate in it"}
     )
 
-    def __call__(self, x: Tensor, step: Step) -> Tensor:
+    def __call__(self, x: Tensor, step: DriftStep) -> Tensor:
         signal, noise = step.at.rates_next
         if self.of == "x0":
             rest = noise * noise_estimate(step)

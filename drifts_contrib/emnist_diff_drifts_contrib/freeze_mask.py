@@ -6,7 +6,7 @@ from typing import Literal
 
 import attrs
 from attrs import validators as v
-from emnist_diff.steps import Step
+from emnist_diff.steps import DriftStep
 from emnist_diff.timeline import StepInfo
 from torch import Tensor
 
@@ -55,7 +55,7 @@ class FreezeMask:
         chosen = at.index == 0 or (at.index - 1) / (at.steps - 1) < self.at
         return chosen and (self.what == "state" or is_last(at))  # x_k is x itself, an image estimate all but
 
-    def __call__(self, x: Tensor, step: Step) -> Tensor:
+    def __call__(self, x: Tensor, step: DriftStep) -> Tensor:
         if step.at.frac < self.at:
             return x
         kept = dict(step.memory) or self._kept(x, step)
@@ -64,7 +64,7 @@ class FreezeMask:
         now = noised(kept[_FROZEN], kept[_NOISE], step) if self.what == "image" else kept[_FROZEN]
         return x + self._where.like(x) * (now - x)
 
-    def _kept(self, x: Tensor, step: Step) -> dict[str, Tensor]:
+    def _kept(self, x: Tensor, step: DriftStep) -> dict[str, Tensor]:
         """What is remembered of the chosen step, (B, *shape) each."""
         if self.what == "state":
             return {_FROZEN: x}

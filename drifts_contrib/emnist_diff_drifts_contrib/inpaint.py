@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import attrs
-from emnist_diff.steps import Step
+from emnist_diff.steps import DriftStep
 from torch import Tensor
 
 from emnist_diff_drifts_contrib._files import digest_field
@@ -40,6 +40,6 @@ class Inpaint:
         self._known.shaped(shape)
         self._where.shaped(shape)
 
-    def __call__(self, x: Tensor, step: Step) -> Tensor:
+    def __call__(self, x: Tensor, step: DriftStep) -> Tensor:
         known = noised(self._known.like(x), step.noise(), step)
         return x + self._where.like(x) * (known - x)

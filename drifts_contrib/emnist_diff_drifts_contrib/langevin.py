@@ -6,7 +6,7 @@ import attrs
 import torch
 from attrs import validators as v
 from emnist_diff.parameterization import to_epsilon
-from emnist_diff.steps import Step
+from emnist_diff.steps import DriftStep
 from emnist_diff.timeline import StepInfo
 from torch import Tensor
 
@@ -66,19 +66,19 @@ class Langevin:
         """See `protocols.Drift`."""
         return is_last(at)
 
-    def __call__(self, x: Tensor, step: Step) -> Tensor:
+    def __call__(self, x: Tensor, step: DriftStep) -> Tensor:
         if is_last(step.at):
             return x
         return self._tested(x, step) if self.acceptance else self._plain(x, step)
 
-    def _plain(self, x: Tensor, step: Step) -> Tensor:
+    def _plain(self, x: Tensor, step: DriftStep) -> Tensor:
         for number in range(self.steps):
             z, score = step.noise(f"proposal.{number}"), score_at(x, step)
             size = 2.0 * (self.r * norm(z) / norm(score).clamp_min(_FLOOR)) ** 2
             x = langevin_step(x, score, size, z)
         return x
 
-    def _tested(self, x: Tensor, step: Step) -> Tensor:
+    def _tested(self, x: Tensor, step: DriftStep) -> Tensor:
         size = torch.full_like(norm(x), 2.0 * (self.r * step.at.rates_next[1]) ** 2)
         score = score_at(x, step)
         for number in range(self.steps):
@@ -93,7 +93,7 @@ class Langevin:
         return x
 
 
-def score_at(x: Tensor, step: Step) -> Tensor:
+def score_at(x: Tensor, step: DriftStep) -> Tensor:
     """∇ ln p(x) at the level where the step ends, as base and forces predict it: −eps / noise, (B, *shape)."""
     rates = step.at.rates_next
     return -to_epsilon(step.evaluate(x), x, rates, step.prediction_type) / rates[1]

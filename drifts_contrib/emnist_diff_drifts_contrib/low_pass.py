@@ -8,7 +8,7 @@ import attrs
 import torch.nn.functional as F
 from attrs import validators as v
 from emnist_diff.errors import ConfigError
-from emnist_diff.steps import Step
+from emnist_diff.steps import DriftStep
 from emnist_diff.timeline import StepInfo
 from torch import Tensor
 
@@ -68,7 +68,7 @@ class LowPass:
         """See `protocols.Drift`."""
         return not self.since <= at.frac <= self.until
 
-    def __call__(self, x: Tensor, step: Step) -> Tensor:
+    def __call__(self, x: Tensor, step: DriftStep) -> Tensor:
         if not self.since <= step.at.frac <= self.until:
             return x
         self.require_shape(tuple(x.shape[1:]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 from attrs import validators as v
-from emnist_diff.steps import Step
+from emnist_diff.steps import DriftStep
 from emnist_diff.timeline import StepInfo
 from torch import Tensor
 
@@ -37,7 +37,7 @@ class Momentum:
         """See `protocols.Drift`."""
         return self.beta == 0 or at.index == 0 or is_last(at)
 
-    def __call__(self, x: Tensor, step: Step) -> Tensor:
+    def __call__(self, x: Tensor, step: DriftStep) -> Tensor:
         step.remember(_BEFORE, x)
         before = step.memory.get(_BEFORE)
         return x if before is None or is_last(step.at) else x + self.beta * (x - before)

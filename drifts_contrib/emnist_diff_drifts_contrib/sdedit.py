@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 from attrs import validators as v
-from emnist_diff.steps import Step
+from emnist_diff.steps import DriftStep
 from emnist_diff.timeline import StepInfo
 from torch import Tensor
 
@@ -61,7 +61,7 @@ class SdEdit:
         """See `protocols.Drift`."""
         return not self.before_start(at)
 
-    def __call__(self, x: Tensor, step: Step) -> Tensor:
+    def __call__(self, x: Tensor, step: DriftStep) -> Tensor:
         if not self.before_start(step.at):
             return x
         noise = step.memory[_NOISE] if _NOISE in step.memory else step.noise()

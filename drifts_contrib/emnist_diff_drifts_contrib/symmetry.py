@@ -9,7 +9,7 @@ import attrs
 import torch
 from attrs import validators as v
 from emnist_diff.errors import ConfigError
-from emnist_diff.steps import Step
+from emnist_diff.steps import DriftStep
 from emnist_diff.timeline import StepInfo
 from torch import Tensor
 
@@ -76,7 +76,7 @@ class Symmetry:
         """See `protocols.Drift`."""
         return self.strength == 0
 
-    def __call__(self, x: Tensor, step: Step) -> Tensor:
+    def __call__(self, x: Tensor, step: DriftStep) -> Tensor:
         self.require_shape(tuple(x.shape[1:]))
         return x + self.strength * (average(x, self.group) - x)
 

@@ -16,7 +16,7 @@ import structlog
 import torch
 from emnist_diff import discovery, plugins
 from emnist_diff.cli import main
-from emnist_diff.steps import Step
+from emnist_diff.steps import DriftStep
 from emnist_diff.timeline import StepInfo
 
 PACKAGE = "emnist_diff_drifts_contrib"
@@ -55,7 +55,7 @@ class Given:
     left: what the drift remembered.
     """
 
-    step: Step
+    step: DriftStep
     x: np.ndarray
     after: np.ndarray
     epsilon: np.ndarray
@@ -104,12 +104,13 @@ def given() -> Callable[..., Given]:
         x0 = (x - n * epsilon) / m
         said = {"epsilon": epsilon, "sample": x0, "v_prediction": m * epsilon - n * x0, "flow": epsilon - x0}[kind]
         info = StepInfo(**{"index": 4, "steps": 11, "timestep": 500.0, **at}, alpha_bar=alpha_bar,
-                        alpha_bar_next=alpha_bar_next, path=path)  # fmt: skip
+                        alpha_bar_next=alpha_bar_next, process=path)  # fmt: skip
         left: dict[str, torch.Tensor] = {}
-        step = Step(
-            info, torch.from_numpy(x), torch.zeros(samples, dtype=torch.int64), tuple(range(samples)),
+        step = DriftStep(
+            at=info, x=torch.from_numpy(x), labels=torch.zeros(samples, dtype=torch.int64), sample_ids=range(samples),
             noise=lambda stream="": torch.from_numpy(noise(stream)), sum=torch.from_numpy(said.astype(np.float32)),
-            prediction_type=kind, memory=dict(memory or {}), remember=left.__setitem__,
+            base=torch.from_numpy(said.astype(np.float32)), prediction_type=kind, memory=dict(memory or {}),
+            remember=left.__setitem__, evaluate=torch.zeros_like,
         )  # fmt: skip
         doubles = [a.astype(np.float64) for a in (x, state if after is None else after, epsilon)]
         return Given(step, *doubles, *rates(alpha_bar_next), lambda stream="": noise(stream).astype(np.float64), left)

@@ -59,9 +59,9 @@ def corrected(given):
     def make(drift, x):
         # float64 throughout, so that what is compared with NumPy is the rule and not its rounding
         there = given(shape=(2,), alpha_bar_next=A, samples=len(x))
-        there.step.evaluate = looking = Looking()
-        source = there.step.noise
-        there.step.noise = lambda stream="": source(stream).double()
+        looking, source = Looking(), there.step.noise
+        step = attrs.evolve(there.step, evaluate=looking, noise=lambda stream="": source(stream).double())
+        there = attrs.evolve(there, step=step)
         out = drift(torch.from_numpy(x), there.step).numpy()
         assert looking.times == drift.evaluations(there.step.at)
         return out, there
@@ -176,5 +176,5 @@ def test_the_score_is_that_of_every_prediction_type(given, kind):
         "v_prediction": there.signal * epsilon - there.rest * x0,
         "flow": epsilon - x0,
     }[kind]
-    there.step.evaluate = lambda asked: torch.from_numpy(said)
-    np.testing.assert_allclose(score_at(torch.from_numpy(x), there.step).numpy(), -epsilon / there.rest, atol=1e-9)
+    step = attrs.evolve(there.step, evaluate=lambda asked: torch.from_numpy(said))
+    np.testing.assert_allclose(score_at(torch.from_numpy(x), step).numpy(), -epsilon / there.rest, atol=1e-9)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 from emnist_diff.engine.plan import WeightedDrift
-from emnist_diff.engine.walk import Batch, walk
+from emnist_diff.engine.state import Batch
+from emnist_diff.engine.walk import walk
 from emnist_diff.frames import FIELDS
 from emnist_diff_testing import mixture
 

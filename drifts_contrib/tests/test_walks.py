@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from emnist_diff.assembly.assemble import assemble
 from emnist_diff.assembly.layers import configure
-from emnist_diff.engine.walk import Batch, walk
+from emnist_diff.engine.state import Batch
+from emnist_diff.engine.walk import walk
 from emnist_diff.frames import FIELDS
 
 MIXTURE = {"name": "gaussian-mixture", "shape": [1, 8, 8], "classes": "ABC"}

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from typing import Any
 
 import attrs
-from emnist_diff.assembly.directions import Direction
 from emnist_diff.conditions import Cond, Predictions, named
+from emnist_diff.directions import Direction
 from emnist_diff.spaces import ConditionSpace
-from emnist_diff.steps import Step
+from emnist_diff.steps import ForceStep
 from emnist_diff.timeline import StepInfo
 from torch import Tensor
 
@@ -61,7 +61,7 @@ class Contrast:
     def conditions(self, at: StepInfo) -> Iterable[Cond]:
         return (self.cond, self.worse(self.cond)) if self.strength_at(at) != 0 else ()
 
-    def __call__(self, predictions: Predictions, step: Step) -> Tensor:
+    def __call__(self, predictions: Predictions, step: ForceStep) -> Tensor:
         strength = self.strength_at(step.at)
         if strength == 0:
             return step.x.new_zeros(step.x.shape)

@@ -17,7 +17,7 @@ import attrs
 from emnist_diff.conditions import NULL, Cond, Predictions
 from emnist_diff.schedules import schedule
 from emnist_diff.spaces import ConditionSpace
-from emnist_diff.steps import Step
+from emnist_diff.steps import ForceStep
 from emnist_diff.timeline import StepInfo
 from torch import Tensor
 
@@ -50,12 +50,11 @@ class Guidance:
     def conditions(self, at: StepInfo) -> Iterable[Cond]:
         return (NULL, self.own)
 
-    def guided(self, predictions: Predictions, step: Step) -> Tensor:
+    def guided(self, predictions: Predictions, step: ForceStep) -> Tensor:
         """The prediction of the rule, (B, *shape)."""
         raise NotImplementedError
 
-    def __call__(self, predictions: Predictions, step: Step) -> Tensor:
-        assert step.base is not None  # the engine sets it before any force acts
+    def __call__(self, predictions: Predictions, step: ForceStep) -> Tensor:
         return self.guided(predictions, step) - step.base
 
 
@@ -70,7 +69,7 @@ class ScaledGuidance(Guidance):
         scale = self.scale_at(at)
         return (self.own,) if scale == 1 else (NULL,) if scale == 0 else (NULL, self.own)
 
-    def guided(self, predictions: Predictions, step: Step) -> Tensor:
+    def guided(self, predictions: Predictions, step: ForceStep) -> Tensor:
         scale = self.scale_at(step.at)
         if scale in (0, 1):
             return predictions[self.own if scale == 1 else NULL]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import attrs
-from emnist_diff.assembly.directions import Direction
+from emnist_diff.directions import Direction
 from emnist_diff.errors import ConfigError
 from emnist_diff.spaces import ConditionSpace
 

@@ -9,7 +9,7 @@ from attrs import validators as v
 from emnist_diff.conditions import NULL, Cond, Predictions
 from emnist_diff.parameterization import to_x0
 from emnist_diff.schedules import Schedule
-from emnist_diff.steps import Step
+from emnist_diff.steps import ForceStep
 from emnist_diff.timeline import StepInfo
 from torch import Tensor
 
@@ -59,7 +59,7 @@ class AdaptiveProjected(Guidance):
     def conditions(self, at: StepInfo) -> Iterable[Cond]:
         return (self.own,) if self.scale(at) == 1 and self.momentum == 0 else (NULL, self.own)
 
-    def guided(self, predictions: Predictions, step: Step) -> Tensor:
+    def guided(self, predictions: Predictions, step: ForceStep) -> Tensor:
         own, rates, kind, scale = predictions[self.own], step.at.rates, step.prediction_type, self.scale(step.at)
         if scale == 1 and self.momentum == 0:
             return own

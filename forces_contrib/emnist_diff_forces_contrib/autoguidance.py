@@ -6,8 +6,8 @@ from typing import ClassVar
 
 import attrs
 from attrs import validators as v
-from emnist_diff.assembly.directions import Directions
 from emnist_diff.conditions import Cond
+from emnist_diff.directions import Directions
 from emnist_diff.schedules import Schedule
 from emnist_diff.timeline import StepInfo
 

@@ -9,7 +9,7 @@ from attrs import validators as v
 from emnist_diff.conditions import NULL, Cond, Predictions
 from emnist_diff.errors import ConfigError
 from emnist_diff.parameterization import convert, epsilon_from_x0, to_epsilon, to_x0
-from emnist_diff.steps import Step
+from emnist_diff.steps import ForceStep
 from emnist_diff.timeline import StepInfo
 from torch import Tensor
 
@@ -69,7 +69,7 @@ class CfgPp(Guidance):
             )
         return (NULL,) if self.scale == 0 else (NULL, self.own)
 
-    def guided(self, predictions: Predictions, step: Step) -> Tensor:
+    def guided(self, predictions: Predictions, step: ForceStep) -> Tensor:
         at, x, kind = step.at, step.x, step.prediction_type
         null = predictions[NULL]
         own = null if self.scale == 0 else predictions[self.own]

@@ -10,7 +10,7 @@ from attrs import validators as v
 from emnist_diff.conditions import NULL, Cond, Predictions
 from emnist_diff.parameterization import convert
 from emnist_diff.schedules import Schedule
-from emnist_diff.steps import Step
+from emnist_diff.steps import ForceStep
 from emnist_diff.timeline import PredictionType, StepInfo
 from torch import Tensor
 
@@ -50,7 +50,7 @@ class CfgZeroStar(Guidance):
             return ()
         return (self.own,) if self.scale(at) == 1 else (NULL, self.own)
 
-    def guided(self, predictions: Predictions, step: Step) -> Tensor:
+    def guided(self, predictions: Predictions, step: ForceStep) -> Tensor:
         at = step.at
         if at.index < self.zero_steps:
             velocity: PredictionType = "flow" if at.process == "flow" else "v_prediction"

@@ -7,12 +7,12 @@ from typing import ClassVar, Literal
 
 import attrs
 import torch
-from emnist_diff.assembly.directions import Direction, Directions
+from emnist_diff.directions import Direction, Directions
 from emnist_diff.errors import CheckpointError, ConfigError, unknown
 from emnist_diff.paths import local_path
 from emnist_diff.schedules import Schedule
 from emnist_diff.spaces import ConditionSpace
-from emnist_diff.steps import Step
+from emnist_diff.steps import ForceStep
 from emnist_diff.timeline import StepInfo
 from torch import Tensor
 
@@ -102,7 +102,7 @@ class ClassifierForce(EnergyForce):
     def strength_at(self, at: StepInfo) -> float:
         return self.strength(at)
 
-    def energy_of(self, x: Tensor, step: Step) -> Tensor:
+    def energy_of(self, x: Tensor, step: ForceStep) -> Tensor:
         """−log p(class | x), (B,)."""
         if not self._labels:
             raise ConfigError("classifier: the force was not told the model's classes, by bound()")

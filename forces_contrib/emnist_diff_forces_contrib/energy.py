@@ -11,7 +11,7 @@ from attrs import validators as v
 from emnist_diff.conditions import Cond, Predictions
 from emnist_diff.parameterization import to_x0
 from emnist_diff.schedules import Schedule, as_function
-from emnist_diff.steps import Step
+from emnist_diff.steps import ForceStep
 from emnist_diff.timeline import StepInfo
 from torch import Tensor
 
@@ -30,7 +30,7 @@ def of_field() -> Any:
     )
 
 
-def brightness(x: Tensor, step: Step) -> Tensor:
+def brightness(x: Tensor, step: ForceStep) -> Tensor:
     """An example of an energy: the mean of each image, (B,); its guidance makes images darker."""
     return x.flatten(1).mean(1)
 
@@ -46,7 +46,7 @@ class EnergyForce:
         """An energy of the estimated image is differentiated through the network."""
         return self.of == "x0"
 
-    def energy_of(self, x: Tensor, step: Step) -> Tensor:
+    def energy_of(self, x: Tensor, step: ForceStep) -> Tensor:
         """The energy of each sample, (B,)."""
         raise NotImplementedError
 
@@ -62,11 +62,10 @@ class EnergyForce:
         """None: the estimate is made of the base, whose conditions are read anyway."""
         return ()
 
-    def __call__(self, predictions: Predictions, step: Step) -> Tensor:
+    def __call__(self, predictions: Predictions, step: ForceStep) -> Tensor:
         strength = self.strength_at(step.at)
         if strength == 0 or (self.of == "x0" and step.at.alpha_bar == 0):  # no image can be estimated without signal
             return torch.zeros_like(step.x)
-        assert step.base is not None  # the engine sets it before any force acts
         if self.of == "x0":
             gradient = self._slope(to_x0(step.base, step.x, step.at.rates, step.prediction_type), step.x, step)
         else:
@@ -79,7 +78,7 @@ class EnergyForce:
             shift = shift * (wanted / length.clamp_min(_FLOOR)).view(-1, *(1,) * (shift.dim() - 1))
         return strength * shift
 
-    def _slope(self, asked: Tensor, x: Tensor, step: Step) -> Tensor:
+    def _slope(self, asked: Tensor, x: Tensor, step: ForceStep) -> Tensor:
         """∇ₓ of the energy of `asked`, (B, *shape)."""
         energy = self.energy_of(asked, step)
         if energy.shape != (len(step.x),):
@@ -115,7 +114,7 @@ class Energy(EnergyForce):
         default=False, metadata={"help": "whether strength is a share of the norm of the base, whatever the energy"}
     )
 
-    def energy_of(self, x: Tensor, step: Step) -> Tensor:
+    def energy_of(self, x: Tensor, step: ForceStep) -> Tensor:
         out = self.energy(x, step)
         if not isinstance(out, Tensor):
             raise TypeError(f"the energy is {type(out).__name__}, no tensor")

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 from emnist_diff.conditions import NULL, Cond, Predictions
 from emnist_diff.errors import ConfigError
-from emnist_diff.steps import Step
+from emnist_diff.steps import ForceStep
 from emnist_diff.timeline import StepInfo
 from torch import Tensor
 
@@ -46,7 +46,7 @@ class FrequencyDecoupled(Guidance):
     def conditions(self, at: StepInfo) -> Iterable[Cond]:
         return (self.own,) if set(self.scales) == {1.0} else (NULL, self.own)
 
-    def guided(self, predictions: Predictions, step: Step) -> Tensor:
+    def guided(self, predictions: Predictions, step: ForceStep) -> Tensor:
         own, shape = predictions[self.own], tuple(step.x.shape[1:])
         if set(self.scales) == {1.0}:
             return own

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from typing import ClassVar
 
 import attrs
-from emnist_diff.assembly.directions import Directions
 from emnist_diff.conditions import NULL, Cond, Predictions, named
+from emnist_diff.directions import Directions
 from emnist_diff.schedules import Schedule
-from emnist_diff.steps import Step
+from emnist_diff.steps import ForceStep
 from emnist_diff.timeline import StepInfo
 from torch import Tensor
 
@@ -47,7 +47,7 @@ class And(Composition):
         read = [named(name) for name, weight in zip(self.targets, self.all_weights, strict=True) if weight != 0]
         return (*read, NULL) if read else ()
 
-    def __call__(self, predictions: Predictions, step: Step) -> Tensor:
+    def __call__(self, predictions: Predictions, step: ForceStep) -> Tensor:
         total = step.x.new_zeros(step.x.shape)
         strength = self.strength(step.at)
         if strength == 0:

@@ -7,12 +7,12 @@ from typing import ClassVar
 
 import attrs
 from attrs import validators as v
-from emnist_diff.assembly.directions import Direction, Directions
 from emnist_diff.conditions import NULL, Cond, Predictions, named
+from emnist_diff.directions import Direction, Directions
 from emnist_diff.errors import ConfigError
 from emnist_diff.schedules import Schedule
 from emnist_diff.spaces import ConditionSpace
-from emnist_diff.steps import Step
+from emnist_diff.steps import ForceStep
 from emnist_diff.timeline import StepInfo
 from torch import Tensor
 
@@ -56,7 +56,7 @@ class Not:
     def conditions(self, at: StepInfo) -> Iterable[Cond]:
         return (named(self.target), NULL) if self.strength(at) != 0 else ()
 
-    def __call__(self, predictions: Predictions, step: Step) -> Tensor:
+    def __call__(self, predictions: Predictions, step: ForceStep) -> Tensor:
         strength = self.strength(step.at)
         if strength == 0:
             return step.x.new_zeros(step.x.shape)

@@ -7,13 +7,13 @@ from typing import ClassVar
 
 import attrs
 import torch
-from emnist_diff.assembly.directions import Directions
 from emnist_diff.conditions import NULL, Cond, Predictions, named
+from emnist_diff.directions import Directions
 from emnist_diff.errors import ConfigError
 from emnist_diff.parameterization import to_x0
 from emnist_diff.schedules import Schedule
 from emnist_diff.spaces import ConditionSpace
-from emnist_diff.steps import Step
+from emnist_diff.steps import ForceStep
 from emnist_diff.timeline import StepInfo
 from torch import Tensor
 
@@ -69,7 +69,7 @@ class Or(Composition):
     def conditions(self, at: StepInfo) -> Iterable[Cond]:
         return (*(named(name) for name in self.targets), NULL)
 
-    def __call__(self, predictions: Predictions, step: Step) -> Tensor:
+    def __call__(self, predictions: Predictions, step: ForceStep) -> Tensor:
         at, x = step.at, step.x
         classes = torch.stack([predictions[named(name)] for name in self.targets], dim=1)  # (B, C, *shape)
         log_shares = self._log_shares(step)
@@ -82,7 +82,7 @@ class Or(Composition):
         step.remember("log_shares", log_shares)
         return self.strength(at) * ((shares * classes).sum(1) - predictions[NULL])
 
-    def _log_shares(self, step: Step) -> Tensor:
+    def _log_shares(self, step: ForceStep) -> Tensor:
         """log r_i of each sample, (B, C) float64."""
         before = step.memory
         if "log_shares" not in before:

@@ -9,7 +9,7 @@ import torch
 from attrs import validators as v
 from emnist_diff.conditions import Cond, Predictions
 from emnist_diff.spaces import ConditionSpace
-from emnist_diff.steps import Step
+from emnist_diff.steps import ForceStep
 from emnist_diff.timeline import StepInfo
 from torch import Tensor
 
@@ -49,10 +49,8 @@ class Rescale:
     def conditions(self, at: StepInfo) -> Iterable[Cond]:
         return (condition(self.target),)
 
-    def __call__(self, predictions: Predictions, step: Step) -> Tensor:
-        assert step.sum is not None  # the engine sets it before any force acts
-        score = step.sum
-        size = deviation(score)
+    def __call__(self, predictions: Predictions, step: ForceStep) -> Tensor:
+        size = deviation(step.sum)
         own = deviation(predictions[condition(self.target)])
         ratio = torch.where(size > 0, own / size, torch.ones_like(size))  # what has no contrast cannot be given any
-        return self.phi * (ratio - 1.0) * score
+        return self.phi * (ratio - 1.0) * step.sum

@@ -18,11 +18,12 @@ from emnist_diff.assembly.assemble import Assembly, assemble
 from emnist_diff.assembly.layers import configure
 from emnist_diff.cli import main
 from emnist_diff.conditions import NULL, OWN, Predictions, RowConditions, pack
-from emnist_diff.engine.walk import Batch, walk
+from emnist_diff.engine.state import Batch
+from emnist_diff.engine.walk import walk
 from emnist_diff.frames import FIELDS, Frame
 from emnist_diff.protocols import Denoiser
 from emnist_diff.spaces import ClassSpace
-from emnist_diff.steps import Step
+from emnist_diff.steps import ForceStep
 from emnist_diff.timeline import StepInfo
 
 PACKAGE = "emnist_diff_forces_contrib"
@@ -69,7 +70,7 @@ class Given:
     """A step with random predictions for three samples, and the same in float64."""
 
     predictions: Predictions
-    step: Step
+    step: ForceStep
     x: np.ndarray
     own: np.ndarray
     null: np.ndarray
@@ -112,6 +113,7 @@ def given() -> Callable[..., Given]:
         seed: int = 0,
         score: torch.Tensor | None = None,
         memory: Mapping[str, torch.Tensor] | None = None,
+        remember: Callable[[str, torch.Tensor], None] | None = None,
         **at: Any,
     ) -> Given:
         random = np.random.default_rng(seed)
@@ -122,10 +124,12 @@ def given() -> Callable[..., Given]:
         for cond, values in ((NULL, null), (OWN, own)):
             rows[packing.gather[cond][1]] = torch.from_numpy(values)
         info = StepInfo(**{"index": 2, "steps": 11, "timestep": 500.0, **at}, alpha_bar=alpha_bar,
-                        alpha_bar_next=alpha_bar_next, path=path)  # fmt: skip
-        step = Step(
-            info, torch.from_numpy(x), torch.tensor(LABELS), (0, 1, 2), base=torch.from_numpy(base),
-            sum=torch.from_numpy(base) if score is None else score, prediction_type=kind, memory=dict(memory or {}),
+                        alpha_bar_next=alpha_bar_next, process=path)  # fmt: skip
+        step = ForceStep(
+            at=info, x=torch.from_numpy(x), labels=torch.tensor(LABELS), sample_ids=(0, 1, 2),
+            base=torch.from_numpy(base), sum=torch.from_numpy(base) if score is None else score,
+            noise=lambda stream="": torch.zeros(3, *shape), prediction_type=kind, memory=dict(memory or {}),
+            remember=remember or (lambda name, value: None),
         )  # fmt: skip
         doubles = (a.astype(np.float64) for a in (x, own, null, base))
         return Given(Predictions(packing, [rows]), step, *doubles)

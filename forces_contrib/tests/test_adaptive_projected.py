@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 from emnist_diff.conditions import NULL, OWN
-from emnist_diff.engine.walk import Batch, walk
+from emnist_diff.engine.state import Batch
+from emnist_diff.engine.walk import walk
 
 from emnist_diff_forces_contrib.adaptive_projected import AdaptiveProjected
 
@@ -32,9 +33,8 @@ def test_three_steps_are_those_of_the_paper(exact, given, shape, kind, path, eta
     force = AdaptiveProjected(scale=4, eta=eta, momentum=momentum, threshold=threshold)
     before, memory = np.zeros((3, *shape)), {}
     for index, alpha_bar in enumerate((0.2, 0.5, 0.8)):
-        case = given(shape, kind, path, alpha_bar=alpha_bar, seed=index, memory=memory)
         left = {}
-        case.step.remember = left.__setitem__
+        case = given(shape, kind, path, alpha_bar=alpha_bar, seed=index, memory=memory, remember=left.__setitem__)
         got = case.of(force)
         rates = exact.rates(alpha_bar, path)
         own, null = (exact.split(p, case.x, rates, kind)[0] for p in (case.own, case.null))

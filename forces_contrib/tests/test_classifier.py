@@ -9,7 +9,8 @@ import torch
 from emnist_diff.conditions import RowConditions
 from emnist_diff.engine.base import Base
 from emnist_diff.engine.plan import WeightedForce
-from emnist_diff.engine.walk import Batch, Engine, walk
+from emnist_diff.engine.state import Batch, Engine
+from emnist_diff.engine.walk import walk
 from emnist_diff.errors import CheckpointError, ConfigError, UnknownName
 from emnist_diff.frames import FIELDS
 from emnist_diff.structuring import structure, unstructure

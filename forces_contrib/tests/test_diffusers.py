@@ -50,7 +50,7 @@ def test_interval_is_guidance_with_a_start_and_a_stop(given, step):
 def test_rescale(given, shape):
     case = given(shape)
     guided = torch.from_numpy((case.null + 4 * (case.own - case.null)).astype(np.float32))
-    case = given(shape, sum=guided)
+    case = given(shape, score=guided)
     got = guided.numpy() + Rescale(phi=0.6)(case.predictions, case.step).numpy()
     expected = theirs("ClassifierFreeGuidance", case, guidance_scale=4.0, guidance_rescale=0.6)
     np.testing.assert_allclose(got, expected, rtol=0, atol=2e-5)
@@ -83,12 +83,12 @@ def test_adaptive_projected_on_images(given, shape):
     )
     force, memory = AdaptiveProjected(scale=5, eta=0.2, momentum=-0.5, threshold=2), {}
     for step in range(3):
-        case = given(shape, "sample", seed=step, index=step, memory=memory)
+        left = {}
+        case = given(shape, "sample", seed=step, index=step, memory=memory, remember=left.__setitem__)
         guider.set_state(step=step, num_inference_steps=11, timestep=torch.tensor(0))
         if step == 0:
             guider.prepare_inputs({})  # which makes its buffer
-        memory = {}
-        case.step.remember = memory.__setitem__
+        memory = left
         expected = guider.forward(single(case.own), single(case.null)).pred.numpy()
         np.testing.assert_allclose(case.of(force), expected, rtol=0, atol=2e-5)
 

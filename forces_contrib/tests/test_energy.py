@@ -10,7 +10,8 @@ import pytest
 import torch
 from emnist_diff.engine.base import Base
 from emnist_diff.engine.plan import WeightedForce
-from emnist_diff.engine.walk import Batch, Engine, walk
+from emnist_diff.engine.state import Batch, Engine
+from emnist_diff.engine.walk import walk
 from emnist_diff.errors import RunFailed
 from emnist_diff.frames import FIELDS
 from emnist_diff.parameterization import to_x0

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from emnist_diff.engine.base import Base
 from emnist_diff.engine.plan import WeightedDrift, WeightedForce
-from emnist_diff.engine.walk import Batch, Engine, walk
+from emnist_diff.engine.state import Batch, Engine
+from emnist_diff.engine.walk import walk
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
 from emnist_diff_plugins.schedulers.ddpm import Ddpm
 

@@ -17,7 +17,7 @@ def test_each_sample_gets_the_contrast_of_its_class(given, shape, phi):
     score = torch.randn(3, *shape, generator=torch.Generator().manual_seed(1)) * torch.tensor([1.0, 3.0, 9.0]).view(
         -1, *(1,) * len(shape)
     )
-    case = given(shape, sum=score)
+    case = given(shape, score=score)
     got = score.numpy() + Rescale(phi=phi)(case.predictions, case.step).numpy()
     for sample in range(3):
         e = score[sample].numpy().astype(np.float64)
@@ -26,7 +26,7 @@ def test_each_sample_gets_the_contrast_of_its_class(given, shape, phi):
 
 
 def test_what_has_no_contrast_is_left_alone(given):
-    case = given(sum=torch.full((3, 1, 8, 8), 2.0))
+    case = given(score=torch.full((3, 1, 8, 8), 2.0))
     assert torch.equal(Rescale()(case.predictions, case.step), torch.zeros(3, 1, 8, 8))
 
 

@@ -19,12 +19,14 @@ from emnist_diff.components import make
 from emnist_diff.config import RunConfig
 from emnist_diff.discovery import installed
 from emnist_diff.engine.decoding import decoded
-from emnist_diff.engine.walk import Batch, Engine, walk
+from emnist_diff.engine.state import Batch, Engine
+from emnist_diff.engine.walk import walk
 from emnist_diff.errors import ConfigError
+from emnist_diff.evaluators import Evaluator
 from emnist_diff.frames import Frame
 from emnist_diff.pixels import Pixels, to_uint8
 from emnist_diff.plugins import Registry
-from emnist_diff.protocols import Denoiser, Evaluator
+from emnist_diff.protocols import Denoiser
 from emnist_diff.records import DriftSpec, ForceSpec, SchedulerSpec
 from emnist_diff.structuring import unstructure
 from emnist_diff.timeline import StepInfo

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from emnist_diff.engine.plan import WeightedDrift
-from emnist_diff.engine.walk import Engine
-from emnist_diff.protocols import Denoiser
+from emnist_diff.engine.state import Engine
+from emnist_diff.protocols import Denoiser, HasShape, offers
 from emnist_diff.schedules import Constant
-from emnist_diff.steps import Step
+from emnist_diff.steps import DriftStep
 from emnist_diff_testing.models import Model, as_models
 from emnist_diff_testing.rules import rule
 from emnist_diff_testing.steering import Steering, first, spot
@@ -26,7 +26,7 @@ class DriftBench(Steering):
     """A drift, and models walked with it."""
 
     def engine(self, model: Model, component: Any, calls: list[Call] | None, weight: float) -> Engine:
-        if hasattr(component, "require_shape"):
+        if offers(component, HasShape):
             component.require_shape(tuple(model.denoiser.shape))
         watched = component if calls is None else WatchedDrift(component, calls)
         return model.engine(drifts=[WeightedDrift("tried", watched, "drift.tried", Constant(weight))])
@@ -41,7 +41,7 @@ class DriftBench(Steering):
         return walked(model, engine, calls=calls)
 
 
-def _zeros(x: Tensor, step: Step) -> Tensor:
+def _zeros(x: Tensor, step: DriftStep) -> Tensor:
     return torch.zeros_like(x)
 
 

@@ -9,9 +9,9 @@ import torch
 
 from emnist_diff.conditions import Cond
 from emnist_diff.engine.plan import WeightedForce
-from emnist_diff.engine.walk import Engine, WalkState
+from emnist_diff.engine.state import Engine, WalkState
 from emnist_diff.errors import ConfigError
-from emnist_diff.protocols import Denoiser
+from emnist_diff.protocols import Binds, Denoiser, HasShape, offers
 from emnist_diff.schedules import Constant
 from emnist_diff.timeline import StepInfo
 from emnist_diff.variants import require
@@ -28,7 +28,7 @@ class ForceBench(Steering):
 
     def engine(self, model: Model, component: Any, calls: list[Call] | None, weight: float) -> Engine:
         force = _bound(component, model)
-        if hasattr(force, "require_shape"):
+        if offers(force, HasShape):
             force.require_shape(tuple(model.denoiser.shape))
         guides = _networks(model, force)
         watched = force if calls is None else WatchedForce(force, calls)
@@ -45,7 +45,7 @@ def bench(component: Any, name: str = "", models: Sequence[Model | Denoiser] | N
 
 
 def _bound(force: Any, model: Model) -> Any:
-    return force.bind(model.denoiser.conditions) if hasattr(force, "bind") else force
+    return force.bind(model.denoiser.conditions) if offers(force, Binds) else force
 
 
 def _networks(model: Model, force: Any) -> list[str]:

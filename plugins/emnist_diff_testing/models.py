@@ -19,7 +19,7 @@ from emnist_diff.config import ComponentConfig
 from emnist_diff.discovery import installed
 from emnist_diff.engine.base import Base
 from emnist_diff.engine.plan import WeightedDrift, WeightedForce
-from emnist_diff.engine.walk import Engine
+from emnist_diff.engine.state import Engine
 from emnist_diff.protocols import Denoiser
 from emnist_diff.records import DenoiserSpec, SchedulerSpec
 from emnist_diff.structuring import unstructure

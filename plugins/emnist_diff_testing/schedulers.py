@@ -11,10 +11,10 @@ import attrs
 import torch
 from torch import Tensor
 
-from emnist_diff.engine.walk import Engine, WalkState
+from emnist_diff.engine.state import Engine, WalkState
 from emnist_diff.errors import EmnistDiffError
 from emnist_diff.protocols import Denoiser, Scheduler
-from emnist_diff.steps import SchedulerResult, Step
+from emnist_diff.steps import SchedulerResult, SchedulerStep
 from emnist_diff.timeline import StepInfo, Timeline
 from emnist_diff_testing.models import Model, as_models, mixtures
 from emnist_diff_testing.rules import rule
@@ -48,25 +48,23 @@ class Watched:
     def plan(self, steps: int) -> Timeline:
         return self._scheduler.plan(steps)
 
-    def step(self, prediction: Tensor, step: Step) -> SchedulerResult:
-        inputs = {"prediction": prediction, "step.x": step.x, "step.labels": step.labels, "step.base": step.base}
+    def step(self, prediction: Tensor, step: SchedulerStep) -> SchedulerResult:
+        inputs = {"prediction": prediction, "step.x": step.x, "step.labels": step.labels}
         inputs |= {f"step.memory[{name!r}]": kept for name, kept in step.memory.items()}
-        evaluate, noise = step.evaluate, step.noise
         with trap(inputs) as trapped:
             move = Move(step.at, step.x, trapped)
             self._moves.append(move)
 
             def counted(x: Tensor, number: int) -> Tensor:
                 move.evaluations += 1
-                return evaluate(x, number)
+                return step.evaluate(x, number)
 
             def drawn(stream: str = "") -> Tensor:
                 move.draws += 1
-                return noise(stream)
+                return step.noise(stream)
 
-            step.evaluate, step.noise = counted, drawn
             try:
-                move.result = self._scheduler.step(prediction, step)
+                move.result = self._scheduler.step(prediction, attrs.evolve(step, evaluate=counted, noise=drawn))
             except Exception as error:
                 move.raised = error
                 raise

@@ -15,7 +15,8 @@ import attrs
 from emnist_diff import config
 from emnist_diff.assembly.assemble import Assembly, assemble
 from emnist_diff.discovery import installed
-from emnist_diff.engine.walk import Batch, walk
+from emnist_diff.engine.state import Batch
+from emnist_diff.engine.walk import walk
 from emnist_diff.frames import FIELDS, Frame, Outcome, RunHeader
 from emnist_diff.timeline import StepInfo
 from emnist_diff_testing.rules import rule

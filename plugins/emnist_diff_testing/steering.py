@@ -13,7 +13,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from emnist_diff.engine.walk import Engine, WalkState
+from emnist_diff.engine.state import Engine, WalkState
 from emnist_diff_testing.models import Model, networks
 from emnist_diff_testing.rules import rule
 from emnist_diff_testing.subjects import Subject

@@ -9,7 +9,8 @@ import attrs
 import torch
 from torch import Tensor
 
-from emnist_diff.engine.walk import Batch, Engine, WalkState, walk
+from emnist_diff.engine.state import Batch, Engine, WalkState
+from emnist_diff.engine.walk import walk
 from emnist_diff.errors import EmnistDiffError, RunFailed
 from emnist_diff.frames import FIELDS, BatchResult, Frame
 from emnist_diff_testing.models import Model, labels_of

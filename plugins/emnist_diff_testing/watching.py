@@ -10,7 +10,8 @@ import attrs
 from torch import Tensor
 
 from emnist_diff.conditions import Cond, Predictions
-from emnist_diff.steps import Step
+from emnist_diff.protocols import Evaluates, Idles, offers
+from emnist_diff.steps import DriftStep, ForceStep
 from emnist_diff.timeline import StepInfo
 from emnist_diff_testing.traps import Trapped, trap
 
@@ -80,7 +81,7 @@ class _Watched:
         return getattr(self._component, name)
 
     def _idle(self, at: StepInfo) -> bool:
-        return bool(self._component.idle(at)) if hasattr(self._component, "idle") else False
+        return offers(self._component, Idles) and bool(self._component.idle(at))
 
 
 class WatchedForce(_Watched):
@@ -89,7 +90,7 @@ class WatchedForce(_Watched):
     def conditions(self, at: StepInfo) -> Iterable[Cond]:
         return tuple(self._component.conditions(at))
 
-    def __call__(self, predictions: Predictions, step: Step) -> Any:
+    def __call__(self, predictions: Predictions, step: ForceStep) -> Any:
         inputs = {"step.x": step.x, "step.labels": step.labels, "step.base": step.base, "step.sum": step.sum}
         inputs |= {f"predictions[{cond}]": predictions[cond] for cond in predictions}
         reading = _Reading(predictions)
@@ -111,31 +112,27 @@ class WatchedForce(_Watched):
 class WatchedDrift(_Watched):
     """`protocols.Drift` that records."""
 
-    def __call__(self, x: Tensor, step: Step) -> Any:
+    def __call__(self, x: Tensor, step: DriftStep) -> Any:
         inputs = {"x": x, "step.x": step.x, "step.labels": step.labels, "step.base": step.base}
         with trap(inputs) as trapped:
-            evaluations = self._component.evaluations(step.at) if hasattr(self, "evaluations") else 0
+            evaluations = self._component.evaluations(step.at) if offers(self._component, Evaluates) else 0
             call = Call(step.at, _copy(x), trapped, idle=self._idle(step.at), evaluations=evaluations)
             self.calls.append(call)
-            evaluate = step.evaluate
 
-            def counted(*args: Any) -> Tensor:
+            def counted(state: Tensor) -> Tensor:
                 call.evaluated += 1
                 started = time.perf_counter()
                 try:
-                    return evaluate(*args)
+                    return step.evaluate(state)
                 finally:
                     call.waited += time.perf_counter() - started
 
-            step.evaluate = counted
             try:
-                returned = self._component(x, step)
+                returned = self._component(x, attrs.evolve(step, evaluate=counted))
                 call.returned = _copy(returned)
             except Exception as error:
                 call.raised = error
                 raise
-            finally:
-                step.evaluate = evaluate
         return returned
 
 

@@ -13,7 +13,8 @@ from emnist_diff.assembly.assemble import assemble
 from emnist_diff.brief import brief, briefly
 from emnist_diff.config import ComponentConfig, RunConfig
 from emnist_diff.discovery import installed
-from emnist_diff.engine.walk import Batch, walk
+from emnist_diff.engine.state import Batch
+from emnist_diff.engine.walk import walk
 from emnist_diff.frames import FIELDS
 from emnist_diff.running.run import RunResult
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from emnist_diff.conditions import RowConditions
 from emnist_diff.errors import ConfigError, PluginError
-from emnist_diff.protocols import Workload
+from emnist_diff.evaluators import Workload
 from emnist_diff.spaces import ClassSpace
 from emnist_diff_plugins.backends import compile as backend
 from emnist_diff_plugins.backends.compile import Compile

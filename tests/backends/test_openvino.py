@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from emnist_diff.conditions import RowConditions
 from emnist_diff.errors import ConfigError, PluginError
-from emnist_diff.protocols import Workload
+from emnist_diff.evaluators import Workload
 from emnist_diff_plugins.backends import _graph
 from emnist_diff_plugins.backends import openvino as backend
 from emnist_diff_plugins.backends._cache import VARIABLE
@@ -281,7 +281,7 @@ def test_a_signal_after_the_network_has_gone_is_harmless():
     code = """
 import gc, signal, threading
 import torch
-from emnist_diff.protocols import Workload
+from emnist_diff.evaluators import Workload
 from emnist_diff_testing import tiny_unet
 from emnist_diff_plugins.backends.openvino import OpenVino
 

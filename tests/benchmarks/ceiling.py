@@ -27,7 +27,7 @@ from emnist_diff.assembly.layers import configure
 from emnist_diff.components import make
 from emnist_diff.config import ComponentConfig
 from emnist_diff.discovery import installed
-from emnist_diff.protocols import Workload
+from emnist_diff.evaluators import Workload
 from emnist_diff.records import BackendSpec
 from emnist_diff_plugins.benching import arithmetic, ceiling
 from emnist_diff_plugins.benching.cells import Bench

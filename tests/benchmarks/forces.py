@@ -25,7 +25,8 @@ from emnist_diff.assembly.assemble import assemble
 from emnist_diff.assembly.layers import configure
 from emnist_diff.discovery import installed
 from emnist_diff.engine.noise import INITIAL, batch_normal
-from emnist_diff.engine.walk import Batch, Engine, walk
+from emnist_diff.engine.state import Batch, Engine
+from emnist_diff.engine.walk import walk
 from emnist_diff.frames import BatchResult
 
 COUNTS = (0, 2, 5, 10)

@@ -27,7 +27,8 @@ from emnist_diff.assembly.assemble import assemble
 from emnist_diff.assembly.layers import configure
 from emnist_diff.discovery import installed
 from emnist_diff.engine.noise import INITIAL, batch_normal
-from emnist_diff.engine.walk import Batch, Engine, walk
+from emnist_diff.engine.state import Batch, Engine
+from emnist_diff.engine.walk import walk
 from emnist_diff.frames import BatchResult
 
 SEED, SCALE = 1000, 3.0

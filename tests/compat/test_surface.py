@@ -25,9 +25,10 @@ MODULES = (
     "emnist_diff",
     *(
         f"emnist_diff.{name}"
-        for name in ("hookspecs", "records", "protocols", "timeline", "steps", "frames", "conditions", "schedules")
+        for name in ("hookspecs", "records", "protocols", "timeline", "steps", "frames", "directions", "evaluators")
     ),
-    *(f"emnist_diff.{name}" for name in ("families", "spaces", "parameterization", "errors", "deprecation")),
+    "emnist_diff.parameterization",
+    *(f"emnist_diff.{name}" for name in ("families", "spaces", "conditions", "schedules", "errors", "deprecation")),
     *(f"emnist_diff_inference.{name}" for name in ("capture", "checkpoints", "config", "frames")),
     "emnist_diff_testing",
 )

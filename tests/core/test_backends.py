@@ -20,8 +20,8 @@ from emnist_diff.config import ComponentConfig, resolve
 from emnist_diff.discovery import installed
 from emnist_diff.engine.direct import Direct
 from emnist_diff.errors import ConfigError, PluginError, UnknownName
+from emnist_diff.evaluators import Workload
 from emnist_diff.plugins import Entry, Registry
-from emnist_diff.protocols import Workload
 from emnist_diff.records import BackendSpec
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
 

@@ -318,7 +318,7 @@ def test_seed_and_sample_id_decide_the_start(make_engine, walk_all):
 @given(scale=st.floats(-2, 6).map(lambda s: round(s, 3)), label=st.integers(0, 2), seed=st.integers(0, 2**40))
 def test_guidance_is_attraction_to_the_own_class(scale, label, seed):
     from emnist_diff.conditions import pack
-    from emnist_diff.steps import Step
+    from emnist_diff.steps import ForceStep
     from emnist_diff.timeline import StepInfo
 
     denoiser = GaussianMixture(shape=(3,), classes="ABC").denoiser()
@@ -331,7 +331,10 @@ def test_guidance_is_attraction_to_the_own_class(scale, label, seed):
     out = denoiser.predict(x[group.sample], t, RowConditions(group.index))
     predictions = Predictions(packing, [out])
     at = StepInfo(0, 10, 500.0, 0.08, 0.1)
-    step = Step(at, x, torch.full((4,), label), range(4), lambda stream="": torch.zeros(4, 3))
+    step = ForceStep(
+        at=at, x=x, labels=torch.full((4,), label), sample_ids=range(4), base=out[:4], sum=out[:4],
+        noise=lambda stream="": torch.zeros(4, 3),
+    )  # fmt: skip
 
     guided = Base("cfg", scale)(predictions)
     tolerance = {"rtol": 1e-5, "atol": 1e-5 * (1 + abs(scale))}

@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
-from emnist_diff.engine import finite
-from emnist_diff.engine.finite import FiniteWatch
+from emnist_diff.engine import checks
+from emnist_diff.engine.checks import Checks
 from emnist_diff.errors import RunFailed
 
 
@@ -29,41 +29,41 @@ def with_at(value: float, sample: int, shape=(4, 1, 5)) -> torch.Tensor:
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("shape", [(4,), (4, 3), (4, 1, 5, 5)])
 def test_on_a_cpu_it_is_told_at_once(value, shape):
-    watch = FiniteWatch((30, 31, 32, 33))
-    watch.look(torch.zeros(shape), "force 'calm'", 0)
+    watch = Checks((30, 31, 32, 33))
+    watch.require_finite(torch.zeros(shape), "force 'calm'", 0)
     with pytest.raises(RunFailed, match=r"^force 'wild' returned non-finite values \(step 3, sample 32\) — lower"):
-        watch.look(with_at(value, 2, shape), "force 'wild'", 3)
+        watch.require_finite(with_at(value, 2, shape), "force 'wild'", 3)
 
 
 def test_infinities_that_cancel_are_found():
-    watch = FiniteWatch((0, 1))
+    watch = Checks((0, 1))
     with pytest.raises(RunFailed, match="sample 0, 1"):
-        watch.look(torch.tensor([[math.inf], [-math.inf]]), "drift 'd'", 0)
+        watch.require_finite(torch.tensor([[math.inf], [-math.inf]]), "drift 'd'", 0)
 
 
 def test_large_values_are_no_error_though_their_sum_is_not_finite():
-    watch = FiniteWatch((0, 1))
+    watch = Checks((0, 1))
     value = torch.full((2, 100), torch.finfo(torch.float32).max)
     assert not math.isfinite(value.sum().item())
-    watch.look(value, "force 'huge'", 0)
+    watch.require_finite(value, "force 'huge'", 0)
     watch.settle()
 
 
 def test_elsewhere_nothing_is_told_before_the_end_and_then_the_first_of_all():
-    watch = FiniteWatch((30, 31, 32, 33))
+    watch = Checks((30, 31, 32, 33))
     for what, value, sample, step in (
         ("force 'calm'", 0.0, 0, 0),
         ("drift 'wild'", math.nan, 1, 2),
         ("the denoiser", math.nan, 3, 3),
     ):
-        watch.look(with_at(value, sample).as_subclass(Elsewhere), what, step)
+        watch.require_finite(with_at(value, sample).as_subclass(Elsewhere), what, step)
     with pytest.raises(RunFailed, match=r"^drift 'wild' returned non-finite values \(step 2, sample 31\)"):
         watch.settle()
 
 
 def test_elsewhere_what_is_finite_passes_and_is_let_go():
-    watch = FiniteWatch((0, 1, 2, 3))
-    watch.look(with_at(1.0, 0).as_subclass(Elsewhere), "the denoiser", 0)
+    watch = Checks((0, 1, 2, 3))
+    watch.require_finite(with_at(1.0, 0).as_subclass(Elsewhere), "the denoiser", 0)
     watch.settle()
     assert watch._kept == []
 
@@ -87,10 +87,10 @@ def test_a_walk_elsewhere_names_what_broke_first_and_not_what_failed_of_it(make_
                 raise ValueError("not a number")
             return x.clone()
 
-    def look(self, value, what, step):
-        self._kept.append((finite._not_finite(value), what, step))
+    def require_finite(self, value, what, step):
+        self._kept.append((checks._not_finite(value), what, step))
 
-    monkeypatch.setattr(FiniteWatch, "look", look)  # as on a device
+    monkeypatch.setattr(Checks, "require_finite", require_finite)  # as on a device
     for drifts in ([Refuses()], []):
         engine = make_engine(forces=[(Breaks(), 1.0)], drifts=drifts)
         with pytest.raises(RunFailed, match=r"force 'Breaks' returned non-finite values \(step 1, sample 5, 6\)"):

@@ -11,7 +11,8 @@ from emnist_diff.conditions import NULL, OWN
 from emnist_diff.engine.base import Base
 from emnist_diff.engine.gradients import Tape
 from emnist_diff.engine.plan import make_plan
-from emnist_diff.engine.walk import Batch, walk
+from emnist_diff.engine.state import Batch
+from emnist_diff.engine.walk import walk
 from emnist_diff.frames import FIELDS
 from emnist_diff.parameterization import to_x0
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture

@@ -16,7 +16,7 @@ from emnist_diff.config import canonical_json, resolve, to_dict
 from emnist_diff.discovery import installed
 from emnist_diff.engine.base import Base
 from emnist_diff.engine.plan import WeightedForce, make_plan
-from emnist_diff.engine.walk import Engine
+from emnist_diff.engine.state import Engine
 from emnist_diff.errors import CheckpointError, ConfigError
 from emnist_diff.parameterization import convert
 from emnist_diff.running.run import run

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from emnist_diff.conditions import NULL, OWN
-from emnist_diff.engine.walk import Batch, WalkState, walk
+from emnist_diff.engine.state import Batch, WalkState
+from emnist_diff.engine.walk import walk
 from emnist_diff.errors import RunFailed
 from emnist_diff.frames import FIELDS
 from emnist_diff_plugins.schedulers.ddpm import Ddpm

@@ -17,7 +17,8 @@ from emnist_diff.assembly.padding import Padding
 from emnist_diff.discovery import installed
 from emnist_diff.engine.direct import Direct, rows_of
 from emnist_diff.engine.parts import LOSS, MOST, PRICE, part_rows
-from emnist_diff.engine.walk import Batch, walk
+from emnist_diff.engine.state import Batch
+from emnist_diff.engine.walk import walk
 
 
 def cost(rows: int, threads: int, size: int) -> float:

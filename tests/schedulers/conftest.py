@@ -15,7 +15,7 @@ from emnist_diff.conditions import RowConditions
 from emnist_diff.discovery import installed
 from emnist_diff.plugins import load_factory
 from emnist_diff.records import SchedulerSpec
-from emnist_diff.steps import SchedulerResult, Step
+from emnist_diff.steps import SchedulerResult, SchedulerStep
 from emnist_diff.timeline import StepInfo, Timeline
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture, MixtureDenoiser
 
@@ -119,10 +119,11 @@ class World:
         memory: Any = {}
         for index in range(steps):
             at = path.timeline.at(index)
-            step = Step(at, path.states[-1], torch.zeros(len(x)), range(len(x)), timeline=path.timeline)
-            step.memory = memory
-            step.noise = lambda stream="", index=index: noise(index, stream)
-            step.evaluate = lambda x, number, at=at: self._counted(path, x, at.inside(number))
+            step = SchedulerStep(
+                at=at, x=path.states[-1], labels=torch.zeros(len(x)), sample_ids=range(len(x)), memory=memory,
+                noise=lambda stream="", index=index: noise(index, stream), timeline=path.timeline,
+                evaluate=lambda x, number, at=at: self._counted(path, x, at.inside(number)),
+            )  # fmt: skip
             moved = bound.step(self._counted(path, step.x, at), step)
             memory = moved.memory
             path.moves.append(moved)

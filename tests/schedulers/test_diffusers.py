@@ -23,7 +23,7 @@ from diffusers import (
     UniPCMultistepScheduler,
 )
 
-from emnist_diff.steps import Step
+from emnist_diff.steps import SchedulerStep
 from emnist_diff.timeline import NoiseSchedule
 from emnist_diff_plugins.schedulers.ddim import Ddim
 from emnist_diff_plugins.schedulers.ddpm import Ddpm
@@ -74,8 +74,10 @@ def worlds(make_world):
 def one_step(bound, timeline, index: int, given: tuple[torch.Tensor, torch.Tensor, torch.Tensor]):
     """Our step from (x, prediction, noise)."""
     x, prediction, noise = given
-    step = Step(timeline.at(index), x, torch.zeros(len(x)), range(len(x)), timeline=timeline)
-    step.noise = lambda stream="": noise
+    step = SchedulerStep(
+        at=timeline.at(index), x=x, labels=torch.zeros(len(x)), sample_ids=range(len(x)), timeline=timeline,
+        noise=lambda stream="": noise, evaluate=lambda x, number: x,
+    )  # fmt: skip
     return bound.step(prediction, step)
 
 

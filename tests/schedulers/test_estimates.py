@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emnist_diff.errors import ConfigError
-from emnist_diff.steps import Step
+from emnist_diff.steps import SchedulerStep
 from emnist_diff.timeline import StepInfo
 from emnist_diff_plugins.schedulers._estimates import X0Rule, thresholded
 from emnist_diff_plugins.schedulers.ddim import Ddim
@@ -93,6 +93,10 @@ def test_the_scheduler_moves_by_the_bounded_image(make_world):
     at = bound.plan(10).at(5)
     here = bound.settings.estimates(world.ask(x, at.timestep), x, at, "epsilon", 0.2)
     assert here.x0.abs().max() == 0.2
-    moved = bound.step(world.ask(x, at.timestep), Step(at, x, torch.zeros(4), range(4)))
+    step = SchedulerStep(
+        at=at, x=x, labels=torch.zeros(4), sample_ids=range(4), noise=lambda stream="": x, timeline=bound.plan(2),
+        evaluate=lambda x, number: x,
+    )  # fmt: skip
+    moved = bound.step(world.ask(x, at.timestep), step)
     signal, noise = at.rates_next
     torch.testing.assert_close(moved.x_prev, signal * here.x0 + noise * here.epsilon)

@@ -10,7 +10,8 @@ import torch
 from emnist_diff.conditions import NULL, named
 from emnist_diff.engine.base import Base
 from emnist_diff.engine.plan import make_plan
-from emnist_diff.engine.walk import Batch, WalkState, walk
+from emnist_diff.engine.state import Batch, WalkState
+from emnist_diff.engine.walk import walk
 from emnist_diff.errors import ConfigError
 from emnist_diff.frames import FIELDS, STATES
 from emnist_diff.schedules import Window

@@ -17,7 +17,7 @@ import torch
 
 from emnist_diff.conditions import NULL, OWN, named
 from emnist_diff.engine.direct import Direct
-from emnist_diff.errors import ConfigError, OutputError, UnknownName
+from emnist_diff.errors import ConfigError, OutputError, RunFailed, UnknownName
 from emnist_diff.families import Source
 from emnist_diff.spaces import ClassSpace
 from emnist_diff.steps import SchedulerResult
@@ -175,8 +175,10 @@ def in_place(self, predictions, step):
     return away(predictions)
 
 
-def usurping(self, predictions, step):
-    step.base = torch.zeros_like(step.x)
+def hoarding(self, predictions, step):
+    if self.state is not None:
+        self.state.add_(1.0)  # the base of an earlier step, which may be recorded by now
+    self.state = step.base
     return away(predictions)
 
 
@@ -209,7 +211,7 @@ FORCES = {
     ),
     "conditions_read": (force(lambda self, p, step: p[OWN]), "declared null and did not read"),
     "pure_conditions": (force(lambda self, p, step: away(p), changeable), "first own, null, then null, own"),
-    "ledger": (force(usurping), "base and contribution do not make the prediction"),
+    "ledger": (force(hoarding), "base and contribution do not make the prediction"),
     "idle": (force(lambda self, p, step: away(p), idle=lambda self, at: True), r"idle\(\) said so"),
 }
 
@@ -305,7 +307,7 @@ class Twisted:
         if twist == "declared_evaluations":
             try:
                 step.evaluate(step.x, 0)
-            except (RuntimeError, IndexError):
+            except RunFailed:
                 return moved
         if twist == "determinism":
             return SchedulerResult(moved.x_prev + entropy(step.x), moved.x0)

@@ -24,7 +24,8 @@ from emnist_diff.conditions import named
 from emnist_diff.config import normalised, resolve
 from emnist_diff.discovery import installed
 from emnist_diff.engine.noise import INITIAL, standard_normal
-from emnist_diff.engine.walk import Batch, walk
+from emnist_diff.engine.state import Batch
+from emnist_diff.engine.walk import walk
 from emnist_diff.frames import FIELDS
 from emnist_diff.records import DriftSpec, ForceSpec, SchedulerSpec
 from emnist_diff.spaces import ConditionSpace

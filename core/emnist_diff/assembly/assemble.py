@@ -22,7 +22,7 @@ from emnist_diff.brief import briefly
 from emnist_diff.components import Component, make
 from emnist_diff.config import ComponentConfig, RunConfig
 from emnist_diff.engine.plan import Plan
-from emnist_diff.engine.walk import Engine
+from emnist_diff.engine.state import Engine
 from emnist_diff.errors import ConfigError, UnknownName
 from emnist_diff.frames import RunHeader
 from emnist_diff.machine.forks import use_threads

@@ -14,9 +14,10 @@ from emnist_diff.components import Component, make
 from emnist_diff.conditions import RowConditions
 from emnist_diff.config import ComponentConfig
 from emnist_diff.errors import ConfigError, EmnistDiffError, PluginError, UnknownName
+from emnist_diff.evaluators import Backend, Evaluator, Precision, Workload
 from emnist_diff.events import get_logger
 from emnist_diff.plugins import Entry, Registry
-from emnist_diff.protocols import Backend, Denoiser, Evaluator, Precision, Workload
+from emnist_diff.protocols import Denoiser
 from emnist_diff.records import BackendSpec
 from emnist_diff.shortage import out_of_memory
 

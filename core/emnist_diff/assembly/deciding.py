@@ -26,6 +26,7 @@ from emnist_diff.components import Component, call_component
 from emnist_diff.errors import ConfigError, PluginError
 from emnist_diff.families import WEIGHTS
 from emnist_diff.files import sha256
+from emnist_diff.protocols import NamesFiles, offers
 from emnist_diff.schedules import Function, Product, Schedule
 
 FILE = "file"
@@ -76,7 +77,7 @@ def _of_component(place: str, made: Component) -> Iterator[tuple[str, Path]]:
     if source is not None and source.__file__:
         yield f"plugin {made.distribution}", Path(source.__file__)
     yield from _of_settings(place, made.object)
-    if not hasattr(made.object, "files"):
+    if not offers(made.object, NamesFiles):
         return
     kind = place.partition("[")[0]
     further = call_component(f"{kind} {made.name!r} of {made.distribution}", made.object.files)

@@ -7,38 +7,22 @@ its sign, with the name of the force that is meant.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import attrs
 
 from emnist_diff.assembly.signs import magnitude, sign
 from emnist_diff.components import Component
+from emnist_diff.directions import Direction, Directions
 from emnist_diff.errors import ConfigError, EmnistDiffError, RunFailed
 from emnist_diff.events import get_logger
+from emnist_diff.protocols import HasDirections, offers
 from emnist_diff.schedules import Constant, Schedule
 from emnist_diff.structuring import unstructure
 from emnist_diff.timeline import StepInfo
 
 log = get_logger()
 
-
-@attrs.frozen
-class Direction:
-    """What a positive number makes a component do.
-
-    does: that, for messages, as ``pushes away``.  instead: what to use for the opposite.
-    repeated: whether a minus says the same as the name, so that a negative number is read as its magnitude; else it is
-    refused.
-    """
-
-    does: str
-    instead: str
-    repeated: bool = False
-
-
-Directions = Mapping[str, Direction]
-"""Of a component: its numbers that have a direction, by setting, and ``weight`` for the weight that a run gives it. A
-force that has a direction has them as an attribute ``directions``."""
 
 OF_DRIFTS: Directions = {"weight": Direction("goes a share of its way", "a weight of at least 0")}
 """Of every drift that says nothing else: the opposite of its way would undo what it is for."""
@@ -53,7 +37,8 @@ def directed(kind: str, made: Component, weight: Schedule, places: Sequence[Step
     """
     label, changed = made.label(kind), {}
     of_kind = OF_DRIFTS if kind == "drift" else {}
-    for setting, direction in getattr(made.object, "directions", of_kind).items():
+    directions = made.object.directions if offers(made.object, HasDirections) else of_kind
+    for setting, direction in directions.items():
         number = weight if setting == "weight" else getattr(made.object, setting)
         schedule = number if isinstance(number, Schedule) else Constant(number)
         if (which := sign(schedule, _values(label, schedule, places))) > 0:

@@ -11,10 +11,11 @@ from emnist_diff.config import RunConfig
 from emnist_diff.engine.direct import Direct
 from emnist_diff.engine.plan import Plan
 from emnist_diff.errors import ConfigError, EmnistDiffError, PluginError
+from emnist_diff.evaluators import Evaluator, Workload
 from emnist_diff.events import get_logger
 from emnist_diff.machine.forks import generation
 from emnist_diff.plugins import Registry
-from emnist_diff.protocols import Denoiser, Evaluator, Workload
+from emnist_diff.protocols import Denoiser
 
 log = get_logger()
 

@@ -13,7 +13,7 @@ from emnist_diff.assembly.assemble import Assembly
 from emnist_diff.assembly.padding import Padding
 from emnist_diff.conditions import RowConditions
 from emnist_diff.engine.direct import rows_of
-from emnist_diff.engine.walk import Engine
+from emnist_diff.engine.state import Engine
 
 
 def forecast(assembly: Assembly) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 from emnist_diff.components import call_component
 from emnist_diff.engine.plan import WeightedDrift, WeightedForce
 from emnist_diff.events import get_logger
+from emnist_diff.protocols import Idles, offers
 from emnist_diff.timeline import StepInfo, Timeline
 
 log = get_logger()
@@ -43,8 +44,7 @@ def why_idle(label: str, component: Any, weight: Callable[[StepInfo], float], st
     weighty = [at for at in steps if weight(at) != 0]
     if not weighty:
         return "its weight is 0 at every step"
-    idle = getattr(component, "idle", None)
-    if idle is None or not all(call_component(label, idle, at) for at in weighty):
+    if not offers(component, Idles) or not all(call_component(label, component.idle, at) for at in weighty):
         return None
     return f"its settings change nothing at any of the {steps[0].steps} steps"
 

@@ -17,10 +17,11 @@ from emnist_diff.config import MOST_SAMPLES, ComponentConfig, RunConfig
 from emnist_diff.engine.base import Base
 from emnist_diff.engine.clip import Clip, ClipSum
 from emnist_diff.engine.plan import Plan, WeightedDrift, WeightedForce, make_plan, nominal_batch, streams
-from emnist_diff.engine.walk import Engine
+from emnist_diff.engine.state import Engine
 from emnist_diff.errors import ConfigError, PluginError
+from emnist_diff.evaluators import Evaluator
 from emnist_diff.events import get_logger
-from emnist_diff.protocols import Denoiser, Evaluator, Scheduler
+from emnist_diff.protocols import Binds, Denoiser, HasShape, ReadsOwn, Scheduler, offers
 from emnist_diff.schedules import Constant, Schedule
 from emnist_diff.spaces import ConditionSpace, listed
 from emnist_diff.timeline import ForwardProcess, PredictionType, Timeline
@@ -65,7 +66,7 @@ class Layout:
         """Whether the base or a force reads the samples' own classes. Else these decide nothing of what is made."""
         read = (cond for conds in self.plan.conditions for cond in conds)
         return any(cond.kind == "own" or "own" in cond.values for cond in read) or any(
-            getattr(term.force, "reads_own", False) for term in self.terms
+            offers(term.force, ReadsOwn) and term.force.reads_own for term in self.terms
         )
 
     def require_variants(self, denoisers: Mapping[str, Denoiser], called: str) -> None:
@@ -100,9 +101,9 @@ class Layout:
         self.require_variants(denoisers, called)
         parts: list[tuple[str, Any]] = [(item.label, item.force) for item in self.terms]
         parts += [(item.label, item.drift) for item in self.drifts]
-        for said, part in parts:
-            if hasattr(part, "require_shape"):
-                call_component(said, part.require_shape, tuple(denoisers[""].shape))
+        for label, part in parts:
+            if offers(part, HasShape):
+                call_component(label, part.require_shape, tuple(denoisers[""].shape))
         return Engine(
             dict(denoisers),
             self.scheduler,
@@ -230,7 +231,7 @@ def bound_scheduler(made: Component, schedule: ForwardProcess, prediction: Predi
     """A scheduler told of the model's forward process and of what it predicts. Raises `ConfigError` where it is for
     others, `PluginError` where it raises anything else or gives no scheduler."""
     bound: Scheduler = call_component(made.label("scheduler"), made.object.bind, schedule, prediction)
-    if not hasattr(bound, "plan"):
+    if not offers(bound, Scheduler):
         raise PluginError(
             f"{made.label('scheduler')}: bind() returned {type(bound).__name__} instead of a scheduler with plan()"
         )
@@ -239,4 +240,4 @@ def bound_scheduler(made: Component, schedule: ForwardProcess, prediction: Predi
 
 def _bound(made: Component, space: ConditionSpace) -> Any:
     """A force that wants to know the model's classes, told of them."""
-    return call_component(made.label("force"), made.object.bind, space) if hasattr(made.object, "bind") else made.object
+    return call_component(made.label("force"), made.object.bind, space) if offers(made.object, Binds) else made.object

@@ -12,7 +12,7 @@ from emnist_diff.engine.plan import Plan
 from emnist_diff.errors import PluginError
 from emnist_diff.frames import RunHeader
 from emnist_diff.machine.capacity import require_memory, size
-from emnist_diff.protocols import Sink
+from emnist_diff.protocols import SaysMemory, Sink, offers
 
 _FLOAT = 4
 _COPIES = 3
@@ -44,7 +44,7 @@ def require_sinks(sinks: Sequence[Sink], header: RunHeader, batch: int) -> None:
     """Raise `ConfigError` where what sinks keep until a batch is finished does not fit into main memory, as far as they
     say, naming the one that wants most."""
     count = min(batch, len(header.sample_ids))
-    wanted = [(_memory(sink, header, count), type(sink).__name__) for sink in sinks if hasattr(sink, "memory")]
+    wanted = [(_memory(sink, header, count), type(sink).__name__) for sink in sinks if offers(sink, SaysMemory)]
     if not wanted:
         return
     most, name = max(wanted)
@@ -56,10 +56,10 @@ def require_sinks(sinks: Sequence[Sink], header: RunHeader, batch: int) -> None:
     )
 
 
-def _memory(sink: Sink, header: RunHeader, batch: int) -> float:
+def _memory(sink: SaysMemory, header: RunHeader, batch: int) -> float:
     """Bytes that a sink says it needs."""
     label = f"sink {type(sink).__name__}"
-    need = call_component(label, sink.memory, header, batch)  # type: ignore[attr-defined]  # of `protocols.SaysMemory`
+    need: object = call_component(label, sink.memory, header, batch)
     if isinstance(need, bool) or not isinstance(need, int | float) or not need >= 0:
         raise PluginError(f"{label}: memory() returned {need!r:.60}, not a number of bytes")
     return need

@@ -8,7 +8,7 @@ import attrs
 
 from emnist_diff.engine.direct import rows_of
 from emnist_diff.engine.plan import Plan
-from emnist_diff.engine.walk import Engine
+from emnist_diff.engine.state import Engine
 from emnist_diff.events import get_logger
 
 log = get_logger()

@@ -15,13 +15,13 @@ from emnist_diff.components import Component
 from emnist_diff.config import RunConfig
 from emnist_diff.engine.decoding import Decoder, image_shape
 from emnist_diff.frames import RunHeader
-from emnist_diff.protocols import Captures
+from emnist_diff.protocols import Captures, offers
 
 if TYPE_CHECKING:
     from emnist_diff.assembly.backends import Chosen
     from emnist_diff.assembly.layout import Layout
     from emnist_diff.assembly.parts import Parts
-    from emnist_diff.engine.walk import Engine
+    from emnist_diff.engine.state import Engine
 
 
 def header_of(parts: Parts, laid: Layout, engine: Engine, backend: Chosen, sinks: Sequence[Component]) -> RunHeader:
@@ -50,7 +50,7 @@ def header_of(parts: Parts, laid: Layout, engine: Engine, backend: Chosen, sinks
         fsync=settings.fsync,
         decode=Decoder(denoiser, engine.device),
         prediction_type=denoiser.prediction_type,
-        activations=tuple(denoiser.activations) if isinstance(denoiser, Captures) else (),
+        activations=tuple(denoiser.activations) if offers(denoiser, Captures) else (),
     )
 
 

@@ -8,27 +8,37 @@ import torch
 from torch import Tensor
 
 from emnist_diff.conditions import Cond, Group, Packing, RowConditions
+from emnist_diff.engine.batch import BatchEngine
+from emnist_diff.engine.checks import blamed_on
 from emnist_diff.errors import RunFailed
 from emnist_diff.frames import FIELDS, is_requested
-from emnist_diff.protocols import Captures, Denoiser
+from emnist_diff.protocols import Captures, offers
+from emnist_diff.timeline import StepInfo
 
 
-def captured_fields(denoiser: Denoiser, requests: Iterable[str]) -> frozenset[str]:
-    """The activations that some requests mean; cheap where none goes beyond what every run has."""
-    unknown = [request for request in requests if request.partition("/")[0] not in FIELDS]
-    names = denoiser.activations if unknown and isinstance(denoiser, Captures) else ()
-    return frozenset(name for name in names if is_requested(name, unknown))
+def captured(
+    run: BatchEngine, at: StepInfo, x: Tensor, packing: Packing, requests: Iterable[str]
+) -> tuple[tuple[Cond, ...], dict[str, Tensor]]:
+    """The activations that some requests mean, at a step's first evaluation, and the conditions that they are of;
+    nothing, and cheap, where no request goes beyond what every run has."""
+    denoiser, further = run.engine.denoisers[""], [r for r in requests if r.partition("/")[0] not in FIELDS]
+    if not further or not offers(denoiser, Captures):
+        return (), {}
+    names = frozenset(name for name in denoiser.activations if is_requested(name, further))
+    if not names:
+        return (), {}
+    with blamed_on("the denoiser", at):
+        return capture(denoiser, packing, x, at.timestep, names, run.engine.micro_batch)
 
 
 def capture(
-    denoiser: Denoiser, packing: Packing, x: Tensor, timestep: float, names: frozenset[str], most_rows: int
+    denoiser: Captures, packing: Packing, x: Tensor, timestep: float, names: frozenset[str], most_rows: int
 ) -> tuple[tuple[Cond, ...], dict[str, Tensor]]:
     """The conditions that the main network evaluates at x (B, *shape), and its activations for each sample and each of
     them: (B, conditions, *shape of the activation) float32, by name.
 
     most_rows: of a call.  Raises `RunFailed` for activations of another shape than the denoiser says.
     """
-    assert isinstance(denoiser, Captures)  # it gave the names
     number_of = {cond: number for cond, (number, _) in packing.gather.items() if not packing.groups[number].denoiser}
     rows = {n: _rows(denoiser, packing.groups[n], x, timestep, names, most_rows) for n in set(number_of.values())}
     tensors = {

@@ -10,7 +10,7 @@ from attrs import validators as v
 from torch import Tensor
 
 from emnist_diff.conditions import Cond, Predictions
-from emnist_diff.steps import Step
+from emnist_diff.steps import ForceStep
 from emnist_diff.timeline import StepInfo
 
 _FLOOR = 1e-8
@@ -45,8 +45,6 @@ class ClipSum:
     def conditions(self, at: StepInfo) -> Iterable[Cond]:
         return ()
 
-    def __call__(self, predictions: Predictions, step: Step) -> Tensor:
-        assert step.sum is not None  # the engine sets both before any force acts
-        assert step.base is not None
+    def __call__(self, predictions: Predictions, step: ForceStep) -> Tensor:
         total = step.sum - step.base
         return self.clip(total) - total

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from emnist_diff.errors import EmnistDiffError, RunFailed
 from emnist_diff.events import get_logger
-from emnist_diff.protocols import Denoiser
+from emnist_diff.protocols import Denoiser, HasImageShape, offers
 from emnist_diff.shortage import out_of_memory
 
 log = get_logger()
@@ -62,7 +62,7 @@ def _in_parts(denoiser: Denoiser, x: Tensor, count: int) -> Tensor:
 
 def image_shape(denoiser: Denoiser, device: torch.device) -> tuple[int, ...]:
     """(C, H, W) of a denoiser's images: as it says, else those of a state of zeros."""
-    if hasattr(denoiser, "image_shape"):
+    if offers(denoiser, HasImageShape):
         return tuple(denoiser.image_shape)
     with torch.inference_mode():
         return tuple(decoded(denoiser, torch.zeros(1, *denoiser.shape, device=device)).shape[1:])

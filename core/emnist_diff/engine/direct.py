@@ -8,12 +8,13 @@ from torch import Tensor
 
 from emnist_diff.conditions import RowConditions
 from emnist_diff.engine.parts import part_rows
-from emnist_diff.protocols import Denoiser, Evaluator
+from emnist_diff.evaluators import Evaluator, HasRows
+from emnist_diff.protocols import Denoiser, offers
 
 
 def rows_of(evaluator: Evaluator, most: int) -> int:
     """The rows that an evaluator computes together, which was made for calls of `most` rows."""
-    return int(getattr(evaluator, "rows", most))
+    return int(evaluator.rows) if offers(evaluator, HasRows) else most
 
 
 @attrs.frozen(eq=False)
@@ -30,7 +31,7 @@ class Direct:
         return cls(denoiser, rows if device.type != "cpu" else min(rows, threads * part_rows(rows, threads)))
 
     def __call__(self, x: Tensor, t: Tensor, conds: RowConditions) -> Tensor:
-        """`protocols.Evaluator`."""
+        """`evaluators.Evaluator`."""
         calls = []
         for i in range(0, len(x), self.rows):
             part = slice(i, i + self.rows)

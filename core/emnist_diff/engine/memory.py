@@ -8,7 +8,7 @@ import attrs
 from torch import Tensor
 
 from emnist_diff.errors import RunFailed
-from emnist_diff.steps import not_remembered
+from emnist_diff.steps import forget
 
 
 @attrs.define(eq=False)
@@ -25,38 +25,29 @@ class Memory:
     open: bool = True
 
     def closed(self) -> Memory:
-        """The same, to be read only: of second evaluations of a scheduler."""
+        """A read-only view for a scheduler's further evaluations; writes are dropped."""
         return Memory(self.before, self.size, open=False)
 
     def after(self) -> Memory:
-        """What has been left so far, to be read only: of evaluations at the level where the step ends."""
+        """A read-only view of what has been kept so far, for evaluations where the step ends; writes are dropped."""
         return Memory(dict(self.left), self.size, open=False)
 
     def of(self, scope: str) -> dict[str, Tensor]:
-        """What a component left at the step before, by its own names."""
+        """What a component kept at the step before, by its own names."""
         start = f"{scope}/"
         return {name[len(start) :]: value for name, value in self.before.items() if name.startswith(start)}
 
     def remembering(self, scope: str) -> Callable[[str, Tensor], None]:
-        """How a component leaves something.
-
-        Raises `RunFailed` for what is no tensor with one entry a sample.
-        """
-        if not self.open:
-            return not_remembered
-
-        def remember(name: str, value: Tensor) -> None:
-            self.keep(scope, {name: value})
-
-        return remember
+        """How a component keeps something for the next step."""
+        return (lambda name, value: self.keep(scope, {name: value})) if self.open else forget
 
     def keep(self, scope: str, values: Mapping[str, Tensor]) -> None:
-        """Leave all of this for a component. Raises as `remembering`."""
+        """Keep all of this for a component. Raises `RunFailed` for what is not a tensor with one entry a sample."""
         for name, value in values.items():
             if not isinstance(value, Tensor) or value.dim() == 0 or len(value) != self.size:
-                said = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+                kind = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
                 raise RunFailed(
-                    f"{scope} remembered {name!r} as {said} — memory is tensors with one entry for each of the "
+                    f"{scope} remembered {name!r} as {kind} — memory is tensors with one entry for each of the "
                     f"{self.size} samples, (B, …)"
                 )
             self.left[f"{scope}/{name}"] = value.detach()

@@ -11,9 +11,10 @@ import attrs
 from emnist_diff.brief import briefly
 from emnist_diff.conditions import Cond, pack
 from emnist_diff.engine.base import Base
+from emnist_diff.engine.checks import blamed_on
 from emnist_diff.engine.clip import Clip
-from emnist_diff.errors import EmnistDiffError, RunFailed
-from emnist_diff.protocols import Drift, Force
+from emnist_diff.errors import RunFailed
+from emnist_diff.protocols import Differentiates, Drift, Evaluates, Force, offers
 from emnist_diff.schedules import Constant
 from emnist_diff.spaces import ConditionSpace
 from emnist_diff.timeline import StepInfo, Timeline
@@ -37,8 +38,13 @@ def nominal_batch(device: str) -> int:
 
 @attrs.frozen
 class WeightedForce:
-    """One force of a run: its name, the force, its weight at a step, the scope of its noise and of its memory, a bound
-    on its weighted contribution, and the distribution that it comes from where that is not this one."""
+    """One force of a run.
+
+    name: of the force, and in records.  weight: what its contribution is multiplied by, at a step.
+    stream: the scope of its noise and of its memory.  clip: a bound on its weighted contribution.
+    origin: the distribution that it comes from, where that is not this one.
+    differentiates: whether it asks for gradients through the network; as the force says, unless it is given.
+    """
 
     name: str
     force: Force
@@ -46,34 +52,56 @@ class WeightedForce:
     stream: str = "force"
     clip: Clip = Clip()
     origin: str = ""
+    differentiates: bool = attrs.field()
+
+    @differentiates.default
+    def _as_the_force_says(self) -> bool:
+        return offers(self.force, Differentiates) and bool(self.force.gradient)
 
     @property
     def label(self) -> str:
         """How messages call it."""
         return f"force {self.name!r}" + (f" of {self.origin}" if self.origin else "")
 
-    @property
-    def gradient(self) -> bool:
-        """Whether the force asks for gradients through the network."""
-        return bool(getattr(self.force, "gradient", False))
-
 
 @attrs.frozen
 class WeightedDrift:
-    """One drift of a run: its name, the drift, the scope of its noise and of its memory, the share of its way that is
-    taken at a step, at 0 of which it is not asked, and the distribution that it comes from where that is not this
-    one."""
+    """One drift of a run.
+
+    name: of the drift, and in records.  stream: the scope of its noise and of its memory.
+    weight: the share of its change that is applied at a step; at 0 the drift is not called.
+    origin: the distribution that it comes from, where that is not this one.
+    evaluates: what says how often it evaluates the network; the drift, where it offers that, unless it is given.
+    """
 
     name: str
     drift: Drift
     stream: str = "drift"
     weight: Callable[[StepInfo], float] = Constant(1.0)
     origin: str = ""
+    evaluates: Evaluates | None = attrs.field()
+
+    @evaluates.default
+    def _as_the_drift_says(self) -> Evaluates | None:
+        return self.drift if offers(self.drift, Evaluates) else None
 
     @property
     def label(self) -> str:
         """How messages call it."""
         return f"drift {self.name!r}" + (f" of {self.origin}" if self.origin else "")
+
+    def evaluations(self, at: StepInfo, end: StepInfo | None) -> int:
+        """How often the drift may evaluate the network where step `at` ends, which is `end`, None for the image.
+
+        Raises `RunFailed` where weight or `evaluations` raises, or the latter returns no count.
+        """
+        with blamed_on(self.label, at):
+            if end is None or self.evaluates is None or self.weight(at) == 0:
+                return 0
+            count = self.evaluates.evaluations(at)
+        if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+            raise RunFailed(f"{self.label}: evaluations() returned {count!r}, no count (step {at.index})")
+        return count
 
 
 def streams(kind: str, names: Sequence[str]) -> list[str]:
@@ -87,45 +115,20 @@ def streams(kind: str, names: Sequence[str]) -> list[str]:
     return out
 
 
-def wanted(base: Base, terms: Iterable[WeightedForce], at: StepInfo) -> tuple[Cond, ...]:
-    """The conditions that this step reads, without repetition. A force of weight zero reads none.
+def conditions_at(at: StepInfo, base: Base, forces: Iterable[WeightedForce]) -> tuple[Cond, ...]:
+    """The conditions that a step reads, without repetition. A force of weight zero reads none.
 
-    Raises `RunFailed` naming a force whose weight or `conditions` raises, or that wants what is no condition.
+    Raises `RunFailed` naming a force whose weight or `conditions` raises, or that reads what is not a condition.
     """
     conds = list(base.conditions())
-    for term in terms:
-        try:
-            asked = tuple(term.force.conditions(at)) if term.weight(at) != 0 else ()
-        except EmnistDiffError:
-            raise
-        except Exception as error:
-            raise RunFailed(f"{term.label} raised {type(error).__name__}: {error} (step {at.index})") from error
-        for odd in asked:
+    for force in forces:
+        with blamed_on(force.label, at):
+            read = tuple(force.force.conditions(at)) if force.weight(at) != 0 else ()
+        for odd in read:
             if not isinstance(odd, Cond):
-                raise RunFailed(f"{term.label}: conditions() gave {odd!r}, which is no Cond (step {at.index})")
-        conds.extend(asked)
+                raise RunFailed(f"{force.label}: conditions() gave {odd!r}, which is no Cond (step {at.index})")
+        conds.extend(read)
     return tuple(dict.fromkeys(conds))
-
-
-def evaluations_of(item: WeightedDrift, at: StepInfo, end: StepInfo | None) -> int:
-    """How often a drift may ask for the prediction where step `at` ends, which is `end`, None for the image.
-
-    Raises `RunFailed` where its `evaluations` raises or is no count.
-    """
-    evaluations = getattr(item.drift, "evaluations", None)
-    if end is None or evaluations is None:
-        return 0
-    try:
-        if item.weight(at) == 0:
-            return 0
-        count = evaluations(at)
-    except EmnistDiffError:
-        raise
-    except Exception as error:
-        raise RunFailed(f"{item.label} raised {type(error).__name__}: {error} (step {at.index})") from error
-    if isinstance(count, bool) or not isinstance(count, int) or count < 0:
-        raise RunFailed(f"{item.label}: evaluations() returned {count!r}, no count (step {at.index})")
-    return count
 
 
 @briefly
@@ -189,15 +192,15 @@ def make_plan(
     batch_size: samples walked together, at least 1.  micro_batch: rows of a network call; None chooses it so that
     `nominal` samples split into equal calls of at most `ROWS_PER_CALL` rows.
     """
-    conditions = tuple(wanted(base, terms, timeline.at(i)) for i in range(len(timeline)))
+    conditions = tuple(conditions_at(timeline.at(i), base, terms) for i in range(len(timeline)))
     positions = range(len(labels))
     ids = positions if sample_ids is None else sample_ids
     steps = range(len(timeline))
-    times = Counter(wanted(base, terms, at) for i in steps for at in timeline.stages(i))
+    times = Counter(conditions_at(at, base, terms) for i in steps for at in timeline.stages(i))
     for i in steps:
         end = timeline.end(i)
-        if (evaluations := sum(evaluations_of(item, timeline.at(i), end) for item in drifts)) and end is not None:
-            times[wanted(base, terms, end)] += evaluations
+        if (evaluations := sum(item.evaluations(timeline.at(i), end) for item in drifts)) and end is not None:
+            times[conditions_at(end, base, terms)] += evaluations
 
     def group_sizes(conds: tuple[Cond, ...], batch: Sequence[int]) -> list[tuple[tuple[str, str], int]]:
         packing = pack(conds, [labels[p] for p in batch], spaces, [ids[p] for p in batch])
@@ -210,5 +213,7 @@ def make_plan(
                 networks.setdefault(network, Counter())[size] += count
     largest = max(size for conds in times for _, size in group_sizes(conds, positions[:nominal]))
     rows = evenly(largest, ROWS_PER_CALL) if micro_batch is None else micro_batch
-    gradients = tuple(i for i in steps if any(term.gradient and term.weight(timeline.at(i)) != 0 for term in terms))
+    gradients = tuple(
+        i for i in steps if any(term.differentiates and term.weight(timeline.at(i)) != 0 for term in terms)
+    )
     return Plan(timeline, conditions, batch_size, networks, largest, rows, gradients)

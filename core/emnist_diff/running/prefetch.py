@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from emnist_diff.engine.noise import INITIAL, batch_normal, fill
-from emnist_diff.engine.walk import Engine
+from emnist_diff.engine.state import Engine
 from emnist_diff.machine.threads import usable_cpus
 from emnist_diff.shortage import pinned
 

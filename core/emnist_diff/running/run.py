@@ -16,7 +16,8 @@ from emnist_diff.assembly.assemble import Assembly, assemble
 from emnist_diff.assembly.needs import require_sinks
 from emnist_diff.config import RunConfig
 from emnist_diff.discovery import installed
-from emnist_diff.engine.walk import INITIAL_STREAM, Batch, walk
+from emnist_diff.engine.state import INITIAL_STREAM, Batch
+from emnist_diff.engine.walk import walk
 from emnist_diff.errors import ConfigError, EmnistDiffError, Interrupted, RunFailed
 from emnist_diff.events import get_logger
 from emnist_diff.frames import BatchResult, Frame, Outcome, RunHeader
@@ -110,9 +111,9 @@ def execute(
     finally:
         with stop_requests(signals.stop):  # what is being finished is not stopped, unless for a second time
             _close(opened, outcome)
-    count, plan = total - len(done), assembly.plan
-    log.info("run.completed", output=str(header.output), samples=count, seconds=round(seconds, 3))
-    return RunResult(header.output, count, len(done), seconds, plan.rows, plan.micro_batch, assembly.config.seed)
+    made, plan = total - len(done), assembly.plan
+    log.info("run.completed", output=str(header.output), samples=made, seconds=round(seconds, 3))
+    return RunResult(header.output, made, len(done), seconds, plan.rows, plan.micro_batch, assembly.config.seed)
 
 
 def _with_settled_seed(assembly: Assembly, resume: bool) -> Assembly:

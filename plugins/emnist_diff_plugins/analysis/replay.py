@@ -10,7 +10,8 @@ import attrs
 import numpy as np
 
 from emnist_diff.assembly.assemble import Assembly, assemble
-from emnist_diff.engine.walk import Batch, walk
+from emnist_diff.engine.state import Batch
+from emnist_diff.engine.walk import walk
 from emnist_diff.errors import Interrupted, TrajectoryError, UnknownName
 from emnist_diff.frames import BatchResult, RunHeader
 from emnist_diff.pixels import to_uint8

@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from emnist_diff.assembly.assemble import Assembly, assemble
 from emnist_diff.config import RunConfig
-from emnist_diff.engine.walk import Batch, walk
+from emnist_diff.engine.state import Batch
+from emnist_diff.engine.walk import walk
 from emnist_diff.errors import ConfigError, TrajectoryError, UnknownName, unknown
 from emnist_diff.events import get_logger
 from emnist_diff.frames import Frame

@@ -24,8 +24,9 @@ from torch import Tensor, nn
 from emnist_diff import __version__
 from emnist_diff.conditions import RowConditions
 from emnist_diff.errors import ConfigError, PluginError
+from emnist_diff.evaluators import Evaluator, Precision, Workload
 from emnist_diff.events import get_logger
-from emnist_diff.protocols import Denoiser, Evaluator, Exportable, Precision, Workload
+from emnist_diff.protocols import Denoiser, Exportable
 from emnist_diff_plugins.backends import _cast, _graph
 from emnist_diff_plugins.backends._cache import Cache, key_of, user_cache
 from emnist_diff_plugins.backends._cast import DTYPES, Cast
@@ -53,7 +54,7 @@ class Compile:
     )
 
     def refusal(self, denoiser: Denoiser, work: Workload) -> str | None:
-        """`protocols.Backend`."""
+        """`evaluators.Backend`."""
         if work.device.type != "cpu":
             return f"it serves cpu, not {work.device.type} — say --device cpu"
         if work.precision not in TOLERANCE:
@@ -67,7 +68,7 @@ class Compile:
         return None
 
     def evaluator(self, denoiser: Denoiser, work: Workload) -> Evaluator:
-        """`protocols.Backend`. Sets up the network itself; its variants are set up when they are first asked for.
+        """`evaluators.Backend`. Sets up the network itself; its variants are set up when they are first asked for.
 
         Raises `ConfigError` where it refuses, `PluginError` when the network cannot be compiled.
         """
@@ -88,7 +89,7 @@ def compiler(environment: Mapping[str, str] = os.environ, windows: bool = sys.pl
 
 
 class _Compiled:
-    """`protocols.Evaluator` over one compiled network a variant."""
+    """`evaluators.Evaluator` over one compiled network a variant."""
 
     def __init__(self, denoiser: Denoiser, work: Workload, cache: Cache | None) -> None:
         self.denoiser, self.work, self.cache = denoiser, work, cache
@@ -98,7 +99,7 @@ class _Compiled:
         self.networks: dict[str, Network] = {}
 
     def __call__(self, x: Tensor, t: Tensor, conds: RowConditions) -> Tensor:
-        """`protocols.Evaluator`."""
+        """`evaluators.Evaluator`."""
         return self.streams(self.variant(conds.variant), x, t, conds.index)
 
     def variant(self, name: str) -> Network:

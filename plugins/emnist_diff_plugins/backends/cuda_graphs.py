@@ -12,7 +12,8 @@ from torch import Tensor
 
 from emnist_diff.conditions import RowConditions
 from emnist_diff.errors import ConfigError, PluginError
-from emnist_diff.protocols import Denoiser, Evaluator, Exportable, Workload
+from emnist_diff.evaluators import Evaluator, Workload
+from emnist_diff.protocols import Denoiser, Exportable
 from emnist_diff_plugins.backends._cast import DTYPES, Cast
 from emnist_diff_plugins.backends._cuda import arithmetic
 
@@ -33,7 +34,7 @@ class CudaGraphs:
     )
 
     def refusal(self, denoiser: Denoiser, work: Workload) -> str | None:
-        """`protocols.Backend`."""
+        """`evaluators.Backend`."""
         if work.device.type != "cuda":
             return f"it serves cuda, not {work.device.type} — say --backend auto"
         if not torch.cuda.is_available():
@@ -47,7 +48,7 @@ class CudaGraphs:
         return None
 
     def evaluator(self, denoiser: Denoiser, work: Workload) -> Evaluator:
-        """`protocols.Backend`. Records the network itself; its variants are recorded when they are first asked for.
+        """`evaluators.Backend`. Records the network itself; its variants are recorded when they are first asked for.
 
         Raises `ConfigError` where it refuses, `PluginError` when the network cannot be recorded, and torch's own
         `OutOfMemoryError`.
@@ -61,7 +62,7 @@ class CudaGraphs:
 
 
 class _Recorded:
-    """`protocols.Evaluator` over one graph a variant."""
+    """`evaluators.Evaluator` over one graph a variant."""
 
     def __init__(self, denoiser: Exportable, shape: tuple[int, ...], work: Workload, tf32: bool) -> None:
         self.denoiser, self.shape, self.work, self.tf32 = denoiser, shape, work, tf32
@@ -69,7 +70,7 @@ class _Recorded:
         self.graphs: dict[str, Recording] = {}
 
     def __call__(self, x: Tensor, t: Tensor, conds: RowConditions) -> Tensor:
-        """`protocols.Evaluator`."""
+        """`evaluators.Evaluator`."""
         graph, rows = self.variant(conds.variant), self.work.rows
         out = torch.empty(x.shape, device=x.device)
         for start in range(0, len(x), rows):

@@ -9,7 +9,8 @@ from torch import Tensor
 from emnist_diff.conditions import RowConditions
 from emnist_diff.engine.direct import Direct, rows_of
 from emnist_diff.errors import ConfigError
-from emnist_diff.protocols import Denoiser, Evaluator, Exportable, Workload
+from emnist_diff.evaluators import Evaluator, Workload
+from emnist_diff.protocols import Denoiser, Exportable
 from emnist_diff_plugins.backends._cast import DTYPES, Cast
 from emnist_diff_plugins.backends._cuda import arithmetic
 from emnist_diff_plugins.backends._identity import structure_of
@@ -31,7 +32,7 @@ class Eager:
     )
 
     def refusal(self, denoiser: Denoiser, work: Workload) -> str | None:
-        """`protocols.Backend`."""
+        """`evaluators.Backend`."""
         if work.device.type == "cpu" and work.precision == "fp16":
             return "processors have no fp16 arithmetic that torch uses — say --precision bf16"
         if work.precision != "fp32" and not isinstance(denoiser, Exportable):
@@ -39,7 +40,7 @@ class Eager:
         return None
 
     def evaluator(self, denoiser: Denoiser, work: Workload) -> Evaluator:
-        """`protocols.Backend`. Raises `ConfigError` where it refuses."""
+        """`evaluators.Backend`. Raises `ConfigError` where it refuses."""
         if reason := self.refusal(denoiser, work):
             raise ConfigError(f"backend 'eager' cannot serve here: {reason}")
         if work.device.type == "cpu" and isinstance(denoiser, Exportable):
@@ -53,14 +54,14 @@ class Eager:
 
 @attrs.frozen(eq=False)
 class _Exact:
-    """`protocols.Evaluator` of a GPU whose float32 is that: by default convolutions round their inputs to TF32."""
+    """`evaluators.Evaluator` of a GPU whose float32 is that: by default convolutions round their inputs to TF32."""
 
     plain: Evaluator
     most: int
 
     @property
     def rows(self) -> int:
-        """`protocols.Evaluator`."""
+        """`evaluators.Evaluator`."""
         return rows_of(self.plain, self.most)
 
     def __call__(self, x: Tensor, t: Tensor, conds: RowConditions) -> Tensor:
@@ -69,8 +70,8 @@ class _Exact:
 
 
 class _Parallel:
-    """`protocols.Evaluator` on a CPU: parts of a call beside each other, each on one thread, or on several where a part
-    is one row; so bits do not depend on where a row stands, whatever the network (`onethread`).
+    """`evaluators.Evaluator` on a CPU: parts of a call beside each other, each on one thread, or on several where a
+    part is one row; so bits do not depend on where a row stands, whatever the network (`onethread`).
 
     shape: of one state.  rewrite: whether the networks that are known here are rewritten.
     """
@@ -106,7 +107,7 @@ class _Parallel:
 
 
 class _Narrow:
-    """`protocols.Evaluator` of a network with its weights in a narrower type, one copy a variant."""
+    """`evaluators.Evaluator` of a network with its weights in a narrower type, one copy a variant."""
 
     def __init__(self, denoiser: Exportable, work: Workload) -> None:
         self.denoiser, self.rows, self.dtype = denoiser, work.rows, DTYPES[work.precision]

@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from emnist_diff import __version__
 from emnist_diff.conditions import RowConditions
 from emnist_diff.errors import ConfigError, PluginError, RunFailed
+from emnist_diff.evaluators import Evaluator, Precision, Workload
 from emnist_diff.events import get_logger
 from emnist_diff.machine.forks import generation
-from emnist_diff.protocols import Denoiser, Evaluator, Exportable, Precision, Workload
+from emnist_diff.protocols import Denoiser, Exportable
 from emnist_diff_plugins.backends import _graph
 from emnist_diff_plugins.backends._cache import Cache, key_of, user_cache
 from emnist_diff_plugins.backends._identity import source_of, told_of
@@ -53,7 +54,7 @@ class OpenVino:
     )
 
     def refusal(self, denoiser: Denoiser, work: Workload) -> str | None:
-        """`protocols.Backend`."""
+        """`evaluators.Backend`."""
         if importlib.util.find_spec("openvino") is None:
             return f"openvino is not installed — {_INSTALL}"
         if _left_behind():
@@ -67,7 +68,7 @@ class OpenVino:
         return None
 
     def evaluator(self, denoiser: Denoiser, work: Workload) -> Evaluator:
-        """`protocols.Backend`. Sets up the network's first variant; others are set up when they are first asked for.
+        """`evaluators.Backend`. Sets up the network's first variant; others are set up when they are first asked for.
 
         Raises `ConfigError` where it refuses or the processor has no arithmetic of the precision, `PluginError` when
         the network cannot be exported.
@@ -104,7 +105,7 @@ def _left_behind() -> bool:
 
 
 class _Compiled:
-    """`protocols.Evaluator` over one compiled network a variant."""
+    """`evaluators.Evaluator` over one compiled network a variant."""
 
     def __init__(self, denoiser: Denoiser, work: Workload, cache: Cache | None) -> None:
         self.denoiser, self.work, self.cache = denoiser, work, cache
@@ -115,7 +116,7 @@ class _Compiled:
             raise ConfigError("backend 'openvino': this processor has no bf16 arithmetic — say --precision fp32")
 
     def __call__(self, x: Tensor, t: Tensor, conds: RowConditions) -> Tensor:
-        """`protocols.Evaluator`. Raises `RunFailed` in a process that was forked."""
+        """`evaluators.Evaluator`. Raises `RunFailed` in a process that was forked."""
         if _left_behind():
             raise RunFailed(f"backend 'openvino': {_FORKED}")
         return self.streams(self.variant(conds.variant), x, t, conds.index)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from emnist_diff.protocols import Precision
+from emnist_diff.evaluators import Precision
 from emnist_diff_plugins.benching.arithmetic import Convolution
 
 DTYPES: Mapping[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}

@@ -20,7 +20,7 @@ from emnist_diff.records import BackendSpec, SchedulerSpec
 
 if TYPE_CHECKING:  # what these import is not needed for --help
     from emnist_diff.config import RunConfig
-    from emnist_diff.protocols import Precision
+    from emnist_diff.evaluators import Precision
     from emnist_diff_plugins.benching.cells import Measured
     from emnist_diff_plugins.benching.report import Findings
 

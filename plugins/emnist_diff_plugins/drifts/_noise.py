@@ -9,7 +9,7 @@ from torch import Tensor
 
 from emnist_diff.errors import ConfigError
 from emnist_diff.schedules import Constant, Schedule, schedule
-from emnist_diff.steps import Step
+from emnist_diff.steps import DriftStep
 from emnist_diff.timeline import StepInfo
 
 
@@ -50,7 +50,7 @@ class NoiseDrift:
         """See `protocols.Drift`."""
         return left_alone(self.skip_last, at) or self.noise_scale(at) * self.shape(at) == 0
 
-    def __call__(self, x: Tensor, step: Step) -> Tensor:
+    def __call__(self, x: Tensor, step: DriftStep) -> Tensor:
         if left_alone(self.skip_last, step.at):
             return x
         scale = self.noise_scale(step.at) * self.shape(step.at)

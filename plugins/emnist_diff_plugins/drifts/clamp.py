@@ -6,7 +6,7 @@ import attrs
 from torch import Tensor
 
 from emnist_diff.errors import ConfigError
-from emnist_diff.steps import Step
+from emnist_diff.steps import DriftStep
 
 
 @attrs.frozen
@@ -23,5 +23,5 @@ class Clamp:
         if self.min_val > self.max_val:
             raise ConfigError(f"clamp: min_val = {self.min_val:g} is more than max_val = {self.max_val:g}")
 
-    def __call__(self, x: Tensor, step: Step) -> Tensor:
+    def __call__(self, x: Tensor, step: DriftStep) -> Tensor:
         return x.clamp(self.min_val, self.max_val)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from emnist_diff.errors import ConfigError
 from emnist_diff.schedules import Constant, Schedule, schedule
-from emnist_diff.steps import Step
+from emnist_diff.steps import DriftStep
 from emnist_diff.timeline import StepInfo
 
 
@@ -49,5 +49,5 @@ class DecayOnly:
         """See `protocols.Drift`."""
         return self.decay(at) == 0
 
-    def __call__(self, x: Tensor, step: Step) -> Tensor:
+    def __call__(self, x: Tensor, step: DriftStep) -> Tensor:
         return decayed(x, self.decay, step.at)

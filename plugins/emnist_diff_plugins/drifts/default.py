@@ -6,7 +6,7 @@ import attrs
 from torch import Tensor
 
 from emnist_diff.schedules import Schedule
-from emnist_diff.steps import Step
+from emnist_diff.steps import DriftStep
 from emnist_diff.timeline import StepInfo
 from emnist_diff_plugins.drifts._noise import left_alone, scale_field, skip_last_field
 from emnist_diff_plugins.drifts.decay_only import decay_field, decayed
@@ -27,7 +27,7 @@ class DefaultDrift:
         """See `protocols.Drift`."""
         return left_alone(self.skip_last, at) or (self.noise_scale(at) == 0 and self.decay(at) == 0)
 
-    def __call__(self, x: Tensor, step: Step) -> Tensor:
+    def __call__(self, x: Tensor, step: DriftStep) -> Tensor:
         if left_alone(self.skip_last, step.at):
             return x
         x, scale = decayed(x, self.decay, step.at), self.noise_scale(step.at)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 from torch import Tensor
 
-from emnist_diff.steps import Step
+from emnist_diff.steps import DriftStep
 
 
 @attrs.frozen
@@ -15,5 +15,5 @@ class NoDrift:
     Example: ``--drift none``
     """
 
-    def __call__(self, x: Tensor, step: Step) -> Tensor:
+    def __call__(self, x: Tensor, step: DriftStep) -> Tensor:
         return x

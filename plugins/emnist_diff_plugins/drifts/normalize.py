@@ -10,7 +10,7 @@ from attrs import validators as v
 from torch import Tensor
 
 from emnist_diff.errors import ConfigError
-from emnist_diff.steps import Step
+from emnist_diff.steps import DriftStep
 from emnist_diff.timeline import StepInfo
 
 _FLOOR = 1e-8
@@ -47,7 +47,7 @@ class Normalize:
         """See `protocols.Drift`."""
         return self.strength == 0
 
-    def __call__(self, x: Tensor, step: Step) -> Tensor:
+    def __call__(self, x: Tensor, step: DriftStep) -> Tensor:
         flat = x.flatten(1)
         if self.by == "std" and self.target_norm is None:
             size, target = flat.std(1, correction=0), self.target

@@ -9,11 +9,11 @@ import attrs
 from torch import Tensor
 
 from emnist_diff.schedules import as_function
-from emnist_diff.steps import Step
+from emnist_diff.steps import DriftStep
 from emnist_diff_plugins.signatures import require_parameters
 
 
-def fading_shake(x: Tensor, step: Step) -> Tensor:
+def fading_shake(x: Tensor, step: DriftStep) -> Tensor:
     """An example of such a function: x + 0.05 (1 − frac) N, noise that fades away."""
     return x + 0.05 * (1.0 - step.at.frac) * step.noise()
 
@@ -40,7 +40,7 @@ class UserCustom:
             "step.memory",
         )
 
-    def __call__(self, x: Tensor, step: Step) -> Tensor:
+    def __call__(self, x: Tensor, step: DriftStep) -> Tensor:
         returned = self.function(x, step)
         out: Tensor = x if returned is None else returned
         return out

@@ -12,13 +12,13 @@ from typing import Any
 import attrs
 from torch import Tensor
 
-from emnist_diff.assembly.directions import Direction
 from emnist_diff.conditions import NULL, Cond, Predictions, each, named
+from emnist_diff.directions import Direction
 from emnist_diff.errors import ConfigError
 from emnist_diff.schedules import schedule
 from emnist_diff.shown import shown
 from emnist_diff.spaces import ConditionSpace
-from emnist_diff.steps import Step
+from emnist_diff.steps import ForceStep
 from emnist_diff.timeline import StepInfo
 
 EITHER = "weighted_multi for a weight that changes its sign"
@@ -107,7 +107,7 @@ class ClassForce:
         active = self._active(at)
         return (*(cond for cond, _ in active), NULL) if active else ()
 
-    def __call__(self, predictions: Predictions, step: Step) -> Tensor:
+    def __call__(self, predictions: Predictions, step: ForceStep) -> Tensor:
         total = step.x.new_zeros(step.x.shape)
         for cond, weight in self._active(step.at):
             total = total + weight * predictions.direction(cond)

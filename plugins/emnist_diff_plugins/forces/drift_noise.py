@@ -9,7 +9,7 @@ from torch import Tensor
 
 from emnist_diff.conditions import Cond, Predictions
 from emnist_diff.schedules import Schedule
-from emnist_diff.steps import Step
+from emnist_diff.steps import ForceStep
 from emnist_diff.timeline import StepInfo
 from emnist_diff_plugins.forces._class_force import scalar_field
 
@@ -30,6 +30,6 @@ class DriftNoise:
     def conditions(self, at: StepInfo) -> Iterable[Cond]:
         return ()
 
-    def __call__(self, predictions: Predictions, step: Step) -> Tensor:
+    def __call__(self, predictions: Predictions, step: ForceStep) -> Tensor:
         sigma = self.sigma(step.at)
         return sigma * step.noise() if sigma > 0 else step.x.new_zeros(step.x.shape)

@@ -8,7 +8,7 @@ import attrs
 from torch import Tensor
 
 from emnist_diff.conditions import Cond, Predictions
-from emnist_diff.steps import Step
+from emnist_diff.steps import ForceStep
 from emnist_diff.timeline import StepInfo
 
 
@@ -22,5 +22,5 @@ class NoForce:
     def conditions(self, at: StepInfo) -> Iterable[Cond]:
         return ()
 
-    def __call__(self, predictions: Predictions, step: Step) -> Tensor:
+    def __call__(self, predictions: Predictions, step: ForceStep) -> Tensor:
         return step.x.new_zeros(step.x.shape)

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import attrs
 
-from emnist_diff.assembly.directions import Direction, Directions
+from emnist_diff.directions import Direction, Directions
 from emnist_diff.errors import ConfigError
 from emnist_diff.schedules import Schedule
 from emnist_diff.spaces import ConditionSpace

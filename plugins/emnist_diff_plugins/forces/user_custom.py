@@ -13,7 +13,7 @@ from emnist_diff.errors import ConfigError
 from emnist_diff.schedules import as_function
 from emnist_diff.shown import shown
 from emnist_diff.spaces import ConditionSpace
-from emnist_diff.steps import Step
+from emnist_diff.steps import ForceStep
 from emnist_diff.timeline import StepInfo
 from emnist_diff_plugins.forces._class_force import Target, check, condition, target
 from emnist_diff_plugins.signatures import require_parameters
@@ -25,7 +25,7 @@ def _targets(value: object) -> tuple[Target, ...]:
     return tuple(target(item) for item in value)
 
 
-def fading_pull(predictions: Predictions, step: Step) -> Tensor:
+def fading_pull(predictions: Predictions, step: ForceStep) -> Tensor:
     """An example of such a function: (1 − frac) F(own), guidance that fades away."""
     return (1.0 - step.at.frac) * predictions.direction(OWN)
 
@@ -65,7 +65,7 @@ class UserCustom:
     def conditions(self, at: StepInfo) -> Iterable[Cond]:
         return (*(condition(item) for item in self.reads), NULL) if self.reads else ()
 
-    def __call__(self, predictions: Predictions, step: Step) -> Tensor:
+    def __call__(self, predictions: Predictions, step: ForceStep) -> Tensor:
         returned = self.function(predictions, step)
         out: Tensor = step.x.new_zeros(step.x.shape) if returned is None else returned
         return out

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from torch import Tensor
 
-from emnist_diff.steps import Step
+from emnist_diff.steps import SchedulerStep
 from emnist_diff.timeline import StepInfo, rates
 from emnist_diff_plugins.schedulers._estimates import Estimates
 
@@ -24,9 +24,8 @@ def log_snr(sigma: float) -> float:
     return -math.log(sigma) if sigma > 0 else math.inf
 
 
-def sigma_before(step: Step, back: int) -> float:
+def sigma_before(step: SchedulerStep, back: int) -> float:
     """The noise-to-signal ratio of the step that was `back` steps before this one."""
-    assert step.timeline is not None  # the engine sets it
     return step.timeline.at(step.at.index - back).sigma
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import attrs
 from torch import Tensor
 
-from emnist_diff.steps import SchedulerResult, Step
+from emnist_diff.steps import SchedulerResult, SchedulerStep
 from emnist_diff.timeline import ForwardProcess, PredictionType, StepInfo, Timeline
 from emnist_diff_plugins.schedulers._estimates import Estimates, X0Rule
 
@@ -24,7 +24,7 @@ class Settings(X0Rule):
         """As it is called in messages: its module's."""
         return type(self).__module__.rpartition(".")[2]
 
-    def move(self, here: Estimates, step: Step, again: LookAgain) -> SchedulerResult:
+    def move(self, here: Estimates, step: SchedulerStep, again: LookAgain) -> SchedulerResult:
         """Where a step leads from its estimates."""
         raise NotImplementedError
 
@@ -44,7 +44,7 @@ class Bound:
     def plan(self, steps: int) -> Timeline:
         return self.timeline(steps)
 
-    def step(self, prediction: Tensor, step: Step) -> SchedulerResult:
+    def step(self, prediction: Tensor, step: SchedulerStep) -> SchedulerResult:
         def again(x: Tensor, number: int) -> Estimates:
             return self._estimates(step.evaluate(x, number), x, step.at.inside(number))
 

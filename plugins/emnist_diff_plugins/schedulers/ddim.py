@@ -6,7 +6,7 @@ import attrs
 from attrs import validators as v
 from torch import Tensor
 
-from emnist_diff.steps import NoiseSource, SchedulerResult, Step
+from emnist_diff.steps import NoiseSource, SchedulerResult, SchedulerStep
 from emnist_diff.timeline import StepInfo
 from emnist_diff_plugins.schedulers._diffusion import Diffusion
 from emnist_diff_plugins.schedulers._estimates import Estimates
@@ -34,5 +34,5 @@ class Ddim(Diffusion):
         default=0.0, validator=v.and_(v.ge(0), v.le(1)), metadata={"help": "share of DDPM's noise, 0 … 1"}
     )
 
-    def move(self, here: Estimates, step: Step, again: LookAgain) -> SchedulerResult:
+    def move(self, here: Estimates, step: SchedulerStep, again: LookAgain) -> SchedulerResult:
         return SchedulerResult(ddim_step(here, step.at, self.eta, step.noise), here.x0)

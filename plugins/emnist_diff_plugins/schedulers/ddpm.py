@@ -6,7 +6,7 @@ import attrs
 from attrs import validators as v
 from torch import Tensor
 
-from emnist_diff.steps import NoiseSource, SchedulerResult, Step
+from emnist_diff.steps import NoiseSource, SchedulerResult, SchedulerStep
 from emnist_diff.timeline import StepInfo
 from emnist_diff_plugins.schedulers._diffusion import Diffusion
 from emnist_diff_plugins.schedulers._estimates import Estimates
@@ -40,5 +40,5 @@ class Ddpm(Diffusion):
         metadata={"help": "fixed_small: the posterior's variance; fixed_large: beta", "aliases": ("variance_type",)},
     )
 
-    def move(self, here: Estimates, step: Step, again: LookAgain) -> SchedulerResult:
+    def move(self, here: Estimates, step: SchedulerStep, again: LookAgain) -> SchedulerResult:
         return SchedulerResult(ddpm_step(here.x0, step.x, step.at, self.variance, step.noise), here.x0)

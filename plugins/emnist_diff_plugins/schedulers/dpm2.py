@@ -6,7 +6,7 @@ import math
 
 import attrs
 
-from emnist_diff.steps import SchedulerResult, Step
+from emnist_diff.steps import SchedulerResult, SchedulerStep
 from emnist_diff.timeline import Level
 from emnist_diff_plugins.schedulers._diffusion import Diffusion, spacing_field
 from emnist_diff_plugins.schedulers._estimates import Estimates
@@ -43,7 +43,7 @@ class Dpm2(Diffusion):
     def inner(self, process: Process, timesteps: Floats) -> tuple[tuple[Level, ...], ...]:
         return midpoints(process, timesteps)
 
-    def move(self, here: Estimates, step: Step, again: LookAgain) -> SchedulerResult:
+    def move(self, here: Estimates, step: SchedulerStep, again: LookAgain) -> SchedulerResult:
         at = step.at
         x = straight(here, at.rates_next)
         if at.inner:

@@ -7,14 +7,14 @@ import math
 import attrs
 from torch import Tensor
 
-from emnist_diff.steps import SchedulerResult, Step
+from emnist_diff.steps import SchedulerResult, SchedulerStep
 from emnist_diff_plugins.schedulers._diffusion import Diffusion, spacing_field
 from emnist_diff_plugins.schedulers._estimates import Estimates
 from emnist_diff_plugins.schedulers._moves import log_snr, sigma_before
 from emnist_diff_plugins.schedulers._scheduler import LookAgain
 
 
-def extrapolated(x0: Tensor, step: Step) -> Tensor:
+def extrapolated(x0: Tensor, step: SchedulerStep) -> Tensor:
     """The image estimate in the middle of a step, in ln sigma, from this one and that of the step before; the present
     one at the first step and at the last, which has no middle."""
     at, before = step.at, step.memory.get("x0")
@@ -26,7 +26,7 @@ def extrapolated(x0: Tensor, step: Step) -> Tensor:
     return x0 + h / (2.0 * h_before) * (x0 - before)
 
 
-def dpmpp_2m_step(x0: Tensor, step: Step) -> SchedulerResult:
+def dpmpp_2m_step(x0: Tensor, step: SchedulerStep) -> SchedulerResult:
     """The step of Lu et al., 2022, arXiv:2211.01095, algorithm 2, on either path: the exact solution for an image
     estimate that does not change within the step."""
     at = step.at
@@ -46,5 +46,5 @@ class DpmPp2M(Diffusion):
     flow_counterpart = "flow_dpmpp_2m"
     spacing: str = spacing_field("karras")
 
-    def move(self, here: Estimates, step: Step, again: LookAgain) -> SchedulerResult:
+    def move(self, here: Estimates, step: SchedulerStep, again: LookAgain) -> SchedulerResult:
         return dpmpp_2m_step(here.x0, step)

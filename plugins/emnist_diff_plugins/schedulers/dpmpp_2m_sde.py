@@ -7,7 +7,7 @@ import math
 import attrs
 from attrs import validators as v
 
-from emnist_diff.steps import SchedulerResult, Step
+from emnist_diff.steps import SchedulerResult, SchedulerStep
 from emnist_diff_plugins.schedulers._diffusion import Diffusion, spacing_field
 from emnist_diff_plugins.schedulers._estimates import Estimates
 from emnist_diff_plugins.schedulers._moves import log_snr
@@ -27,7 +27,7 @@ class DpmPp2MSde(Diffusion):
     eta: float = attrs.field(default=1.0, validator=v.ge(0), metadata={"help": "noise; 1 is that of the reverse SDE"})
     s_noise: float = attrs.field(default=1.0, validator=v.ge(0), metadata={"help": "factor on the noise"})
 
-    def move(self, here: Estimates, step: Step, again: LookAgain) -> SchedulerResult:
+    def move(self, here: Estimates, step: SchedulerStep, again: LookAgain) -> SchedulerResult:
         at = step.at
         signal, noise = at.rates_next
         if at.sigma_next == 0:

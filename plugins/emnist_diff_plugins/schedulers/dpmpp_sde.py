@@ -6,7 +6,7 @@ import attrs
 from attrs import validators as v
 from torch import Tensor
 
-from emnist_diff.steps import NoiseSource, SchedulerResult, Step
+from emnist_diff.steps import NoiseSource, SchedulerResult, SchedulerStep
 from emnist_diff.timeline import Level, StepInfo
 from emnist_diff_plugins.schedulers._diffusion import Diffusion, spacing_field
 from emnist_diff_plugins.schedulers._estimates import Estimates
@@ -38,7 +38,7 @@ class DpmPpSde(Diffusion):
     def inner(self, process: Process, timesteps: Floats) -> tuple[tuple[Level, ...], ...]:
         return midpoints(process, timesteps, self.r)
 
-    def move(self, here: Estimates, step: Step, again: LookAgain) -> SchedulerResult:
+    def move(self, here: Estimates, step: SchedulerStep, again: LookAgain) -> SchedulerResult:
         at = step.at
         if not at.inner:
             return SchedulerResult(self._piece(step.x, here.x0, at, at.sigma_next, step.noise), here.x0)

@@ -9,7 +9,7 @@ import numpy as np
 from attrs import validators as v
 
 from emnist_diff.errors import ConfigError
-from emnist_diff.steps import SchedulerResult, Step
+from emnist_diff.steps import SchedulerResult, SchedulerStep
 from emnist_diff.timeline import Timeline
 from emnist_diff_plugins.schedulers._diffusion import Diffusion, spacing_field
 from emnist_diff_plugins.schedulers._estimates import Estimates
@@ -59,7 +59,7 @@ class Edm(Diffusion):
         )
         return laid(process, raised, (*inner, ()))
 
-    def move(self, here: Estimates, step: Step, again: LookAgain) -> SchedulerResult:
+    def move(self, here: Estimates, step: SchedulerStep, again: LookAgain) -> SchedulerResult:
         at = step.at
         if not at.inner:
             return SchedulerResult(straight(here, at.rates_next), here.x0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from emnist_diff.steps import SchedulerResult, Step
+from emnist_diff.steps import SchedulerResult, SchedulerStep
 from emnist_diff_plugins.schedulers._diffusion import Diffusion, spacing_field
 from emnist_diff_plugins.schedulers._estimates import Estimates
 from emnist_diff_plugins.schedulers._moves import straight
@@ -21,5 +21,5 @@ class Euler(Diffusion):
 
     spacing: str = spacing_field("karras")
 
-    def move(self, here: Estimates, step: Step, again: LookAgain) -> SchedulerResult:
+    def move(self, here: Estimates, step: SchedulerStep, again: LookAgain) -> SchedulerResult:
         return SchedulerResult(straight(here, step.at.rates_next), here.x0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from emnist_diff.steps import SchedulerResult, Step
+from emnist_diff.steps import SchedulerResult, SchedulerStep
 from emnist_diff_plugins.schedulers._estimates import Estimates
 from emnist_diff_plugins.schedulers._flow import Flow
 from emnist_diff_plugins.schedulers._scheduler import LookAgain
@@ -21,5 +21,5 @@ class FlowDpmPp2M(Flow):
 
     diffusion_counterpart = "dpmpp_2m"
 
-    def move(self, here: Estimates, step: Step, again: LookAgain) -> SchedulerResult:
+    def move(self, here: Estimates, step: SchedulerStep, again: LookAgain) -> SchedulerResult:
         return dpmpp_2m_step(here.x0, step)

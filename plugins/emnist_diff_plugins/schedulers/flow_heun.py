@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from emnist_diff.steps import SchedulerResult, Step
+from emnist_diff.steps import SchedulerResult, SchedulerStep
 from emnist_diff.timeline import FlowSchedule, Level
 from emnist_diff_plugins.schedulers._estimates import Estimates
 from emnist_diff_plugins.schedulers._flow import Flow, alpha_bar, velocity
@@ -27,7 +27,7 @@ class FlowHeun(Flow):
         levels = zip((schedule.time_scale * ends).tolist(), alpha_bar(ends).tolist(), strict=True)
         return (*((Level(timestep, power, 1.0),) for timestep, power in levels), ())
 
-    def move(self, here: Estimates, step: Step, again: LookAgain) -> SchedulerResult:
+    def move(self, here: Estimates, step: SchedulerStep, again: LookAgain) -> SchedulerResult:
         at = step.at
         x = straight(here, at.rates_next)
         if at.inner:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 import numpy as np
 
-from emnist_diff.steps import SchedulerResult, Step
+from emnist_diff.steps import SchedulerResult, SchedulerStep
 from emnist_diff.timeline import FlowSchedule, Level
 from emnist_diff_plugins.schedulers._estimates import Estimates
 from emnist_diff_plugins.schedulers._flow import Flow, alpha_bar, velocity
@@ -28,7 +28,7 @@ class FlowMidpoint(Flow):
         levels = zip((schedule.time_scale * middle).tolist(), alpha_bar(middle).tolist(), strict=True)
         return tuple((Level(timestep, power, 0.5),) for timestep, power in levels)
 
-    def move(self, here: Estimates, step: Step, again: LookAgain) -> SchedulerResult:
+    def move(self, here: Estimates, step: SchedulerStep, again: LookAgain) -> SchedulerResult:
         at = step.at
         there = again(straight(here, at.inside(0).rates), 0)
         x = straight(here, at.rates_next)

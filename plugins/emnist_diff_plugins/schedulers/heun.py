@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from emnist_diff.steps import SchedulerResult, Step
+from emnist_diff.steps import SchedulerResult, SchedulerStep
 from emnist_diff.timeline import Level
 from emnist_diff_plugins.schedulers._diffusion import Diffusion, spacing_field
 from emnist_diff_plugins.schedulers._estimates import Estimates
@@ -30,7 +30,7 @@ class Heun(Diffusion):
             ends[0] = ()
         return (*ends, ())
 
-    def move(self, here: Estimates, step: Step, again: LookAgain) -> SchedulerResult:
+    def move(self, here: Estimates, step: SchedulerStep, again: LookAgain) -> SchedulerResult:
         at = step.at
         x = straight(here, at.rates_next)
         if at.inner:

@@ -7,7 +7,7 @@ import math
 import attrs
 from attrs import validators as v
 
-from emnist_diff.steps import SchedulerResult, Step
+from emnist_diff.steps import SchedulerResult, SchedulerStep
 from emnist_diff_plugins.schedulers._diffusion import Diffusion, spacing_field
 from emnist_diff_plugins.schedulers._estimates import Estimates
 from emnist_diff_plugins.schedulers._moves import adams_weights, sigma_before, straight
@@ -27,7 +27,7 @@ class Lms(Diffusion):
         default=4, validator=v.and_(v.ge(1), v.le(6)), metadata={"help": "slopes that a step draws on, 1 … 6"}
     )
 
-    def move(self, here: Estimates, step: Step, again: LookAgain) -> SchedulerResult:
+    def move(self, here: Estimates, step: SchedulerStep, again: LookAgain) -> SchedulerResult:
         at = step.at
         before = [step.memory[f"epsilon_{k}"] for k in range(1, len(step.memory) + 1)]
         sigmas = [at.sigma, *(sigma_before(step, k) for k in range(1, len(before) + 1))]

@@ -10,7 +10,7 @@ import numpy as np
 from attrs import validators as v
 from torch import Tensor
 
-from emnist_diff.steps import SchedulerResult, Step
+from emnist_diff.steps import SchedulerResult, SchedulerStep
 from emnist_diff.timeline import StepInfo
 from emnist_diff_plugins.schedulers._diffusion import Diffusion, spacing_field
 from emnist_diff_plugins.schedulers._estimates import Estimates
@@ -99,11 +99,10 @@ class UniPc(Diffusion):
         metadata={"help": "the function B(h): bh1 is h, bh2 is e^h - 1", "aliases": ("solver_type",)},
     )
 
-    def move(self, here: Estimates, step: Step, again: LookAgain) -> SchedulerResult:
+    def move(self, here: Estimates, step: SchedulerStep, again: LookAgain) -> SchedulerResult:
         at = step.at
         x, memory = step.x, step.memory
         if memory:
-            assert step.timeline is not None  # the engine sets it
             stride = self._stride(memory["start"], _images(memory), step.timeline.at(at.index - 1), step)
             x = stride.corrected(here.x0) + (x - memory["arrived"])
         if at.sigma_next == 0:
@@ -114,7 +113,7 @@ class UniPc(Diffusion):
         kept = {f"x0_{k}": image for k, image in enumerate(images[: self.order])}
         return SchedulerResult(arrived, here.x0, {"start": x, "arrived": arrived, **kept})
 
-    def _stride(self, x: Tensor, images: list[Tensor], at: StepInfo, step: Step) -> _Stride:
+    def _stride(self, x: Tensor, images: list[Tensor], at: StepInfo, step: SchedulerStep) -> _Stride:
         """The stride of the step `at` from the estimates there and before."""
         order = min(self.order, len(images), at.steps - at.index)
         here = log_snr(at.sigma)

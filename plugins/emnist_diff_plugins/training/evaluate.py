@@ -12,7 +12,8 @@ from torch import Tensor
 
 from emnist_diff.conditions import RowConditions
 from emnist_diff.engine.base import Base
-from emnist_diff.engine.walk import Batch, Engine, walk
+from emnist_diff.engine.state import Batch, Engine
+from emnist_diff.engine.walk import walk
 from emnist_diff.frames import BatchResult
 from emnist_diff.parameterization import to_x0
 from emnist_diff.protocols import Denoiser

@@ -1,0 +1,99 @@
+"""What moves the state: the scheduler, then the drifts."""
+
+from __future__ import annotations
+
+import attrs
+from torch import Tensor
+
+from emnist_diff.engine.batch import BatchEngine
+from emnist_diff.engine.checks import blamed_on
+from emnist_diff.engine.evaluation import Evaluation, evaluate
+from emnist_diff.engine.memory import Memory
+from emnist_diff.engine.plan import WeightedDrift
+from emnist_diff.errors import RunFailed
+from emnist_diff.steps import DriftStep, SchedulerResult, SchedulerStep
+from emnist_diff.timeline import StepInfo
+
+SCHEDULER = "scheduler"
+"""The scope of the scheduler's noise and memory."""
+
+
+def move(run: BatchEngine, at: StepInfo, x: Tensor, prediction: Tensor, memory: Memory) -> SchedulerResult:
+    """The scheduler's step from x (B, *shape). It reads the memory of the step before, and returns its own."""
+    label, before = "the scheduler", memory.closed()
+
+    def inside(x_inner: Tensor, number: int) -> Tensor:
+        if not 0 <= number < len(at.inner):
+            raise RunFailed(
+                f"{label} evaluated inner level {number}, and its timeline names {len(at.inner)} (step {at.index})"
+            )
+        level = at.inside(number)
+        run.checks.require_state(x_inner, x, label, level)
+        return evaluate(run, level, x_inner, before, f"@{number + 1}").sum
+
+    timeline = run.engine.timeline
+    step = SchedulerStep(**run.handed(at, x, SCHEDULER, before), timeline=timeline, evaluate=inside)
+    with blamed_on(label, at):
+        result = run.engine.scheduler.step(prediction, step)
+    if not isinstance(result, SchedulerResult):
+        raise RunFailed(f"{label} returned {type(result).__name__} instead of SchedulerResult (step {at.index})")
+    run.checks.require_state(result.x_prev, x, label, at)
+    memory.keep(SCHEDULER, result.memory)
+    return result
+
+
+def drifted(run: BatchEngine, at: StepInfo, start: Tensor, seen: Evaluation, x: Tensor, memory: Memory) -> list[Tensor]:
+    """The states, (B, *shape) each, before the first drift and after each of them.
+
+    start: the state that the step began with, and `seen` the evaluation there.  x: where the scheduler moved it.
+    """
+    states = [x]
+    for item in run.engine.drifts:
+        with blamed_on(item.label, at):
+            weight = item.weight(at)
+        before = after = states[-1]
+        if weight != 0:
+            handed = run.handed(at, start, item.stream, memory)
+            remember, evaluate_end = memory.remembering(item.stream), EvaluateEnd.of(run, item, at, start, memory)
+            step = DriftStep(**handed, base=seen.base, sum=seen.sum, remember=remember, evaluate=evaluate_end)
+            with blamed_on(item.label, at):
+                after = item.drift(before, step)
+            run.checks.require_state(after, x, item.label, at)
+            if weight != 1:
+                after = before + weight * (after - before)
+                run.checks.require_state(after, x, item.label, at)
+        states.append(after)
+    return states
+
+
+@attrs.define(eq=False)
+class EvaluateEnd:
+    """How a drift evaluates the network where its step ends, as often as it declared.
+
+    end: that level; None for the image.  like: a state.  memory: what can be read there.
+    """
+
+    run: BatchEngine
+    item: WeightedDrift
+    at: StepInfo
+    end: StepInfo | None
+    allowed: int
+    like: Tensor
+    memory: Memory
+    used: int = 0
+
+    @classmethod
+    def of(cls, run: BatchEngine, item: WeightedDrift, at: StepInfo, like: Tensor, memory: Memory) -> EvaluateEnd:
+        """That of a drift at a step."""
+        end = run.engine.timeline.end(at.index)
+        return cls(run, item, at, end, item.evaluations(at, end), like, memory)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        self.used += 1
+        if self.end is None or self.used > self.allowed:
+            raise RunFailed(
+                f"{self.item.label} evaluates the network more than the {self.allowed} times that it may (step "
+                f"{self.at.index}) — its evaluations(at) says how often; no drift can where the step ends in the image"
+            )
+        self.run.checks.require_state(x, self.like, self.item.label, self.end)
+        return evaluate(self.run, self.end, x, self.memory.after(), f"@{self.item.stream}.{self.used}").sum
