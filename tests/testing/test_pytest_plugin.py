@@ -102,7 +102,7 @@ def test_each_rule_is_a_case_of_its_own_and_failures_say_why(output):
     for case in ("Pull-shape", "Pull1-shape", "Pull-json_round_trip", "Herd-finite"):
         assert f"test_mine.py::test_rules[{case}] PASSED" in output
     assert "test_rules[Herd-batch_independence] FAILED" in output
-    assert "a sample's contribution depends neither on its neighbours nor on its place in the batch" in output
+    assert "what it returns for a sample depends neither on its neighbours nor on its place in the batch" in output
     assert "why: samples are batched" in output
     assert "2 failed, " in output
 
