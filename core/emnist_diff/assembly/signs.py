@@ -91,7 +91,9 @@ def _of_sine(wave: Sine) -> Span:
     for extreme in (0.25, 0.75):  # in turns, where the sine is 1 and -1
         first = math.ceil(begin - extreme) + extreme
         turns += [first] if first <= end else []
-    return _hull([wave.offset + wave.amplitude * math.sin(2.0 * math.pi * turn) for turn in turns], exact=True)
+    values = [wave.offset + wave.amplitude * math.sin(2.0 * math.pi * turn) for turn in turns]
+    slack = _ROUNDING * (abs(wave.offset) + abs(wave.amplitude))
+    return _hull([value if abs(value) > slack else 0.0 for value in values], exact=True)
 
 
 def _of_window(window: Window) -> Span:
