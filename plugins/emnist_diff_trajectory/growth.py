@@ -16,22 +16,23 @@ def sample_count(record: Mapping[str, Any]) -> int:
     return count if isinstance(count, int) else 0
 
 
-def grows(there: Mapping[str, Any], here: Mapping[str, Any]) -> bool:
-    """Whether the run of the record `here` is that of `there` with more samples."""
-    return sample_count(there) < sample_count(here) and run_fingerprint(there) == run_fingerprint(here)
+def grows(recorded: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Whether the run of the record `wanted` is that of `recorded` with more samples."""
+    return sample_count(recorded) < sample_count(wanted) and run_fingerprint(recorded) == run_fingerprint(wanted)
 
 
-def shrinks(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+def shrinks(recorded: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
     """Why a run with fewer samples than are there is refused, as part of a message; "" where it has not fewer."""
-    if sample_count(there) <= sample_count(here) or run_fingerprint(there) != run_fingerprint(here):
+    if sample_count(recorded) <= sample_count(wanted) or run_fingerprint(recorded) != run_fingerprint(wanted):
         return ""
+    held = sample_count(recorded)
     return (
-        f"has {sample_count(there)} samples, and {sample_count(here)} are wanted: a run is not made smaller — leave "
-        f"total_videos = {sample_count(there)}, or take some of them with emnist-diff select"
+        f"has {held} samples, and {sample_count(wanted)} are wanted: a run is not made smaller — leave "
+        f"total_videos = {held}, or take some of them with emnist-diff select"
     )
 
 
-def require_recorded(path: Path, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
+def require_recorded(path: Path, recorded: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
     """Raise `TrajectoryError` where the record of a trajectory file names other files than a run that repeats it."""
-    if odd := differing(there, here):
+    if odd := differing(recorded, wanted):
         raise TrajectoryError(f"{path} was made with other files ({odd}) — give back the files that made it")

@@ -90,6 +90,8 @@ def test_no_string_of_the_core_is_a_package_above_it():
 WORDS = {
     "none": "the English word in messages",
     "default": "the key of a setting's default in what `plugins show` prints",
+    "checkpoint": "a setting of a run, and a key of what it records",
+    "weights": "the tensors of a network",
     "noise": "a column of what `plugins show` says of schedulers",
 }
 """Names of built-in components that the core may say, because there they are words and no names."""
