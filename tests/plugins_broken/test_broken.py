@@ -107,6 +107,9 @@ class Aimless:
     def plan(self, steps):
         raise IndexError("no steps")
 
+    def step(self, prediction, step):
+        raise NotImplementedError
+
 
 @attrs.frozen
 class Planless(Aimless):

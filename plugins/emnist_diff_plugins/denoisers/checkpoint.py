@@ -24,13 +24,16 @@ from emnist_diff_plugins.containers.families import NetworkFamily
 class Checkpoint:
     """The network of a checkpoint file, by the family that the file names.
 
-    Example: ``--denoiser "checkpoint:path=model.safetensors"``, which ``--checkpoint model.safetensors`` is short for
+    ``--checkpoint FILE`` is short for ``--denoiser "checkpoint:path=FILE"``.
+
+    Example: ``--denoiser checkpoint``
     """
 
     path: str | None = attrs.field(
         default=None,
         metadata={
             "help": "the file, or a folder whose newest epoch is taken; the shipped one when left out",
+            "file": True,
             WEIGHTS: True,
         },
     )
