@@ -22,6 +22,7 @@ from emnist_diff import (
     records,
     spaces,
     steps,
+    surroundings,
     timeline,
 )
 
@@ -118,6 +119,7 @@ MODULES = {
     "Evaluators": evaluators,
     "Conditions": conditions,
     "Condition spaces": spaces,
+    "Around a run": surroundings,
 }
 """The modules on the page, by their titles."""
 

@@ -27,7 +27,6 @@ if TYPE_CHECKING:  # the contracts can be read without paying for torch
     from torch import Tensor
 
     from emnist_diff.conditions import Cond
-    from emnist_diff.protocols import Sink
 
 
 def no_decoder(x: Tensor) -> Tensor:
@@ -166,32 +165,3 @@ class Outcome(enum.Enum):
     COMPLETED = "completed"
     INTERRUPTED = "interrupted"
     FAILED = "failed"
-
-
-@briefly
-@attrs.frozen(eq=False)
-class EarlierRun:
-    """What a file says of the run that left it.
-
-    path: the file.  config: as recorded, or the part of it that the file holds.  environment: where it was made.
-    samples: how many the file has room for; None where it holds none.
-    joined: whether it was made of several workers' files.
-    """
-
-    path: Path
-    config: Mapping[str, Any]
-    environment: Mapping[str, Any] = attrs.field(factory=dict)
-    samples: int | None = None
-    joined: bool = False
-
-
-@attrs.frozen(eq=False)
-class Shown:
-    """What a display wants to be told while a run goes on.
-
-    on_commit: called after each commit with the samples done and the samples in all; None has the log say so.
-    sinks: are given every frame.
-    """
-
-    on_commit: Callable[[int, int], None] | None = None
-    sinks: tuple[Sink, ...] = ()

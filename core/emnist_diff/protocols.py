@@ -5,16 +5,15 @@ B is the number of samples in a batch, `*shape` the shape of one state (pixels, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeGuard, TypeVar, runtime_checkable
 
 from emnist_diff.directions import Directions
-from emnist_diff.frames import BatchResult, EarlierRun, Frame, Outcome, RunHeader, Shown
+from emnist_diff.frames import BatchResult, Frame, Outcome, RunHeader
 from emnist_diff.steps import DriftStep, ForceStep, SchedulerResult, SchedulerStep
 from emnist_diff.timeline import ForwardProcess, PredictionType, StepInfo, Timeline
 
 if TYPE_CHECKING:  # the contracts can be read without paying for torch
-    from contextlib import AbstractContextManager
     from pathlib import Path
 
     import torch
@@ -288,52 +287,3 @@ class Plot(Protocol):
 
     def png(self, subject: Any) -> bytes:
         """The picture of `subject`, as a PNG. Raises `PluginError` where a drawing library is missing."""
-
-
-@runtime_checkable
-class RunReader(Protocol):
-    """What a `ReaderSpec` names: knows the files of one kind that runs leave. Damaged ones are passed over."""
-
-    def runs(self, folder: Path, rank: int, world_size: int) -> Iterable[EarlierRun]:
-        """What the worker of this rank left in a run's directory, in the order of the names; a lone run has rank 0 of
-        1, and may have any file of the kind."""
-
-    def read(self, path: Path) -> EarlierRun | None:
-        """What a file says; None for one of another kind, and for a damaged one."""
-
-
-@runtime_checkable
-class Display(Protocol):
-    """What a `DisplaySpec` names: shows how far a run is."""
-
-    def refusal(self) -> str | None:
-        """Why it cannot be shown here, on this terminal; or None."""
-
-    def log(self) -> Callable[..., Any] | None:
-        """A structlog processor that sees each event before it is written, and may keep it by `structlog.DropEvent`;
-        None where the log goes on as it is."""
-
-    def show(self, total: int) -> AbstractContextManager[Shown]:
-        """Show a run of `total` samples for as long as the context lasts."""
-
-
-@runtime_checkable
-class Layer(Protocol):
-    """What a `LayerSpec` names: settings from elsewhere than the command line and its file."""
-
-    def settings(self) -> Mapping[str, Any]:
-        """Settings of a `config.RunConfig`, checked. Raises `ConfigError` for what is wrong with them."""
-
-
-@runtime_checkable
-class Form(Protocol):
-    """What a `FormSpec` names: a form of configuration file beside the plain table of settings."""
-
-    def recognises(self, data: Mapping[str, Any]) -> bool:
-        """Whether the data of a file are of this form."""
-
-    def layer(self, data: Mapping[str, Any], registry: Any, checkpoint: str | None) -> Mapping[str, Any]:
-        """The settings that they mean.  checkpoint: one that stands above the file's, or None.
-
-        Raises `ConfigError` for what does not hold.
-        """

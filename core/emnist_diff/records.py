@@ -173,7 +173,7 @@ class PlotSpec(Spec):
 
 @attrs.frozen(kw_only=True)
 class ReaderSpec(Spec):
-    """What reads the records that runs leave in their directories. The factory makes a `protocols.RunReader`.
+    """What reads the records that runs leave in their directories. The factory makes a `surroundings.RunReader`.
 
     place: the reader with the smallest one is asked first.
     """
@@ -184,7 +184,7 @@ class ReaderSpec(Spec):
 
 @attrs.frozen(kw_only=True)
 class DisplaySpec(Spec):
-    """What shows how far a run is, on a terminal. The factory makes a `protocols.Display`. One that is no default is
+    """What shows how far a run is, on a terminal. The factory makes a `surroundings.Display`. One that is no default is
     requested by ``--NAME``."""
 
     kind: ClassVar[str] = "display"
@@ -192,7 +192,7 @@ class DisplaySpec(Spec):
 
 @attrs.frozen(kw_only=True)
 class LayerSpec(Spec):
-    """Settings that ``emnist-diff run`` lays under the user's own. The factory makes a `protocols.Layer`; the option
+    """Settings that ``emnist-diff run`` lays under the user's own. The factory makes a `surroundings.Layer`; the option
     ``--no-NAME`` leaves it out."""
 
     kind: ClassVar[str] = "layer"
@@ -200,7 +200,7 @@ class LayerSpec(Spec):
 
 @attrs.frozen(kw_only=True)
 class FormSpec(Spec):
-    """A form of configuration file beside the plain table of settings. The factory makes a `protocols.Form`."""
+    """A form of configuration file beside the plain table of settings. The factory makes a `surroundings.Form`."""
 
     kind: ClassVar[str] = "form"
 

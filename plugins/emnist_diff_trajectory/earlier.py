@@ -8,14 +8,14 @@ from pathlib import Path
 import attrs
 
 from emnist_diff.errors import TrajectoryError
-from emnist_diff.frames import EarlierRun
+from emnist_diff.surroundings import EarlierRun
 from emnist_diff.workerfiles import OF_A_WORKER, worker_name
 from emnist_diff_trajectory.reader import Trajectory
 
 
 @attrs.frozen
 class TrajectoryReader:
-    """A `protocols.RunReader` of trajectory files."""
+    """A `surroundings.RunReader` of trajectory files."""
 
     def runs(self, folder: Path, rank: int, world_size: int) -> Iterator[EarlierRun]:
         """What the trajectory files of this worker say, by name."""

@@ -25,7 +25,17 @@ MODULES = (
     "emnist_diff",
     *(
         f"emnist_diff.{name}"
-        for name in ("hookspecs", "records", "protocols", "timeline", "steps", "frames", "directions", "evaluators")
+        for name in (
+            "hookspecs",
+            "records",
+            "protocols",
+            "surroundings",
+            "timeline",
+            "steps",
+            "frames",
+            "directions",
+            "evaluators",
+        )
     ),
     "emnist_diff.parameterization",
     *(f"emnist_diff.{name}" for name in ("families", "spaces", "conditions", "schedules", "errors", "deprecation")),

@@ -18,11 +18,10 @@ from emnist_diff.components import make
 from emnist_diff.config import ComponentConfig, RunConfig
 from emnist_diff.errors import ConfigError
 from emnist_diff.events import get_logger
-from emnist_diff.frames import EarlierRun
 from emnist_diff.identity import EVALUATION, evaluation
 from emnist_diff.plugins import Registry
-from emnist_diff.protocols import RunReader
 from emnist_diff.records import ReaderSpec
+from emnist_diff.surroundings import EarlierRun, RunReader
 
 log = get_logger()
 

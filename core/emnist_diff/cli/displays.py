@@ -10,10 +10,9 @@ import attrs
 from emnist_diff.components import make
 from emnist_diff.config import ComponentConfig
 from emnist_diff.events import get_logger
-from emnist_diff.frames import Shown
 from emnist_diff.plugins import Registry
-from emnist_diff.protocols import Display
 from emnist_diff.records import DisplaySpec
+from emnist_diff.surroundings import Display, Shown
 
 log = get_logger()
 

@@ -84,7 +84,7 @@ def read() -> dict[str, Any]:
 
 @attrs.frozen
 class UserConfig:
-    """A `protocols.Layer`: what the user's file says of this machine."""
+    """A `surroundings.Layer`: what the user's file says of this machine."""
 
     def settings(self) -> Mapping[str, Any]:
         """The table ``[run]``; of its threads, several workers on one machine have a share each. Raises as `read`."""

@@ -10,7 +10,8 @@ from typing import Any
 
 import attrs
 
-from emnist_diff.frames import BatchResult, Frame, Outcome, RunHeader, Shown
+from emnist_diff.frames import BatchResult, Frame, Outcome, RunHeader
+from emnist_diff.surroundings import Shown
 from emnist_diff.timeline import StepInfo
 from emnist_diff_plugins.dashboard.dashboard import Dashboard
 from emnist_diff_plugins.dashboard.terminal import can_draw
@@ -18,7 +19,7 @@ from emnist_diff_plugins.dashboard.terminal import can_draw
 
 @attrs.frozen
 class Progress:
-    """A `protocols.Display`: one line that moves."""
+    """A `surroundings.Display`: one line that moves."""
 
     def refusal(self) -> str | None:
         """Why stderr shows no bar; None where it does."""
@@ -34,7 +35,7 @@ class Progress:
 
 @attrs.define
 class DashboardDisplay:
-    """A `protocols.Display`: the whole terminal."""
+    """A `surroundings.Display`: the whole terminal."""
 
     _dashboard: Dashboard | None = attrs.field(init=False, default=None, eq=False)
 

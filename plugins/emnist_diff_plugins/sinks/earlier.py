@@ -8,8 +8,8 @@ from typing import Any
 
 import attrs
 
-from emnist_diff.frames import EarlierRun
 from emnist_diff.plaindata import from_json
+from emnist_diff.surroundings import EarlierRun
 from emnist_diff.workerfiles import worker_name
 
 _MOST_JSON = 1 << 26
@@ -18,7 +18,7 @@ _METADATA, _MARK = "metadata.json", ".run.json"
 
 @attrs.frozen
 class RecordReader:
-    """A `protocols.RunReader` of ``metadata.json``, which holds a whole record, and of the marks that sinks leave in
+    """A `surroundings.RunReader` of ``metadata.json``, which holds a whole record, and of the marks that sinks leave in
     their folders, which say how networks were evaluated."""
 
     def runs(self, folder: Path, rank: int, world_size: int) -> Iterator[EarlierRun]:
