@@ -25,6 +25,7 @@ _REQUIRED = (
     "safetensors",
     "numpy",
     "pillow",
+    "tomlkit",
 )
 _OPTIONAL = {
     "openvino": ("openvino", "the fastest sampling on a CPU"),
