@@ -83,7 +83,7 @@ def test_ordinary_data_is_as_the_decoders_read_it():
         ({"forces": [{"name": "a", "weight": "y" * 999} for _ in range(5000)]}, "the run configuration: forces", "'"),
         (
             {"forces": [{"name": "a", "weight": {"kind": "table", "points": [7] * 10**6}}]},
-            "the run configuration: forces: [0]: weight: points: expected pairs",
+            "the run configuration: forces[0].weight: points: expected pairs",
             "]",
         ),
     ],
