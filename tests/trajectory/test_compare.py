@@ -133,7 +133,7 @@ def test_files_without_common_states_are_not_called_the_same(cli, tmp_path, a_ru
 
 def test_files_without_common_fields_are_not_called_the_same(tmp_path, a_run):
     pair = [
-        recorded_with(tmp_path / f"{field.value}.h5", a_run, Capture(frozenset({field})), [0, 1, 2, 3, 4])
+        recorded_with(tmp_path / f"{field}.h5", a_run, Capture(frozenset({field})), [0, 1, 2, 3, 4])
         for field in ("x", "x0")
     ]
     found = compared(pair)
