@@ -116,7 +116,7 @@ def test_shares_of_the_prediction_add_up_to_one(make_block):
 def test_what_a_force_displaces_is_what_a_first_order_step_moves_more(make_block, kind, path):
     """Walk one deterministic step with and without the force, by way of x0 and eps, whatever was predicted."""
     block = make_block()
-    block = attrs.evolve(block, kind=kind, levels=attrs.evolve(block.levels, path=path))
+    block = attrs.evolve(block, kind=kind, levels=attrs.evolve(block.levels, process=path))
     found = step_metrics(block)
     for k in range(4):
         a, after = block.levels.alpha_bar[k], block.levels.alpha_bar_next[k]
