@@ -14,7 +14,8 @@ import attrs
 from emnist_diff.assembly.signs import magnitude, sign
 from emnist_diff.components import Component
 from emnist_diff.directions import Direction, Directions
-from emnist_diff.errors import ConfigError, EmnistDiffError, RunFailed
+from emnist_diff.engine.checks import blamed_on
+from emnist_diff.errors import ConfigError
 from emnist_diff.events import get_logger
 from emnist_diff.protocols import HasDirections, offers
 from emnist_diff.schedules import Constant, Schedule
@@ -60,9 +61,6 @@ def directed(kind: str, made: Component, weight: Schedule, places: Sequence[Step
 
 def _values(label: str, schedule: Schedule, places: Sequence[StepInfo]) -> Iterator[float]:
     for at in places:
-        try:
-            yield schedule(at)
-        except EmnistDiffError:
-            raise
-        except Exception as error:  # a function of the user's
-            raise RunFailed(f"{label} raised {type(error).__name__}: {error} (step {at.index})") from error
+        with blamed_on(label, at):  # a function of the user's
+            value = schedule(at)
+        yield value

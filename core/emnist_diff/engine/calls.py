@@ -51,8 +51,8 @@ class NetworkCall:
             t = torch.full((len(self.rows),), at.timestep, dtype=torch.float32, device=x.device)
             out = self.evaluator(x.index_select(0, self.rows), t, self.conds)[: self.count]
         if self.predicts != self.wanted:
-            asked = x.index_select(0, self.rows[: self.count])
-            out = convert(out, asked, at.rates, self.predicts, self.wanted)
+            states = x.index_select(0, self.rows[: self.count])
+            out = convert(out, states, at.rates, self.predicts, self.wanted)
         return out
 
 

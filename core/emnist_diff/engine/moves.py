@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import attrs
+from collections.abc import Callable
+
 from torch import Tensor
 
 from emnist_diff.engine.batch import BatchEngine
@@ -54,7 +55,7 @@ def drifted(run: BatchEngine, at: StepInfo, start: Tensor, seen: Evaluation, x: 
         before = after = states[-1]
         if weight != 0:
             handed = run.handed(at, start, item.stream, memory)
-            remember, evaluate_end = memory.remembering(item.stream), EvaluateEnd.of(run, item, at, start, memory)
+            evaluate_end, remember = _evaluate_end(run, item, at, start, memory), memory.remembering(item.stream)
             step = DriftStep(**handed, base=seen.base, sum=seen.sum, remember=remember, evaluate=evaluate_end)
             with blamed_on(item.label, at):
                 after = item.drift(before, step)
@@ -66,34 +67,22 @@ def drifted(run: BatchEngine, at: StepInfo, start: Tensor, seen: Evaluation, x: 
     return states
 
 
-@attrs.define(eq=False)
-class EvaluateEnd:
-    """How a drift evaluates the network where its step ends, as often as it declared.
+def _evaluate_end(
+    run: BatchEngine, item: WeightedDrift, at: StepInfo, like: Tensor, memory: Memory
+) -> Callable[[Tensor], Tensor]:
+    """How a drift evaluates the network where its step ends, as often as it declared."""
+    end = run.engine.timeline.end(at.index)
+    allowed, used = item.evaluations(at, end), 0
 
-    end: that level; None for the image.  like: a state.  memory: what can be read there.
-    """
-
-    run: BatchEngine
-    item: WeightedDrift
-    at: StepInfo
-    end: StepInfo | None
-    allowed: int
-    like: Tensor
-    memory: Memory
-    used: int = 0
-
-    @classmethod
-    def of(cls, run: BatchEngine, item: WeightedDrift, at: StepInfo, like: Tensor, memory: Memory) -> EvaluateEnd:
-        """That of a drift at a step."""
-        end = run.engine.timeline.end(at.index)
-        return cls(run, item, at, end, item.evaluations(at, end), like, memory)
-
-    def __call__(self, x: Tensor) -> Tensor:
-        self.used += 1
-        if self.end is None or self.used > self.allowed:
+    def evaluate_end(x: Tensor) -> Tensor:
+        nonlocal used
+        used += 1
+        if end is None or used > allowed:
             raise RunFailed(
-                f"{self.item.label} evaluates the network more than the {self.allowed} times that it may (step "
-                f"{self.at.index}) — its evaluations(at) says how often; no drift can where the step ends in the image"
+                f"{item.label} evaluates the network more than the {allowed} times that it may (step {at.index}) — its "
+                "evaluations(at) says how often; no drift can where the step ends in the image"
             )
-        self.run.checks.require_state(x, self.like, self.item.label, self.end)
-        return evaluate(self.run, self.end, x, self.memory.after(), f"@{self.item.stream}.{self.used}").sum
+        run.checks.require_state(x, like, item.label, end)
+        return evaluate(run, end, x, memory.after(), f"@{item.stream}.{used}").sum
+
+    return evaluate_end

@@ -175,6 +175,19 @@ def evenly(rows: int, most: int) -> int:
     return math.ceil(rows / math.ceil(rows / most))
 
 
+def _evaluations(
+    timeline: Timeline, base: Base, terms: Sequence[WeightedForce], drifts: Sequence[WeightedDrift]
+) -> Counter[tuple[Cond, ...]]:
+    """How often each set of conditions is evaluated: at the stages of steps, and where drifts evaluate their ends."""
+    times: Counter[tuple[Cond, ...]] = Counter()
+    for i in range(len(timeline)):
+        times.update(conditions_at(at, base, terms) for at in timeline.stages(i))
+        end = timeline.end(i)
+        if (count := sum(item.evaluations(timeline.at(i), end) for item in drifts)) and end is not None:
+            times[conditions_at(end, base, terms)] += count
+    return times
+
+
 def make_plan(
     timeline: Timeline,
     base: Base,
@@ -195,12 +208,7 @@ def make_plan(
     conditions = tuple(conditions_at(timeline.at(i), base, terms) for i in range(len(timeline)))
     positions = range(len(labels))
     ids = positions if sample_ids is None else sample_ids
-    steps = range(len(timeline))
-    times = Counter(conditions_at(at, base, terms) for i in steps for at in timeline.stages(i))
-    for i in steps:
-        end = timeline.end(i)
-        if (evaluations := sum(item.evaluations(timeline.at(i), end) for item in drifts)) and end is not None:
-            times[conditions_at(end, base, terms)] += evaluations
+    times = _evaluations(timeline, base, terms, drifts)
 
     def group_sizes(conds: tuple[Cond, ...], batch: Sequence[int]) -> list[tuple[tuple[str, str], int]]:
         packing = pack(conds, [labels[p] for p in batch], spaces, [ids[p] for p in batch])
@@ -213,7 +221,6 @@ def make_plan(
                 networks.setdefault(network, Counter())[size] += count
     largest = max(size for conds in times for _, size in group_sizes(conds, positions[:nominal]))
     rows = evenly(largest, ROWS_PER_CALL) if micro_batch is None else micro_batch
-    gradients = tuple(
-        i for i in steps if any(term.differentiates and term.weight(timeline.at(i)) != 0 for term in terms)
-    )
+    live = [term for term in terms if term.differentiates]
+    gradients = tuple(i for i in range(len(timeline)) if any(term.weight(timeline.at(i)) != 0 for term in live))
     return Plan(timeline, conditions, batch_size, networks, largest, rows, gradients)

@@ -70,10 +70,10 @@ def step(run: BatchEngine, state: WalkState, fields: frozenset[str]) -> tuple[Wa
     seen = evaluate(run, at, x, memory)
     moved = move(run, at, x, seen.sum, memory)
     states = drifted(run, at, x, seen, moved.x_prev, memory)
-    made = [x, moved.x0, seen.sum, seen.base, *seen.contributions]
+    record = [x, moved.x0, seen.sum, seen.base, *seen.contributions]
     if any(request.partition("/")[0] == "drifts" for request in fields):
-        made += [after - before for before, after in pairwise(states)]
-    tensors = {field: tensor for field, tensor in zip(run.fields, made, strict=False) if is_requested(field, fields)}
+        record += [after - before for before, after in pairwise(states)]
+    tensors = {field: tensor for field, tensor in zip(run.fields, record, strict=False) if is_requested(field, fields)}
     conditions, activations = captured(run, at, x, seen.packing, fields)
     frame = Frame(at, run.batch.positions, tensors | activations, conditions)
     return WalkState(state.index + 1, states[-1], memory.left), frame
