@@ -156,7 +156,7 @@ def test_flows(file):
     flow = attrs.evolve(ABC, prediction="flow")
     with pytest.raises(ConfigError, match="say of=x0"):
         walked(ClassifierForce(file=str(file), of="x"), flow)
-    assert walked(ClassifierForce(file=str(file), of="x0"), flow)[1].forces[0].any()
+    assert walked(ClassifierForce(file=str(file), of="x0"), flow)[1].group("forces")[0].any()
 
 
 def test_files_that_are_none(tmp_path):

@@ -9,8 +9,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from emnist_diff.assembly.sources import shipped_checkpoint
 from emnist_diff.records import ForceSpec
+from emnist_diff_plugins.containers.checkpoint import shipped
 
 import emnist_diff_forces_contrib
 from emnist_diff_forces_contrib import emnist_diff_forces
@@ -32,7 +32,7 @@ def commands(page: Path) -> list[list[str]]:
 @pages
 def test_every_command_holds(page, cli, registry, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    shutil.copy(shipped_checkpoint(registry), "weak.safetensors")
+    shutil.copy(shipped(), "weak.safetensors")
     assert commands(page)
     for words in commands(page):
         finished = cli(*words, "--dry-run", "--micro-batch", "1")
@@ -71,7 +71,7 @@ def test_pictures_and_sections_belong_together():
 @pytest.mark.parametrize("name", NAMES)
 def test_the_example_in_a_docstring_holds(name, cli, registry, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    shutil.copy(shipped_checkpoint(registry), "weak.safetensors")
+    shutil.copy(shipped(), "weak.safetensors")
     example = re.search(r"^Example: ``(.*)``$", inspect.getdoc(registry.load(ForceSpec, name)) or "", re.MULTILINE)
     assert example is not None
     finished = cli(
