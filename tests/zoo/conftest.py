@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 import numpy as np
@@ -82,9 +82,15 @@ class Counting:
         return self.inner.predict(x, t, conds)
 
 
+class IllConditioned(Exception):
+    """A state is nearly the same everywhere, after a clamp say: dividing by its deviation shows float32's rounding."""
+
+
 @attrs.frozen
 class Zoo:
     """Runs of one mixture."""
+
+    ill_conditioned: ClassVar[type[Exception]] = IllConditioned
 
     exact: Any
     mixture: GaussianMixture = GaussianMixture(shape=(3, 2), classes="ABCD", components=2, spread=0.5, seed=3)
@@ -323,6 +329,8 @@ def drifted(drift: Mapping[str, Any], x: np.ndarray, at: Mapping[str, float], no
             size, wanted = np.sqrt((x**2).sum(1, keepdims=True)), drift.get("target_norm", drift.get("target", 1.0))
         else:
             size, wanted = np.sqrt(((x - x.mean(1, keepdims=True)) ** 2).mean(1, keepdims=True)), drift.get("target", 1)
+        if (size < 0.01 * np.abs(x).max(1, keepdims=True)).any():
+            raise IllConditioned
         return x * (1 + drift.get("strength", 1.0) * (wanted / size - 1))
     if name == "user_custom":
         return 0.99 * x + 0.02 * noise

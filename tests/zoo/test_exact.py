@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from emnist_diff.discovery import installed
@@ -103,7 +103,10 @@ def test_a_run_of_one_step(zoo, run, tables):
 @given(data=st.data(), mixture=st.integers(0, 50), components=st.integers(1, 3))
 def test_random_stacks_of_up_to_five(make_zoo, tables, data, mixture, components):
     zoo = make_zoo(shape=(4,), classes="ABCD", components=components, spread=0.6, seed=mixture)
-    walked = zoo.assert_exact(data.draw(tables.stacks), tolerance=3e-5, ids=(3, 0), labels=(2, 1))
+    try:
+        walked = zoo.assert_exact(data.draw(tables.stacks), tolerance=3e-5, ids=(3, 0), labels=(2, 1))
+    except zoo.ill_conditioned:
+        reject()
     for frame in walked.exact[:-1]:  # the ledger adds up, bit for bit
         total = frame["base"]
         for contribution in frame.group("forces"):
