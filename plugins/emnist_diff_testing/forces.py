@@ -16,8 +16,8 @@ from emnist_diff.schedules import Constant
 from emnist_diff.timeline import StepInfo
 from emnist_diff.variants import require
 from emnist_diff_testing.models import Model, as_models
-from emnist_diff_testing.rules import rule
-from emnist_diff_testing.steering import Steering, first, spot
+from emnist_diff_testing.rules import first, rule
+from emnist_diff_testing.steering import Steering, spot
 from emnist_diff_testing.subjects import subject
 from emnist_diff_testing.walks import IDS, Walk
 from emnist_diff_testing.watching import Call, WatchedForce

@@ -11,7 +11,8 @@ from torch import Tensor
 from emnist_diff.errors import ConfigError
 from emnist_diff.variants import Variant
 from emnist_diff_testing.denoisers import ROWS, DenoiserBench
-from emnist_diff_testing.rules import rule
+from emnist_diff_testing.rules import first, rule
+from emnist_diff_testing.traps import drawn, written
 
 
 @rule(
@@ -71,10 +72,7 @@ def conditions_matter(bench: DenoiserBench) -> Iterator[str]:
     "randomness belongs to schedulers, forces and drifts, which have keyed noise",
 )
 def no_global_random(bench: DenoiserBench) -> Iterator[str]:
-    for t, answer in bench.answers:
-        if answer.trapped.generators:
-            yield f"at timestep {t:g}: {', '.join(answer.trapped.generators)} drawn from or seeded"
-            return
+    yield from first(drawn((f"at timestep {t:g}", answer.trapped) for t, answer in bench.answers))
 
 
 @rule(
@@ -83,10 +81,7 @@ def no_global_random(bench: DenoiserBench) -> Iterator[str]:
     "the rows are gathered from the state, which goes on",
 )
 def no_mutation(bench: DenoiserBench) -> Iterator[str]:
-    for t, answer in bench.answers:
-        if answer.trapped.changed:
-            yield f"at timestep {t:g}: it wrote into {', '.join(answer.trapped.changed)}"
-            return
+    yield from first(written((f"at timestep {t:g}", answer.trapped) for t, answer in bench.answers))
 
 
 @rule(

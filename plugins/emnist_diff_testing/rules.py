@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import traceback
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 import attrs
@@ -148,3 +148,11 @@ def rules_of(kind: str) -> tuple[Rule, ...]:
 def kit(kind: str) -> Any:
     """The module with the bench of a kind."""
     return importlib.import_module(f"emnist_diff_testing.{_KITS[kind][0]}")
+
+
+def first(found: Iterator[str]) -> Iterator[str]:
+    """The first of many like findings, and how many more there are."""
+    lines = list(found)
+    if lines:
+        more = f" (and {len(lines) - 1} more like it)" if len(lines) > 1 else ""
+        yield lines[0] + more

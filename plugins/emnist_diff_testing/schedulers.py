@@ -17,10 +17,9 @@ from emnist_diff.protocols import Denoiser, Scheduler
 from emnist_diff.steps import SchedulerResult, SchedulerStep
 from emnist_diff.timeline import StepInfo, Timeline
 from emnist_diff_testing.models import Model, as_models, mixtures
-from emnist_diff_testing.rules import rule
-from emnist_diff_testing.steering import first
+from emnist_diff_testing.rules import first, rule
 from emnist_diff_testing.subjects import Subject, subject
-from emnist_diff_testing.traps import Trapped, trap
+from emnist_diff_testing.traps import Trapped, drawn, trap, written
 from emnist_diff_testing.walks import IDS, Walk, differences, walked
 
 
@@ -252,11 +251,7 @@ def batch_independence(bench: SchedulerBench) -> Iterator[str]:
     "they give every run, batch and worker other numbers; step.noise() gives each sample its own, the same everywhere",
 )
 def no_global_random(bench: SchedulerBench) -> Iterator[str]:
-    yield from first(
-        f"on {model.label} at step {move.at.index}: {', '.join(move.trapped.generators)} drawn from or seeded"
-        for model, move in bench.moves
-        if move.trapped.generators
-    )
+    yield from first(drawn((f"on {m.label} at step {move.at.index}", move.trapped) for m, move in bench.moves))
 
 
 @rule(
@@ -265,11 +260,7 @@ def no_global_random(bench: SchedulerBench) -> Iterator[str]:
     "state and prediction are recorded after it has had them",
 )
 def no_mutation(bench: SchedulerBench) -> Iterator[str]:
-    yield from first(
-        f"on {model.label} at step {move.at.index}: it wrote into {', '.join(move.trapped.changed)}"
-        for model, move in bench.moves
-        if move.trapped.changed
-    )
+    yield from first(written((f"on {m.label} at step {move.at.index}", move.trapped) for m, move in bench.moves))
 
 
 @rule(

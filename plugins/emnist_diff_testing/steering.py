@@ -15,8 +15,9 @@ from torch import Tensor
 
 from emnist_diff.engine.state import Engine, WalkState
 from emnist_diff_testing.models import Model, networks
-from emnist_diff_testing.rules import rule
+from emnist_diff_testing.rules import first, rule
 from emnist_diff_testing.subjects import Subject
+from emnist_diff_testing.traps import drawn, written
 from emnist_diff_testing.walks import IDS, Walk, differences, walked
 from emnist_diff_testing.watching import Call
 
@@ -90,14 +91,6 @@ class Steering(ABC):
 def spot(model: Model, call: Call) -> str:
     """Where a call happened, for messages."""
     return f"on {model.label} at step {call.at.index} (alpha_bar {call.at.alpha_bar:.3g})"
-
-
-def first(found: Iterator[str]) -> Iterator[str]:
-    """The first of many like findings, and how many more there are."""
-    lines = list(found)
-    if lines:
-        more = f" (and {len(lines) - 1} more like it)" if len(lines) > 1 else ""
-        yield lines[0] + more
 
 
 @rule(
@@ -215,11 +208,7 @@ def batch_independence(bench: Steering) -> Iterator[str]:
     "they give every run, batch and worker other numbers; step.noise() gives each sample its own, the same everywhere",
 )
 def no_global_random(bench: Steering) -> Iterator[str]:
-    yield from first(
-        f"{spot(model, call)}: {', '.join(call.trapped.generators)} drawn from or seeded"
-        for model, call in bench.calls
-        if call.trapped.generators
-    )
+    yield from first(drawn((spot(model, call), call.trapped) for model, call in bench.calls))
 
 
 @rule(
@@ -228,11 +217,7 @@ def no_global_random(bench: Steering) -> Iterator[str]:
     "the same tensors are the state, the other forces' predictions, and what is recorded; x += 1 writes into them all",
 )
 def no_mutation(bench: Steering) -> Iterator[str]:
-    yield from first(
-        f"{spot(model, call)}: it wrote into {', '.join(call.trapped.changed)}"
-        for model, call in bench.calls
-        if call.trapped.changed
-    )
+    yield from first(written((spot(model, call), call.trapped) for model, call in bench.calls))
 
 
 @rule(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,6 +25,16 @@ class Trapped:
     generators: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
     seconds: float = 0.0
+
+
+def drawn(places: Iterable[tuple[str, Trapped]]) -> Iterator[str]:
+    """Where a component used a global generator, of (place, what was noticed there)."""
+    return (f"{place}: {', '.join(t.generators)} drawn from or seeded" for place, t in places if t.generators)
+
+
+def written(places: Iterable[tuple[str, Trapped]]) -> Iterator[str]:
+    """Where a component changed what it was given, of (place, what was noticed there)."""
+    return (f"{place}: it wrote into {', '.join(t.changed)}" for place, t in places if t.changed)
 
 
 @contextmanager

@@ -107,6 +107,12 @@ def test_several_workers_are_given_one_seed(cli, tmp_path):
     )
 
 
+def test_a_worker_that_left_nothing_resumes_with_the_seed_of_the_others(cli, tmp_path):
+    share = (*RUN, "--total-videos", "2", "--sink", "hdf5", "--output", tmp_path, "--world-size", "2")
+    assert cli(*share, "--seed", "77", "--rank", "0").code == 0
+    assert json.loads(cli(*share, "--seed", "random", "--rank", "1", "--resume", "--json").out)["seed"] == 77
+
+
 # ------------------------------------------------------------------ presets and sinks
 
 

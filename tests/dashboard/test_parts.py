@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import io
 import json
+import subprocess
+import sys
 import threading
 import types
 from pathlib import Path
@@ -29,13 +31,18 @@ from emnist_diff_plugins.dashboard.devices import Gpu, Meters, Readings
 from emnist_diff_plugins.dashboard.log import Log
 from emnist_diff_plugins.dashboard.screen import Drawn, clock, screen
 from emnist_diff_plugins.dashboard.state import Finished, Line, Picture, State
-from emnist_diff_plugins.dashboard.terminal import can_draw
+from emnist_diff_plugins.dashboard.streams import can_draw
 from emnist_diff_plugins.dashboard.watch import Watch
 from emnist_diff_trajectory.reader import Trajectory
 
 
 def done(number: int) -> Finished:
     return Finished(number, "A", 1000, 0.5, 12.0)
+
+
+def test_a_run_without_a_dashboard_does_not_pay_for_it():
+    code = "import sys; import emnist_diff_plugins.dashboard.progress; print(*{'torch', 'rich'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "\n"
 
 
 def test_rate_and_time_left_count_the_samples_in_hand_and_not_those_found() -> None:

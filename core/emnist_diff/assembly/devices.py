@@ -17,7 +17,7 @@ def choose_device(asked: str) -> str:
     try:
         device = torch.device(asked)
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch raises each, by kind of device
         reason = str(error).splitlines()[0]
         raise ConfigError(f"device {asked!r} cannot be used here: {reason} — use auto or cpu") from error
     return str(device)

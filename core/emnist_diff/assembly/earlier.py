@@ -8,6 +8,8 @@ record of the earlier one.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import chain
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +37,16 @@ class Earlier:
     @classmethod
     def of(cls, registry: Registry) -> Earlier:
         """The installed readers."""
-        specs = [(e.spec, e.qualified) for e in registry.of(ReaderSpec) if isinstance(e.spec, ReaderSpec)]
-        ordered = sorted(specs, key=lambda found: found[0].place)
-        return cls(tuple(make(registry, ReaderSpec, ComponentConfig(name)).object for _, name in ordered))
+        entries = sorted(registry.of(ReaderSpec), key=attrgetter("spec.place"))
+        return cls(tuple(make(registry, ReaderSpec, ComponentConfig(e.qualified)).object for e in entries))
 
     def runs(self, folder: Path, rank: int = 0, world_size: int = 1) -> Iterator[EarlierRun]:
         """What a worker of this rank left in a run's directory; a lone run has rank 0 of 1."""
-        for reader in self.readers if folder.is_dir() else ():
-            yield from reader.runs(folder, rank, world_size)
+        return chain.from_iterable(reader.runs(folder, rank, world_size) for reader in self.readers)
+
+    def of_any_worker(self, folder: Path) -> EarlierRun | None:
+        """What the first file in a run's directory says that any reader knows, whichever worker left it."""
+        return next((run for path in sorted(folder.glob("*")) if (run := self.read(path)) is not None), None)
 
     def read(self, path: Path) -> EarlierRun | None:
         """What a file says of its run; None where no reader knows it, or it is damaged."""
@@ -52,8 +56,8 @@ class Earlier:
 def as_before(settings: RunConfig, folder: Path, earlier: Earlier) -> RunConfig:
     """The settings with backend, precision and rows of a call as the earlier run in its directory had them, where they
     are left to choice; unchanged where no earlier run says."""
-    left = next(earlier.runs(folder, settings.rank, settings.world_size), None)
-    before = {} if left is None else evaluation(left.config)
+    left = earlier.runs(folder, settings.rank, settings.world_size)
+    before = next((evaluation(run.config) for run in left), {})
     taken: dict[str, Any] = {}
     backend, precision, rows = (before.get(key) for key in EVALUATION)
     if settings.backend.name == AUTO and isinstance(backend, Mapping) and isinstance(backend.get("name"), str):

@@ -123,15 +123,15 @@ def _dressed(command: Any, logs: bool) -> Any:
     if isinstance(command, TyperGroup):
         for part in command.commands.values():
             _dressed(part, logs)
-        if not isinstance(command, Subgroup):  # Typer writes the commands of a group after its options
-            command.format_options = functools.partial(_group_options, command)  # type: ignore[method-assign]
-        return command
-    if logs:
+    elif logs:
         add_log_options(command)
-    command.format_options = functools.partial(write_options, command)
+    if not isinstance(command, Subgroup):  # which writes a page of its own
+        write = _group_options if isinstance(command, TyperGroup) else write_options
+        command.format_options = functools.partial(write, command)
     return command
 
 
 def _group_options(command: Any, ctx: Any, formatter: Any) -> None:
+    """Typer writes the commands of a group after its options; on this page they stand before the epilog."""
     write_options(command, ctx, formatter)
     command.format_commands(ctx, formatter)

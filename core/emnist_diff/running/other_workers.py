@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from emnist_diff.assembly.earlier import Earlier
 from emnist_diff.errors import OutputError
@@ -48,7 +47,8 @@ def _way_out(header: RunHeader, others: list[WorkerFile], earlier: Earlier) -> s
 def _rank_of(element: str, files: Iterable[WorkerFile], earlier: Earlier) -> int | None:
     """The rank that an element of an array had, by what the files of its neighbours record."""
     for file in files:
-        recorded = _environment(file.path, earlier).get("slurm", {})
+        run = earlier.read(file.path)
+        recorded = {} if run is None else run.environment.get("slurm", {})
         try:
             number, first = int(recorded["SLURM_ARRAY_TASK_ID"]), int(recorded["SLURM_ARRAY_TASK_MIN"])
             step, count = int(recorded.get("SLURM_ARRAY_TASK_STEP", 1)), int(recorded["SLURM_ARRAY_TASK_COUNT"])
@@ -58,12 +58,6 @@ def _rank_of(element: str, files: Iterable[WorkerFile], earlier: Earlier) -> int
         if count == file.count and (number - first) // step == file.rank and not off and 0 <= rank < count:
             return rank
     return None
-
-
-def _environment(path: Path, earlier: Earlier) -> Mapping[str, Any]:
-    """What a trajectory file says of where it was made; nothing for any other file."""
-    run = earlier.read(path)
-    return run.environment if run is not None and isinstance(run.environment.get("slurm"), dict) else {}
 
 
 def _lone_file(header: RunHeader, earlier: Earlier) -> Path | None:

@@ -124,7 +124,7 @@ def _with_settled_seed(assembly: Assembly, resume: bool) -> Assembly:
     seed, header = assembly.config.seed, assembly.header
     if not isinstance(seed, DrawnSeed):
         return assembly
-    there = next(assembly.earlier.runs(header.output, header.rank, header.world_size), None) if resume else None
+    there = assembly.earlier.of_any_worker(header.output) if resume else None
     recorded = None if there is None else there.config.get("seed")
     if isinstance(recorded, int) and not isinstance(recorded, bool) and 0 <= recorded < 1 << 63:
         log.info("seed.recorded", seed=recorded)

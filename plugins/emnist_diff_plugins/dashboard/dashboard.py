@@ -18,7 +18,8 @@ from emnist_diff_plugins.dashboard.devices import Meters, Readings
 from emnist_diff_plugins.dashboard.log import Log
 from emnist_diff_plugins.dashboard.screen import Drawn, screen
 from emnist_diff_plugins.dashboard.state import State
-from emnist_diff_plugins.dashboard.terminal import Terminal, in_foreground
+from emnist_diff_plugins.dashboard.streams import in_foreground
+from emnist_diff_plugins.dashboard.terminal import Terminal
 from emnist_diff_plugins.dashboard.watch import Watch
 
 _PAUSES, _SHARE = (0.25, 1.0), 0.005

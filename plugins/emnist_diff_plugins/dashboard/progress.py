@@ -6,15 +6,17 @@ import contextlib
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from emnist_diff.frames import BatchResult, Frame, Outcome, RunHeader
 from emnist_diff.surroundings import Shown
 from emnist_diff.timeline import StepInfo
-from emnist_diff_plugins.dashboard.dashboard import Dashboard
-from emnist_diff_plugins.dashboard.terminal import can_draw
+from emnist_diff_plugins.dashboard.streams import can_draw
+
+if TYPE_CHECKING:
+    from emnist_diff_plugins.dashboard.dashboard import Dashboard
 
 
 @attrs.frozen
@@ -37,7 +39,7 @@ class Progress:
 class DashboardDisplay:
     """A `surroundings.Display`: the whole terminal."""
 
-    _dashboard: Dashboard | None = attrs.field(init=False, default=None, eq=False)
+    _dashboard: Any = attrs.field(init=False, default=None, eq=False)  # a `Dashboard`, made when it is shown
 
     def refusal(self) -> str | None:
         """Why the terminal cannot be taken over; None where it can."""
@@ -57,8 +59,11 @@ class DashboardDisplay:
 
     def _made(self) -> Dashboard:
         if self._dashboard is None:
+            from emnist_diff_plugins.dashboard.dashboard import Dashboard  # which needs torch and rich
+
             self._dashboard = Dashboard(sys.stderr)
-        return self._dashboard
+        made: Dashboard = self._dashboard
+        return made
 
 
 class _Steps:
