@@ -47,23 +47,23 @@ class DashboardDisplay:
 
     def log(self) -> Callable[..., Any]:
         """The dashboard's own log takes the lines while it is open."""
-        return self._made().log.event
+        return self._instance().log.event
 
     @contextlib.contextmanager
     def show(self, total: int) -> Iterator[Shown]:
         """The dashboard, which opens with the run's header."""
         try:
-            yield Shown(None, (self._made().sink,))
+            yield Shown(None, (self._instance().sink,))
         finally:
-            self._made().close()
+            self._instance().close()
 
-    def _made(self) -> Dashboard:
+    def _instance(self) -> Dashboard:
         if self._dashboard is None:
             from emnist_diff_plugins.dashboard.dashboard import Dashboard  # which needs torch and rich
 
             self._dashboard = Dashboard(sys.stderr)
-        made: Dashboard = self._dashboard
-        return made
+        dashboard: Dashboard = self._dashboard
+        return dashboard
 
 
 class _Steps:
