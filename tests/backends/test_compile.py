@@ -93,7 +93,7 @@ def test_what_it_refuses(monkeypatch):
     assert "not fp16" in (Compile().refusal(holding, Workload(2, CPU, "fp16")) or "")
     assert "--backend eager" in (Compile().refusal(GaussianMixture().denoiser(), Workload(2, CPU)) or "")
     monkeypatch.setattr(torch, "__version__", "2.5.1+cpu")
-    assert "torch 2.6 or newer, here is 2.5.1" in (Compile().refusal(holding, Workload(2, CPU)) or "")
+    assert "torch 2.6 or newer, and this is 2.5.1" in (Compile().refusal(holding, Workload(2, CPU)) or "")
 
 
 def test_without_a_compiler_it_says_what_to_install(monkeypatch):
@@ -173,14 +173,14 @@ def test_what_cannot_be_compiled_is_an_error_with_a_way_out(folder, compiled, mo
 
     monkeypatch.setattr(backend, "_compiled", failing)
     with pytest.raises(
-        PluginError, match=r"cannot take this network: C\+\+ compile error of many lines — say --backend eager"
+        PluginError, match=r"cannot take this network: C\+\+ compile error of many lines — use --backend eager"
     ):
         Compile().evaluator(Holding(), Workload(2, CPU))  # type: ignore[arg-type]
 
 
 def test_a_compiled_network_that_is_another_one_is_not_used(folder, compiled, monkeypatch):
     monkeypatch.setattr(backend, "_loaded", lambda package: Network(3.0))
-    with pytest.raises(PluginError, match=r"is not the network, relative error .* in fp32 — say --backend eager"):
+    with pytest.raises(PluginError, match=r"is not the network, relative error .* in fp32 — use --backend eager"):
         Compile().evaluator(Holding(), Workload(2, CPU, identity="these"))  # type: ignore[arg-type]
     assert not folder.exists()
 

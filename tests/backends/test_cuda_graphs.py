@@ -69,7 +69,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_it_refuses_a_processor():
     with pytest.raises(
-        ConfigError, match=r"'cuda_graphs' cannot serve here: it serves cuda, not cpu — say --backend auto"
+        ConfigError, match=r"'cuda_graphs' cannot serve here: it serves cuda, not cpu — use --backend auto"
     ):
         CudaGraphs().evaluator(Holding(), Workload(4, CPU))  # type: ignore[arg-type]
 
@@ -132,7 +132,7 @@ def test_a_recording_that_fails(gpu, monkeypatch, raised, seen):
         raise raised
 
     monkeypatch.setattr(backend, "Recording", failing)
-    with pytest.raises(seen, match=r"say --backend eager" if seen is PluginError else "no"):
+    with pytest.raises(seen, match=r"use --backend eager" if seen is PluginError else "no"):
         CudaGraphs().evaluator(Holding(), Workload(2, GPU))  # type: ignore[arg-type]
 
 

@@ -77,7 +77,7 @@ def test_other_denoisers_are_asked_themselves():
     evaluate = Eager().evaluator(mixture, Workload(4, CPU))
     assert isinstance(evaluate, Direct)
     assert (evaluate.denoiser, evaluate.rows) == (mixture, 4)
-    with pytest.raises(ConfigError, match=r"offers no network to be cast to bf16 — say --precision fp32"):
+    with pytest.raises(ConfigError, match=r"offers no network to be cast to bf16 — use --precision fp32"):
         Eager().evaluator(mixture, Workload(4, CPU, "bf16"))
 
 
@@ -205,5 +205,5 @@ def test_variants_of_one_name_are_told_apart_by_what_they_are(denoiser):
 
 
 def test_half_precision_is_not_for_processors(denoiser):
-    with pytest.raises(ConfigError, match=r"backend 'eager' cannot serve here: .* say --precision bf16"):
+    with pytest.raises(ConfigError, match=r"backend 'eager' cannot serve here: .* use --precision bf16"):
         Eager().evaluator(denoiser, Workload(4, CPU, "fp16"))

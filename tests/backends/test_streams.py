@@ -100,7 +100,7 @@ def test_how_many_threads_the_caller_has_means_nothing(cut):
         for threads in (1, 2, 5):
             torch.set_num_threads(threads)
             streams(network, torch.ones(4, 1), torch.ones(4), torch.arange(4))
-            assert streams.made(torch.get_num_threads) == cut.threads
+            assert streams.run(torch.get_num_threads) == cut.threads
             assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(before)

@@ -122,7 +122,7 @@ def test_openvino_says_that_it_cannot(two_threads):
     pytest.importorskip("openvino")
     make = Maker("openvino")
     make()
-    said = "OpenVINO does not go on in a process that was forked after it was used — start processes with 'spawn'"
+    said = "OpenVINO cannot continue in a process that was forked after its first use — start processes with 'spawn'"
     assert said in in_fork(make)
     assert said in in_fork(lambda: Maker("openvino")())
     assert in_fork(lambda: Maker("auto")().shape) == (1, 28, 28)

@@ -1,4 +1,4 @@
-"""Ways to evaluate networks: one file a backend."""
+"""Backends, which evaluate networks: one file each."""
 
 from __future__ import annotations
 

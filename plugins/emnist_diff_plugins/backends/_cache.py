@@ -1,8 +1,8 @@
-"""What backends compile, kept on disk for the next run.
+"""A cache on disk of what backends compile.
 
-An entry is one file of plain bytes with a checksum: nothing in it is unpickled. What ``compile`` keeps is
-machine code, so the folder must be its user's alone. A cache is a convenience:
-what cannot be read, is damaged or cannot be written is as if it were not there.
+An entry is one file of plain bytes with a checksum: nothing in it is unpickled. ``compile`` keeps machine code, so
+only its user may write to the folder. A cache is a convenience: an entry that cannot be read counts as missing, and
+one that cannot be written is skipped.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ _STALE = 24 * 3600
 
 
 def user_cache(environment: Mapping[str, str] = os.environ, platform: str = sys.platform) -> Path | None:
-    """This package's folder for what can be made again: ``$EMNIST_DIFF_CACHE``, else the platform's place for such
-    things with ``emnist-diff`` in it (``$XDG_CACHE_HOME``, ``~/.cache``, ``~/Library/Caches``, ``%LOCALAPPDATA%``).
-    None where there is to be none or the user has no home. It need not exist."""
-    said = environment.get(VARIABLE)
-    if said is not None:
-        return Path(local_path(said)) if said else None
+    """The folder of this package's caches, which need not exist: ``$EMNIST_DIFF_CACHE``, else ``emnist-diff`` in the
+    platform's folder for caches (``$XDG_CACHE_HOME``, ``~/.cache``, ``~/Library/Caches``, ``%LOCALAPPDATA%``).
+    None where the variable is empty or the user has no home."""
+    configured = environment.get(VARIABLE)
+    if configured is not None:
+        return Path(local_path(configured)) if configured else None
     try:
         home = Path.home()
     except RuntimeError:  # a process without a home, as in some containers
@@ -57,7 +57,7 @@ def user_cache(environment: Mapping[str, str] = os.environ, platform: str = sys.
 
 
 def key_of(*parts: str) -> str:
-    """A name for what depends on `parts` and on nothing else."""
+    """The key of an entry that depends on `parts` and on nothing else: 64 hexadecimal digits."""
     return hashlib.sha256("\0".join(f"{len(part)}:{part}" for part in parts).encode()).hexdigest()
 
 
@@ -65,7 +65,7 @@ def key_of(*parts: str) -> str:
 class Cache:
     """Entries by key in a folder. Any number of processes may use it at once.
 
-    limit: bytes of all entries; beyond it those that were not used for longest go.
+    limit: bytes of all entries; beyond it, the entries that were unused for longest are removed.
     """
 
     folder: Path
@@ -103,7 +103,7 @@ class Cache:
         return self.folder / f"{key}{_SUFFIX}"
 
     def _trim(self, newest: Path) -> None:
-        """Remove what is beyond the limit, and what dead processes left. Another process may be doing the same."""
+        """Remove entries beyond the limit and files that dead processes left; another process may do so as well."""
         entries: list[tuple[float, int, Path]] = []
         with suppress(OSError):
             for path in self.folder.iterdir():

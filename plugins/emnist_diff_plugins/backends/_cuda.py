@@ -1,4 +1,4 @@
-"""How a GPU computes."""
+"""Settings of a GPU's arithmetic."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 @contextmanager
 def arithmetic(tf32: bool) -> Iterator[None]:
-    """How kernels that are chosen in here multiply float32, and that they give the same bits every time."""
+    """Inside, torch chooses deterministic kernels, and multiplies float32 with or without TF32."""
     matmul = torch.backends.cuda.matmul
     before = matmul.allow_tf32
     matmul.allow_tf32 = tf32

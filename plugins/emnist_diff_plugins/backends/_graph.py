@@ -21,9 +21,9 @@ from emnist_diff_plugins.denoisers import _unet
 
 
 def rewritten(network: nn.Module) -> nn.Module:
-    """A copy of `network` with the parts exchanged that are known here; the original stays as it is.
+    """A copy of `network` in which this module's parts replace those of torch; the original stays as it is.
 
-    Group norms are exchanged in every network, residual layers, attention and upsampling in those of `unet2d`.
+    Group norms are replaced in every network; residual layers, attention and upsampling in those of `unet2d`.
     """
     return _exchange(copy.deepcopy(network))
 
@@ -72,11 +72,13 @@ class GraphGroupNorm(nn.Module):
         flat = x.reshape(x.shape[0], x.shape[1], -1, 1)
         return self.affine(flat, self.weight, self.bias).reshape(x.shape)
 
-    def affine(self, x: Tensor, weight: Tensor, bias: Tensor, told: Tensor | None = None) -> Tensor:
-        """(x + told − mean) / deviation · weight + bias: x (R, C, H, W); weight, bias (C,) or (R, C); told (R, C), the
-        same for all pixels, or none."""
+    def affine(self, x: Tensor, weight: Tensor, bias: Tensor, offset: Tensor | None = None) -> Tensor:
+        """(x + offset − mean) / deviation · weight + bias, where mean and deviation are those of x + offset.
+
+        x: (R, C, H, W).  weight, bias: (C,) or (R, C).  offset: (R, C), the same for all pixels, or None for 0.
+        """
         mean = _over_pixels(x)
-        mean = mean @ self.average if told is None else (mean + told) @ self.average - told
+        mean = mean @ self.average if offset is None else (mean + offset) @ self.average - offset
         centred = x - mean[:, :, None, None]
         variance = _over_pixels(centred * centred) @ self.average
         factor = torch.rsqrt(variance + self.eps) * weight
@@ -90,7 +92,7 @@ def _over_pixels(x: Tensor) -> Tensor:
 
 
 class GraphResidual(nn.Module):
-    """`_unet.Residual` with what it is told of time and class in the affine map of its second norm."""
+    """`_unet.Residual`, where the affine map of the second norm takes in the embedding of time and class."""
 
     def __init__(self, layer: _unet.Residual) -> None:
         super().__init__()
@@ -102,12 +104,12 @@ class GraphResidual(nn.Module):
     def forward(self, x: Tensor, embedded: Tensor) -> Tensor:
         """As `_unet.Residual.forward`."""
         h = self.conv1(F.silu(self.norm1(x)))
-        told, norm = self.time_emb_proj(F.silu(embedded)), self.norm2
+        embedding, norm = self.time_emb_proj(F.silu(embedded)), self.norm2
         if self.scale_shift:
-            scale, shift = told.chunk(2, dim=1)
+            scale, shift = embedding.chunk(2, dim=1)
             h = norm.affine(h, norm.weight * (1 + scale), norm.bias * (1 + scale) + shift)
         else:
-            h = norm.affine(h, norm.weight, norm.bias, told)
+            h = norm.affine(h, norm.weight, norm.bias, embedding)
         h = self.conv2(F.silu(h))
         out: Tensor = (x if self.conv_shortcut is None else self.conv_shortcut(x)) + h
         return out
@@ -130,8 +132,8 @@ class GraphAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """As `_unet.Attention.forward`."""
         tokens = self.norm(x).flatten(2).transpose(1, 2)
-        told = F.linear(tokens, self.weight, self.bias).chunk(3, dim=2)
-        q, k, v = (part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in told)
+        projected = F.linear(tokens, self.weight, self.bias).chunk(3, dim=2)
+        q, k, v = (part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in projected)
         h = self.to_out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
         out: Tensor = h.transpose(1, 2).reshape(x.shape) + x
         return out
@@ -161,5 +163,5 @@ class GraphUpsample(nn.Module):
 
 def _doubled(weight: Tensor, dim: int) -> Tensor:
     """The 3 weights along `dim` as the 4 of a transposed convolution of stride 2 and padding 1."""
-    before, here, after = weight.unbind(dim)
-    return torch.stack((after, here + after, before + here, before), dim)
+    before, centre, after = weight.unbind(dim)
+    return torch.stack((after, centre + after, before + centre, before), dim)

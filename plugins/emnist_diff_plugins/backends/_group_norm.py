@@ -39,12 +39,12 @@ class GroupNorm(nn.Module):
             return silu_(self(x))
         return self._image(silu_(self._normed(x)), x)
 
-    def added_silu(self, x: Tensor, told: Tensor) -> Tensor:
-        """SiLU(norm(x + told)), told (R, C) float32, the same for all pixels; x may be overwritten."""
+    def added_silu(self, x: Tensor, offset: Tensor) -> Tensor:
+        """SiLU(norm(x + offset)) with offset (R, C) float32, the same for all pixels; x may be overwritten."""
         if self.native:
-            return self.silu(x.add_(told[:, :, None, None]))
+            return self.silu(x.add_(offset[:, :, None, None]))
         flat = _flat(x)
-        centred, spread = self._centred(flat, self._over_groups(flat.mean(1) + told) - told)
+        centred, spread = self._centred(flat, self._over_groups(flat.mean(1) + offset) - offset)
         out = torch.addcmul(self.bias, centred, (self.weight * spread)[:, None])
         return self._image(silu_(out), x)
 

@@ -1,4 +1,4 @@
-"""What makes a network the one it is, for caches of what was compiled from it."""
+"""Descriptions that tell networks apart, as keys of caches of compiled code."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 
-def told_of(network: nn.Module) -> list[str]:
+def fingerprints_of(network: nn.Module) -> list[str]:
     """The values of its tensors, its structure, and the sources of the classes of its parts."""
     files = {inspect.getsourcefile(type(part)) for part in _parts(network)}
     sources = [Path(path).read_text(encoding="utf-8") for path in sorted(filter(None, files))]
@@ -20,7 +20,7 @@ def told_of(network: nn.Module) -> list[str]:
 
 
 def structure_of(network: nn.Module) -> str:
-    """Its parts, and their plain settings."""
+    """A text of the network's parts and their plain settings, without its weights."""
     settings = [
         f"{name}={value!r}"
         for part in _parts(network)

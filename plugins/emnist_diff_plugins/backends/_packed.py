@@ -1,8 +1,8 @@
 """Convolutions and linear layers with their weights laid out once as oneDNN wants them.
 
 `torch.nn.functional.conv2d` reorders the weights at every call; for calls of few rows that is much of the work. The
-operators used here are those that torch's compiler puts into frozen graphs; where torch is built without oneDNN, or has
-them no more, the plain functions compute the same.
+operators are those that torch's compiler puts into frozen graphs; where torch is built without oneDNN, or no longer has
+them, the plain functions compute the same.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _OPS: Any = torch.ops.mkldnn
 class Layer(nn.Module):
     """A function of images, channels last, and of a weight that was laid out for it.
 
-    run: takes what the layer is given, the weight, the bias and the settings.
+    run: a function of the layer's inputs, the weight, the bias and the settings.
     """
 
     weight: Tensor
@@ -40,13 +40,13 @@ class Layer(nn.Module):
         self.register_buffer("bias", bias)
 
     def forward(self, *given: Tensor) -> Tensor:
-        """x, and for `conv_adding` what the result is added to."""
+        """The output for x; `conv_adding` takes a second input, to which the output is added."""
         return self.run(*given, self.weight, self.bias, *self.settings)
 
 
 @functools.cache
 def onednn(dtype: torch.dtype) -> bool:
-    """Whether torch here has the packed operators, and oneDNN computes in `dtype`: each is tried once."""
+    """Whether this torch has the packed operators, and oneDNN computes in `dtype`: each is tried once."""
     if not torch.backends.mkldnn.is_available():
         return False
     try:
@@ -114,19 +114,19 @@ def _packed_linear(weight: Tensor, bias: Tensor, rows: int) -> Layer:
 def _settings(layer: nn.Conv2d, dtype: torch.dtype) -> tuple[Tensor, Tensor | None, list[int], list[int]]:
     """Weight, bias, padding and stride."""
     weight = layer.weight.to(dtype).contiguous(memory_format=torch.channels_last)
-    assert not isinstance(layer.padding, str)  # the networks that come here say it in pixels
+    assert not isinstance(layer.padding, str)  # networks of `unet2d` give it in pixels
     return weight, None if layer.bias is None else layer.bias.to(dtype), list(layer.padding), list(layer.stride)
 
 
 @functools.cache
 def _scripted(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """`function` as torch's tracer takes it, which has no way to write down an empty list of scalars; or, where torch
-    has no TorchScript or cannot see our source, itself, which computes the same."""
+    """`function` as a script, because torch's tracer cannot record an empty list of scalars; `function` itself, which
+    computes the same, where torch has no TorchScript or cannot find our source."""
     with silence():
         try:
             scripted: Callable[..., Tensor] = torch.jit.script(function)
             return scripted
-        except Exception:  # it has no one way to refuse
+        except Exception:  # the compiler of scripts raises errors of many types
             return function
 
 

@@ -1,9 +1,9 @@
 """The network of `unet2d` for many calls of one size on a CPU: the same function of the same weights as `_unet.UNet`.
 
-What differs: images are channels last throughout; weights are packed once for oneDNN; upsampling is part of the
-convolution after it; what the residual layers are told of time and class is one linear layer; so are query, key and
-value; norm, scale, shift and activation share passes; a layer's result is added where it belongs. Sums are taken in
-another order, so the last bits differ.
+Images are channels last throughout; weights are packed once for oneDNN; upsampling is part of the convolution after it;
+one linear layer projects time and class for all residual layers, and another makes query, key and value; norm,
+scale, shift and activation share passes; convolutions add their result to the shortcut. Sums have another order,
+so the last bits differ.
 """
 
 from __future__ import annotations
@@ -43,44 +43,44 @@ class PackedUNet(nn.Module):
         self.time_embedding = copy.deepcopy(network.time_embedding)
         self.class_embedding = copy.deepcopy(network.class_embedding)
         stages = [*network.down_blocks, network.mid_block, *network.up_blocks]
-        self.telling = _Telling([layer for stage in stages for layer in stage.resnets], rows)
+        self.embedding_layer = _Embeddings([layer for stage in stages for layer in stage.resnets], rows)
         sizes = [size]
         for block in network.down_blocks:
             if block.downsamplers is not None:
                 sizes.append(((sizes[-1][0] + 1) // 2, (sizes[-1][1] + 1) // 2))
         self.conv_in = self._conv(network.conv_in, size)
         self.down: _unet.Modules[_Stage] = _unet.Modules(
-            _Stage(self._layers(block, here), [self._conv(down.conv, here) for down in block.downsamplers or ()])
-            for block, here in zip(network.down_blocks, sizes, strict=True)
+            _Stage(self._layers(block, hw), [self._conv(down.conv, hw) for down in block.downsamplers or ()])
+            for block, hw in zip(network.down_blocks, sizes, strict=True)
         )
         self.middle = _Stage(self._layers(network.mid_block, sizes[-1]), ())
         self.up: _unet.Modules[_Stage] = _unet.Modules(
             _Stage(
-                self._layers(block, here),
-                [packed.upsampling_conv(up.conv, (rows, *here), dtype) for up in block.upsamplers or ()],
+                self._layers(block, hw),
+                [packed.upsampling_conv(up.conv, (rows, *hw), dtype) for up in block.upsamplers or ()],
             )
-            for block, here in zip(network.up_blocks, reversed(sizes), strict=True)
+            for block, hw in zip(network.up_blocks, reversed(sizes), strict=True)
         )
         self.norm_out = GroupNorm(network.conv_norm_out, dtype)
         self.conv_out = self._conv(network.conv_out, size)
 
     def forward(self, x: Tensor, t: Tensor, index: Tensor) -> Tensor:
         """As `UNet.forward`, for `rows` rows."""
-        told = iter(self.telling(self.time_embedding(t) + self.class_embedding(index)))
+        embeddings = iter(self.embedding_layer(self.time_embedding(t) + self.class_embedding(index)))
         h = self.conv_in(x.to(self.dtype, memory_format=torch.channels_last))
         skips = [h]
         for stage in self.down:
             for layer, attend in zip(stage.layers, stage.attentions, strict=True):
-                h = attend(layer(h, next(told)))
+                h = attend(layer(h, next(embeddings)))
                 skips.append(h)
             for down in stage.resizing:
                 h = down(h)
                 skips.append(h)
         for layer, attend in zip(self.middle.layers, self.middle.attentions, strict=True):
-            h = attend(layer(h, next(told)))
+            h = attend(layer(h, next(embeddings)))
         for stage in self.up:
             for layer, attend in zip(stage.layers, stage.attentions, strict=True):
-                h = attend(layer(torch.cat((h, skips.pop()), dim=1), next(told)))
+                h = attend(layer(torch.cat((h, skips.pop()), dim=1), next(embeddings)))
             for up in stage.resizing:
                 h = up(h)
         out: Tensor = self.conv_out(self.norm_out.silu(h))
@@ -112,8 +112,8 @@ class _Stage(nn.Module):
         self.resizing = nn.ModuleList(resizing)
 
 
-class _Telling(nn.Module):
-    """What the residual layers are told of time and class, all of it by one linear layer, in float32."""
+class _Embeddings(nn.Module):
+    """The projections of time and class for all residual layers, by one linear layer, in float32."""
 
     def __init__(self, layers: Sequence[_unet.Residual], rows: int) -> None:
         super().__init__()
@@ -146,9 +146,12 @@ class _Residual(nn.Module):
         self.conv2 = packed.conv_adding(layer.conv2, shape, dtype)
         self.shortcut = None if layer.conv_shortcut is None else packed.conv(layer.conv_shortcut, shape, dtype)
 
-    def forward(self, x: Tensor, told: Tensor) -> Tensor:
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         h = self.conv1(self.norm1.silu(x))
-        h = self.norm2.scaled_silu(h, *told.chunk(2, dim=1)) if self.scale_shift else self.norm2.added_silu(h, told)
+        if self.scale_shift:
+            h = self.norm2.scaled_silu(h, *embedding.chunk(2, dim=1))
+        else:
+            h = self.norm2.added_silu(h, embedding)
         out: Tensor = self.conv2(h, x if self.shortcut is None else self.shortcut(x))
         return out
 

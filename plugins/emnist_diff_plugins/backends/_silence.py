@@ -1,4 +1,4 @@
-"""Torch's tracer without what it warns of."""
+"""Torch's tracer without its warnings."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _ONE_AT_A_TIME = threading.RLock()
-"""What is ignored is the whole process's: of two threads that put it back, the later would put back the other's."""
+"""Filters of warnings belong to the process: of two threads at once, the later would restore those of the other."""
 
 
 @contextmanager
 def silence() -> Iterator[None]:
-    """For what asks torch's tracer, by one thread at a time: no word that it will go some day, nor that what depends on
-    shapes is fixed, as it is meant to be."""
+    """Inside, one thread at a time calls torch's tracer; its warnings that it is deprecated, and that values which
+    depend on shapes become constants (as they should), are ignored."""
     with _ONE_AT_A_TIME, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -13,8 +13,8 @@ _STRIDE = 32
 def silu_(x: Tensor) -> Tensor:
     """x · sigmoid(x) of x (R, …) float32, in place.
 
-    Torch divides all elements among its threads, and what is left over at the end of a thread's share is computed by
-    another code, with another last bit. So rows go one by one, unless there is one thread and nothing is left over.
+    Torch divides all elements among its threads, and another code, with another last bit, computes what is left over at
+    the end of a thread's share. So rows are computed one by one, unless there is one thread and nothing is left over.
     """
     if torch.get_num_threads() == 1 and x[0].numel() % _STRIDE == 0:
         return F.silu(x, inplace=True)

@@ -23,7 +23,7 @@ Network = Callable[[Tensor, Tensor, Tensor], Tensor]
 """x (R, *shape) float32, t (R,) float32, index (R,) int64 → (R, *shape), for one number of rows R."""
 
 PIXELS = 2048
-"""Of a part's images for every thread of torch that computes it: with fewer, waking another costs what it saves."""
+"""A part gets one thread of torch for each so many pixels of its images: waking more costs more than they save."""
 
 T = TypeVar("T")
 
@@ -55,7 +55,7 @@ class Cut:
         return cls(min(rows, threads * part_rows(rows, threads)), 1, threads)
 
     def fewer(self, shape: tuple[int, ...]) -> Cut:
-        """The same with no more threads than parts of images of `shape` (C, H, W) are worth."""
+        """The same cut with no more threads than images of `shape` (C, H, W) keep busy, see `PIXELS`."""
         most = max(1, self.size * math.prod(shape[1:]) // PIXELS)
         return attrs.evolve(self, threads=min(self.threads, most))
 
@@ -97,9 +97,9 @@ class Streams:
             done.result()
         return out[:rows]
 
-    def made(self, make: Callable[[], T]) -> T:
-        """What `make` returns, where it is called by one of the threads: for what depends on how many torch has."""
-        return self.pool.submit(make).result()
+    def run(self, function: Callable[[], T]) -> T:
+        """Call `function` in one of the threads, so that it sees as many threads of torch as a part's call does."""
+        return self.pool.submit(function).result()
 
 
 def _started(cut: Cut) -> ThreadPoolExecutor:
@@ -107,14 +107,14 @@ def _started(cut: Cut) -> ThreadPoolExecutor:
     everyone = threading.Barrier(cut.streams)
 
     def settle() -> None:
-        torch.get_num_threads()  # a thread takes the process's number when it first asks, which must come first
+        torch.get_num_threads()  # a thread's first call takes over the process's number, so that must come first
         torch.set_num_threads(cut.threads)
-        torch.get_num_threads()  # a thread's first look takes what was set last, anywhere: let that be now
+        torch.get_num_threads()  # the first call after a change, in any thread, takes over the number set last
         everyone.wait()
 
-    here = torch.get_num_threads()
+    threads_before = torch.get_num_threads()
     pool = ThreadPoolExecutor(cut.streams, "emnist-diff-stream")
     for settled in [pool.submit(settle) for _ in range(cut.streams)]:
         settled.result()
-    torch.set_num_threads(here)  # the last call also says what threads that start later get
+    torch.set_num_threads(threads_before)  # the last call also sets what threads that start later get
     return pool

@@ -20,14 +20,14 @@ from emnist_diff_plugins.backends._streams import Network
 log = get_logger()
 
 _GRAPHS: dict[Hashable, Callable[..., Tensor]] = {}
-"""What was traced, by its key. Torch never lets go of a graph; so networks of one structure share one, and weights are
-none of its constants."""
+"""Traced graphs by key. Torch never frees a graph, so networks of one structure share one, and weights are its inputs
+rather than its constants."""
 
 
 class Traced:
     """A graph with the weights of one network: a function of x, t and index that several threads may call at once.
 
-    plainly: what makes torch run a graph of this thread as it is, without passes that cost more than they save here.
+    plainly: a context in which this thread's graphs run as they are, without passes that cost more than they save.
     """
 
     def __init__(
@@ -47,10 +47,10 @@ class Traced:
 
 
 def traced(network: nn.Module, example: tuple[Tensor, Tensor, Tensor], key: Hashable) -> Network:
-    """A network that branches on nothing but shapes, as a graph; where torch has no way to trace it, itself.
+    """The graph of a network that branches on shapes alone, or the network itself where torch cannot trace it.
 
-    example: x, t and index of a call. What hangs on the number of threads is fixed as it is in this one.
-    key: the same for networks that differ in their weights alone, asked by calls of the same shape.
+    example: x, t and index of a call. Whatever depends on the number of threads is fixed as it is in this call.
+    key: the same for networks that differ in their weights alone and get calls of the same shape.
     """
     slots = [
         (tensors, name)
@@ -72,7 +72,7 @@ def traced(network: nn.Module, example: tuple[Tensor, Tensor, Tensor], key: Hash
             if key not in _GRAPHS:
                 _GRAPHS[key] = _graph(call, (*example, *weights))
             return Traced(_GRAPHS[key], weights, torch.jit.optimized_execution)  # type: ignore[attr-defined]  # torch's
-        except Exception as error:  # it has no one way to refuse
+        except Exception as error:  # the tracer raises errors of many types
             log.debug("backend.not_traced", backend="eager", error=" ".join(str(error).split())[:300])
             return network
         finally:

@@ -1,7 +1,7 @@
 """AOTInductor: the network compiled to machine code by torch and a C++ compiler, on CPUs.
 
-The same compiler as `torch.compile`, but ahead of time: what comes out is one file, which the next run loads in a
-fraction of a second, without tracing anything and without importing the compiler.
+This is the compiler of `torch.compile`, used ahead of time: it writes one file, which the next run loads in a fraction
+of a second, without tracing anything and without importing the compiler.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ from emnist_diff.protocols import Denoiser, Exportable
 from emnist_diff_plugins.backends import _cast, _graph
 from emnist_diff_plugins.backends._cache import Cache, key_of, user_cache
 from emnist_diff_plugins.backends._cast import DTYPES, Cast
-from emnist_diff_plugins.backends._identity import source_of, told_of
+from emnist_diff_plugins.backends._identity import fingerprints_of, source_of
 from emnist_diff_plugins.backends._streams import Cut, Network, Streams
 
 log = get_logger()
 
 TOLERANCE: Mapping[Precision, float] = {"fp32": 1e-3, "bf16": 0.25}
-"""By precision: the relative error from which a compiled network is not the network; far above what rounding does."""
+"""The largest relative error of a compiled network, by precision; rounding stays far below it."""
 
 NEEDS = (2, 6)
-"""The torch that packages what it compiles."""
+"""The first release of torch that writes compiled code to a package."""
 
 
 @attrs.frozen
@@ -56,19 +56,19 @@ class Compile:
     def refusal(self, denoiser: Denoiser, work: Workload) -> str | None:
         """`evaluators.Backend`."""
         if work.device.type != "cpu":
-            return f"it serves cpu, not {work.device.type} — say --device cpu"
+            return f"it serves cpu, not {work.device.type} — use --device cpu"
         if work.precision not in TOLERANCE:
             return f"it computes in {' and '.join(TOLERANCE)}, not {work.precision}"
         if not isinstance(denoiser, Exportable):
-            return f"{type(denoiser).__name__} offers no network to compile — say --backend eager"
+            return f"{type(denoiser).__name__} offers no network to compile — use --backend eager"
         if _release(torch.__version__) < NEEDS:
-            return f"it needs torch {NEEDS[0]}.{NEEDS[1]} or newer, here is {torch.__version__}"
+            return f"it needs torch {NEEDS[0]}.{NEEDS[1]} or newer, and this is {torch.__version__}"
         if compiler() is None:
             return "there is no C++ compiler — install g++ or clang++, or name one in the environment as CXX"
         return None
 
     def evaluator(self, denoiser: Denoiser, work: Workload) -> Evaluator:
-        """`evaluators.Backend`. Sets up the network itself; its variants are set up when they are first asked for.
+        """`evaluators.Backend`. Sets up the network itself; its variants are set up at their first evaluation.
 
         Raises `ConfigError` where it refuses, `PluginError` when the network cannot be compiled.
         """
@@ -110,12 +110,12 @@ class _Compiled:
 
     def _network(self, variant: str) -> Any:
         """The loaded code, a function of x, t and index."""
-        assert isinstance(self.denoiser, Exportable)  # `refusal` has looked
+        assert isinstance(self.denoiser, Exportable)  # `refusal` has checked it
         network, example = self.denoiser.module(variant), self._example()
         key = self._key(network, variant)
         stored = self.cache.get(key) if self.cache is not None else None
         if stored is not None:
-            with suppress(RuntimeError, OSError):  # whole, but nothing that this torch or processor runs
+            with suppress(RuntimeError, OSError):  # the entry is whole, but this torch or processor cannot run it
                 run = _loaded(stored[0])
                 if _off(run, network, example) <= TOLERANCE[self.work.precision]:
                     return run
@@ -125,30 +125,32 @@ class _Compiled:
             package = _compiled(Cast(_graph.rewritten(network), DTYPES[self.work.precision]), example, self.cut.threads)
             run = _loaded(package)
             error = _off(run, network, example)
-        except Exception as problem:  # torch and the compiler have no one way to refuse
+        except Exception as problem:  # torch and the compiler raise errors of many types
             raise PluginError(
                 f"backend 'compile' cannot take this network: {' '.join(str(problem).split())[:300]} — "
-                "say --backend eager"
+                "use --backend eager"
             ) from problem
         log.info("backend.compiled", backend="compile", seconds=round(time.perf_counter() - started, 1))
         if not error <= TOLERANCE[self.work.precision]:
             raise PluginError(
                 f"backend 'compile': the compiled network is not the network, relative error {error:.2g} in "
-                f"{self.work.precision} — say --backend eager"
+                f"{self.work.precision} — use --backend eager"
             )
         if self.cache is not None:
             self.cache.put(key, [package])
         return run
 
     def _key(self, network: nn.Module, variant: str) -> str:
-        """What the code depends on: network, shapes, arithmetic, threads, and the processor it was made for."""
+        """The key of all that compiled code depends on: network, shapes, arithmetic, threads and processor."""
         work, cut = self.work, self.cut
-        said = f"{variant}/{self.denoiser.shape}/{cut.size}/{cut.threads}/{work.precision}"
+        workload = f"{variant}/{self.denoiser.shape}/{cut.size}/{cut.threads}/{work.precision}"
         code = [source_of(module) for module in (_graph, _cast, sys.modules[__name__])]
-        return key_of(work.identity, said, torch.__version__, __version__, _processor(), *told_of(network), *code)
+        return key_of(
+            work.identity, workload, torch.__version__, __version__, _processor(), *fingerprints_of(network), *code
+        )
 
     def _example(self) -> tuple[Tensor, Tensor, Tensor]:
-        """x, t and index as the network is asked: to trace it with, and to see whether that came out right."""
+        """x, t and index of a call: the network is traced with them, and the compiled code checked."""
         rows = self.cut.size
         x = torch.randn(rows, *self.denoiser.shape, generator=torch.Generator().manual_seed(0))
         return x, torch.linspace(1.0, 900.0, rows), torch.arange(rows) % len(self.denoiser.conditions.classes)
@@ -191,9 +193,9 @@ def _release(version: str) -> tuple[int, int]:
 
 
 def _processor() -> str:
-    """What code for this processor may not run on another without."""
+    """A description of the processor, so that no code compiled for another one is loaded."""
     with suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text().splitlines()
-        told = [line for line in lines if line.startswith(("model name", "flags", "Features"))]
-        return "\n".join([platform.machine(), *dict.fromkeys(told)])
+        lines_kept = [line for line in lines if line.startswith(("model name", "flags", "Features"))]
+        return "\n".join([platform.machine(), *dict.fromkeys(lines_kept)])
     return f"{platform.machine()} {platform.processor()} {torch.backends.cpu.get_cpu_capability()}"

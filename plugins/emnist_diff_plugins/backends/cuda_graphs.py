@@ -1,7 +1,7 @@
 """CUDA graphs: a network's kernels recorded once and launched as one, on an NVIDIA GPU.
 
-A small network is over before Python has asked for its next kernel. A recorded graph asks for all of them at once; it
-reads and writes memory that stays where it is, so inputs are copied in and the answer is copied out.
+A small network's kernels finish before Python has launched the next one. A recorded graph launches all of them at once;
+it reads and writes memory at fixed addresses, so inputs are copied in and the output is copied out.
 """
 
 from __future__ import annotations
@@ -36,26 +36,26 @@ class CudaGraphs:
     def refusal(self, denoiser: Denoiser, work: Workload) -> str | None:
         """`evaluators.Backend`."""
         if work.device.type != "cuda":
-            return f"it serves cuda, not {work.device.type} — say --backend auto"
+            return f"it serves cuda, not {work.device.type} — use --backend auto"
         if not torch.cuda.is_available():
             return "torch sees no GPU"
         if not isinstance(denoiser, Exportable):
-            return f"{type(denoiser).__name__} offers no network to record — say --backend eager"
+            return f"{type(denoiser).__name__} offers no network to record — use --backend eager"
         if self.tf32 and work.precision != "fp32":
-            return f"tf32 is a way to compute in fp32, not in {work.precision} — say --precision fp32"
+            return f"tf32 applies to fp32, not to {work.precision} — use --precision fp32"
         if work.precision == "bf16" and not torch.cuda.is_bf16_supported():
-            return "this GPU has no bf16 arithmetic — say --precision fp16"
+            return "this GPU has no bf16 arithmetic — use --precision fp16"
         return None
 
     def evaluator(self, denoiser: Denoiser, work: Workload) -> Evaluator:
-        """`evaluators.Backend`. Records the network itself; its variants are recorded when they are first asked for.
+        """`evaluators.Backend`. Records the network itself; its variants are recorded at their first evaluation.
 
         Raises `ConfigError` where it refuses, `PluginError` when the network cannot be recorded, and torch's own
         `OutOfMemoryError`.
         """
         if reason := self.refusal(denoiser, work):
             raise ConfigError(f"backend 'cuda_graphs' cannot serve here: {reason}")
-        assert isinstance(denoiser, Exportable)  # `refusal` has looked
+        assert isinstance(denoiser, Exportable)  # `refusal` has checked it
         evaluator = _Recorded(denoiser, denoiser.shape, work, self.tf32)
         evaluator.variant("")
         return evaluator
@@ -90,11 +90,11 @@ class _Recorded:
                 with arithmetic(self.tf32):
                     self.graphs[name] = Recording(network, self.work.rows, self.shape, self.work.device)
             except torch.cuda.OutOfMemoryError:
-                raise  # the run asks again with fewer rows
+                raise  # the run tries again with fewer rows
             except RuntimeError as error:
                 raise PluginError(
                     f"backend 'cuda_graphs' cannot record this network: {' '.join(str(error).split())[:300]} — "
-                    "say --backend eager"
+                    "use --backend eager"
                 ) from error
         return self.graphs[name]
 

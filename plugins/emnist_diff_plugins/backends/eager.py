@@ -28,15 +28,15 @@ class Eager:
 
     rewrite: bool = attrs.field(
         default=True,
-        metadata={"help": "evaluate the networks that are known here by faster sums of the same terms, on a CPU"},
+        metadata={"help": "on a CPU, evaluate networks of unet2d by faster sums of the same terms"},
     )
 
     def refusal(self, denoiser: Denoiser, work: Workload) -> str | None:
         """`evaluators.Backend`."""
         if work.device.type == "cpu" and work.precision == "fp16":
-            return "processors have no fp16 arithmetic that torch uses — say --precision bf16"
+            return "processors have no fp16 arithmetic that torch uses — use --precision bf16"
         if work.precision != "fp32" and not isinstance(denoiser, Exportable):
-            return f"{type(denoiser).__name__} offers no network to be cast to {work.precision} — say --precision fp32"
+            return f"{type(denoiser).__name__} offers no network to be cast to {work.precision} — use --precision fp32"
         return None
 
     def evaluator(self, denoiser: Denoiser, work: Workload) -> Evaluator:
@@ -54,7 +54,7 @@ class Eager:
 
 @attrs.frozen(eq=False)
 class _Exact:
-    """`evaluators.Evaluator` of a GPU whose float32 is that: by default convolutions round their inputs to TF32."""
+    """`evaluators.Evaluator` on a GPU without TF32, to which torch's convolutions round their inputs by default."""
 
     plain: Evaluator
     most: int
@@ -73,7 +73,7 @@ class _Parallel:
     """`evaluators.Evaluator` on a CPU: parts of a call beside each other, each on one thread, or on several where a
     part is one row; so bits do not depend on where a row stands, whatever the network (`onethread`).
 
-    shape: of one state.  rewrite: whether the networks that are known here are rewritten.
+    shape: of one state.  rewrite: whether networks of `unet2d` are replaced by `PackedUNet`.
     """
 
     def __init__(self, denoiser: Exportable, shape: tuple[int, ...], work: Workload, rewrite: bool) -> None:
@@ -91,7 +91,7 @@ class _Parallel:
     def variant(self, name: str) -> Network:
         """The network's variant, set up."""
         if name not in self.networks:
-            self.networks[name] = self.streams.made(lambda: self._network(name))
+            self.networks[name] = self.streams.run(lambda: self._network(name))
         return self.networks[name]
 
     def _network(self, variant: str) -> Network:

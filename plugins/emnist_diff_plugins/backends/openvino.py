@@ -22,7 +22,7 @@ from emnist_diff.machine.forks import generation
 from emnist_diff.protocols import Denoiser, Exportable
 from emnist_diff_plugins.backends import _graph
 from emnist_diff_plugins.backends._cache import Cache, key_of, user_cache
-from emnist_diff_plugins.backends._identity import source_of, told_of
+from emnist_diff_plugins.backends._identity import fingerprints_of, source_of
 from emnist_diff_plugins.backends._silence import silence
 from emnist_diff_plugins.backends._streams import Cut, Streams
 
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 log = get_logger()
 
 TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "bf16": 0.25}
-"""By precision: the relative error from which an exported network is not the network; far above what rounding does."""
+"""The largest relative error of an exported network, by precision; rounding stays far below it."""
 
 _INSTALL = "pip install 'emnist-diff[openvino]'"
 
 _FORKED = (
-    "OpenVINO does not go on in a process that was forked after it was used — start processes with 'spawn', or say "
+    "OpenVINO cannot continue in a process that was forked after its first use — start processes with 'spawn', or use "
     "--backend eager"
 )
 
@@ -60,15 +60,15 @@ class OpenVino:
         if _left_behind():
             return _FORKED
         if work.device.type != "cpu":
-            return f"it serves cpu, not {work.device.type} — say --device cpu"
+            return f"it serves cpu, not {work.device.type} — use --device cpu"
         if work.precision not in TOLERANCE:
             return f"it computes in {' and '.join(TOLERANCE)}, not {work.precision}"
         if not isinstance(denoiser, Exportable):
-            return f"{type(denoiser).__name__} offers no network to export — say --backend eager"
+            return f"{type(denoiser).__name__} offers no network to export — use --backend eager"
         return None
 
     def evaluator(self, denoiser: Denoiser, work: Workload) -> Evaluator:
-        """`evaluators.Backend`. Sets up the network's first variant; others are set up when they are first asked for.
+        """`evaluators.Backend`. Sets up the network's first variant; others are set up at their first evaluation.
 
         Raises `ConfigError` where it refuses or the processor has no arithmetic of the precision, `PluginError` when
         the network cannot be exported.
@@ -83,10 +83,10 @@ class OpenVino:
 
 @functools.cache
 def _core() -> Any:
-    """OpenVINO, once in a process and to its end.
+    """OpenVINO's core object, one for the life of the process.
 
-    With its first network it gives the thread a stack for signals, which it frees when it goes. From another thread it
-    would leave that stack in use, and the next Ctrl-C would end in a segmentation fault.
+    With its first network OpenVINO gives the calling thread a stack for signals, and frees it at the end. Freed from
+    another thread, the stack would stay in use, and the next Ctrl-C would end in a segmentation fault.
     """
     import openvino as ov
 
@@ -96,11 +96,11 @@ def _core() -> Any:
 
 
 _of_generation: int | None = None
-"""The process that OpenVINO has computed in (`forks.generation`); its threads are of no other."""
+"""The process in which OpenVINO has computed (`forks.generation`); its threads exist in no other."""
 
 
 def _left_behind() -> bool:
-    """Whether OpenVINO has computed in a process that this one was forked from, and would wait here for its threads."""
+    """Whether this process is a fork of one where OpenVINO has computed, so that it would wait for missing threads."""
     return _of_generation is not None and _of_generation != generation()
 
 
@@ -113,7 +113,7 @@ class _Compiled:
         self.rows, self.streams = self.cut.size, Streams(self.cut)
         self.networks: dict[str, _Requests] = {}
         if work.precision == "bf16" and "BF16" not in self.core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-            raise ConfigError("backend 'openvino': this processor has no bf16 arithmetic — say --precision fp32")
+            raise ConfigError("backend 'openvino': this processor has no bf16 arithmetic — use --precision fp32")
 
     def __call__(self, x: Tensor, t: Tensor, conds: RowConditions) -> Tensor:
         """`evaluators.Evaluator`. Raises `RunFailed` in a process that was forked."""
@@ -128,7 +128,7 @@ class _Compiled:
         return self.networks[name]
 
     def _network(self, variant: str) -> _Requests:
-        assert isinstance(self.denoiser, Exportable)  # `refusal` has looked
+        assert isinstance(self.denoiser, Exportable)  # `refusal` has checked it
         network = self.denoiser.module(variant)
         example = _example(self.cut.size, self.denoiser)
         key = _key(network, variant, example, self.work.identity)
@@ -138,32 +138,32 @@ class _Compiled:
                 requests = self._requests(stored, example)
                 if self._off(requests, network) <= TOLERANCE[self.work.precision]:
                     return requests
-            except (RuntimeError, ValueError):  # whole, but nothing that this version reads
+            except (RuntimeError, ValueError):  # the entry is whole, but this version cannot read it
                 pass
             log.debug("backend.cache_unreadable", backend="openvino", key=key)
         try:
             graph = _exported(_graph.rewritten(network), example)
             requests = self._requests(graph, example)
-        except Exception as error:  # torch, the converter and the compiler have no one way to refuse
+        except Exception as error:  # torch, the converter and the compiler raise errors of many types
             reason = " ".join(str(error).split())[:300]
-            raise PluginError(f"backend 'openvino' cannot take this network: {reason} — say --backend eager") from error
+            raise PluginError(f"backend 'openvino' cannot take this network: {reason} — use --backend eager") from error
         if (off := self._off(requests, network)) > TOLERANCE[self.work.precision]:
             raise PluginError(
                 f"backend 'openvino': the exported network is not the network, relative error {off:.2g} in "
-                f"{self.work.precision} — say --backend eager"
+                f"{self.work.precision} — use --backend eager"
             )
         if self.cache is not None:
             self.cache.put(key, graph)
         return requests
 
     def _off(self, requests: _Requests, network: nn.Module) -> float:
-        """How far it is from the network, on other inputs than it was exported with: what hangs on values was fixed."""
+        """The relative error on other inputs than the export's, because an export fixes branches on values."""
         with torch.inference_mode():
             other = _example(self.cut.size, self.denoiser, seed=1)
             return _relative(requests(*other), network(*other))
 
     def _requests(self, graph: list[bytes], example: tuple[Tensor, Tensor, Tensor]) -> _Requests:
-        """The graph, compiled for this machine, ready to be asked by as many threads as the cut has streams."""
+        """The graph compiled for this machine, for as many threads as the cut has streams."""
         import numpy as np
         import openvino as ov
         from openvino.properties import hint, inference_num_threads, num_streams
@@ -221,7 +221,7 @@ class _Request:
 
 
 def _example(rows: int, denoiser: Denoiser, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
-    """x, t and index as the network is asked: one to export it with, another to see whether that came out right."""
+    """x, t and index of a call: one seed is for the export, another for the check of what was exported."""
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(rows, *denoiser.shape, generator=generator)
     t = 1.0 + 900.0 * torch.rand(rows, generator=generator)
@@ -231,7 +231,7 @@ def _example(rows: int, denoiser: Denoiser, seed: int = 0) -> tuple[Tensor, Tens
 def _exported(network: nn.Module, example: tuple[Tensor, Tensor, Tensor]) -> list[bytes]:
     """The network in OpenVINO's own format: description and float32 weights.
 
-    By the frontend itself: `openvino.convert_model`, which wraps it, reports its use to the makers of OpenVINO.
+    It calls the frontend itself, because `openvino.convert_model`, which wraps it, sends telemetry.
     """
     import openvino as ov
     from openvino.frontend import FrontEndManager
@@ -252,12 +252,12 @@ def _exported(network: nn.Module, example: tuple[Tensor, Tensor, Tensor]) -> lis
 
 
 def _key(network: nn.Module, variant: str, example: tuple[Tensor, ...], identity: str) -> str:
-    """What an exported network depends on: weights, structure, code, shapes, and the versions of what exports it."""
+    """The key of all that an exported network depends on: weights, structure, code, shapes and versions."""
     import openvino as ov
 
     shapes = [str(tuple(value.shape)) for value in example]
     versions = (ov.__version__, torch.__version__, __version__)
-    return key_of(identity, variant, *told_of(network), source_of(_graph), *shapes, *versions)
+    return key_of(identity, variant, *fingerprints_of(network), source_of(_graph), *shapes, *versions)
 
 
 def _relative(got: Tensor, truth: Tensor) -> float:
