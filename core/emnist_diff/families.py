@@ -37,6 +37,7 @@ class Source:
     label: how messages call it, such as the path of a file, or "".
     identity: the SHA-256 of its weights, which a run records so that nothing else is resumed or replayed with them; ""
     where the settings of the family decide everything.
+    space: the identity of the codec that states are latents of, or "" where they are images themselves.
     facts: JSON-ready; a run records them in its environment.
     network: the component whose name and settings a run records as its denoiser; None for the family itself.
     """
@@ -49,6 +50,7 @@ class Source:
     recommended: Mapping[str, Any] = attrs.field(factory=dict)
     label: str = ""
     identity: str = ""
+    space: str = ""
     facts: Mapping[str, Any] = attrs.field(factory=dict)
     network: Component | None = None
 

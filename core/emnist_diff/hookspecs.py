@@ -57,6 +57,16 @@ def emnist_diff_denoisers() -> Iterable[records.DenoiserSpec]:  # type: ignore[e
 
 
 @hookspec
+def emnist_diff_codecs() -> Iterable[records.CodecSpec]:  # type: ignore[empty-body]  # a spec has no body
+    """Codecs: what turns images into latents and back."""
+
+
+@hookspec
+def emnist_diff_objectives() -> Iterable[records.ObjectiveSpec]:  # type: ignore[empty-body]  # a spec has no body
+    """Objectives: what denoisers are trained to predict."""
+
+
+@hookspec
 def emnist_diff_presets() -> Iterable[records.PresetSpec]:  # type: ignore[empty-body]  # a spec has no body
     """Presets: named pieces of configuration."""
 
@@ -107,6 +117,8 @@ HOOKS: dict[str, Any] = {
     "emnist_diff_schedulers": records.SchedulerSpec,
     "emnist_diff_sinks": records.SinkSpec,
     "emnist_diff_denoisers": records.DenoiserSpec,
+    "emnist_diff_codecs": records.CodecSpec,
+    "emnist_diff_objectives": records.ObjectiveSpec,
     "emnist_diff_presets": records.PresetSpec,
     "emnist_diff_datasets": records.DatasetSpec,
     "emnist_diff_commands": records.CommandSpec,

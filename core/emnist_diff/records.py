@@ -127,6 +127,22 @@ class DenoiserSpec(Spec):
 
 
 @attrs.frozen(kw_only=True)
+class CodecSpec(Spec):
+    """A codec between images and the latents that a denoiser walks through. What the factory makes is said where
+    codecs are trained: `emnist_diff_plugins.containers.families.CodecFamily`."""
+
+    kind: ClassVar[str] = "codec"
+
+
+@attrs.frozen(kw_only=True)
+class ObjectiveSpec(Spec):
+    """What a denoiser is trained to predict, on which forward process. What the factory makes is said where denoisers
+    are trained: `emnist_diff_plugins.containers.families.Objective`."""
+
+    kind: ClassVar[str] = "objective"
+
+
+@attrs.frozen(kw_only=True)
 class PresetSpec(Spec):
     """A preset: a named piece of configuration. The factory makes a `protocols.Preset`."""
 

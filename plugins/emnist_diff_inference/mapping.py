@@ -22,6 +22,7 @@ from emnist_diff_inference.limits import refuse_later, written
 
 if TYPE_CHECKING:
     from emnist_diff_inference.config import InferenceConfig
+from emnist_diff.timeline import NoiseSchedule
 from emnist_diff_plugins.containers import checkpoint
 from emnist_diff_plugins.containers.checkpoint import CheckpointHeader
 
@@ -71,7 +72,9 @@ def settings(config: InferenceConfig, path: Path, header: CheckpointHeader, regi
         raise CheckpointError(f"{path}: its recommended settings do not hold here: {error}") from error
     said = {"checkpoint": str(path), **layer(config, header, registry)}
     if "steps" not in said and "steps" not in recommended:
-        said["steps"] = min(RunConfig().steps, header.schedule.train_timesteps)
+        process = header.schedule
+        most = process.train_timesteps if isinstance(process, NoiseSchedule) else RunConfig().steps
+        said["steps"] = min(RunConfig().steps, most)
     return resolve(recommended, expanded(registry, normalised(said)))
 
 

@@ -368,7 +368,7 @@ class TestRefusals:
         [
             ("{", "no JSON"),
             ("[]", "header"),
-            ('{"format_version": 2}', "upgrade emnist-diff"),
+            ('{"format_version": 3}', "upgrade emnist-diff"),
             ('{"family": "unet2d"}', "classes"),
             ('{"family": "unet2d", "classes": []}', "at least one"),
             ('{"family": "unet2d", "classes": ["A", "A"]}', "different"),

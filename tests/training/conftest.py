@@ -47,6 +47,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def aim(name: str = "diffusion", **settings: Any) -> dict[str, Any]:
+    """An objective; a diffusion's has 50 timesteps."""
+    return {"name": name, **({"train_timesteps": 50} if name == "diffusion" else {}), **settings}
+
+
 @pytest.fixture
 def config(data: Path, tmp_path: Path) -> Any:
     """Makes a small training configuration: 4 steps an epoch."""
@@ -65,7 +70,7 @@ def config(data: Path, tmp_path: Path) -> Any:
                 "sample_every": 0,
                 "tensorboard": False,
                 "device": "cpu",
-                "train_timesteps": 50,
+                "objective": None if (chosen := more.pop("objective", {})) is None else aim(**chosen),
                 **more,
             }
         )

@@ -203,8 +203,8 @@ def test_a_start_that_does_not_fit_is_refused(config):
         ({"max_minutes": 0.0}, "max_minutes"),
         ({"lr": float("inf")}, "lr"),
         ({"lr": float("nan")}, "lr"),
-        ({"beta_schedule": "cosine"}, "beta_schedule"),
-        ({"recommended": {"steps": 51}}, "recommended steps = 51 are more than train_timesteps = 50"),
+        ({"objective": {"beta_schedule": "cosine"}}, "beta_schedule"),
+        ({"recommended": {"steps": 51}}, "steps = 51 is more than the 50 timesteps"),
         ({"recommended": {"stepz": 5}}, "recommended does not suit a run: .*stepz"),
         ({"network": {"attention_head_dim": 32}}, "attention_head_dim = 32 is more than a level's 8 channels"),
         ({"network": {"block_out_channels": [], "attention": []}}, "block_out_channels names no level"),
@@ -224,7 +224,7 @@ def test_a_network_that_memory_does_not_hold_is_refused(config, monkeypatch):
     ):
         train(config(network={"block_out_channels": [1024]}))
     with pytest.raises(ConfigError, match="'train_timesteps' must be <= 100000"):
-        config(train_timesteps=10**9)
+        train(config(objective={"train_timesteps": 10**9}))
 
 
 def test_two_trainings_do_not_share_a_directory(config):

@@ -11,8 +11,7 @@ import structlog
 import torch
 
 from emnist_diff.errors import ConfigError
-from emnist_diff.parameterization import to_epsilon, to_x0
-from emnist_diff.timeline import NoiseSchedule, rates
+from emnist_diff_plugins.objectives.diffusion import DiffusionObjective
 from emnist_diff_plugins.training import metrics, objective, progress, state
 from emnist_diff_plugins.training.batches import Batches, Draw, to_state
 from emnist_diff_plugins.training.ema import Ema, decay_at
@@ -26,7 +25,7 @@ def batches(count: int = 20, **more: object) -> Batches:
         "labels": torch.arange(count) % 3,
         "null_index": 3,
         "batch_size": 6,
-        "train_timesteps": 100,
+        "timesteps": DiffusionObjective(train_timesteps=100).timesteps,
         "label_dropout": 0.25,
         "seed": 5,
     }
@@ -85,38 +84,6 @@ def test_impossible_batches_are_refused():
 
 def test_states_span_the_range():
     assert to_state(torch.tensor([0, 255], dtype=torch.uint8)).tolist() == [-1.0, 1.0]
-
-
-@pytest.mark.parametrize("kind", ["epsilon", "sample", "v_prediction"])
-def test_a_network_that_hits_its_target_knows_image_and_noise(kind):
-    x0, noise = torch.randn(2, 5, 1, 3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    for a in (0.01, 0.4, 0.97):
-        alpha_bar = torch.full((5,), a)
-        here = rates(float(alpha_bar[0]), "diffusion")
-        x = objective.noised(x0, noise, alpha_bar)
-        hit = objective.target(x0, noise, alpha_bar, kind)
-        torch.testing.assert_close(to_x0(hit, x, here, kind), x0, rtol=1e-5, atol=1e-5)
-        torch.testing.assert_close(to_epsilon(hit, x, here, kind), noise, rtol=1e-5, atol=1e-5)
-
-
-@pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])
-def test_min_snr_is_one_loss_said_in_three_ways(kind):
-    """The weighted error of a network is the weighted error of the x0 that it implies."""
-    generator = torch.Generator().manual_seed(2)
-    x0, noise, off = torch.randn(3, 6, 1, 4, 4, dtype=torch.float64, generator=generator)
-    alpha_bar = torch.tensor([0.02, 0.2, 0.5, 0.8, 0.9, 0.99], dtype=torch.float64)
-    a = alpha_bar.view(-1, 1, 1, 1)
-    wrong = x0 + 0.1 * off  # an image estimate, and the answer of this kind that means it at the same x_t
-    x = a.sqrt() * x0 + (1 - a).sqrt() * noise
-    epsilon = (x - a.sqrt() * wrong) / (1 - a).sqrt()
-    answer = epsilon if kind == "epsilon" else a.sqrt() * epsilon - (1 - a).sqrt() * wrong
-    wanted = noise if kind == "epsilon" else a.sqrt() * noise - (1 - a).sqrt() * x0
-    error = (answer - wanted).square().flatten(1).mean(1)
-    image_error = (wrong - x0).square().flatten(1).mean(1)
-    ours = objective.min_snr_weight(alpha_bar, kind, 5.0) * error
-    torch.testing.assert_close(ours, objective.min_snr_weight(alpha_bar, "sample", 5.0) * image_error)
-    snr = alpha_bar / (1 - alpha_bar)
-    torch.testing.assert_close(objective.min_snr_weight(alpha_bar, "sample", 5.0), torch.minimum(snr, snr * 0 + 5))
 
 
 def test_the_loss_is_a_mean_of_weighted_sample_errors():
@@ -203,16 +170,19 @@ class Tied(torch.nn.Module):
         return self.other(self.one(x))
 
 
-class TiedFamily:
-    def evaluate(self, network, x, t, index):
-        return network(x)
+class TiedTask:
+    def __init__(self):
+        self.network = Tied()
+
+    def loss(self, network, draw):
+        return objective.loss(network(draw.x0 + draw.noise), draw.noise, None)
 
 
 def test_a_weight_with_two_names_is_averaged_and_restored_under_both(config, tmp_path):
     def learner():
         torch.manual_seed(0)
         workers = Workers(0, 1, torch.device("cpu"))
-        return Learner.of(config(ema_decay=0.5), TiedFamily(), Tied(), NoiseSchedule(train_timesteps=50), workers)
+        return Learner.of(config(ema_decay=0.5), TiedTask(), workers)
 
     first, zeros = learner(), torch.zeros(3, dtype=torch.int64)
     draw = Draw(torch.ones(3, 4), zeros, zeros + 30, torch.full((3, 4), 0.5))

@@ -46,7 +46,7 @@ def test_a_checkpoint_says_all_that_a_run_needs(config):
     )
     assert (header.family, header.classes, header.null_index, header.epoch) == ("unet2d", ("A", "D"), 2, 1)
     assert (header.prediction, header.schedule.train_timesteps) == ("v_prediction", 50)
-    assert header.recommended == {"steps": 7}
+    assert header.recommended["steps"] == 7
     assert header.network["num_class_embeds"] == 3
     assert header.network["sample_size"] == 8
     assert header.provenance["licence"] == "own work"
@@ -69,14 +69,18 @@ def test_resume_with_nothing_there_starts(config):
     assert train(config(epochs=1), resume=True).finished
 
 
-@pytest.mark.parametrize("more", [{"weighting": "min-snr"}, {"prediction": "epsilon"}, {"prediction": "sample"},
-                                  {"precision": "bf16"}, {"beta_schedule": "linear", "lr_schedule": "constant"},
+@pytest.mark.parametrize("more", [{"objective": {"weighting": "min-snr"}}, {"objective": {"prediction": "epsilon"}},
+                                  {"objective": {"prediction": "sample"}},
+                                  {"objective": {"beta_schedule": "linear"}, "lr_schedule": "constant"},
+                                  {"precision": "bf16"}, {"objective": {"name": "flow"}},
                                   {"clip_norm": None, "half": True}])  # fmt: skip
 def test_the_other_ways_to_train_train(config, more):
     result = train(config(**more))
     assert result.finished
     header, tensors = checkpoint.load(result.checkpoint)
-    assert header.prediction == more.get("prediction", "v_prediction")
+    aim = more.get("objective", {})
+    assert header.prediction == ("flow" if "name" in aim else aim.get("prediction", "v_prediction"))
+    assert header.schedule.clip_sample == (None if "name" in aim else 1.0)
     assert all(torch.isfinite(t).all() for t in tensors.values())
     stored = {t.dtype for t in checkpoint.tensors_of(result.checkpoint).values()}
     assert stored == ({"F16"} if more.get("half") else {"F32"})
@@ -182,7 +186,7 @@ def test_options_win_over_the_file_and_the_file_over_the_training_to_resume(cli,
         (["unet2d", "--data", ".", "--network", "chanels=3"], 2, ["'chanels'", "did you mean 'channels'"]),
         (["unet2d", "--data", ".", "--network", "channels"], 2, ["--network", "'channels' is not key=value"]),
         (["unet2d", "--data", ".", "--lr", "-1"], 2, ["lr"]),
-        (["unet2d", "--data", ".", "--prediction", "noise"], 2, ["prediction", "noise"]),
+        (["unet2d", "--data", ".", "--objective", "diffusion:prediction=noise"], 2, ["prediction", "noise"]),
         (["unet2d", "--data", ".", "--dataset", "mnits"], 2, ["unknown dataset 'mnits'", "did you mean 'mnist'"]),
     ],
     ids=lambda value: " ".join(map(str, value))[:40] if isinstance(value, list) else str(value),

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def require_fit(name: str, guide: Source, main: Source) -> None:
     """Raise `ConfigError` for a guide of this name that cannot stand beside the main network: one that lacks a class,
-    was trained on another process, or whose states have another shape.
+    was trained on another process, or whose states have another shape or are the latents of another codec.
 
     How the range of x0 is bounded while sampling is no part of the process.
     """
@@ -37,4 +37,10 @@ def require_fit(name: str, guide: Source, main: Source) -> None:
     if tuple(guide.shape) != tuple(main.shape):
         raise ConfigError(
             f"guide {name!r} has states of shape {tuple(guide.shape)}, the run's model {tuple(main.shape)}"
+        )
+    if guide.space != main.space:
+        own, other = (f"latents of the codec {each.space:.12}…" if each.space else "images" for each in (main, guide))
+        raise ConfigError(
+            f"guide {name!r} has states in another space than the run's model: {other} instead of {own} — a guide "
+            "must be trained on the same codec"
         )

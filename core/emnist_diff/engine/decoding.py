@@ -16,7 +16,8 @@ from emnist_diff.shortage import out_of_memory
 log = get_logger()
 
 NUMBERS = 1 << 14
-"""Of states that are decoded together, at least one of which is: a decoder that is a network wants much memory."""
+"""Of states, or of their images where these are larger, that are decoded together, at least one of which is: a decoder
+that is a network wants much memory."""
 
 
 def decoded(denoiser: Denoiser, x: Tensor) -> Tensor:
@@ -26,7 +27,8 @@ def decoded(denoiser: Denoiser, x: Tensor) -> Tensor:
     it; the last are repeated to fill up. Where memory is short, half as many are tried, down to one.
     Raises `RunFailed` where it does not suffice for one, and for a decoder that raises.
     """
-    count = max(1, NUMBERS // max(1, math.prod(x.shape[1:])))
+    image = math.prod(denoiser.image_shape) if offers(denoiser, HasImageShape) else 1
+    count = max(1, NUMBERS // max(1, math.prod(x.shape[1:]), image))
     while True:
         try:
             with torch.inference_mode():

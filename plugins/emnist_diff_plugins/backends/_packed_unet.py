@@ -31,7 +31,8 @@ _PARTS = (
 def known(network: nn.Module) -> TypeGuard[_unet.UNet]:
     """Whether it is a network of `unet2d` down to its last part, so that `PackedUNet` computes the same."""
     parts = (part for part in network.modules() if not type(part).__module__.startswith("torch."))
-    return type(network) is _unet.UNet and all(type(part) in _PARTS for part in parts)
+    plain = type(network) is _unet.UNet and network.conditioning == "embedding"
+    return plain and all(type(part) in _PARTS for part in parts)
 
 
 class PackedUNet(nn.Module):

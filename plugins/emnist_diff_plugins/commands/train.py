@@ -20,7 +20,9 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 def train(
     ctx: typer.Context,
     family: str | None = typer.Argument(
-        None, help="The denoiser family, e.g. unet2d. [default: the resumed training's]", show_default=False
+        None,
+        help="What to train: a denoiser, e.g. unet2d, or a codec, e.g. vae. [default: the resumed training's]",
+        show_default=False,
     ),
     data: str | None = typer.Option(None, help="Directory of the dataset's files."),
     dataset: str | None = typer.Option(
@@ -28,6 +30,15 @@ def train(
     ),
     split: str | None = typer.Option(
         None, help="EMNIST split: byclass, bymerge, balanced, letters, digits, mnist. [default: byclass]"
+    ),
+    only: str | None = typer.Option(None, help="Classes to learn, e.g. 5 or 1,7. [default: all]"),
+    codec: str | None = typer.Option(
+        None, help="Checkpoint of a codec, whose latents a denoiser learns. [default: none; pixels]"
+    ),
+    objective: str | None = typer.Option(
+        None,
+        help='What a denoiser learns: diffusion, flow, or e.g. "diffusion:prediction=epsilon" or '
+        '"flow:time_sampling=uniform". [default: diffusion]',
     ),
     output: str | None = typer.Option(
         None, help="Directory for checkpoints, metrics and the state to resume from. [default: training]"
@@ -51,15 +62,6 @@ def train(
     clip_norm: float | None = typer.Option(None, help="Largest L2 norm of the gradient; 0: any. [default: 1]"),
     label_dropout: float | None = typer.Option(None, help="Share of images shown as 'no class'. [default: 0.1]"),
     ema_decay: float | None = typer.Option(None, help="Decay of the averaged weights. [default: 0.9995]"),
-    prediction: str | None = typer.Option(
-        None, help="What the network learns: v_prediction, epsilon or sample. [default: v_prediction]"
-    ),
-    weighting: str | None = typer.Option(None, help="Loss by noise level: uniform or min-snr. [default: uniform]"),
-    min_snr_gamma: float | None = typer.Option(None, help="Where min-snr cuts. [default: 5]"),
-    train_timesteps: int | None = typer.Option(None, help="Noise levels. [default: 1000]"),
-    beta_schedule: str | None = typer.Option(
-        None, help="linear, scaled_linear or squaredcos_cap_v2. [default: squaredcos_cap_v2]"
-    ),
     precision: str | None = typer.Option(None, help="fp32, bf16 or fp16; on a CPU fp32 is fastest. [default: fp32]"),
     seed: int | None = typer.Option(None, help="Seed of weights, order, noise and dropout. [default: 0]"),
     recommend: list[str] = typer.Option(
@@ -82,7 +84,7 @@ def train(
     as_json: bool = typer.Option(False, "--json", help="Print the result as JSON."),
     progress: bool = typer.Option(True, "--progress/--no-progress", help="Show a progress bar on a terminal."),
 ) -> None:
-    """Train a denoiser on labelled images.
+    """Train a denoiser, or the codec of a latent one, on labelled images.
 
     Writes into --output: a checkpoint an epoch (FAMILY_epochNNN.safetensors, for emnist-diff run --checkpoint),
     metrics, sample grids, and the state to resume from. SIGINT, SIGTERM, SIGUSR1 and --max-minutes stop it with the
@@ -92,9 +94,12 @@ def train(
     Examples:
       emnist-diff train unet2d --data DIR --split balanced     EMNIST's files
       emnist-diff train unet2d --dataset folder --data DIR     images in folders named by their classes
+      emnist-diff train vae --data DIR --output vae            a codec, and a denoiser of its latents
+      emnist-diff train unet2d --codec vae --data DIR --output latent
     """
     layer: dict[str, Any] = {
         "output": output,
+        "codec": codec,
         "init_from": init_from,
         "epochs": epochs,
         "batch_size": batch_size,
@@ -105,11 +110,6 @@ def train(
         "clip_norm": clip_norm,
         "label_dropout": label_dropout,
         "ema_decay": ema_decay,
-        "prediction": prediction,
-        "weighting": weighting,
-        "min_snr_gamma": min_snr_gamma,
-        "train_timesteps": train_timesteps,
-        "beta_schedule": beta_schedule,
         "precision": precision,
         "seed": seed,
         "recommended": _settings(recommend, "--recommend") or None,
@@ -139,8 +139,12 @@ def train(
     below = {**before, **file_layer}
     if (chosen := _family(family, network, below)) is not None:
         layer["family"] = chosen
-    if (reader := _dataset(dataset, data, split, below)) is not None:
+    if (reader := _dataset(dataset, below, data=data, split=split, only=only)) is not None:
         layer["dataset"] = reader
+    if objective is not None:
+        from emnist_diff.cli import parse
+
+        layer["objective"] = parse.component(objective, "--objective")
     settings = resolve(before, file_layer, layer)
     if dry_run:
         typer.echo(json.dumps(to_dict(settings), indent=2))
@@ -192,16 +196,19 @@ def _family(name: str | None, network: list[str], below: dict[str, Any]) -> dict
     return {"name": name or said, "settings": _settings(network, "--network")}
 
 
-def _dataset(asked: str | None, data: str | None, split: str | None, below: dict[str, Any]) -> dict[str, Any] | None:
-    """The dataset as the command line asks for it, over what a file or a resumed training says."""
+def _dataset(requested: str | None, below: dict[str, Any], **options: str | None) -> dict[str, Any] | None:
+    """The dataset as the command line asks for it, over what a file or a resumed training says.
+
+    options: settings of the reader that have an option of their own.
+    """
     from emnist_diff.cli import parse
     from emnist_diff.config import component
 
-    if asked is None and data is None and split is None:
+    more = {key: value for key, value in options.items() if value is not None}
+    if requested is None and not more:
         return None
-    if asked is not None:
-        out = component(parse.component(asked, "--dataset"), "--dataset")
+    if requested is not None:
+        out = component(parse.component(requested, "--dataset"), "--dataset")
     else:
         out = {"name": component(below["dataset"], "dataset")["name"] if "dataset" in below else "emnist"}
-    more = {key: value for key, value in (("data", data), ("split", split)) if value is not None}
     return {**out, "settings": {**out.get("settings", {}), **more}}

@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
@@ -18,17 +18,18 @@ from emnist_diff.errors import CheckpointError, ConfigError, nearest
 from emnist_diff.files import sha256 as sha256
 from emnist_diff.files import write_bytes
 from emnist_diff.paths import local_path
-from emnist_diff.plaindata import from_json
 from emnist_diff.shown import shown
 from emnist_diff.structuring import structure, unstructure
-from emnist_diff.timeline import NoiseSchedule, PredictionType
+from emnist_diff.timeline import FlowSchedule, ForwardProcess, NoiseSchedule, PredictionType
 from emnist_diff_plugins.containers import foreign, tensorfile
-from emnist_diff_plugins.containers.tensorfile import TensorFile, TensorInfo
+from emnist_diff_plugins.containers.headers import HeaderFormat
+from emnist_diff_plugins.containers.tensorfile import TensorInfo
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""Files of version 1 are read too: they hold pixel diffusions, which is what a header without the newer keys says."""
 METADATA_KEY = "emnist_diff"
 MOST_CLASSES = 1 << 16
 _LONGEST_NAME = 1000
@@ -41,51 +42,95 @@ SHIPPED = Path(__file__).parents[1] / "checkpoints" / "emnist-handwritten.safete
 _EPOCH = re.compile(r"epoch[_-]?(\d+)\.safetensors$")
 
 
+@attrs.frozen(kw_only=True)
+class CodecHeader:
+    """Which codec a checkpoint holds under ``codec/``.
+
+    name: the codec component.  network: its settings.  shape: of its latents.  image_shape: (C, H, W) of its images.
+    sha256: of its tensors and settings, see `codecs.identity`; what two models on one codec have in common.
+    """
+
+    name: str
+    network: dict[str, Any] = attrs.field(factory=dict)
+    shape: tuple[int, ...]
+    image_shape: tuple[int, ...]
+    sha256: str
+
+    def __attrs_post_init__(self) -> None:
+        if not self.shape or len(self.image_shape) != 3 or min(*self.shape, *self.image_shape) < 1:
+            raise ConfigError(
+                f"codec: shapes {shown(self.shape)} and {shown(self.image_shape)} are not of latents and images"
+            )
+
+
 @briefly
 @attrs.frozen(kw_only=True)
 class CheckpointHeader:
     """What a checkpoint says of itself.
 
-    family: the denoiser component that can run it.  network: that component's settings.
+    role: whether the file holds a denoiser, or a codec alone.
+    family: the denoiser component that can run it; of a codec the codec's.  network: that component's settings.
     classes: names in index order.  null_index: the row that means "no class", or None.
-    merged: names folded into another class by the dataset.  schedule: the forward process.
-    prediction: what the network returns.  recommended: run settings to use unless the user says otherwise.
+    merged: names folded into another class by the dataset.  schedule: the forward process, a diffusion's or a flow's.
+    prediction: what the network returns.  objective: the component that it was trained by, with its settings, where
+    that is known.  codec: what states are latents of; None for pixels.
+    recommended: run settings to use unless the user says otherwise.
     provenance: data, training, licence, figures; free-form.  epoch: of training, or None.
 
     Raises `ConfigError` for classes that are none, too many, twice there, too long, or cannot be printed, a null_index
-    or an epoch that none can have, a merge into what is no class, and the prediction of a flow, which is no
-    diffusion's.
+    or an epoch that none can have, a merge into what is no class, a prediction that does not belong to the forward
+    process, a bound on x0 that latents or flows do not have, and a codec's file without a codec.
     """
 
     format_version: int = FORMAT_VERSION
+    role: Literal["denoiser", "codec"] = "denoiser"
     family: str
     network: dict[str, Any] = attrs.field(factory=dict)
     classes: tuple[str, ...]
     null_index: int | None = None
     merged: dict[str, str] = attrs.field(factory=dict)
-    schedule: NoiseSchedule = attrs.field(factory=NoiseSchedule)
+    schedule: ForwardProcess = attrs.field(factory=NoiseSchedule)
     prediction: PredictionType = "epsilon"
+    objective: dict[str, Any] | None = None
+    codec: CodecHeader | None = None
     recommended: dict[str, Any] = attrs.field(factory=dict)
     provenance: dict[str, Any] = attrs.field(factory=dict)
     epoch: int | None = None
 
     def __attrs_post_init__(self) -> None:
-        if not self.classes or len(set(self.classes)) != len(self.classes):
-            raise ConfigError("classes must be different, and at least one")
-        if len(self.classes) > MOST_CLASSES:
-            raise ConfigError(f"classes are {len(self.classes)}, the most is {MOST_CLASSES}")
-        if odd := [n for n in self.classes if not (n and n.isprintable() and len(n) <= _LONGEST_NAME)]:
-            raise ConfigError(
-                f"class name {shown(odd[0])} is empty, has more than {_LONGEST_NAME} characters, or cannot be printed"
-            )
-        if self.prediction == "flow":
-            raise ConfigError("prediction 'flow' belongs to a flow, and the schedule of a checkpoint is a diffusion's")
+        _require_classes(self.classes)
+        _require_process(self)
         if self.null_index is not None and not 0 <= self.null_index <= MOST_CLASSES:
             raise ConfigError(f"null_index {self.null_index} must be at least 0 and at most {MOST_CLASSES}")
         if self.epoch is not None and not 0 <= self.epoch <= _LAST_EPOCH:
             raise ConfigError(f"epoch {self.epoch} must be at least 0 and at most {_LAST_EPOCH}")
         if lost := sorted(set(self.merged.values()) - set(self.classes)):
             raise ConfigError(f"merged names {shown(lost[0])}, which is no class")
+        if self.role == "codec" and self.codec is None:
+            raise ConfigError("role is codec, and the header describes no codec")
+
+
+def _require_classes(classes: tuple[str, ...]) -> None:
+    if not classes or len(set(classes)) != len(classes):
+        raise ConfigError("classes must be different, and at least one")
+    if len(classes) > MOST_CLASSES:
+        raise ConfigError(f"classes are {len(classes)}, the most is {MOST_CLASSES}")
+    if odd := [n for n in classes if not (n and n.isprintable() and len(n) <= _LONGEST_NAME)]:
+        raise ConfigError(
+            f"class name {shown(odd[0])} is empty, has more than {_LONGEST_NAME} characters, or cannot be printed"
+        )
+
+
+def _require_process(header: CheckpointHeader) -> None:
+    """Raise `ConfigError` where forward process, prediction and space contradict each other."""
+    flow = isinstance(header.schedule, FlowSchedule)
+    if flow and header.prediction not in ("flow", "sample"):
+        raise ConfigError(f"prediction {header.prediction!r} belongs to a diffusion, and the schedule is a flow's")
+    if not flow and header.prediction == "flow":
+        raise ConfigError("prediction 'flow' belongs to a flow, and the schedule is a diffusion's")
+    if header.role == "denoiser" and header.schedule.clip_sample is not None and (flow or header.codec is not None):
+        space = "latents have no range" if header.codec is not None else "the states of a flow are not clipped"
+        raise ConfigError(f"clip_sample must be null: {space}")
 
 
 def read_header(path: Path) -> CheckpointHeader:
@@ -93,7 +138,7 @@ def read_header(path: Path) -> CheckpointHeader:
 
     Raises `CheckpointError` for a missing, foreign, truncated or newer file.
     """
-    return _header(path, tensorfile.read(path))
+    return _FORMAT.read(path, tensorfile.read(path))
 
 
 def tensors_of(path: Path) -> dict[str, TensorInfo]:
@@ -128,8 +173,9 @@ def save(path: Path, header: CheckpointHeader, tensors: Mapping[str, Tensor]) ->
         require_walkable,  # needs torch, which reading a header does not
     )
 
-    require_walkable(header)
-    text = json.dumps(unstructure(header), allow_nan=False)
+    if header.role == "denoiser":
+        require_walkable(header)
+    text = json.dumps(unstructure(attrs.evolve(header, format_version=FORMAT_VERSION)), allow_nan=False)
     data = to_bytes({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, {METADATA_KEY: text})
     write_bytes(path, data)
 
@@ -207,20 +253,20 @@ def missing(path: Path) -> CheckpointError:
     return CheckpointError(f"checkpoint {str(path)!r} does not exist{hint}")
 
 
-def _header(path: Path, file: TensorFile) -> CheckpointHeader:
-    text = file.metadata.get(METADATA_KEY)
-    if not isinstance(text, str):
-        raise CheckpointError(f"{path} is no emnist-diff checkpoint, but {foreign.weights(file.tensors)}")
-    try:
-        raw = from_json(text, names=True)
-    except ValueError as error:
-        raise CheckpointError(f"{path} is damaged: its emnist-diff header is no JSON ({error})") from error
-    version = raw.get("format_version") if isinstance(raw, dict) else None
-    if isinstance(version, int) and version > FORMAT_VERSION:
-        raise CheckpointError(
-            f"{path} has checkpoint format {version}, this emnist-diff reads {FORMAT_VERSION} — upgrade emnist-diff"
-        )
-    try:
-        return structure(raw, CheckpointHeader, "checkpoint header")
-    except ConfigError as error:
-        raise CheckpointError(f"{path}: {error}") from error
+def _check(raw: dict[str, Any]) -> None:
+    """Raise `ConfigError` for a schedule that is none; of which process it is, its keys say."""
+    schedule = raw.get("schedule")
+    if isinstance(schedule, dict):
+        process = FlowSchedule if "time_scale" in schedule else NoiseSchedule
+        structure(schedule, process, "checkpoint header: schedule")
+
+
+_FORMAT = HeaderFormat(
+    METADATA_KEY,
+    FORMAT_VERSION,
+    CheckpointHeader,
+    "checkpoint format",
+    "checkpoint header",
+    lambda file: f"emnist-diff checkpoint, but {foreign.weights(file.tensors)}",
+    check=_check,
+)

@@ -12,7 +12,7 @@ import numpy as np
 
 from emnist_diff.errors import DatasetError
 from emnist_diff_plugins.datasets import _archives, _files, _matlab, idx
-from emnist_diff_plugins.datasets.images import Images
+from emnist_diff_plugins.datasets.images import Images, only_field
 
 Split = Literal["byclass", "bymerge", "balanced", "letters", "digits", "mnist"]
 
@@ -59,6 +59,7 @@ class Emnist:
         default="byclass", metadata={"help": "byclass, bymerge, balanced, letters, digits, mnist"}
     )
     part: Literal["train", "test"] = attrs.field(default="train", metadata={"help": "train or test"})
+    only: str | None = only_field()
 
     def load(self) -> Images:
         """All images of the part, (N, 1, H, W). Raises `DatasetError` naming the file and what is wrong with it."""
@@ -105,7 +106,7 @@ class Emnist:
                 "images": len(x),
                 "files": _files.digests(files),
             },
-        )
+        ).of_classes(self.only)
 
     def _find(self, there: list[Path]) -> list[Path]:
         """Images, labels of the same prefix, and the mapping if there is one; or a ``.mat`` file alone."""

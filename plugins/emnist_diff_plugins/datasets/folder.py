@@ -18,7 +18,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from emnist_diff.errors import DatasetError
 from emnist_diff.files import sha256
 from emnist_diff_plugins.datasets import _files
-from emnist_diff_plugins.datasets.images import Images
+from emnist_diff_plugins.datasets.images import Images, only_field
 
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 """What is decoded; Pillow knows more, some of it by starting other programs."""
@@ -48,6 +48,7 @@ class Folder:
     part: Literal["train", "test"] = attrs.field(
         default="train", metadata={"help": "train or test; without such folders all is train"}
     )
+    only: str | None = only_field()
 
     def load(self) -> Images:
         """All images of the part, (N, channels, size, size), class by class, by file name.
@@ -77,7 +78,7 @@ class Folder:
                 "channels": self.channels,
                 "sha256": digest.hexdigest(),
             },
-        )
+        ).of_classes(self.only)
 
     def _classes(self) -> tuple[Path, tuple[str, ...]]:
         """The folder of the part, and the class names in order."""

@@ -11,6 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from emnist_diff.errors import DatasetError
+from emnist_diff.spaces import listed
+
+_MOST_NAMED = 70
+"""Classes that a message lists: all of EMNIST's."""
 
 
 @attrs.frozen(eq=False)
@@ -58,3 +62,30 @@ class Images:
             json.dumps(self.provenance)
         except (TypeError, ValueError) as error:
             raise DatasetError(f"provenance cannot be written as JSON: {error}") from error
+
+    def of_classes(self, only: str | None) -> Images:
+        """The images of the classes that ``5`` or ``1,7`` names, in that order; all for None. Raises `DatasetError` for
+        a class that is not there."""
+        if only is None:
+            return self
+        names = tuple(dict.fromkeys([only] if only in self.classes else listed(only)))
+        if absent := [name for name in names if name not in self.classes]:
+            known = ", ".join(self.classes[:_MOST_NAMED]) + (", …" if len(self.classes) > _MOST_NAMED else "")
+            raise DatasetError(f"only: there is no class {absent[0]!r} — classes are {known}")
+        places = np.full(len(self.classes), -1, dtype=np.int64)
+        places[[self.classes.index(name) for name in names]] = np.arange(len(names))
+        labels = places[self.labels]
+        chosen = labels >= 0
+        return attrs.evolve(
+            self,
+            images=self.images[chosen],
+            labels=labels[chosen],
+            classes=names,
+            merged={name: stands_in for name, stands_in in self.merged.items() if stands_in in names},
+            provenance={**self.provenance, "images": int(chosen.sum()), "only": list(names)},
+        )
+
+
+def only_field() -> Any:
+    """The setting of a reader for `Images.of_classes`."""
+    return attrs.field(default=None, metadata={"help": "classes to read, e.g. 5 or 1,7; all when left out"})

@@ -11,7 +11,7 @@ import numpy as np
 
 from emnist_diff.errors import DatasetError
 from emnist_diff_plugins.datasets import _files, idx
-from emnist_diff_plugins.datasets.images import Images
+from emnist_diff_plugins.datasets.images import Images, only_field
 
 CLASSES = tuple(string.digits)
 
@@ -32,11 +32,12 @@ class Mnist:
 
     data: str = attrs.field(metadata={"help": "directory of the files"})
     part: Literal["train", "test"] = attrs.field(default="train", metadata={"help": "train or test"})
+    only: str | None = only_field()
 
     def load(self) -> Images:
         """All images of the part, (N, 1, H, W). Raises `DatasetError` naming the file and what is wrong with it."""
-        there = _files.listing(self.data, *_WITHIN)
-        images, labels = self._find(there, "images", 3), self._find(there, "labels", 1)
+        listing = _files.listing(self.data, *_WITHIN)
+        images, labels = self._find(listing, "images", 3), self._find(listing, "labels", 1)
         x, y = idx.read_labelled(images, labels)
         if y.max() >= len(CLASSES):
             raise DatasetError(f"{labels} holds label {y.max()}, MNIST has 0 … {len(CLASSES) - 1}")
@@ -50,12 +51,12 @@ class Mnist:
                 "images": len(x),
                 "files": _files.digests([images, labels]),
             },
-        )
+        ).of_classes(self.only)
 
-    def _find(self, there: list[Path], what: str, dimensions: int) -> Path:
+    def _find(self, listing: list[Path], what: str, dimensions: int) -> Path:
         start, end = f"{_STARTS[self.part]}-{what}", f"idx{dimensions}-ubyte"
         names = (f"{start}-{end}", f"{start}.{end}")
-        path = _files.only([p for p in there if _files.unzipped(p) in names], names[0], self.data)
+        path = _files.only([p for p in listing if _files.unzipped(p) in names], names[0], self.data)
         if path is None:
-            raise DatasetError(f"{self.data} holds no {names[0]}[.gz] — {_files.shown(there, self.data)}")
+            raise DatasetError(f"{self.data} holds no {names[0]}[.gz] — {_files.shown(listing, self.data)}")
         return path

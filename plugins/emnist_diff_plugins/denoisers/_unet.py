@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 M = TypeVar("M", bound=nn.Module)
-Layer: TypeAlias = "tuple[Residual, Attention | None]"
-"""A residual layer and the attention after it."""
+Layer: TypeAlias = "tuple[Residual, Attention | None, CrossAttention | None]"
+"""A residual layer, and after it attention to itself and to the class."""
 
 if TYPE_CHECKING:
 
@@ -43,6 +43,9 @@ class Sizes:
     what comes out of the second norm of a residual layer (Dhariwal and Nichol, 2021, arXiv:2105.05233, section 4.3),
     and are not just added before it.  groups: of the norms.  head: channels of an attention head.
     classes: rows of the class embedding.  dropout: in residual layers, 0 … 1.
+    conditioning: how the class enters: ``embedding``, added to the time; ``concat``, a plane beside the channels, of
+    `side` × `side` pixels; ``cross``, `tokens` of `context` numbers each, to which the places attend after they have
+    attended to each other (Rombach et al., 2022, arXiv:2112.10752, section 3.3).
     """
 
     channels: int
@@ -54,6 +57,10 @@ class Sizes:
     head: int
     classes: int
     dropout: float = 0.0
+    conditioning: str = "embedding"
+    side: int = 1
+    tokens: int = 1
+    context: int = 128
 
     @property
     def embedded(self) -> int:
@@ -74,8 +81,10 @@ class Sizes:
     def middle(self) -> Stage:
         """The stage between the two."""
         width = self.widths[-1]
-        attended = (self._residual(width, width), self._attention(width, normed=not self.scale_shift))
-        return Stage([attended, (self._residual(width, width), None)])
+        attended = (
+            self._residual(width, width), self._attention(width, normed=not self.scale_shift), self._cross(width)
+        )  # fmt: skip
+        return Stage([attended, (self._residual(width, width), None, None)])
 
     def up(self, level: int, skips: list[int]) -> Stage:
         """The stage of a level on the way up; takes the channels of what it is handed from the end of `skips`."""
@@ -87,7 +96,12 @@ class Sizes:
         return Stage(layers, upsampler=Upsample(width) if level else None)
 
     def _layer(self, inside: int, out: int, attends: bool) -> Layer:
-        return self._residual(inside, out), self._attention(out) if attends else None
+        if not attends:
+            return self._residual(inside, out), None, None
+        return self._residual(inside, out), self._attention(out), self._cross(out)
+
+    def _cross(self, width: int) -> CrossAttention | None:
+        return CrossAttention(width, self.head, self.groups, self.context) if self.conditioning == "cross" else None
 
     def _residual(self, inside: int, out: int) -> Residual:
         return Residual(inside, out, self.embedded, self.groups, self.scale_shift, self.dropout)
@@ -102,9 +116,11 @@ class UNet(nn.Module):
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
         width, levels = sizes.widths[0], range(len(sizes.widths))
-        self.conv_in = nn.Conv2d(sizes.channels, width, 3, padding=1)
+        self.conditioning, self.tokens, self.side = sizes.conditioning, sizes.tokens, sizes.side
+        self.conv_in = nn.Conv2d(sizes.channels + (sizes.conditioning == "concat"), width, 3, padding=1)
         self.time_embedding = TimeEmbedding(width, sizes.embedded)
-        self.class_embedding = nn.Embedding(sizes.classes, sizes.embedded)
+        widths = {"embedding": sizes.embedded, "concat": sizes.side**2, "cross": sizes.tokens * sizes.context}
+        self.class_embedding = nn.Embedding(sizes.classes, widths[sizes.conditioning])
         self.down_blocks: Modules[Stage] = Modules()
         self.up_blocks: Modules[Stage] = Modules()
         skips = [width]
@@ -118,21 +134,28 @@ class UNet(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor, index: Tensor) -> Tensor:
         """The prediction of each row: x (R, C, H, W), t (R,) float32 timesteps, index (R,) int64 → (R, C, H, W)."""
-        embedded = self.time_embedding(t) + self.class_embedding(index)
+        embedded, context = self.time_embedding(t), self.class_embedding(index)
+        tokens: Tensor | None = None
+        if self.conditioning == "embedding":
+            embedded = embedded + context
+        elif self.conditioning == "concat":
+            x = torch.cat((x, context.view(-1, 1, self.side, self.side).to(x.dtype)), dim=1)
+        else:
+            tokens = context.unflatten(1, (self.tokens, -1))
         h = self.conv_in(x)
         skips = [h]
         for block in self.down_blocks:
             for place, layer in enumerate(block.resnets):
-                h = block.attended(layer(h, embedded), place)
+                h = block.attended(layer(h, embedded), place, tokens)
                 skips.append(h)
             for down in block.downsamplers or ():
                 h = down(h)
                 skips.append(h)
         for place, layer in enumerate(self.mid_block.resnets):
-            h = self.mid_block.attended(layer(h, embedded), place)
+            h = self.mid_block.attended(layer(h, embedded), place, tokens)
         for block in self.up_blocks:
             for place, layer in enumerate(block.resnets):
-                h = block.attended(layer(torch.cat((h, skips.pop()), dim=1), embedded), place)
+                h = block.attended(layer(torch.cat((h, skips.pop()), dim=1), embedded), place, tokens)
             for up in block.upsamplers or ():
                 h = up(h)
         out: Tensor = self.conv_out(F.silu(self.conv_norm_out(h)))
@@ -161,6 +184,7 @@ class Stage(nn.Module):
     """The layers of one resolution, each perhaps followed by attention, and what leads to the next resolution."""
 
     attentions: Modules[Attention] | None
+    cross_attentions: Modules[CrossAttention] | None
     resnets: Modules[Residual]
     downsamplers: Modules[Downsample] | None
     upsamplers: Modules[Upsample] | None
@@ -170,22 +194,27 @@ class Stage(nn.Module):
     ) -> None:
         super().__init__()
         # Registered in the order of `UNet2DModel`.
-        attentions = [attention for _, attention in layers if attention is not None]
+        attentions = [attention for _, attention, _ in layers if attention is not None]
+        crossing = [cross for _, _, cross in layers if cross is not None]
         self.attentions = Modules(attentions) if attentions else None
-        self.resnets = Modules(residual for residual, _ in layers)
+        self.cross_attentions = Modules(crossing) if crossing else None
+        self.resnets = Modules(residual for residual, _, _ in layers)
         self.downsamplers = None if downsampler is None else Modules([downsampler])
         self.upsamplers = None if upsampler is None else Modules([upsampler])
 
-    def attended(self, h: Tensor, place: int) -> Tensor:
-        """What the attention after layer `place` makes of h (R, C, H, W), if there is one."""
+    def attended(self, h: Tensor, place: int, tokens: Tensor | None = None) -> Tensor:
+        """What the attention after layer `place`, to itself and to the tokens (R, S, context) of the class, makes of h
+        (R, C, H, W), if there is one."""
         if self.attentions is None or place >= len(self.attentions):
             return h
         out: Tensor = self.attentions[place](h)
+        if self.cross_attentions is not None:
+            out = self.cross_attentions[place](out, tokens)
         return out
 
 
 class Residual(nn.Module):
-    """Two convolutions, told of time and class in between, added to what came in."""
+    """Two convolutions, which time and class enter in between, added to what came in."""
 
     def __init__(self, inside: int, out: int, embedded: int, groups: int, scale_shift: bool, dropout: float) -> None:
         super().__init__()
@@ -200,12 +229,12 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor, embedded: Tensor) -> Tensor:
         h = self.conv1(F.silu(self.norm1(x)))
-        told = self.time_emb_proj(F.silu(embedded))[:, :, None, None]
+        context = self.time_emb_proj(F.silu(embedded))[:, :, None, None]
         if self.scale_shift:
-            scale, shift = told.chunk(2, dim=1)
+            scale, shift = context.chunk(2, dim=1)
             h = self.norm2(h) * (1 + scale) + shift
         else:
-            h = self.norm2(h + told)
+            h = self.norm2(h + context)
         h = self.conv2(self.dropout(F.silu(h)))
         out: Tensor = (x if self.conv_shortcut is None else self.conv_shortcut(x)) + h
         return out
@@ -225,6 +254,28 @@ class Attention(nn.Module):
         flat = x.flatten(2)
         h = (flat if self.group_norm is None else self.group_norm(flat)).transpose(1, 2)
         q, k, v = (to(h).unflatten(2, (self.heads, -1)).transpose(1, 2) for to in (self.to_q, self.to_k, self.to_v))
+        h = self.to_out[0](F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+        out: Tensor = h.transpose(1, 2).reshape(x.shape) + x
+        return out
+
+
+class CrossAttention(nn.Module):
+    """Attention of the pixels to tokens, added to what came in; diffusers' `Attention` with ``residual_connection``.
+    With a single token it adds the same to all pixels."""
+
+    def __init__(self, width: int, head: int, groups: int, context: int) -> None:
+        super().__init__()
+        self.heads, inner = width // head, (width // head) * head
+        self.group_norm = nn.GroupNorm(groups, width, eps=_EPS)
+        self.to_q = nn.Linear(width, inner)
+        self.to_k, self.to_v = nn.Linear(context, inner), nn.Linear(context, inner)
+        self.to_out = nn.ModuleList([nn.Linear(inner, width)])
+
+    def forward(self, x: Tensor, tokens: Tensor) -> Tensor:
+        """x (R, C, H, W), tokens (R, S, context) → (R, C, H, W)."""
+        h = self.group_norm(x.flatten(2)).transpose(1, 2)
+        queries, keys, values = self.to_q(h), self.to_k(tokens), self.to_v(tokens)
+        q, k, v = (part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in (queries, keys, values))
         h = self.to_out[0](F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
         out: Tensor = h.transpose(1, 2).reshape(x.shape) + x
         return out

@@ -9,6 +9,7 @@ import attrs
 
 from emnist_diff.components import make
 from emnist_diff.config import ComponentConfig
+from emnist_diff.errors import CheckpointError
 from emnist_diff.families import WEIGHTS, DenoiserFamily, Source
 from emnist_diff.names import typed
 from emnist_diff.plugins import Registry
@@ -16,8 +17,10 @@ from emnist_diff.protocols import Denoiser
 from emnist_diff.records import DenoiserSpec
 from emnist_diff.spaces import ClassSpace
 from emnist_diff.structuring import unstructure
-from emnist_diff_plugins.containers import checkpoint
+from emnist_diff_plugins.containers import checkpoint, codecs
+from emnist_diff_plugins.containers.checkpoint import CheckpointHeader
 from emnist_diff_plugins.containers.families import NetworkFamily
+from emnist_diff_plugins.denoisers.coded import Coded
 
 
 @attrs.frozen
@@ -49,9 +52,17 @@ class Checkpoint:
         `components.make` for a family that is not installed or refuses the header's settings."""
         path = checkpoint.located(self.path, self.epoch)
         header = checkpoint.read_header(path)
+        if header.role == "codec":
+            raise CheckpointError(
+                f"{path} holds a codec and no denoiser — train one on it: emnist-diff train unet2d --codec {path}"
+            )
         network = make(registry, DenoiserSpec, ComponentConfig(header.family, settings=header.network))
-        shape, load = _loading(network.object, path, registry)
+        shape, load = _loading(network.object, path, header, registry)
         sha256 = checkpoint.sha256(path)
+        facts = {"file": typed(path.name), "sha256": sha256, "epoch": header.epoch,
+                 "schedule": unstructure(header.schedule)}  # fmt: skip
+        if header.codec is not None:
+            facts["codec"] = unstructure(header.codec)
         return Source(
             conditions=ClassSpace(header.classes, header.null_index, header.merged),
             process=header.schedule,
@@ -61,28 +72,33 @@ class Checkpoint:
             recommended=header.recommended,
             label=str(path),
             identity=sha256,
-            facts={
-                "file": typed(path.name),
-                "sha256": sha256,
-                "epoch": header.epoch,
-                "schedule": unstructure(header.schedule),
-            },
+            space="" if header.codec is None else header.codec.sha256,
+            facts=facts,
             network=network,
         )
 
 
 def _loading(
-    family: NetworkFamily | DenoiserFamily, path: Path, registry: Registry
+    family: NetworkFamily | DenoiserFamily, path: Path, header: CheckpointHeader, registry: Registry
 ) -> tuple[tuple[int, ...], Callable[[str], Denoiser]]:
     """The shape of one state, and what loads the network that a checkpoint holds. A family without weights has all that
-    it needs in its settings."""
+    it needs in its settings. Raises `CheckpointError` where network and codec do not fit each other."""
     if not isinstance(family, NetworkFamily):
         own = family.source(registry)
         return own.shape, own.load
     network = family
+    if header.codec is not None and tuple(network.shape) != header.codec.shape:
+        raise CheckpointError(
+            f"{path}: the network's states are of shape {tuple(network.shape)}, the latents of its codec of shape "
+            f"{header.codec.shape}"
+        )
 
     def load(device: str) -> Denoiser:
         header, weights = checkpoint.load(path)
-        return network.with_weights(weights, header, device)
+        plain = {name: t for name, t in weights.items() if not name.startswith(codecs.PREFIX)}
+        denoiser = network.with_weights(plain, header, device)
+        if header.codec is None:
+            return denoiser
+        return Coded(denoiser, codecs.loaded(registry, header.codec, weights, device, str(path)))
 
     return network.shape, load

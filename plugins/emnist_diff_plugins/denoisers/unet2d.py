@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 import torch
 from attrs import validators as v
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
 from emnist_diff.brief import briefly
 from emnist_diff.conditions import RowConditions
@@ -18,9 +17,10 @@ from emnist_diff.errors import CheckpointError, ConfigError
 from emnist_diff.families import Source
 from emnist_diff.plugins import Registry
 from emnist_diff.spaces import ClassSpace, ConditionSpace
-from emnist_diff.timeline import NoiseSchedule, PredictionType
+from emnist_diff.timeline import ForwardProcess, PredictionType
 from emnist_diff.variants import require
 from emnist_diff_plugins.containers.checkpoint import MOST_CLASSES, CheckpointHeader
+from emnist_diff_plugins.containers.weights import filled
 from emnist_diff_plugins.denoisers._attention import VARIANTS, perturbed
 from emnist_diff_plugins.denoisers._unet import Sizes, UNet
 
@@ -68,6 +68,14 @@ class UNet2D:
     num_class_embeds: int = attrs.field(
         default=63, validator=_from_1(MOST_CLASSES + 1), metadata={"help": "classes, and one for no class"}
     )
+    conditioning: Literal["embedding", "concat", "cross"] = attrs.field(
+        default="embedding",
+        metadata={"help": "how the class enters: embedding (with the time), concat (a plane), cross (attention)"},
+    )
+    tokens: int = attrs.field(default=1, validator=_from_1(1024), metadata={"help": "cross: tokens of a class"})
+    cross_attention_dim: int = attrs.field(
+        default=128, validator=_from_1(_WIDEST), metadata={"help": "cross: numbers of a token"}
+    )
     dropout: float = attrs.field(default=0.0, validator=v.and_(v.ge(0), v.lt(1)), metadata={"help": "dropout rate"})
 
     def __attrs_post_init__(self) -> None:
@@ -100,6 +108,10 @@ class UNet2D:
                     head=self.attention_head_dim,
                     classes=self.num_class_embeds,
                     dropout=self.dropout,
+                    conditioning=self.conditioning,
+                    side=self.sample_size,
+                    tokens=self.tokens,
+                    context=self.cross_attention_dim,
                 )
             )
         except Exception as error:  # torch has no one way to refuse
@@ -142,18 +154,7 @@ class UNet2D:
                 f"the checkpoint does not fit its header: {len(weights)} tensors cannot fill "
                 f"{len(self.block_out_channels)} levels of {self.layers_per_block} layers"
             )
-        with torch.device("meta"), _Undrawn():  # what the header claims costs nothing until the tensors match it
-            network = self.network()
-        own = network.state_dict()
-        missing, foreign = sorted(own.keys() - weights.keys()), sorted(weights.keys() - own.keys())
-        wrong = [k for k in own.keys() & weights.keys() if own[k].shape != weights[k].shape]
-        for what, names in (("lacks", missing), ("has foreign", foreign), ("has mis-shaped", sorted(wrong))):
-            if names:
-                more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-                raise CheckpointError(f"the checkpoint does not fit its header: it {what} tensor {names[0]!r}{more}")
-        nhwc = device == "cpu"  # channels last: faster convolutions on a CPU
-        network.load_state_dict({k: _placed(t, own[k].dtype, device, nhwc) for k, t in weights.items()}, assign=True)
-        network = network.eval().requires_grad_(False)
+        network = filled(self.network, weights, device)
         space = ClassSpace(header.classes, header.null_index, header.merged)
         return UNet2DDenoiser(network, self.shape, space, header.schedule, header.prediction)
 
@@ -169,7 +170,7 @@ class UNet2DDenoiser:
     network: UNet
     shape: tuple[int, ...]
     conditions: ConditionSpace
-    process: NoiseSchedule
+    process: ForwardProcess
     prediction_type: PredictionType
     variants: tuple[str, ...] = VARIANTS
     _networks: dict[str, torch.nn.Module] = attrs.field(factory=dict, init=False)
@@ -201,19 +202,3 @@ class UNet2DDenoiser:
     def decode(self, x: Tensor) -> Tensor:
         """Images in [0, 1]: clamp((x + 1) / 2)."""
         return ((x + 1.0) / 2.0).clamp(0.0, 1.0)
-
-
-class _Undrawn(TorchFunctionMode):
-    """Modules made inside keep the weights they were allocated with. Drawing them where there is no memory would be
-    harmless, but for normal numbers torch imports its compiler, which takes a second."""
-
-    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if getattr(function, "__module__", "") == "torch.nn.init":
-            return args[0] if args else kwargs["tensor"]
-        return function(*args, **(kwargs or {}))
-
-
-def _placed(tensor: Tensor, dtype: torch.dtype, device: str, nhwc: bool) -> Tensor:
-    """A copy of a weight where and as it is used: a file's own tensors are views of the file, aligned as it is."""
-    layout = torch.channels_last if nhwc and tensor.dim() == 4 else torch.contiguous_format
-    return tensor.to(device=device, dtype=dtype, copy=True, memory_format=layout)

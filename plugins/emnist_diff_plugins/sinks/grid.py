@@ -6,6 +6,7 @@ import math
 
 import attrs
 import numpy as np
+import torch
 from attrs import validators as v
 
 from emnist_diff.frames import BatchResult, Frame, Outcome, RunHeader
@@ -69,7 +70,7 @@ class GridSink:
                 for step in moments if self._pictures() and position in kept else ():
                     row, column = trajectory.row(position), trajectory.column(step)
                     pair = np.stack([trajectory.x[row, column], trajectory.x0[row, column]])
-                    self._strips[position, step] = tuple(to_uint8(as_images(pair.astype(np.float32))))
+                    self._strips[position, step] = self._shown(pair.astype(np.float32))
 
     def write(self, frame: Frame) -> None:
         if not self._pictures() or not {"x", "x0"} <= frame.keys():
@@ -79,7 +80,7 @@ class GridSink:
         for row, position in enumerate(frame.positions):
             if position < self.strips:
                 pair = np.stack([frame["x"][row].cpu().numpy(), frame["x0"][row].cpu().numpy()])
-                self._strips[position, frame.at.index] = tuple(to_uint8(as_images(pair)))
+                self._strips[position, frame.at.index] = self._shown(pair)
 
     def commit(self, batch: BatchResult) -> None:
         for position, image in zip(batch.positions, to_uint8(batch.images), strict=True):
@@ -106,14 +107,18 @@ class GridSink:
             save_png(table(cells, len(steps) + 1), folder / own_name("strips.png"), self.scale, sync=self._header.fsync)
 
     def _pictures(self) -> bool:
-        """Whether a state, (C, H, W) with C 1 or 3, is a picture that decodes to an image of its own size."""
+        """Whether a state is a picture, (C, H, W) with C 1 or 3, or is made into a larger one by a codec."""
         header = self._header
-        return (
-            header is not None
-            and len(header.shape) == 3
-            and header.shape[0] in (1, 3)
-            and header.shape == header.image_shape
-        )
+        if header is None or header.image_shape[0] not in (1, 3):
+            return False
+        return header.shape == header.image_shape or math.prod(header.shape) < math.prod(header.image_shape)
+
+    def _shown(self, pair: np.ndarray) -> tuple[Any, Any]:
+        """A state and its estimate, (2, *shape), as pictures."""
+        assert self._header is not None
+        pixels = self._header.shape == self._header.image_shape
+        state, estimate = to_uint8(as_images(pair) if pixels else self._header.decode(torch.from_numpy(pair)))
+        return state, estimate
 
     def _moments(self, steps: int) -> frozenset[int]:
         return frozenset(np.linspace(0, steps - 1, min(self.moments, steps)).round().astype(int).tolist())

@@ -5,6 +5,8 @@ Nothing here keeps state, so a run that is stopped anywhere resumes by knowing i
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import attrs
 import numpy as np
 import torch
@@ -24,10 +26,15 @@ def _generator(seed: int, *path: int) -> torch.Generator:
     return torch.Generator().manual_seed(key(seed, *path))
 
 
+def to_state(images: Tensor) -> Tensor:
+    """uint8 images (B, C, H, W) as float32 states in [-1, 1]."""
+    return images.to(torch.float32) / 127.5 - 1.0
+
+
 @attrs.frozen(eq=False)
 class Draw:
-    """One worker's share of one step: images x0 (B, *shape) in [-1, 1], class indices (B,), timesteps (B,), noise
-    (B, *shape), all on the training device."""
+    """One worker's share of one step: x0 (B, *shape), class indices (B,), timesteps (B,), noise (B, *shape), all on the
+    training device."""
 
     x0: Tensor
     index: Tensor
@@ -37,9 +44,12 @@ class Draw:
 
 @attrs.define(eq=False)
 class Batches:
-    """The training images, decoded once and kept on the device as uint8, and how steps draw from them.
+    """The training images, decoded once and kept on the device as uint8, or their latents; and how steps draw from
+    them.
 
-    images: uint8 (N, *shape).  labels: int64 (N,).  null_index: the row for "no class".
+    images: uint8 (N, *shape), or float32.  labels: int64 (N,).  null_index: the row for "no class".
+    timesteps: draws so many training times.  to_x0: makes of images what is learnt.  noise_shape: that of a sample's
+    noise, None for the images' own.
     An epoch is ``N // batch_size`` steps over a fresh permutation; its remainder is left out.
     """
 
@@ -47,12 +57,14 @@ class Batches:
     labels: Tensor
     null_index: int
     batch_size: int
-    train_timesteps: int
+    timesteps: Callable[[torch.Generator, int], Tensor]
     label_dropout: float
     seed: int
     rank: int = 0
     workers: int = 1
-    _order: tuple[int, Tensor] | None = None
+    to_x0: Callable[[Tensor], Tensor] = attrs.field(default=to_state, kw_only=True)
+    noise_shape: tuple[int, ...] | None = attrs.field(default=None, kw_only=True)
+    _order: tuple[int, Tensor] | None = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         if len(self.images) < self.batch_size:
@@ -74,20 +86,16 @@ class Batches:
             self._order = (epoch, order)
         chosen = self._order[1][place * self.batch_size : (place + 1) * self.batch_size]
         generator = _generator(self.seed, _DRAWS, step)
-        timestep = torch.randint(0, self.train_timesteps, (self.batch_size,), generator=generator)
+        timestep = self.timesteps(generator, self.batch_size)
         unlabelled = torch.rand(self.batch_size, generator=generator) < self.label_dropout
-        noise = torch.randn((self.batch_size, *self.images.shape[1:]), generator=generator)
-        mine = slice(self.rank, None, self.workers)
+        shape = self.images.shape[1:] if self.noise_shape is None else self.noise_shape
+        noise = torch.randn((self.batch_size, *shape), generator=generator)
+        own = slice(self.rank, None, self.workers)
         device = self.images.device
-        picked = chosen[mine].to(device)
-        index = self.labels[picked].masked_fill(unlabelled[mine].to(device), self.null_index)
-        return Draw(to_state(self.images[picked]), index, timestep[mine].to(device), noise[mine].to(device))
+        picked = chosen[own].to(device)
+        index = self.labels[picked].masked_fill(unlabelled[own].to(device), self.null_index)
+        return Draw(self.to_x0(self.images[picked]), index, timestep[own].to(device), noise[own].to(device))
 
     def network_seed(self, step: int) -> int:
         """The seed of what the network itself draws in a step (dropout)."""
         return key(self.seed, _NETWORK, step, self.rank)
-
-
-def to_state(images: Tensor) -> Tensor:
-    """uint8 images (B, C, H, W) as float32 states in [-1, 1]."""
-    return images.to(torch.float32) / 127.5 - 1.0

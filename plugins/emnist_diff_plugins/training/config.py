@@ -16,7 +16,6 @@ from emnist_diff.errors import ConfigError
 from emnist_diff.paths import local_path
 from emnist_diff.shown import shown
 from emnist_diff.structuring import structure, unstructure
-from emnist_diff.timeline import MOST_TIMESTEPS, PredictionType
 
 
 def _setting(default: Any, help: str, validator: Any = None, converter: Any = None) -> Any:
@@ -34,6 +33,14 @@ class TrainConfig:
 
     family: ComponentConfig = attrs.field(metadata={"help": "the denoiser family, with its network settings"})
     dataset: ComponentConfig = attrs.field(metadata={"help": "the dataset reader, with its settings"})
+    objective: ComponentConfig | None = attrs.field(
+        default=None, metadata={"help": "what a denoiser learns to predict, on which process; diffusion when null"}
+    )
+    codec: str | None = _setting(
+        None,
+        "checkpoint of the codec whose latents a denoiser learns; pixels when null",
+        converter=attrs.converters.optional(local_path),
+    )
     output: str = _setting(
         "training", "directory for checkpoints, metrics and the state to resume from", converter=local_path
     )
@@ -50,18 +57,11 @@ class TrainConfig:
     clip_norm: float | None = _setting(1.0, "largest L2 norm of the gradient; none when 0", v.optional(_AT_LEAST_0))
     label_dropout: float = _setting(0.1, "share of images that are shown as 'no class'", v.and_(v.ge(0), v.le(1)))
     ema_decay: float = _setting(0.9995, "decay of the averaged weights, reached after a warm-up", _FRACTION)
-    prediction: PredictionType = _setting("v_prediction", "what the network learns: v_prediction, epsilon or sample")
-    weighting: Literal["uniform", "min-snr"] = _setting("uniform", "loss weight by noise level: uniform or min-snr")
-    min_snr_gamma: float = _setting(5.0, "signal-to-noise ratio where min-snr cuts", _POSITIVE)
-    train_timesteps: int = _setting(1000, "noise levels", v.and_(v.ge(2), v.le(MOST_TIMESTEPS)))
-    beta_schedule: Literal["linear", "scaled_linear", "squaredcos_cap_v2"] = _setting(
-        "squaredcos_cap_v2", "linear, scaled_linear or squaredcos_cap_v2"
-    )
     precision: Literal["fp32", "bf16", "fp16"] = _setting("fp32", "arithmetic of the network")
     seed: int = _setting(0, "seed of weights, order, noise and dropout", v.and_(v.ge(0), v.lt(2**63)))
     recommended: Mapping[str, Any] = attrs.field(
-        factory=lambda: {"scheduler": {"name": "unipc"}, "steps": 10, "guidance_scale": 2.5},
-        metadata={"help": "run settings that the checkpoints recommend"},
+        factory=dict,
+        metadata={"help": "run settings that the checkpoints recommend, over those of the objective"},
     )
     provenance: Mapping[str, str] = attrs.field(
         factory=dict, metadata={"help": "what the checkpoints say of their origin, e.g. the data's licence"}
@@ -79,23 +79,20 @@ class TrainConfig:
 
     def __attrs_post_init__(self) -> None:
         try:
-            json.dumps([self.provenance, unstructure(self.family), unstructure(self.dataset)], allow_nan=False)
-            recommended = run_config.resolve(self.recommended)
+            json.dumps(
+                [self.provenance, *map(unstructure, (self.family, self.dataset, self.objective))], allow_nan=False
+            )
+            run_config.resolve(self.recommended)
         except (TypeError, ValueError) as error:
             raise ConfigError(f"a setting cannot be written as JSON: {error}") from error
         except ConfigError as error:
             raise ConfigError(f"recommended does not suit a run: {error}") from error
-        if "steps" in self.recommended and recommended.steps > self.train_timesteps:
-            raise ConfigError(
-                f"recommended steps = {recommended.steps} are more than train_timesteps = {self.train_timesteps} — "
-                "say --recommend steps=…"
-            )
 
 
-FREE_ON_RESUME = ("output", "recommended", "provenance", "half", "keep", "save_minutes", "sample_every", "tensorboard",
-                  "max_minutes", "device", "threads")  # fmt: skip
+FREE_ON_RESUME = ("output", "codec", "recommended", "provenance", "half", "keep", "save_minutes", "sample_every",
+                  "tensorboard", "max_minutes", "device", "threads")  # fmt: skip
 """Settings that a resumed run may change, because they decide nothing of the weights. So may the directory of the
-data: what is in it is compared when it has been read."""
+data and the file of the codec: what is in them is compared when it has been read."""
 
 
 def resolve(*layers: Mapping[str, Any]) -> TrainConfig:
@@ -106,9 +103,9 @@ def resolve(*layers: Mapping[str, Any]) -> TrainConfig:
     """
     merged: dict[str, Any] = {}
     for layer in layers:
-        for said, value in layer.items():
-            key = said.replace("-", "_")
-            if key in ("family", "dataset"):
+        for spelling, value in layer.items():
+            key = spelling.replace("-", "_")
+            if key in ("family", "dataset", "objective") and value is not None:
                 value = component(value, key)
                 below = merged.get(key)
                 if below is not None and below["name"] == value["name"]:
@@ -127,11 +124,11 @@ def to_dict(config: TrainConfig) -> dict[str, Any]:
 
 def check_resumable(before: TrainConfig, now: TrainConfig) -> None:
     """Raises `ConfigError` naming the first setting that decides the weights and differs from the run to resume."""
-    old, asked = _deciding(before), _deciding(now)
+    old, new = _deciding(before), _deciding(now)
     for name, was in old.items():
-        if was != asked[name]:
+        if was != new[name]:
             raise ConfigError(
-                f"cannot resume: {name} was {shown(was)} and is now {shown(asked[name])} — "
+                f"cannot resume: {name} was {shown(was)} and is now {shown(new[name])} — "
                 "leave it out to keep what was, or name another --output"
             )
 
@@ -139,5 +136,7 @@ def check_resumable(before: TrainConfig, now: TrainConfig) -> None:
 def _deciding(config: TrainConfig) -> dict[str, Any]:
     """What decides the weights, as JSON would say it."""
     data = json.loads(json.dumps({k: value for k, value in to_dict(config).items() if k not in FREE_ON_RESUME}))
+    for name in ("family", "dataset", "objective"):  # which have neither weight nor bounds
+        data[name] = data[name] and {key: data[name][key] for key in ("name", "settings")}
     data["dataset"]["settings"].pop("data", None)
     return dict(data)

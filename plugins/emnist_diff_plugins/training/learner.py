@@ -11,13 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from emnist_diff.errors import CheckpointError
-from emnist_diff.timeline import NoiseSchedule
-from emnist_diff_plugins.containers.families import TrainableFamily
-from emnist_diff_plugins.schedulers._process import alphas_cumprod
-from emnist_diff_plugins.training import objective
 from emnist_diff_plugins.training.batches import Draw
 from emnist_diff_plugins.training.config import TrainConfig
+from emnist_diff_plugins.training.denoisertask import fastest_layout
 from emnist_diff_plugins.training.ema import Ema
+from emnist_diff_plugins.training.task import Task
 from emnist_diff_plugins.training.workers import Workers
 
 
@@ -26,39 +24,36 @@ class Learner:
     """A network under training.
 
     network: the module whose state is saved; wrapped: the same as the loop calls it.  parameters: by name.
-    alpha_bar: (train_timesteps,) float32.  device: where all of it is, but for the optimizer's step counts.
+    device: where all of it is, but for the optimizer's step counts.
     """
 
     config: TrainConfig
-    family: TrainableFamily
+    task: Task
     network: nn.Module
     wrapped: nn.Module
     parameters: dict[str, nn.Parameter]
     ema: Ema
     optimizer: torch.optim.AdamW
     scaler: torch.amp.GradScaler
-    alpha_bar: Tensor
     device: torch.device
 
     @classmethod
-    def of(
-        cls, config: TrainConfig, family: TrainableFamily, network: nn.Module, schedule: NoiseSchedule, workers: Workers
-    ) -> Learner:
-        """What can train `network`, on the workers' device; nothing learnt yet."""
+    def of(cls, config: TrainConfig, task: Task, workers: Workers) -> Learner:
+        """What can train the network of `task`, on the workers' device; nothing learnt yet."""
         device = workers.device
-        network = network.to(device, memory_format=_layout(device)).train()  # type: ignore[call-overload]  # torch's
+        layout = fastest_layout(device)
+        network = task.network.to(device, memory_format=layout).train()  # type: ignore[call-overload]  # torch's
         parameters = dict(network.named_parameters())
         weights = list(parameters.values())
         return cls(
             config,
-            family,
+            task,
             network,
             workers.wrapped(network),
             parameters,
             Ema.of(weights, config.ema_decay),
             torch.optim.AdamW(weights, config.lr, config.betas, weight_decay=config.weight_decay, foreach=True),
             torch.amp.GradScaler(device.type, enabled=config.precision == "fp16"),
-            torch.from_numpy(alphas_cumprod(schedule)).to(device, torch.float32),
             device,
         )
 
@@ -68,19 +63,10 @@ class Learner:
         seed: of what the network itself draws.  rate: the learning rate.
         """
         config, weights = self.config, list(self.parameters.values())
-        alpha_bar = self.alpha_bar[draw.timestep]
-        x = objective.noised(draw.x0, draw.noise, alpha_bar)
-        if x.dim() == 4:
-            x = x.contiguous(memory_format=_layout(self.device))
-        wanted = objective.target(draw.x0, draw.noise, alpha_bar, config.prediction)
-        weight = None
-        if config.weighting == "min-snr":
-            weight = objective.min_snr_weight(alpha_bar, config.prediction, config.min_snr_gamma)
         torch.manual_seed(seed)
         half = torch.bfloat16 if config.precision == "bf16" else torch.float16
         with torch.autocast(self.device.type, half, enabled=config.precision != "fp32"):
-            answer = self.family.evaluate(self.wrapped, x, draw.timestep.float(), draw.index)
-        loss = objective.loss(answer, wanted, weight)
+            loss = self.task.loss(self.wrapped, draw)
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
         self.scaler.unscale_(self.optimizer)
@@ -129,17 +115,12 @@ class Learner:
         kept: dict[int, dict[str, Tensor]] = {}
         for index, (name, parameter) in enumerate(self.parameters.items()):
             prefix = f"optimizer/{name}/"
-            found_here = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
-            if found_here:  # in the parameter's own memory layout, without which every update is slower
+            found = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+            if found:  # in the parameter's own memory layout, without which every update is slower
                 kept[index] = {
                     what: torch.empty_like(parameter).copy_(t) if t.shape == parameter.shape and what != "step" else t
-                    for what, t in found_here.items()
+                    for what, t in found.items()
                 }
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": kept})
         if self.scaler.is_enabled():
             self.scaler.load_state_dict(dict(scaler))
-
-
-def _layout(device: torch.device) -> torch.memory_format:
-    """What convolutions are fastest on."""
-    return torch.channels_last if device.type == "cpu" else torch.contiguous_format

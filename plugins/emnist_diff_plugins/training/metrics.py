@@ -62,12 +62,14 @@ class Epoch:
         }
 
 
-def write(folder: Path, family: str, rows: Sequence[Mapping[str, Any]], errors: Sequence[Mapping[str, Any]]) -> None:
-    """``metrics_FAMILY.csv`` and ``.json`` with a row an epoch, ``x0_error_FAMILY.csv`` with a row an epoch and noise
-    level; each replaced as a whole."""
+def write(
+    folder: Path, family: str, table: str, rows: Sequence[Mapping[str, Any]], errors: Sequence[Mapping[str, Any]]
+) -> None:
+    """``metrics_FAMILY.csv`` and ``.json`` with a row an epoch, ``TABLE_FAMILY.csv`` with the rows of figures of each
+    epoch; each replaced as a whole."""
     write_bytes(folder / f"metrics_{family}.csv", _csv(rows))
-    write_bytes(folder / f"x0_error_{family}.csv", _csv(errors))
-    data = {"family": family, "epochs": list(rows), "x0_error": list(errors)}
+    write_bytes(folder / f"{table}_{family}.csv", _csv(errors))
+    data = {"family": family, "epochs": list(rows), table: list(errors)}
     write_bytes(folder / f"metrics_{family}.json", json.dumps(data, indent=1, allow_nan=False).encode())
 
 

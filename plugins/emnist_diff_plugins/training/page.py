@@ -7,13 +7,13 @@ from typing import Any
 from typer.core import TyperCommand
 
 PANELS = {
-    "Data": ("data", "dataset", "split"),
-    "Network": ("network", "init_from"),
+    "Data": ("data", "dataset", "split", "only"),
+    "Network": ("network", "codec", "init_from"),
     "Optimisation": (
         *("epochs", "batch_size", "lr", "lr_schedule", "warmup_steps", "weight_decay", "clip_norm"),
         *("ema_decay", "seed"),
     ),
-    "Objective": ("prediction", "weighting", "min_snr_gamma", "label_dropout", "train_timesteps", "beta_schedule"),
+    "Objective": ("objective", "label_dropout"),
     "Output": (
         *("output", "resume", "recommend", "provenance", "half", "keep", "save_minutes", "sample_every", "tensorboard"),
         *("dry_run", "as_json"),

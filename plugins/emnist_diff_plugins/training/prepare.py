@@ -4,60 +4,63 @@ from __future__ import annotations
 
 import json
 import math
-import mimetypes
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import attrs
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from emnist_diff import __version__
 from emnist_diff.components import Component, make
 from emnist_diff.config import ComponentConfig
-from emnist_diff.errors import CheckpointError, ConfigError, DatasetError, EmnistDiffError
+from emnist_diff.errors import CheckpointError, ConfigError, UnknownName
 from emnist_diff.events import get_logger
 from emnist_diff.machine.capacity import require_memory
-from emnist_diff.paths import local_path
 from emnist_diff.plugins import Registry
-from emnist_diff.records import DatasetSpec, DenoiserSpec
+from emnist_diff.protocols import offers
+from emnist_diff.records import CodecSpec, DenoiserSpec, ObjectiveSpec
 from emnist_diff.shown import shown
-from emnist_diff.structuring import unstructure
-from emnist_diff.timeline import NoiseSchedule
-from emnist_diff_plugins.containers import checkpoint
-from emnist_diff_plugins.containers.checkpoint import CheckpointHeader
-from emnist_diff_plugins.containers.families import TrainableFamily
+from emnist_diff.structuring import structure, unstructure
+from emnist_diff_plugins.containers import checkpoint, codecs
+from emnist_diff_plugins.containers.checkpoint import CheckpointHeader, CodecHeader
+from emnist_diff_plugins.containers.codecs import Codec
+from emnist_diff_plugins.containers.families import CodecFamily, TrainableFamily
 from emnist_diff_plugins.containers.recommended import require_walkable
 from emnist_diff_plugins.datasets.images import Images
-from emnist_diff_plugins.training.batches import key
+from emnist_diff_plugins.training import data
+from emnist_diff_plugins.training.batches import key, to_state
+from emnist_diff_plugins.training.codectask import CodecTask, to_image
 from emnist_diff_plugins.training.config import TrainConfig, to_dict
+from emnist_diff_plugins.training.denoisertask import DenoiserTask
+from emnist_diff_plugins.training.evaluate import Probe
 from emnist_diff_plugins.training.state import Facts
+from emnist_diff_plugins.training.task import Task
 
 log = get_logger()
 
-_MOST_NAMED = 70
-"""Classes that a warning lists: all of EMNIST's."""
+Before = tuple[Facts, Mapping[str, Tensor]]
+"""The state of the training to go on with."""
+
+_SPECS: tuple[type[DenoiserSpec] | type[CodecSpec], ...] = (DenoiserSpec, CodecSpec)
 
 
 @attrs.frozen(eq=False)
-class Prepared:
-    """A training that has learnt nothing yet.
+class Beginning:
+    """What the network begins as.
 
-    header: of its checkpoints, without an epoch.  held_out: the images that epochs are compared on.
-    origin: file and hash of the checkpoint that the weights start from, if there is one.
+    spec: whether it is a denoiser or a codec.  family: its component and settings, the data's left out.
+    start: header and weights of the checkpoint to start from, with `origin`, its file and hash.
     """
 
-    family: TrainableFamily
-    network: nn.Module
-    header: CheckpointHeader
-    images: Images
-    held_out: Images
+    spec: type[DenoiserSpec] | type[CodecSpec]
+    family: ComponentConfig
+    start: tuple[CheckpointHeader, Mapping[str, Tensor]] | None
     origin: dict[str, Any] | None
 
 
-def prepare(config: TrainConfig, registry: Registry, before: Facts | None) -> Prepared:
+def prepare(config: TrainConfig, registry: Registry, before: Before | None, device: torch.device) -> Task:
     """Data decoded, network initialised.
 
     before: of the training to go on with. It knows its network in full, so that neither another version's defaults
@@ -65,47 +68,212 @@ def prepare(config: TrainConfig, registry: Registry, before: Facts | None) -> Pr
 
     Raises `DatasetError`, `CheckpointError` and `ConfigError`; the latter when the data is not what it was, too.
     """
-    start, origin, asked = None, None, config.family
-    if before is not None and before.network is not None:
-        asked, origin = attrs.evolve(asked, settings=before.network), before.origin
-    elif config.init_from is not None:
-        path = checkpoint.discover(Path(config.init_from))
-        start, origin = checkpoint.load(path), {"file": path.name, "sha256": checkpoint.sha256(path)}
-        asked = _over(start[0], asked)
-    _trainable(registry, asked)  # a mistake in the settings is said before the data is decoded
-    images = _load(registry, config.dataset)
-    data = json.loads(json.dumps(dict(images.provenance)))
-    if before is not None and before.data != data:
+    beginning = _beginning(config, registry, before)
+    _trainable(registry, beginning.spec, beginning.family)  # a mistake in the settings is found before data is decoded
+    if beginning.spec is DenoiserSpec:
+        make(registry, ObjectiveSpec, config.objective)
+    codec = _codec(config, registry, before, str(device))
+    images = data.load(registry, config.dataset)
+    provenance = json.loads(json.dumps(dict(images.provenance)))
+    if before is not None and before[0].data != provenance:
         raise ConfigError("cannot resume: the dataset's files are not those that the training began with")
-    _warn(config, images)
-    made = _fitted(registry, asked, images)
+    if beginning.spec is CodecSpec:
+        if config.codec is not None or config.objective is not None:
+            raise ConfigError(f"codec and objective are a denoiser's, and {beginning.family.name!r} is itself a codec")
+        return _codec_task(config, registry, beginning, images, provenance)
+    return _denoiser_task(config, registry, beginning, images, provenance, codec)
+
+
+def _beginning(config: TrainConfig, registry: Registry, before: Before | None) -> Beginning:
+    """The family with the settings that a resumed training, or the checkpoint to start from, gives it."""
+    spec, family = _spec_of(registry, config.family.name), config.family
+    if before is not None and before[0].network is not None:
+        return Beginning(spec, attrs.evolve(family, settings=before[0].network), None, before[0].origin)
+    if config.init_from is None:
+        return Beginning(spec, family, None, None)
+    path = checkpoint.discover(Path(config.init_from))
+    start = checkpoint.load(path)
+    if start[0].family != family.name:
+        raise ConfigError(
+            f"init_from: the checkpoint is of family {start[0].family!r}, the training of {family.name!r}"
+        )
+    family = attrs.evolve(family, settings={**start[0].network, **family.settings})
+    return Beginning(spec, family, start, {"file": path.name, "sha256": checkpoint.sha256(path)})
+
+
+def _spec_of(registry: Registry, name: str) -> type[DenoiserSpec] | type[CodecSpec]:
+    """Whether a denoiser or a codec has this name. Raises `UnknownName` of denoisers where neither does."""
+    try:
+        registry.resolve(DenoiserSpec, name)
+    except UnknownName:
+        try:
+            registry.resolve(CodecSpec, name)
+        except UnknownName:
+            pass
+        else:
+            return CodecSpec
+        raise
+    return DenoiserSpec
+
+
+def _trainable(registry: Registry, spec: type[DenoiserSpec] | type[CodecSpec], family: ComponentConfig) -> Component:
+    component = make(registry, spec, family)
+    trainable = CodecFamily if spec is CodecSpec else TrainableFamily
+    if not offers(component.object, trainable):
+        raise ConfigError(f"{spec.kind} {family.name!r} cannot be trained")
+    return component
+
+
+def _codec(config: TrainConfig, registry: Registry, before: Before | None, device: str) -> Codec | None:
+    """The codec whose latents are learnt: of the training to go on with, whose state holds it, or of a file. Raises
+    `ConfigError` where both are named and differ."""
+    if before is None:
+        return None if config.codec is None else codecs.read(registry, config.codec, device)[0]
+    facts, tensors = before
+    was = None if facts.codec is None else structure(facts.codec, CodecHeader, "the training state's codec")
+    if config.codec is not None and config.codec != facts.config.get("codec"):
+        named, file = codecs.read(registry, config.codec, "cpu")
+        if was is None or named.header.sha256 != was.sha256:
+            raise ConfigError(
+                f"cannot resume: the codec in {file} is not the one that the training began with — leave --codec out "
+                "to keep that"
+            )
+    return None if was is None else codecs.loaded(registry, was, tensors, device, "the training state")
+
+
+def _codec_task(
+    config: TrainConfig, registry: Registry, beginning: Beginning, images: Images, provenance: dict[str, Any]
+) -> CodecTask:
+    shape = tuple(images.images.shape[1:])
+    component = _fitted(registry, beginning, dict(registry.load(CodecSpec, beginning.family.name).fitted(shape)))
+    settings = ComponentConfig(component.name, settings=component.settings)
+    family: CodecFamily = component.object
     header = CheckpointHeader(
-        family=made.name,
-        network=made.settings,
+        role="codec",
+        family=component.name,
+        network=component.settings,
+        classes=images.classes,
+        merged=dict(images.merged),
+        codec=codecs.described(family, settings, {}),
+        provenance={**config.provenance, "data": provenance, "trained_with": _method(config, beginning.origin)},
+    )
+    _require_memory(config, family, shape)
+    network = _network(config, beginning, header, family)
+    held_out = torch.from_numpy(data.held_out(registry, config.dataset, images).images)
+    pixels = torch.from_numpy(images.images)
+    return CodecTask(config, registry, family, settings, network, header, pixels, held_out, beginning.origin)
+
+
+def _denoiser_task(
+    config: TrainConfig,
+    registry: Registry,
+    beginning: Beginning,
+    images: Images,
+    provenance: dict[str, Any],
+    codec: Codec | None,
+) -> DenoiserTask:
+    data.warn(config, images)
+    shape = tuple(images.images.shape[1:])
+    if codec is not None:
+        if shape != codec.header.image_shape:
+            raise ConfigError(f"the codec takes images of shape {codec.header.image_shape}, and the data's are {shape}")
+        shape = codec.header.shape
+    fitted = dict(registry.load(DenoiserSpec, beginning.family.name).fitted(shape, len(images.classes)))
+    component = _fitted(registry, beginning, fitted)
+    header, objective = _denoiser_header(config, registry, beginning, component, images, codec)
+    header = attrs.evolve(header, provenance={**header.provenance, "data": provenance})
+    require_walkable(header)
+    _require_memory(config, component.object, shape)
+    network = _network(config, beginning, header, component.object)
+    held_out = data.held_out(registry, config.dataset, images)
+    pixels = torch.from_numpy(images.images)
+    encode = to_state if codec is None else _encoder(codec)
+    return DenoiserTask(
+        config,
+        registry,
+        component.object,
+        network,
+        header,
+        objective.object,
+        pixels if codec is None else encode(pixels),
+        torch.from_numpy(images.labels),
+        Probe.of(held_out.images, held_out.labels, config.seed, encode),
+        codec,
+        beginning.origin,
+    )
+
+
+def _denoiser_header(
+    config: TrainConfig,
+    registry: Registry,
+    beginning: Beginning,
+    component: Component,
+    images: Images,
+    codec: Codec | None,
+) -> tuple[CheckpointHeader, Component]:
+    """What every checkpoint of a denoiser says, the data left out, and the objective."""
+    objective = make(registry, ObjectiveSpec, config.objective)
+    recommended = {**objective.object.recommended, **config.recommended}
+    if config.label_dropout == 0 and "guidance_scale" not in config.recommended:
+        recommended["guidance_scale"] = 1.0  # "no class" is not learnt
+    header = CheckpointHeader(
+        family=component.name,
+        network=component.settings,
         classes=images.classes,
         null_index=len(images.classes),
         merged=dict(images.merged),
-        schedule=NoiseSchedule(train_timesteps=config.train_timesteps, beta_schedule=config.beta_schedule),
-        prediction=config.prediction,
-        recommended=dict(config.recommended),
-        provenance={**config.provenance, "data": data, "trained_with": _method(config, origin)},
+        schedule=objective.object.process(1.0 if codec is None else None),
+        prediction=objective.object.prediction_type,
+        objective={"name": objective.name, "settings": objective.settings},
+        codec=None if codec is None else codec.header,
+        recommended=recommended,
+        provenance={**config.provenance, "trained_with": _method(config, beginning.origin)},
     )
-    require_walkable(header)
-    _require_memory(config, made, images)
+    return header, objective
+
+
+def _encoder(codec: Codec) -> Any:
+    """What makes states of uint8 images, a part at a time: all of them as float32 would take four times the memory."""
+
+    def encode(images: Tensor) -> Tensor:
+        device = codec.mean.device
+        return torch.cat([codec.encode(to_image(part).to(device)).cpu() for part in images.split(64 * codec.rows)])
+
+    return encode
+
+
+def _fitted(registry: Registry, beginning: Beginning, fitted: Mapping[str, Any]) -> Component:
+    """The family with the settings that the data decides."""
+    family = beginning.family
+    for name in fitted.keys() & family.settings.keys():
+        if fitted[name] != unstructured(family.settings[name]):
+            raise ConfigError(
+                f"{name} = {shown(family.settings[name])} does not fit the data, which needs {shown(fitted[name])}"
+            )
+    return _trainable(registry, beginning.spec, attrs.evolve(family, settings={**family.settings, **fitted}))
+
+
+def unstructured(value: Any) -> Any:
+    """A setting as `fitted` says it: a list of JSON is a tuple there."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _network(config: TrainConfig, beginning: Beginning, header: CheckpointHeader, family: Any) -> nn.Module:
+    """The network, initialised by the seed or by the checkpoint to start from."""
     torch.manual_seed(key(config.seed, 4))
-    network = made.object.network()
-    if start is not None:
-        _start_from(start, header, network)
-    return Prepared(made.object, network, header, images, _held_out(registry, config.dataset, images), origin)
+    network: nn.Module = family.network()
+    if beginning.start is not None:
+        _start_from(beginning.start, header, network)
+    return network
 
 
-def _require_memory(config: TrainConfig, made: Component, images: Images) -> None:
+def _require_memory(config: TrainConfig, family: Any, shape: tuple[int, ...]) -> None:
     """Raise `ConfigError` where network and batch do not fit into memory: weights, gradients, two averages of AdamW and
-    the averaged weights; and the images of a batch, noised, with their noise and the network's answer."""
+    the averaged weights; and the samples of a batch, noised, with their noise and the network's answer."""
     with torch.device("meta"):  # shapes alone; unet2d bounds how many layers there are
-        weights = sum(parameter.numel() for parameter in made.object.network().parameters())
+        weights = sum(parameter.numel() for parameter in family.network().parameters())
     require_memory(4.0 * 5 * weights, f"a network of {weights} weights in training", "make it smaller")
-    one = math.prod(images.images.shape[1:])
+    one = math.prod(shape)
     require_memory(
         4.0 * 4 * config.batch_size * one,
         f"a batch of {config.batch_size} images of {one} numbers in training",
@@ -113,97 +281,40 @@ def _require_memory(config: TrainConfig, made: Component, images: Images) -> Non
     )
 
 
-def _over(start: CheckpointHeader, asked: ComponentConfig) -> ComponentConfig:
-    """The family as asked for, over the settings of the checkpoint to start from."""
-    if start.family != asked.name:
-        raise ConfigError(f"init_from: the checkpoint is of family {start.family!r}, the training of {asked.name!r}")
-    return attrs.evolve(asked, settings={**start.network, **asked.settings})
-
-
-def _trainable(registry: Registry, asked: ComponentConfig) -> Component:
-    made = make(registry, DenoiserSpec, asked)
-    if not all(hasattr(made.object, name) for name in ("fitted", "network", "evaluate")):
-        raise ConfigError(f"denoiser {asked.name!r} cannot be trained")
-    return made
-
-
-def _fitted(registry: Registry, asked: ComponentConfig, images: Images) -> Component:
-    """The family with the settings that the data decides."""
-    factory = registry.load(DenoiserSpec, asked.name)
-    fitted = dict(factory.fitted(tuple(images.images.shape[1:]), len(images.classes)))
-    for name in fitted.keys() & asked.settings.keys():
-        if fitted[name] != asked.settings[name]:
-            raise ConfigError(
-                f"{name} = {shown(asked.settings[name])} does not fit the data, which needs {shown(fitted[name])}"
-            )
-    return _trainable(registry, attrs.evolve(asked, settings={**asked.settings, **fitted}))
-
-
-def _load(registry: Registry, asked: ComponentConfig) -> Images:
-    made = make(registry, DatasetSpec, asked)
-    try:
-        loaded: Images = made.object.load()
-    except DatasetError as error:
-        if made.name != "folder" and _holds_class_folders(made.settings.get("data")):
-            raise DatasetError(f"{error}; for a folder of images say --dataset folder") from error
-        raise
-    return loaded
-
-
-def _holds_class_folders(data: object) -> bool:
-    """Whether a directory looks like what the reader ``folder`` reads: images in folders, perhaps of a part."""
-    if not isinstance(data, str):
-        return False
-    found = (path for pattern in ("*/*.*", "train/*/*.*") for path in Path(local_path(data)).glob(pattern))
-    return any((mimetypes.guess_type(path.name)[0] or "").startswith("image/") for path in found)
-
-
-def _held_out(registry: Registry, asked: ComponentConfig, images: Images) -> Images:
-    """The reader's test part, or the training images where there is none of the same kind."""
-    try:
-        found = _load(registry, attrs.evolve(asked, settings={**asked.settings, "part": "test"}))
-    except EmnistDiffError as error:
-        reason = str(error)
-    else:
-        if found.classes == images.classes and found.images.shape[1:] == images.images.shape[1:]:
-            return found
-        reason = "its classes or its image size are others"
-    log.info("train.no_test_part", reason=reason, instead="the training images")
-    return images
-
-
-def _warn(config: TrainConfig, images: Images) -> None:
-    """Say what will not be learnt."""
-    counts = np.bincount(images.labels, minlength=len(images.classes))
-    if missing := [name for name, count in zip(images.classes, counts, strict=True) if not count]:
-        more = len(missing) - _MOST_NAMED
-        some = missing if more <= 0 else [*missing[:_MOST_NAMED], f"and {more} more"]
-        log.warning("train.classes_without_images", classes=some, effect="they will not be learnt")
-    if config.label_dropout == 0:
-        log.warning("train.no_label_dropout", effect="'no class' will not be learnt, so guidance will mislead")
-
-
 def _start_from(
     start: tuple[CheckpointHeader, Mapping[str, Tensor]], header: CheckpointHeader, network: nn.Module
 ) -> None:
-    """Load a checkpoint's weights; it must be of the same network and classes."""
-    was, weights = start
-    for name in ("network", "classes"):
+    """Load a checkpoint's weights; it must be of the same network, classes and space."""
+    was, tensors = start
+    for name in ("network", *(("classes",) if header.role == "denoiser" else ())):
         if (theirs := unstructure(getattr(was, name))) != (ours := unstructure(getattr(header, name))):
             raise ConfigError(f"init_from: the checkpoint has {name} = {shown(theirs)}, the training {shown(ours)}")
+    if header.role == "denoiser":
+        spaces = ["" if each.codec is None else each.codec.sha256 for each in (was, header)]
+        if spaces[0] != spaces[1]:
+            theirs, ours = (f"latents of the codec {space:.12}…" if space else "images" for space in spaces)
+            raise ConfigError(f"init_from: the checkpoint's states are {theirs}, the training's {ours}")
     for name in ("prediction", "schedule"):
         if (theirs := unstructure(getattr(was, name))) != (ours := unstructure(getattr(header, name))):
             log.warning("train.init_from_differs", setting=name, checkpoint=theirs, training=ours)
     try:
-        network.load_state_dict(weights)
+        network.load_state_dict(_own_weights(tensors, header.role))
     except RuntimeError as error:
         raise CheckpointError(f"init_from: the checkpoint's weights do not fit its header: {error}") from error
 
 
+def _own_weights(tensors: Mapping[str, Tensor], role: Literal["denoiser", "codec"]) -> dict[str, Tensor]:
+    """The tensors of the network that a checkpoint is of, without prefix."""
+    if role == "denoiser":
+        return {name: t for name, t in tensors.items() if not name.startswith(codecs.PREFIX)}
+    inside = {name.removeprefix(codecs.PREFIX): t for name, t in tensors.items()}
+    return {name: t for name, t in inside.items() if name not in (codecs.MEAN, codecs.STD)}
+
+
 def _method(config: TrainConfig, origin: Mapping[str, Any] | None) -> dict[str, Any]:
     """How the weights come to be, as checkpoints record it; no paths."""
-    said = ("epochs", "batch_size", "lr", "lr_schedule", "warmup_steps", "weight_decay", "betas", "clip_norm",
-            "label_dropout", "ema_decay", "weighting", "precision", "seed")  # fmt: skip
+    names = ("epochs", "batch_size", "lr", "lr_schedule", "warmup_steps", "weight_decay", "betas", "clip_norm",
+            "label_dropout", "ema_decay", "precision", "seed")  # fmt: skip
     everything = to_dict(config)
-    method = {"emnist_diff": __version__, "torch": torch.__version__, **{name: everything[name] for name in said}}
+    method = {"emnist_diff": __version__, "torch": torch.__version__, **{name: everything[name] for name in names}}
     return method if origin is None else {**method, "init_from": dict(origin)}

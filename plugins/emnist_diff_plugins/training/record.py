@@ -14,13 +14,12 @@ from torch import Tensor
 
 from emnist_diff.errors import RunFailed
 from emnist_diff.events import get_logger
-from emnist_diff.protocols import Denoiser
 from emnist_diff_plugins.containers import checkpoint
 from emnist_diff_plugins.containers.checkpoint import CheckpointHeader
-from emnist_diff_plugins.containers.families import TrainableFamily
-from emnist_diff_plugins.training import evaluate, metrics
+from emnist_diff_plugins.training import metrics
 from emnist_diff_plugins.training.config import TrainConfig
 from emnist_diff_plugins.training.learner import Learner
+from emnist_diff_plugins.training.task import Task
 
 log = get_logger()
 
@@ -30,9 +29,7 @@ class Record:
     """The epochs done. rows: one an epoch (`metrics.epoch_row`).  errors: one an epoch and noise level."""
 
     config: TrainConfig
-    family: TrainableFamily
-    header: CheckpointHeader
-    probe: evaluate.Probe
+    task: Task
     rows: list[dict[str, Any]] = attrs.field(factory=list)
     errors: list[dict[str, Any]] = attrs.field(factory=list)
 
@@ -44,9 +41,9 @@ class Record:
 
     def add(
         self, epoch: int, learner: Learner, losses: np.ndarray, grad_norms: np.ndarray, lr: float, seconds: float
-    ) -> Denoiser:
+    ) -> Any:
         """Measure epoch `epoch`, counted from 1, and write its files; done twice, they are the same. Returns the
-        network as its checkpoint holds it.
+        network as its checkpoint holds it, ready to be asked.
 
         losses, grad_norms: one a step.  lr: at the last step.  seconds: of the epoch.
 
@@ -57,8 +54,8 @@ class Record:
         if config.half:
             stored = {name: _halved(name, t) for name, t in stored.items()}
         shown = {name: t.float() if t.dtype == torch.float16 else t for name, t in stored.items()}
-        denoiser = self.family.with_weights(shown, self.header, str(device))
-        errors = [{"epoch": epoch, **e} for e in evaluate.x0_error(denoiser, self.header, self.probe, device)]
+        trained = self.task.trained(shown, str(device))
+        errors = [{"epoch": epoch, **e} for e in self.task.errors(trained.ready, device)]
         if not all(math.isfinite(value) for e in errors for value in e.values()):
             raise RunFailed(f"the network's answers are not finite after epoch {epoch} — lower --lr")
         measured = metrics.Epoch(
@@ -75,24 +72,25 @@ class Record:
         row = measured.row(self.rows[-1] if self.rows else None)
         self.rows.append(row)
         self.errors += errors
-        checkpoint.save(self._path(epoch), self._header(row, errors), stored)
-        metrics.write(Path(config.output), config.family.name, self.rows, self.errors)
+        tensors = {trained.prefix + name: t for name, t in stored.items()} | dict(trained.tensors)
+        checkpoint.save(self._path(epoch), self._header(trained.header, row, errors), tensors)
+        metrics.write(Path(config.output), config.family.name, self.task.table, self.rows, self.errors)
         if config.keep:
             for old in self.rows[: -config.keep]:  # by their own names: what else is there is not this training's
                 self._path(old["epoch"]).unlink(missing_ok=True)
         log.info("train.epoch", epoch=epoch, checkpoint=str(self._path(epoch)), loss=round(row["loss_mean"], 5))
-        return denoiser
+        return trained.ready
 
     def _path(self, epoch: int) -> Path:
         return Path(self.config.output) / f"{self.config.family.name}_epoch{epoch:03d}.safetensors"
 
-    def _header(self, row: dict[str, Any], errors: list[dict[str, Any]]) -> CheckpointHeader:
+    def _header(self, header: CheckpointHeader, row: dict[str, Any], errors: list[dict[str, Any]]) -> CheckpointHeader:
         """The header of an epoch's checkpoint, with its figures."""
-        said = self.header.provenance
+        origin = header.provenance
         facts = {"images_seen": row["cumulative_samples"], "seconds": round(row["cumulative_time_sec"], 1)}
         figures = [{k: v if isinstance(v, int) else round(v, 5) for k, v in e.items()} for e in errors]
-        provenance = {**said, "trained_with": {**said["trained_with"], **facts}, "x0_error": figures}
-        return attrs.evolve(self.header, epoch=row["epoch"], provenance=provenance)
+        provenance = {**origin, "trained_with": {**origin["trained_with"], **facts}, self.task.table: figures}
+        return attrs.evolve(header, epoch=row["epoch"], provenance=provenance)
 
 
 def _halved(name: str, tensor: Tensor) -> Tensor:

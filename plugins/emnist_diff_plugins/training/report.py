@@ -83,8 +83,9 @@ class Report:
             for name in ("loss_mean", "samples_per_sec", "ema_delta_norm"):
                 self._board.add_scalar(f"epoch/{name}", row[name], step)
             for error in errors:
-                for shown in ("right", "null", "wrong"):
-                    self._board.add_scalar(f"x0_error/t{error['timestep']}/{shown}", error[shown], step)
+                level = f"x0_error/t{error['timestep']:g}" if "timestep" in error else "held_out"
+                for name in error.keys() - {"epoch", "timestep"}:
+                    self._board.add_scalar(f"{level}/{name}", error[name], step)
             if pixels is not None:
                 self._board.add_image("samples", pixels, step, dataformats="HW" if pixels.ndim == 2 else "HWC")
 

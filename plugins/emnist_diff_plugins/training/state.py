@@ -13,11 +13,11 @@ from safetensors import safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from emnist_diff.errors import CheckpointError, ConfigError
+from emnist_diff.errors import CheckpointError
 from emnist_diff.files import write_bytes
-from emnist_diff.plaindata import from_json
-from emnist_diff.structuring import structure, unstructure
+from emnist_diff.structuring import unstructure
 from emnist_diff_plugins.containers import tensorfile
+from emnist_diff_plugins.containers.headers import HeaderFormat
 
 FORMAT_VERSION = 1
 _KEY = "emnist_diff_training"
@@ -32,6 +32,7 @@ class Facts:
     step: steps done.  rows, errors: the figures of the epochs done.  epoch_seconds: spent in the epoch in hand.
     scaler: state of the loss scaler.  network: the full settings of the family, None in states of the first days.
     origin: file and hash of the checkpoint that the weights started from, if there was one.
+    codec: header of the codec whose latents are learnt, if there is one; its tensors are in the state.
     """
 
     format_version: int = FORMAT_VERSION
@@ -45,6 +46,7 @@ class Facts:
     scaler: dict[str, Any]
     network: dict[str, Any] | None = None
     origin: dict[str, Any] | None = None
+    codec: dict[str, Any] | None = None
 
 
 def path_in(output: Path) -> Path:
@@ -60,27 +62,24 @@ def save(path: Path, facts: Facts, tensors: Mapping[str, Tensor]) -> None:
     write_bytes(path, to_bytes(copies, {_KEY: text}))
 
 
+_FORMAT = HeaderFormat(
+    _KEY,
+    FORMAT_VERSION,
+    Facts,
+    "state format",
+    "training state",
+    lambda file: "training state of emnist-diff — name another --output",
+    _WAY_OUT,
+)
+
+
 def read_facts(path: Path) -> Facts:
     """What a state says, read without its tensors. Raises `CheckpointError` when it is foreign, damaged or newer."""
     try:
-        text = tensorfile.read(path).metadata.get(_KEY)
+        file = tensorfile.read(path)
     except CheckpointError as error:
         raise CheckpointError(f"{error} — {_WAY_OUT}") from error
-    if not isinstance(text, str):
-        raise CheckpointError(f"{path} is no training state of emnist-diff — name another --output")
-    try:
-        raw = from_json(text, names=True)
-    except ValueError as error:
-        raise _damaged(path, error) from error
-    version = raw.get("format_version") if isinstance(raw, dict) else None
-    if isinstance(version, int) and version > FORMAT_VERSION:
-        raise CheckpointError(
-            f"{path} has state format {version}, this emnist-diff reads {FORMAT_VERSION} — upgrade emnist-diff"
-        )
-    try:
-        return structure(raw, Facts, "training state")
-    except ConfigError as error:
-        raise _damaged(path, error) from error
+    return _FORMAT.read(path, file)
 
 
 def load(path: Path) -> tuple[Facts, dict[str, Tensor]]:
@@ -90,8 +89,4 @@ def load(path: Path) -> tuple[Facts, dict[str, Tensor]]:
         with safe_open(path, "pt") as file:
             return facts, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
     except (safetensors.SafetensorError, OSError, RuntimeError) as error:
-        raise _damaged(path, error) from error
-
-
-def _damaged(path: Path, error: Exception) -> CheckpointError:
-    return CheckpointError(f"{path} is damaged: {error} — {_WAY_OUT}")
+        raise _FORMAT.damaged(path, error) from error

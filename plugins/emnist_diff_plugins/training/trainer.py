@@ -19,14 +19,16 @@ from emnist_diff.errors import CheckpointError, ConfigError, Interrupted, Output
 from emnist_diff.events import get_logger
 from emnist_diff.plugins import Registry
 from emnist_diff.running.interrupts import STOP_SIGNALS, stop_requests
-from emnist_diff_plugins.training import evaluate, objective, state
+from emnist_diff.structuring import unstructure
+from emnist_diff_plugins.training import objective, state
 from emnist_diff_plugins.training.batches import Batches
 from emnist_diff_plugins.training.config import TrainConfig, check_resumable, resolve, to_dict
 from emnist_diff_plugins.training.learner import Learner
-from emnist_diff_plugins.training.prepare import Prepared, prepare
+from emnist_diff_plugins.training.prepare import prepare
 from emnist_diff_plugins.training.record import Record
 from emnist_diff_plugins.training.report import Report
 from emnist_diff_plugins.training.state import Facts
+from emnist_diff_plugins.training.task import Task
 from emnist_diff_plugins.training.workers import Workers
 from emnist_diff_trajectory.lock import WriterLock
 
@@ -82,8 +84,7 @@ def train(
         ExitStack() as held,
     ):
         before = _earlier(output, config, resume, workers, held)
-        facts = None if before is None else before[0]
-        training = Training.of(config, prepare(config, registry or installed(), facts), workers)
+        training = Training.of(config, prepare(config, registry or installed(), before, workers.device), workers)
         if before is not None:
             training.restore(*before)
         else:
@@ -148,7 +149,6 @@ class Training:
     learner: Learner
     batches: Batches
     record: Record
-    origin: dict[str, Any] | None
     losses: Tensor
     grad_norms: Tensor
     step: int = 0
@@ -157,28 +157,15 @@ class Training:
     # -------------------------------------------------------------- beginning, saving, restoring
 
     @classmethod
-    def of(cls, config: TrainConfig, prepared: Prepared, workers: Workers) -> Training:
+    def of(cls, config: TrainConfig, task: Task, workers: Workers) -> Training:
         """A training that has learnt nothing yet. Raises `ConfigError` when the batches do not fit the images."""
-        header, images, held_out, device = prepared.header, prepared.images, prepared.held_out, workers.device
-        batches = Batches(
-            torch.from_numpy(images.images).to(device),
-            torch.from_numpy(images.labels).to(device),
-            len(images.classes),
-            config.batch_size,
-            config.train_timesteps,
-            config.label_dropout,
-            config.seed,
-            workers.rank,
-            workers.count,
-        )
-        probe = evaluate.Probe.of(held_out.images, held_out.labels, config.seed)
+        batches, device = task.batches(workers), workers.device
         return cls(
             config,
             workers,
-            Learner.of(config, prepared.family, prepared.network, header.schedule, workers),
+            Learner.of(config, task, workers),
             batches,
-            Record(config, prepared.family, header, probe),
-            prepared.origin,
+            Record(config, task),
             torch.zeros(batches.steps_per_epoch, device=device),
             torch.zeros(batches.steps_per_epoch, device=device),
         )
@@ -190,7 +177,8 @@ class Training:
         self.workers.first_only(lambda: self._write(losses))
 
     def _write(self, losses: Tensor) -> None:
-        header = self.record.header
+        task = self.record.task
+        header = task.header
         facts = Facts(
             config=to_dict(self.config),
             data=header.provenance["data"],
@@ -201,10 +189,13 @@ class Training:
             epoch_seconds=self.epoch_seconds,
             scaler=self.learner.scaler.state_dict(),
             network=dict(header.network),
-            origin=self.origin,
+            origin=None if task.origin is None else dict(task.origin),
+            codec=None if header.role == "codec" else unstructure(header.codec),
         )
         figures = {"epoch/losses": losses, "epoch/grad_norms": self.grad_norms[: len(losses)]}
-        state.save(state.path_in(Path(self.config.output)), facts, self.learner.tensors() | figures)
+        state.save(
+            state.path_in(Path(self.config.output)), facts, self.learner.tensors() | figures | dict(task.resumable())
+        )
 
     def restore(self, facts: Facts, tensors: Mapping[str, Tensor]) -> None:
         """Become the training that `save` saved. Raises `ConfigError` for another number of workers, and
@@ -313,7 +304,7 @@ class Training:
 
     def _record_epoch(self, epoch: int, losses: Tensor, report: Report | None, stopping: Callable[[], bool]) -> None:
         config, record = self.config, self.record
-        denoiser = record.add(
+        ready = record.add(
             epoch,
             self.learner,
             losses.cpu().double().numpy(),
@@ -323,7 +314,7 @@ class Training:
         )
         images = None
         if config.sample_every and epoch % config.sample_every == 0:
-            images = evaluate.samples(denoiser, record.header, config.recommended, self.learner.device, stopping)
+            images = record.task.pictures(ready, self.learner.device, stopping)
         if report is not None:
             errors = [e for e in record.errors if e["epoch"] == epoch]
             report.epoch(epoch, self.step, record.rows[-1], errors, images)

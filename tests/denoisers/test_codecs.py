@@ -1,0 +1,124 @@
+"""Codecs: their sizes, their statistics, and bits that do not depend on how many images go together."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+import torch
+from torch.distributions import Normal, kl_divergence
+
+from emnist_diff.config import ComponentConfig
+from emnist_diff.discovery import installed
+from emnist_diff.errors import CheckpointError, ConfigError
+from emnist_diff_plugins.codecs.vae import divergence
+from emnist_diff_plugins.containers import codecs
+from emnist_diff_plugins.denoisers._unet import CrossAttention
+from emnist_diff_plugins.denoisers.film import Film
+
+SHAPES = {"conv_ae": (16,), "mlp_ae": (16,), "vae": (2, 4, 4), "autoencoder_kl": (4, 14, 14)}
+
+
+def codec(name: str, **settings) -> tuple[codecs.CodecHeader, dict[str, torch.Tensor]]:
+    """Header and stored tensors of an untrained codec."""
+    family, config = codecs.family_of(installed(), ComponentConfig(name, settings=settings))
+    torch.manual_seed(0)
+    tensors = {
+        **family.network().state_dict(),
+        "mean": torch.full(family.shape, 0.25),
+        "std": torch.full(family.shape, 2.0),
+    }
+    return codecs.described(family, config, tensors), {"codec/" + name: t for name, t in tensors.items()}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_a_codec_goes_there_and_back_with_the_same_bits_whatever_the_batch(name):
+    settings = {"size": 28} if name == "autoencoder_kl" else {}
+    header, stored = codec(name, **settings)
+    assert (header.shape, header.image_shape) == (SHAPES[name], (1, 28, 28))
+    loaded = codecs.loaded(installed(), header, stored, "cpu")
+    images = torch.rand(45, 1, 28, 28, generator=torch.Generator().manual_seed(1))
+    states = loaded.encode(images)
+    shown = loaded.decode(states)
+    assert shown.shape == images.shape
+    assert 0.0 <= float(shown.min()) <= float(shown.max()) <= 1.0
+    threads = torch.get_num_threads()
+    for count in (1, 7, 33):
+        assert torch.equal(loaded.encode(images[:count]), states[:count])
+        assert torch.equal(loaded.decode(states[:count]), shown[:count])
+    assert torch.get_num_threads() == threads
+    raw = loaded.network.encode(images[:20])
+    torch.testing.assert_close(states[:20], (raw - 0.25) / 2.0, atol=1e-5, rtol=1e-5)
+
+
+def test_document_004s_networks_have_its_sizes():
+    family, _ = codecs.family_of(installed(), ComponentConfig("conv_ae"))
+    network = family.network()
+    halves = [sum(p.numel() for p in half.parameters()) for half in (network.encoder, network.decoder)]
+    assert halves == [357_008, 506_497]
+    film = Film()
+    assert sum(p.numel() for p in film.network().parameters()) - 11 * 256 == 1_690_896
+
+
+@pytest.mark.parametrize("kind", ["element", "channel", "scale"])
+def test_standardised_latents_have_the_statistics_that_were_fitted(kind):
+    latents = torch.randn(500, 3, 4, 4, generator=torch.Generator().manual_seed(2)) * 3 + torch.arange(3.0).view(
+        3, 1, 1
+    )
+    latents[:, 0, 0, 0] = 7.0  # says nothing
+    mean, std = codecs.fit(latents, kind)
+    assert mean.shape == std.shape == (3, 4, 4)
+    states = (latents - mean) / std
+    axes = {"element": (0,), "channel": (0, 2, 3), "scale": (0, 1, 2, 3)}[kind]
+    deviation = states.std(axes, unbiased=False)
+    if kind == "element":
+        assert float(states[:, 0, 0, 0].abs().max()) == 0.0
+        deviation[0, 0, 0] = 1.0
+    torch.testing.assert_close(deviation, torch.ones_like(deviation), atol=1e-4, rtol=0)
+    if kind == "scale":
+        assert not mean.any()
+    else:
+        assert float(states.mean(axes).abs().max()) < 1e-4
+
+
+def test_the_divergence_is_that_of_normals():
+    mean, log_variance = torch.randn(2, 5, 2, 3, 3, generator=torch.Generator().manual_seed(3))
+    exact = kl_divergence(Normal(mean, (0.5 * log_variance).exp()), Normal(0.0, 1.0)).flatten(1).sum(1).mean()
+    torch.testing.assert_close(divergence(mean, log_variance), exact)
+    assert float(divergence(torch.zeros(1, 4), torch.zeros(1, 4))) == 0.0
+
+
+def test_a_file_that_does_not_hold_the_codec_of_its_header_is_refused():
+    header, stored = codec("mlp_ae")
+    for change, match in (
+        ({"codec/mean": None}, "lacks latent statistics 'codec/mean'"),
+        ({"codec/std": torch.ones(3)}, "mis-shaped latent statistics 'codec/std'"),
+        ({"codec/mean": torch.zeros(16)}, "another codec than its header names"),
+    ):
+        tensors = {name: t for name, t in {**stored, **change}.items() if t is not None}
+        with pytest.raises(CheckpointError, match=match):
+            codecs.loaded(installed(), header, tensors, "cpu")
+    with pytest.raises(CheckpointError, match=r"codec.shape is \(16,\), its network's \(8,\)"):
+        codecs.loaded(installed(), attrs.evolve(header, network={"latent": 8}), stored, "cpu")
+    with pytest.raises(ConfigError, match="square images"):
+        codecs.family_of(installed(), ComponentConfig("vae"))[0].fitted((1, 28, 32))
+
+
+def test_cross_attention_is_that_of_diffusers():
+    from diffusers.models.attention_processor import Attention
+
+    ours = CrossAttention(16, 8, 4, 12)
+    theirs = Attention(
+        16,
+        cross_attention_dim=12,
+        heads=2,
+        dim_head=8,
+        bias=True,
+        norm_num_groups=4,
+        eps=1e-5,
+        residual_connection=True,
+    )
+    theirs.load_state_dict(dict(ours.state_dict().items()), strict=False)
+    x, tokens = torch.randn(3, 16, 4, 4), torch.randn(3, 5, 12)
+    torch.testing.assert_close(ours(x, tokens), theirs(x, encoder_hidden_states=tokens), atol=1e-5, rtol=1e-5)
+    one = ours(x, tokens[:, :1]) - x  # a single token adds the same everywhere
+    torch.testing.assert_close(one, one.mean((2, 3), keepdim=True).expand_as(one), atol=1e-5, rtol=1e-5)

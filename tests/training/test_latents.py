@@ -1,0 +1,155 @@
+"""Codecs, and denoisers of their latents, from training to a recorded run and back."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from emnist_diff import Trajectory
+from emnist_diff.assembly.sources import opened
+from emnist_diff.discovery import installed
+from emnist_diff.errors import CheckpointError, ConfigError
+from emnist_diff_plugins.containers import checkpoint, codecs
+from emnist_diff_plugins.training.trainer import train
+
+CODEC = {"widths": [8, 8], "hidden": 16, "latent": 6}
+FILM = {"hidden": 16, "blocks": 1, "time_width": 8}
+RUN = ("--character", "A,D", "--total-videos", "3", "--steps", "3")
+
+
+@pytest.fixture
+def trained(config, tmp_path):
+    """Trains what is named on a codec, and gives its newest checkpoint."""
+
+    def make(name: str, output: str, codec: str | None = None, network=None, **more):
+        out = config(
+            output=output,
+            family={"name": name, "settings": network or {}},
+            codec=codec,
+            epochs=1,
+            sample_every=1,
+            **more,
+        )
+        return train(out).checkpoint
+
+    return make
+
+
+@pytest.fixture
+def latent(trained) -> Path:
+    """A flow over the latents of an autoencoder."""
+    codec = trained("conv_ae", "codec", network=CODEC, objective=None)
+    return trained("film", "latent", str(codec.parent), FILM, objective={"name": "flow", "time_scale": 100.0})
+
+
+def test_a_codecs_checkpoint_says_what_it_is_and_what_it_leaves_of_an_image(trained):
+    path = trained("conv_ae", "codec", network=CODEC, objective=None)
+    header = checkpoint.read_header(path)
+    assert (header.role, header.family, header.codec.shape, header.codec.image_shape) == (
+        "codec", "conv_ae", (6,), (1, 8, 8),
+    )  # fmt: skip
+    codec, _ = codecs.read(installed(), path, "cpu")
+    assert set(header.provenance["reconstruction"][0]) == {"epoch", "mse", "latent_mean", "latent_std"}
+    assert (path.parent / "reconstruction_conv_ae.csv").read_text().startswith("epoch,mse")
+    assert (path.parent / "samples" / "epoch001.png").exists()
+    states = codec.encode(torch.zeros(2, 1, 8, 8))
+    assert torch.equal(states[0], states[1])
+    with pytest.raises(CheckpointError, match="holds a codec and no denoiser"):
+        opened(installed(), str(path))
+
+
+@pytest.mark.parametrize(
+    ("name", "network", "aim"),
+    [
+        (
+            "vae",
+            {"widths": [8], "groups": 4},
+            {"name": "diffusion", "prediction": "epsilon", "beta_schedule": "linear"},
+        ),
+        ("vae", {"widths": [8], "groups": 4}, {"name": "flow"}),
+    ],
+)
+@pytest.mark.parametrize("conditioning", ["embedding", "concat", "cross"])
+def test_a_unet_learns_latents_as_it_learns_pixels(trained, name, network, aim, conditioning):
+    codec = trained(name, "codec", network=network, objective=None)
+    unet = {"block_out_channels": [8], "attention": [True], "norm_num_groups": 4, "attention_head_dim": 8}
+    more = {"conditioning": conditioning} | ({"tokens": 2} if conditioning == "cross" else {})
+    path = trained("unet2d", "latent", str(codec), unet | more, objective=aim)
+    header = checkpoint.read_header(path)
+    assert header.schedule.clip_sample is None
+    assert header.objective["name"] == aim["name"]
+    assert header.codec == checkpoint.read_header(codec).codec
+    denoiser = opened(installed(), str(path)).load("cpu")
+    assert denoiser.image_shape == (1, 8, 8)
+    images = torch.rand(2, 1, 8, 8)
+    assert denoiser.decode(denoiser.encode(images)).shape == images.shape
+
+
+def test_a_run_of_latents_is_steered_recorded_and_replayed(latent, cli, tmp_path):
+    force = ("--force", "attract_class:target=D,strength=2")
+    for name, more in (("one", ()), ("other", ("--batch-size", "1"))):
+        done = cli("run", "--checkpoint", latent, *RUN, *force, *more, "--output", tmp_path / name)
+        assert done.code == 0, done.err
+    one, other = (Trajectory(next((tmp_path / name).rglob("trajectory.h5"))) for name in ("one", "other"))
+    assert one.field("x").shape == (3, 4, 6)
+    assert one.environment["checkpoint"]["codec"]["shape"] == [6]
+    for name in ("x", "x0"):
+        assert (one.field(name)[:] == other.field(name)[:]).all()
+    assert (one.images[:] == other.images[:]).all()
+    assert one.images.shape[1:] == (8, 8)
+    assert {p.name for p in Path(one.path).parent.iterdir()} >= {"samples.png", "strips.png"}
+    replayed = cli("replay", one.path, "--checkpoint", latent)
+    assert replayed.code == 0, replayed.err
+
+
+def test_a_resumed_training_needs_no_codec_file_and_ends_in_the_same_bits(config, trained, tmp_path, cli):
+    codec = trained("conv_ae", "codec", network=CODEC, objective=None)
+    settings = {"family": {"name": "film", "settings": FILM}, "epochs": 2, "objective": {"name": "diffusion"}}
+    whole = train(config(output="whole", codec=str(codec), **settings)).checkpoint
+    train(config(output="parts", codec=str(codec), max_minutes=1e-9, **settings))
+    other = trained("conv_ae", "other", network=CODEC, objective=None, seed=5)
+    with pytest.raises(ConfigError, match="is not the one that the training began with"):
+        train(config(output="parts", codec=str(other), **settings), resume=True)
+    shutil.rmtree(codec.parent)
+    result = train(config(output="parts", codec=str(codec), **settings), resume=True)
+    assert result.finished
+    (_, one), (_, two) = checkpoint.load(whole), checkpoint.load(result.checkpoint)
+    assert one.keys() == two.keys()
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_what_does_not_fit_is_said_in_one_line(latent, trained, config, cli, tmp_path):
+    other = trained("conv_ae", "other", network=CODEC, objective=None, seed=5)
+    stranger = trained("film", "stranger", str(other), FILM, objective={"name": "flow", "time_scale": 100.0})
+    run = ("run", "--checkpoint", latent, *RUN, "--output", tmp_path / "run")
+    for arguments, words in (
+        ((*run, "--scheduler", "ddim"), "walks diffusions, and this model is a flow"),
+        ((*run, "--guide", f"weak={stranger}"), "has states in another space"),
+        (("run", "--checkpoint", other, *RUN), "holds a codec and no denoiser"),
+    ):
+        done = cli(*arguments)
+        assert done.code
+        assert words in done.err
+    for more, words in (
+        ({"family": {"name": "unet2d", "settings": {}}, "codec": str(latent)}, "images must be square"),
+        ({"family": {"name": "film", "settings": {}}}, "states must be vectors"),
+        ({"family": {"name": "conv_ae", "settings": {}}, "codec": str(latent)}, "is itself a codec"),
+        ({"family": {"name": "film", "settings": FILM}, "codec": str(stranger), "init_from": str(latent)},
+         "init_from: the checkpoint's states are latents"),
+    ):  # fmt: skip
+        with pytest.raises(ConfigError, match=words):
+            train(config(output="refused", objective=None, **more))
+    header, tensors = checkpoint.load(other)
+    checkpoint.save(tmp_path / "bare.safetensors", header, {n: t for n, t in tensors.items() if n != "codec/std"})
+    with pytest.raises(CheckpointError, match="lacks latent statistics"):
+        train(
+            config(
+                output="refused",
+                family={"name": "film", "settings": {}},
+                codec=str(tmp_path / "bare.safetensors"),
+                objective=None,
+            )
+        )
