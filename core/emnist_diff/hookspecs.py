@@ -18,8 +18,7 @@ with, in ``pyproject.toml``::
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
 
 import pluggy
 
@@ -31,102 +30,39 @@ hookspec = pluggy.HookspecMarker(GROUP)
 hookimpl = pluggy.HookimplMarker(GROUP)
 
 
-@hookspec
-def emnist_diff_forces() -> Iterable[records.ForceSpec]:  # type: ignore[empty-body]  # a spec has no body
-    """Forces: terms added to the prediction (score space)."""
+def _hook(record: type[records.Spec], summary: str) -> Callable[[], Iterable[records.Spec]]:
+    """The hook that yields records of one class."""
+
+    def hook() -> Iterable[records.Spec]:
+        raise NotImplementedError
+
+    hook.__name__ = hook.__qualname__ = f"{GROUP}_{record.kind}s"
+    hook.__doc__ = summary
+    return hookspec(hook)
 
 
-@hookspec
-def emnist_diff_drifts() -> Iterable[records.DriftSpec]:  # type: ignore[empty-body]  # a spec has no body
-    """Drifts: maps of the state after each step (state space)."""
+emnist_diff_forces = _hook(records.ForceSpec, "Forces: terms added to the prediction (score space).")
+emnist_diff_drifts = _hook(records.DriftSpec, "Drifts: maps of the state after each step (state space).")
+emnist_diff_schedulers = _hook(records.SchedulerSpec, "Schedulers: what turns a prediction into the next state.")
+emnist_diff_sinks = _hook(records.SinkSpec, "Sinks: what records frames.")
+emnist_diff_denoisers = _hook(records.DenoiserSpec, "Families of denoisers.")
+emnist_diff_codecs = _hook(records.CodecSpec, "Codecs: what turns images into latents and back.")
+emnist_diff_objectives = _hook(records.ObjectiveSpec, "Objectives: what denoisers are trained to predict.")
+emnist_diff_presets = _hook(records.PresetSpec, "Presets: named pieces of configuration.")
+emnist_diff_datasets = _hook(records.DatasetSpec, "Dataset readers.")
+emnist_diff_commands = _hook(records.CommandSpec, "Subcommands of ``emnist-diff``.")
+emnist_diff_plots = _hook(records.PlotSpec, "Pictures; the core draws nothing itself.")
+emnist_diff_backends = _hook(records.BackendSpec, "Backends: ways to evaluate networks.")
+emnist_diff_readers = _hook(
+    records.ReaderSpec, "Readers of what runs leave in their directories; the core knows no file format."
+)
+emnist_diff_displays = _hook(records.DisplaySpec, "Displays: what shows a run while it goes on.")
+emnist_diff_layers = _hook(records.LayerSpec, "Layers of settings under the user's own.")
+emnist_diff_forms = _hook(records.FormSpec, "Forms of configuration files.")
 
-
-@hookspec
-def emnist_diff_schedulers() -> Iterable[records.SchedulerSpec]:  # type: ignore[empty-body]  # a spec has no body
-    """Schedulers: what turns a prediction into the next state."""
-
-
-@hookspec
-def emnist_diff_sinks() -> Iterable[records.SinkSpec]:  # type: ignore[empty-body]  # a spec has no body
-    """Sinks: what records frames."""
-
-
-@hookspec
-def emnist_diff_denoisers() -> Iterable[records.DenoiserSpec]:  # type: ignore[empty-body]  # a spec has no body
-    """Families of denoisers."""
-
-
-@hookspec
-def emnist_diff_codecs() -> Iterable[records.CodecSpec]:  # type: ignore[empty-body]  # a spec has no body
-    """Codecs: what turns images into latents and back."""
-
-
-@hookspec
-def emnist_diff_objectives() -> Iterable[records.ObjectiveSpec]:  # type: ignore[empty-body]  # a spec has no body
-    """Objectives: what denoisers are trained to predict."""
-
-
-@hookspec
-def emnist_diff_presets() -> Iterable[records.PresetSpec]:  # type: ignore[empty-body]  # a spec has no body
-    """Presets: named pieces of configuration."""
-
-
-@hookspec
-def emnist_diff_datasets() -> Iterable[records.DatasetSpec]:  # type: ignore[empty-body]  # a spec has no body
-    """Dataset readers."""
-
-
-@hookspec
-def emnist_diff_commands() -> Iterable[records.CommandSpec]:  # type: ignore[empty-body]  # a spec has no body
-    """Subcommands of ``emnist-diff``."""
-
-
-@hookspec
-def emnist_diff_plots() -> Iterable[records.PlotSpec]:  # type: ignore[empty-body]  # a spec has no body
-    """Pictures; the core draws nothing itself."""
-
-
-@hookspec
-def emnist_diff_backends() -> Iterable[records.BackendSpec]:  # type: ignore[empty-body]  # a spec has no body
-    """Backends: ways to evaluate networks."""
-
-
-@hookspec
-def emnist_diff_readers() -> Iterable[records.ReaderSpec]:  # type: ignore[empty-body]  # a spec has no body
-    """Readers of what runs leave in their directories; the core knows no file format."""
-
-
-@hookspec
-def emnist_diff_displays() -> Iterable[records.DisplaySpec]:  # type: ignore[empty-body]  # a spec has no body
-    """Displays: what shows a run while it goes on."""
-
-
-@hookspec
-def emnist_diff_layers() -> Iterable[records.LayerSpec]:  # type: ignore[empty-body]  # a spec has no body
-    """Layers of settings under the user's own."""
-
-
-@hookspec
-def emnist_diff_forms() -> Iterable[records.FormSpec]:  # type: ignore[empty-body]  # a spec has no body
-    """Forms of configuration files."""
-
-
-HOOKS: dict[str, Any] = {
-    "emnist_diff_forces": records.ForceSpec,
-    "emnist_diff_drifts": records.DriftSpec,
-    "emnist_diff_schedulers": records.SchedulerSpec,
-    "emnist_diff_sinks": records.SinkSpec,
-    "emnist_diff_denoisers": records.DenoiserSpec,
-    "emnist_diff_codecs": records.CodecSpec,
-    "emnist_diff_objectives": records.ObjectiveSpec,
-    "emnist_diff_presets": records.PresetSpec,
-    "emnist_diff_datasets": records.DatasetSpec,
-    "emnist_diff_commands": records.CommandSpec,
-    "emnist_diff_plots": records.PlotSpec,
-    "emnist_diff_backends": records.BackendSpec,
-    "emnist_diff_readers": records.ReaderSpec,
-    "emnist_diff_displays": records.DisplaySpec,
-    "emnist_diff_layers": records.LayerSpec,
-    "emnist_diff_forms": records.FormSpec,
+HOOKS: dict[str, type[records.Spec]] = {
+    f"{GROUP}_{record.kind}s": record
+    for record in vars(records).values()
+    if isinstance(record, type) and issubclass(record, records.Spec) and record is not records.Spec
 }
 """Which record each hook yields."""

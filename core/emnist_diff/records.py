@@ -128,16 +128,14 @@ class DenoiserSpec(Spec):
 
 @attrs.frozen(kw_only=True)
 class CodecSpec(Spec):
-    """A codec between images and the latents that a denoiser walks through. What the factory makes is said where
-    codecs are trained: `emnist_diff_plugins.containers.families.CodecFamily`."""
+    """A codec between images and latents. The factory makes a `CodecFamily` of emnist_diff_plugins.containers."""
 
     kind: ClassVar[str] = "codec"
 
 
 @attrs.frozen(kw_only=True)
 class ObjectiveSpec(Spec):
-    """What a denoiser is trained to predict, on which forward process. What the factory makes is said where denoisers
-    are trained: `emnist_diff_plugins.containers.families.Objective`."""
+    """What a denoiser learns to predict. The factory makes an `Objective` of emnist_diff_plugins.containers."""
 
     kind: ClassVar[str] = "objective"
 

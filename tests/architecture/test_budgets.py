@@ -92,6 +92,8 @@ WORDS = {
     "default": "the key of a setting's default in what `plugins show` prints",
     "checkpoint": "a setting of a run, and a key of what it records",
     "weights": "the tensors of a network",
+    "diffusion": "a kind of forward process",
+    "flow": "a kind of forward process, and what is predicted on it",
     "noise": "a column of what `plugins show` says of schedulers",
 }
 """Names of built-in components that the core may say, because there they are words and no names."""
