@@ -32,8 +32,8 @@ def bars(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.fixture(autouse=True)
-def _look_at_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trainer, "_LOOK_EVERY", 1)
+def _check_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trainer, "_CHECK_EVERY", 1)
 
 
 @pytest.fixture(scope="session")

@@ -64,8 +64,8 @@ def test_a_step_that_spoils_the_weights_is_never_saved(config, monkeypatch, figu
 
 def test_a_bad_loss_between_two_looks_is_found_before_it_is_saved(config, monkeypatch):
     """Else no resumed training could ever end that epoch."""
-    monkeypatch.setattr(trainer, "_LOOK_EVERY", 20)
-    monkeypatch.setattr(trainer, "_LOOK_SECONDS", 1e9)
+    monkeypatch.setattr(trainer, "_CHECK_EVERY", 20)
+    monkeypatch.setattr(trainer, "_CHECK_SECONDS", 1e9)
     advance = Learner.advance
 
     def spoilt(self, draw, seed, rate, step):

@@ -71,7 +71,7 @@ def test_a_killed_training_resumes_from_its_last_save(config, tmp_path):
         "from emnist_diff_plugins.training import trainer\n"
         "from emnist_diff_plugins.training.config import resolve\n"
         "import torch; torch.set_num_threads(int(sys.argv[2]))\n"
-        "trainer._LOOK_EVERY = 1\n"
+        "trainer._CHECK_EVERY = 1\n"
         "kill = lambda step, total, loss: step == 6 and os.kill(os.getpid(), signal.SIGKILL)\n"
         "trainer.train(resolve(read_file(Path(sys.argv[1]))), on_progress=kill)\n"
     )
@@ -251,8 +251,8 @@ def test_time_counts_while_training_and_not_between(config, monkeypatch):
 def test_looks_are_as_far_apart_as_steps_are_quick(config, monkeypatch, seconds, seen):
     """A look waits for the device, so quick steps are looked at seldom; slow ones often, so that stopping is quick.
     An epoch's end is always looked at."""
-    monkeypatch.setattr(trainer, "_LOOK_EVERY", 20)
-    monkeypatch.setattr(trainer, "_LOOK_SECONDS", seconds)
+    monkeypatch.setattr(trainer, "_CHECK_EVERY", 20)
+    monkeypatch.setattr(trainer, "_CHECK_SECONDS", seconds)
     clock = [0.0]
     advance = trainer.Training.advance
 

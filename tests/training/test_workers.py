@@ -31,7 +31,7 @@ from emnist_diff_plugins.training.config import resolve
 from emnist_diff_plugins.training.learner import Learner
 
 rank, folder = int(os.environ["RANK"]), Path(sys.argv[1])
-trainer._LOOK_EVERY = 1
+trainer._CHECK_EVERY = 1
 steps = []
 
 

@@ -22,7 +22,7 @@ class HeaderFormat(Generic[T]):
 
     key: of the file's metadata that holds it.  version: the newest that is read.  cls: what it becomes.
     name: how messages call its version (``checkpoint format``).  what: how they call the header itself.
-    foreign: says what a file without the key is.  way_out: what to do about a damaged one, or "".
+    foreign: says what a file without the key is.  remedy: what to do about a damaged one, or "".
     check: raises `ConfigError` for plain data that `cls` would refuse with a worse message.
     """
 
@@ -32,7 +32,7 @@ class HeaderFormat(Generic[T]):
     name: str
     what: str
     foreign: Callable[[TensorFile], str]
-    way_out: str = ""
+    remedy: str = ""
     check: Callable[[dict[str, Any]], None] = lambda raw: None
 
     def read(self, path: Path, file: TensorFile) -> T:
@@ -54,10 +54,10 @@ class HeaderFormat(Generic[T]):
                 self.check(raw)
             return structure(raw, self.cls, self.what)
         except ConfigError as error:
-            if self.way_out:
+            if self.remedy:
                 raise self.damaged(path, error) from error
             raise CheckpointError(f"{path}: {error}") from error
 
     def damaged(self, path: Path, reason: object) -> CheckpointError:
         """The error for a file that does not hold what its header says."""
-        return CheckpointError(f"{path} is damaged: {reason}" + (f" — {self.way_out}" if self.way_out else ""))
+        return CheckpointError(f"{path} is damaged: {reason}" + (f" — {self.remedy}" if self.remedy else ""))

@@ -74,9 +74,9 @@ class Emnist:
         ending = rf"(?:.*-)?{self.split}(?:-{self.part}-(?:images-idx3|labels-idx1)-ubyte|\.mat)"
         return re.fullmatch(ending, name) is not None
 
-    def _load(self, there: list[Path]) -> Images:
+    def _load(self, listing: list[Path]) -> Images:
         """`load`, from the files that are there."""
-        files = self._find(there)
+        files = self._find(listing)
         if len(files) == 1:
             stored = _matlab.read(files[0], self.part)
             x, y = stored.images, stored.labels
@@ -108,35 +108,35 @@ class Emnist:
             },
         ).of_classes(self.only)
 
-    def _find(self, there: list[Path]) -> list[Path]:
+    def _find(self, listing: list[Path]) -> list[Path]:
         """Images, labels of the same prefix, and the mapping if there is one; or a ``.mat`` file alone."""
-        images = self._one(there, f"{self.split}-{self.part}-images-idx3-ubyte")
-        if images is None and (matlab := self._one(there, f"{self.split}.mat")) is not None:
+        images = self._one(listing, f"{self.split}-{self.part}-images-idx3-ubyte")
+        if images is None and (matlab := self._one(listing, f"{self.split}.mat")) is not None:
             return [matlab]
         if images is None:
             raise DatasetError(
                 f"{self.data} holds no …{self.split}-{self.part}-images-idx3-ubyte[.gz] and no …{self.split}.mat, also "
-                f"not in an archive — {self._instead(there)}"
+                f"not in an archive — {self._instead(listing)}"
             )
         start = _files.unzipped(images).removesuffix(f"{self.part}-images-idx3-ubyte")
         name = f"{start}{self.part}-labels-idx1-ubyte"
-        labels = _files.only([p for p in there if _files.unzipped(p) == name], name, self.data)
+        labels = _files.only([p for p in listing if _files.unzipped(p) == name], name, self.data)
         if labels is None:
             raise DatasetError(
-                f"{self.data} holds no {name}[.gz] beside {images.name} — {_files.shown(there, self.data)}"
+                f"{self.data} holds no {name}[.gz] beside {images.name} — {_files.shown(listing, self.data)}"
             )
-        own = [p for p in there if _files.unzipped(p) == f"{start}mapping.txt"]
-        mapping = self._one(own or there, f"{self.split}-mapping.txt")
+        own = [p for p in listing if _files.unzipped(p) == f"{start}mapping.txt"]
+        mapping = self._one(own or listing, f"{self.split}-mapping.txt")
         return [images, labels] if mapping is None else [images, labels, mapping]
 
-    def _one(self, there: list[Path], ending: str) -> Path | None:
-        found = [p for p in there if (n := _files.unzipped(p)) == ending or n.endswith(f"-{ending}")]
+    def _one(self, listing: list[Path], ending: str) -> Path | None:
+        found = [p for p in listing if (n := _files.unzipped(p)) == ending or n.endswith(f"-{ending}")]
         return _files.only(found, ending, self.data)
 
-    def _instead(self, there: list[Path]) -> str:
+    def _instead(self, listing: list[Path]) -> str:
         """For messages: which splits and parts are there."""
-        names = [_files.unzipped(p) for p in there]
-        names += [name.removesuffix(".gz") for p in there if p.suffix == ".zip" for name in _archives.names(p)]
+        names = [_files.unzipped(p) for p in listing]
+        names += [name.removesuffix(".gz") for p in listing if p.suffix == ".zip" for name in _archives.names(p)]
         parts: dict[str, set[str]] = {}
         for match in filter(None, map(_IMAGES.fullmatch, names)):
             parts.setdefault(match[1], set()).add(match[2])
@@ -144,8 +144,8 @@ class Emnist:
             parts[match[1]] = {"train", "test"}
         if parts:
             return "splits there: " + ", ".join(f"{s} ({', '.join(sorted(parts[s]))})" for s in CLASSES if s in parts)
-        hint = " (CSV files are not read)" if any(p.suffix == ".csv" for p in there) else ""
-        return _files.shown(there, self.data) + hint
+        hint = " (CSV files are not read)" if any(p.suffix == ".csv" for p in listing) else ""
+        return _files.shown(listing, self.data) + hint
 
 
 def read_mapping(path: Path) -> tuple[int, tuple[str, ...]]:

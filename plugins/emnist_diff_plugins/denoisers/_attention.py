@@ -30,15 +30,15 @@ def perturbed(network: nn.Module, variant: str) -> nn.Module:
     network: a UNet whose blocks hold their attention in lists called ``attentions``, the middle one as ``mid_block``.
     variant: one of `VARIANTS`.
     """
-    asked = Variant.parse(variant)
+    requested = Variant.parse(variant)
     own = [*network.parameters(), *network.buffers()]
-    made = copy.deepcopy(network, {id(tensor): tensor for tensor in own})
-    for block in list(made.modules()) if asked.everywhere else [made.get_submodule("mid_block")]:
+    copied = copy.deepcopy(network, {id(tensor): tensor for tensor in own})
+    for block in list(copied.modules()) if requested.everywhere else [copied.get_submodule("mid_block")]:
         attentions = getattr(block, "attentions", None)
         if isinstance(attentions, nn.ModuleList):
             for place, attention in enumerate(attentions):
-                attentions[place] = Perturbed(attention, asked)
-    return made
+                attentions[place] = Perturbed(attention, requested)
+    return copied
 
 
 class Perturbed(nn.Module):

@@ -125,22 +125,22 @@ def translate(path: Path, data: dict[str, Any]) -> tuple[CheckpointHeader, dict[
     if absent:
         raise CheckpointError(f"{path} is no legacy checkpoint: it lacks {', '.join(absent)}")
     try:
-        told = _told(data)
-        scheduler = _table("scheduler", told["scheduler"])
-        names = [str(name) for name in _sequence("classes", told["classes"])]
-        family = structure(_network(told), UNet2D, "network")
+        content = _content(data)
+        scheduler = _table("scheduler", content["scheduler"])
+        names = [str(name) for name in _sequence("classes", content["classes"])]
+        family = structure(_network(content), UNet2D, "network")
         header = structure(
             {
                 "family": "unet2d",
                 "network": unstructure(family),
                 "classes": names,
-                "null_index": told["null_class_index"],
-                "merged": _merged(told.get("split"), names),
+                "null_index": content["null_class_index"],
+                "merged": _merged(content.get("split"), names),
                 "schedule": _schedule(scheduler),
                 "prediction": scheduler.get("prediction_type", "epsilon"),
                 "recommended": {"scheduler": {"name": "ddpm"}},  # what the layout's own sampler used
-                "provenance": _provenance(path, told),
-                "epoch": int(m[1]) if (m := _EPOCH.search(path.stem)) else told.get("epoch"),
+                "provenance": _provenance(path, content),
+                "epoch": int(m[1]) if (m := _EPOCH.search(path.stem)) else content.get("epoch"),
             },
             CheckpointHeader,
             "header",
@@ -152,22 +152,22 @@ def translate(path: Path, data: dict[str, Any]) -> tuple[CheckpointHeader, dict[
     return header, tensors
 
 
-def _told(data: dict[Any, Any]) -> dict[str, Any]:
+def _content(data: dict[Any, Any]) -> dict[str, Any]:
     """All of the file but its weights, as plain data; of what the layout does not know, the single values."""
     copy = PlainCopy()
-    told: dict[str, Any] = {}
+    content: dict[str, Any] = {}
     for key in (*REQUIRED, "unet_config"):
         if key == "unet" or key not in data:
             continue
         try:
-            told[key] = copy(data[key])
+            content[key] = copy(data[key])
         except ValueError as error:
             raise CheckpointError(f"{key!r} is no plain data") from error
     for key, value in dict.items(data):
-        if isinstance(key, str) and key != "unet" and key not in told:
+        if isinstance(key, str) and key != "unet" and key not in content:
             with contextlib.suppress(ValueError):
-                told[copy(key)] = copy(value, depth=0)
-    return told
+                content[copy(key)] = copy(value, depth=0)
+    return content
 
 
 def _network(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -193,8 +193,8 @@ def _network(data: Mapping[str, Any]) -> dict[str, Any]:
         known["num_class_embeds"] = data["num_class_embeds"]
     if full["in_channels"] != full["out_channels"]:
         raise _unsupported("unet_config", "out_channels", full["out_channels"])
-    down, up = (_sequence(f"{way}_block_types", full.get(f"{way}_block_types", defaults[f"{way}_block_types"]))
-                for way in ("down", "up"))  # fmt: skip
+    down, up = (_sequence(f"{direction}_block_types", full.get(f"{direction}_block_types", defaults[f"{direction}_block_types"]))
+                for direction in ("down", "up"))  # fmt: skip
     attention = [block == "AttnDownBlock2D" for block in down]
     if down != ["AttnDownBlock2D" if a else "DownBlock2D" for a in attention]:
         raise _unsupported("unet_config", "down_block_types", down)
@@ -231,10 +231,10 @@ def _merged(split: Any, names: list[str]) -> dict[str, str]:
     return {name.swapcase(): name for name in names if name.isalpha() and name.swapcase() not in names}
 
 
-def _provenance(path: Path, told: Mapping[str, Any]) -> dict[str, Any]:
+def _provenance(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
     """Everything else that the file says of itself, its scheduler, and which file it was."""
-    own = {key: value for key, value in told.items() if key not in (*REQUIRED, "unet_config", "epoch")}
-    scheduler = {key: value for key, value in told["scheduler"].items() if not key.startswith("_")}
+    own = {key: value for key, value in content.items() if key not in (*REQUIRED, "unet_config", "epoch")}
+    scheduler = {key: value for key, value in content["scheduler"].items() if not key.startswith("_")}
     source = {"format": "legacy .pt", "file": path.name, "sha256": checkpoint.sha256(path)}
     return own | {"scheduler": scheduler, "source": source}
 

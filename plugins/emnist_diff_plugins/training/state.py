@@ -21,7 +21,7 @@ from emnist_diff_plugins.containers.headers import HeaderFormat
 
 FORMAT_VERSION = 1
 _KEY = "emnist_diff_training"
-_WAY_OUT = "name another --output; --init-from starts it from the last checkpoint's weights"
+_REMEDY = "name another --output; --init-from starts it from the last checkpoint's weights"
 
 
 @attrs.frozen(kw_only=True)
@@ -69,7 +69,7 @@ _FORMAT = HeaderFormat(
     "state format",
     "training state",
     lambda file: "training state of emnist-diff — name another --output",
-    _WAY_OUT,
+    _REMEDY,
 )
 
 
@@ -78,7 +78,7 @@ def read_facts(path: Path) -> Facts:
     try:
         file = tensorfile.read(path)
     except CheckpointError as error:
-        raise CheckpointError(f"{error} — {_WAY_OUT}") from error
+        raise CheckpointError(f"{error} — {_REMEDY}") from error
     return _FORMAT.read(path, file)
 
 

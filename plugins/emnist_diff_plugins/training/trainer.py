@@ -34,7 +34,7 @@ from emnist_diff_trajectory.lock import WriterLock
 
 log = get_logger()
 
-_LOOK_EVERY, _LOOK_SECONDS = 20, 1.0
+_CHECK_EVERY, _CHECK_SECONDS = 20, 1.0
 """Most steps, and about the seconds, between looks at the loss and at what the other workers want: each look waits
 for the device."""
 
@@ -107,10 +107,10 @@ def _earlier(
 ) -> tuple[Facts, dict[str, Tensor]] | None:
     """What is there to go on with, the directory locked; None for a fresh start, nothing touched."""
     path = state.path_in(output)
-    there = path.exists()
-    if 0 < workers.agree(there)[0] < 1:
+    exists = path.exists()
+    if 0 < workers.agree(exists)[0] < 1:
         raise OutputError(f"some workers see a training in {output}, others none — name a directory that they share")
-    if not there:
+    if not exists:
         if any(output.glob("*_epoch*.safetensors")):
             raise OutputError(f"{output} holds checkpoints of another training — name another --output")
         return None
@@ -229,18 +229,18 @@ class Training:
         config, output = self.config, Path(self.config.output)
         log.info("train.started", output=str(output), step=self.step, steps=self.total, epochs=config.epochs)
         budget = math.inf if config.max_minutes is None else 60 * config.max_minutes
-        saved = looked = time.monotonic()
-        seen, look = self.step, self.step + 1
+        saved = checked = time.monotonic()
+        seen, next_check = self.step, self.step + 1
         with stop_requests(_SIGNALS) as stopping:
             while self.step < self.total:
                 self.advance()
                 epoch, place = divmod(self.step, self.batches.steps_per_epoch)
-                if place and self.step < look and not (self.workers.count == 1 and stopping.is_set()):
+                if place and self.step < next_check and not (self.workers.count == 1 and stopping.is_set()):
                     continue
-                loss, norm = self._look()
+                loss, norm = self._check()
                 now = time.monotonic()
-                pace = (now - looked) / (self.step - seen)
-                self.epoch_seconds += now - looked
+                pace = (now - checked) / (self.step - seen)
+                self.epoch_seconds += now - checked
                 if report is not None:
                     report.step(self.step, loss, norm, self.rate(self.step - 1))
                 if self.workers.first and on_progress is not None:
@@ -257,8 +257,8 @@ class Training:
                         report.flush()
                     self.save()
                     saved = time.monotonic()
-                looked, seen = time.monotonic(), self.step
-                look = self.step + max(1, min(_LOOK_EVERY, int(_LOOK_SECONDS / max(pace, 1e-9))))
+                checked, seen = time.monotonic(), self.step
+                next_check = self.step + max(1, min(_CHECK_EVERY, int(_CHECK_SECONDS / max(pace, 1e-9))))
                 if self.step < self.total and signalled:
                     where = f"{self.step / self.batches.steps_per_epoch:.2f} of {config.epochs} epochs are in {output}"
                     raise Interrupted(f"interrupted: {where} — repeat the command with --resume to go on")
@@ -280,7 +280,7 @@ class Training:
         config = self.config
         return objective.learning_rate(step, self.total, config.lr, config.lr_schedule, config.warmup_steps)
 
-    def _look(self) -> tuple[float, float]:
+    def _check(self) -> tuple[float, float]:
         """The latest loss and gradient norm, over all workers; raises `RunFailed` in all of them before anything that
         is not finite can be saved."""
         place = (self.step - 1) % self.batches.steps_per_epoch
