@@ -60,7 +60,9 @@ def inspect(
 
 def _lines(data: dict[str, Any]) -> list[str]:
     """The same for a reader: one aligned line a fact."""
+    codec, objective = data["codec"], data["objective"]
     rows = {
+        "role": data["role"],
         "family": data["family"],
         "parameters": f"{data['parameters']:,}, stored as {', '.join(data['dtypes'])}",
         "classes": f"{len(data['classes'])}: {' '.join(data['classes'])}",
@@ -70,6 +72,15 @@ def _lines(data: dict[str, Any]) -> list[str]:
         "epoch": "not recorded" if data["epoch"] is None else str(data["epoch"]),
         "sha256": data["sha256"],
     }
+    if codec is not None:
+        shapes = ("×".join(map(str, codec[name])) for name in ("shape", "image_shape"))
+        rows["codec"] = f"{codec['name']}, {' from '.join(shapes)}, {codec['sha256']}"
+    if data["role"] == "codec":  # which predicts nothing
+        del rows["prediction"], rows["null class"]
+        data = {**data, "schedule": {}}
+    elif objective is not None:
+        settings = ",".join(f"{key}={json.dumps(value)}" for key, value in objective["settings"].items())
+        rows["objective"] = f"{objective['name']}:{settings}"
     lines = [f"{printable(data['file'])}  ({data['bytes'] / 1e6:.1f} MB)"]
     for key, value in rows.items():
         lines += textwrap.wrap(f"  {key:<11} {printable(value)}", 100, subsequent_indent=" " * 14)

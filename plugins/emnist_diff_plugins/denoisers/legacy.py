@@ -193,8 +193,8 @@ def _network(data: Mapping[str, Any]) -> dict[str, Any]:
         known["num_class_embeds"] = data["num_class_embeds"]
     if full["in_channels"] != full["out_channels"]:
         raise _unsupported("unet_config", "out_channels", full["out_channels"])
-    down, up = (_sequence(f"{direction}_block_types", full.get(f"{direction}_block_types", defaults[f"{direction}_block_types"]))
-                for direction in ("down", "up"))  # fmt: skip
+    names = ("down_block_types", "up_block_types")
+    down, up = (_sequence(name, full.get(name, defaults[name])) for name in names)
     attention = [block == "AttnDownBlock2D" for block in down]
     if down != ["AttnDownBlock2D" if a else "DownBlock2D" for a in attention]:
         raise _unsupported("unet_config", "down_block_types", down)
