@@ -64,3 +64,22 @@ def test_every_reader_is_found_by_name_and_fails_by_name(name, tmp_path):
             factory(data=str(tmp_path), part=part).load()
         with pytest.raises(DatasetError, match="missing"):
             factory(data=str(tmp_path / "missing"), part=part).load()
+
+
+def test_only_some_classes_are_kept_in_the_order_that_names_them():
+    images = Images(
+        np.arange(6, dtype=np.uint8).reshape(6, 1, 1, 1),
+        np.array([0, 1, 2, 0, 2, 1]),
+        ("1", "5", "7"),
+        {"l": "1", "s": "5"},
+        {"reader": "test"},
+    )
+    kept = images.of_classes("7,1")
+    assert kept.classes == ("7", "1")
+    assert kept.images.ravel().tolist() == [0, 2, 3, 4]
+    assert kept.labels.tolist() == [1, 0, 1, 0]
+    assert kept.merged == {"l": "1"}
+    assert kept.provenance == {"reader": "test", "images": 4, "only": ["7", "1"]}
+    assert images.of_classes(None) is images
+    with pytest.raises(DatasetError, match="only: there is no class '8' — classes are 1, 5, 7"):
+        images.of_classes("1,8")

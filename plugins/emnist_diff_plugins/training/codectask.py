@@ -23,7 +23,8 @@ from emnist_diff_plugins.training.task import Stop, Trained
 from emnist_diff_plugins.training.workers import Workers
 
 _FITTED, _HELD_OUT, _SHOWN = 4096, 1024, 8
-"""Images whose latents give the statistics, held-out images whose reconstructions are measured, and pairs in a row."""
+"""Images whose latents give the statistics, held-out images whose reconstructions are measured, and pairs in a row:
+a grid of 32 images has rows of eight, see `Report`."""
 
 
 @attrs.frozen(eq=False)
@@ -88,7 +89,7 @@ class CodecTask:
 
     def pictures(self, ready: Codec, device: torch.device, stop: Stop) -> Tensor | None:
         """`Task.pictures`: held-out images, a row of them over a row of their reconstructions."""
-        images = to_image(self.held_out[: 3 * _SHOWN]).to(device)
+        images = to_image(self.held_out[: 2 * _SHOWN]).to(device)
         pairs = zip(images.split(_SHOWN), ready.decode(ready.encode(images)).split(_SHOWN), strict=True)
         return torch.cat([part for pair in pairs if len(pair[0]) == _SHOWN for part in pair] or [images])
 
