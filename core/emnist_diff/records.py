@@ -220,6 +220,13 @@ class FormSpec(Spec):
 
 
 @attrs.frozen(kw_only=True)
+class ReviewSpec(Spec):
+    """What examines a run before it starts. The factory makes a `surroundings.Review`."""
+
+    kind: ClassVar[str] = "review"
+
+
+@attrs.frozen(kw_only=True)
 class BackendSpec(Spec):
     """A way to evaluate networks. The factory makes a `evaluators.Backend`.
 

@@ -1,16 +1,28 @@
-"""What stands around a run: readers of what earlier runs left, displays, layers of settings, forms of files."""
+"""What stands around a run: readers of earlier runs, displays, layers of settings, forms of files, reviews."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import attrs
 
 from emnist_diff.brief import briefly
 from emnist_diff.protocols import Sink
+
+if TYPE_CHECKING:
+    import torch
+
+    from emnist_diff.assembly.assemble import Assembly
+    from emnist_diff.assembly.layout import Layout
+    from emnist_diff.components import Component
+    from emnist_diff.config import RunConfig
+    from emnist_diff.errors import UnknownName
+    from emnist_diff.plugins import Registry
+    from emnist_diff.schedules import Schedule
+    from emnist_diff.timeline import Timeline
 
 
 @briefly
@@ -89,3 +101,40 @@ class Form(Protocol):
 
         Raises `ConfigError` for what does not hold.
         """
+
+
+@attrs.frozen
+class Review:
+    """What a `ReviewSpec` names derives from this class: it examines runs before they start. Each method is called of
+    every review, and does nothing unless it is overridden."""
+
+    def explain(self, error: UnknownName, registry: Registry, settings: RunConfig) -> UnknownName:
+        """The error that a component is unknown, with what helps; or the same."""
+        return error
+
+    def amend(
+        self, kind: str, component: Component, weight: Schedule, timeline: Timeline
+    ) -> tuple[Component, Schedule]:
+        """A force or drift (`kind`) and its weight as the run is to have and to record them. Raises `ConfigError`."""
+        return component, weight
+
+    def require(self, layout: Layout, shape: Sequence[int], device: torch.device) -> None:
+        """Raise `ConfigError` for a run that cannot end well, before its networks are set up.  shape: of one state."""
+
+    def report(self, layout: Layout) -> None:
+        """Log what a user should know of a run, before networks are loaded."""
+
+    def report_assembly(self, assembly: Assembly) -> None:
+        """Log what a user should know of a run that is ready to start."""
+
+    def require_sinks(self, assembly: Assembly) -> None:
+        """Raise `ConfigError` for a run whose sinks cannot record it, before they are opened."""
+
+    def files(self, parts: Mapping[str, Component | Schedule]) -> Mapping[str, Any]:
+        """JSON-ready: the files that decide what components and schedules do, by their place in the configuration
+        (``forces[0]``). A run records them; runs with other ones are other runs."""
+        return {}
+
+    def environment(self, components: Sequence[Component], device: torch.device) -> Mapping[str, Any]:
+        """JSON-ready: where a run is made, and with what. A run records it."""
+        return {}

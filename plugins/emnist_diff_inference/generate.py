@@ -11,11 +11,11 @@ import attrs
 import torch
 from torch import Tensor
 
+from emnist_diff.assembly.assemble import report_on
 from emnist_diff.assembly.devices import choose_device
 from emnist_diff.assembly.evaluators import guide_on_backend, on_backend
 from emnist_diff.assembly.layout import Layout, lay_out
 from emnist_diff.assembly.sources import found_guides, opened
-from emnist_diff.components import make
 from emnist_diff.config import RunConfig
 from emnist_diff.discovery import installed
 from emnist_diff.engine.decoding import decoded
@@ -27,7 +27,7 @@ from emnist_diff.frames import Frame
 from emnist_diff.pixels import Pixels, to_uint8
 from emnist_diff.plugins import Registry
 from emnist_diff.protocols import Denoiser
-from emnist_diff.records import DriftSpec, ForceSpec, SchedulerSpec
+from emnist_diff.records import SchedulerSpec
 from emnist_diff.structuring import unstructure
 from emnist_diff.timeline import StepInfo
 from emnist_diff_inference import mapping
@@ -112,12 +112,9 @@ def _generate(
     _check_fit(model, scheduler, config, ckpt)
     registry = installed()
     settings = mapping.settings(config, ckpt.path, ckpt.header, registry)
-    forces = [make(registry, ForceSpec, c) for c in settings.forces]
-    drifts = [make(registry, DriftSpec, c) for c in settings.drifts]
     guides = _guides(registry, settings, model, ckpt)
-    spaces = {name: guide.conditions for name, guide in guides.items()}
-    scheduled = f"scheduler {scheduler.name!r}"
-    laid = lay_out(settings, model.denoiser.conditions, scheduler.scheduler, forces, drifts, spaces, scheduled)
+    spaces = {"": model.denoiser.conditions} | {name: guide.conditions for name, guide in guides.items()}
+    laid = lay_out(registry, settings, spaces, scheduler.scheduler, f"scheduler {scheduler.name!r}")
     laid, evaluators = _on_backend(registry, settings, laid, model, guides)
     engine = laid.engine({"": model.denoiser, **guides}, model.device, evaluators)
     out: list[GenerationResult] = []
@@ -147,7 +144,7 @@ def _on_backend(
     asked = repr((unstructure(settings.backend), settings.precision, settings.micro_batch, dict(settings.guides)))
     key = (asked, laid.plan.rows, laid.plan.largest, tuple(laid.plan.networks))
     if key not in model.on_backends:
-        laid.report_idle()  # once for all samples of the same run
+        report_on(registry, laid)  # once for all samples of the same run
         there, backend, evaluator = on_backend(
             registry, settings, laid, model.denoiser, model.sha256, model.device, model.threads
         )
@@ -157,7 +154,7 @@ def _on_backend(
             evaluators[name] = guide_on_backend(settings, there, backend, name, guide, identity, model.device)
         model.on_backends[key] = there, evaluators
     there, evaluators = model.on_backends[key]
-    return attrs.evolve(laid, plan=attrs.evolve(laid.plan, micro_batch=there.plan.micro_batch)), evaluators
+    return laid.with_rows(there.plan.micro_batch), evaluators
 
 
 def _walk(

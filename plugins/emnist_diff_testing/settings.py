@@ -12,11 +12,11 @@ from typing import Any
 
 import attrs
 
-from emnist_diff.assembly.deciding import FILE
 from emnist_diff.components import mutable_defaults
 from emnist_diff.deprecation import EmnistDiffDeprecationWarning
 from emnist_diff.errors import EmnistDiffError
 from emnist_diff.structuring import structure, unstructure
+from emnist_diff_plugins.reviews.files import FILE
 from emnist_diff_testing import toml
 from emnist_diff_testing.rules import rule
 from emnist_diff_testing.subjects import Subject, examples

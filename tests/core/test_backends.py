@@ -9,11 +9,10 @@ import pytest
 import torch
 
 from emnist_diff.assembly import backends
-from emnist_diff.assembly.assemble import assemble
+from emnist_diff.assembly.assemble import Parts, assemble
 from emnist_diff.assembly.backends import choose
 from emnist_diff.assembly.evaluators import guide_on_backend, on_backend
 from emnist_diff.assembly.layers import configure
-from emnist_diff.assembly.parts import Parts
 from emnist_diff.assembly.sources import Found
 from emnist_diff.components import Component
 from emnist_diff.config import ComponentConfig, resolve
@@ -231,7 +230,7 @@ def test_memory_that_is_short_halves_the_rows_before_anything_is_made(monkeypatc
     settings = resolve(MIXTURE, {"sinks": [], "character": "A", "total_videos": 10, "backend": asked})
     there = registry(spec("small", Small, devices=("cpu", "meta")))
     parts = Parts.of(there, settings)
-    denoiser = parts.denoiser.load("cpu")
+    denoiser = parts.networks[""].load("cpu")
     assert parts.layout.plan.micro_batch == 20
 
     class Elsewhere:

@@ -6,13 +6,13 @@ import attrs
 import pytest
 
 from emnist_diff.assembly.assemble import assemble
-from emnist_diff.assembly.needs import require_sinks
 from emnist_diff.components import call_component
 from emnist_diff.config import resolve
 from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError, PluginError
 from emnist_diff.machine import capacity
 from emnist_diff.machine.capacity import available_memory, require_memory, size
+from emnist_diff_plugins.reviews.memory import SufficientMemory
 
 MIXTURE = ("--denoiser", "gaussian-mixture:shape=[1,4,4],classes=AB")
 
@@ -109,4 +109,4 @@ def test_components_say_what_they_need_or_run_out(monkeypatch):
 
     made = assemble(installed(), resolve({"denoiser": {"name": "gaussian-mixture", "classes": "A"}, "sinks": []}))
     with pytest.raises(PluginError, match=r"sink Odd: memory\(\) returned 'much', not a number of bytes"):
-        require_sinks([Odd()], made.header, 4)
+        SufficientMemory().require_sinks(attrs.evolve(made, sinks=(Odd(),)))

@@ -223,7 +223,7 @@ def test_an_unknown_component_names_where_it_came_from(original, tmp_path, envir
 
 
 def test_the_hash_of_a_distribution_is_that_of_its_files():
-    from emnist_diff.assembly.provenance import distribution_sha256
+    from emnist_diff_plugins.reviews.provenance import distribution_sha256
 
     attrs_hash = distribution_sha256("attrs")
     assert re.fullmatch("[0-9a-f]{64}", attrs_hash)

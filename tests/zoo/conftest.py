@@ -27,7 +27,7 @@ from emnist_diff.engine.noise import INITIAL, standard_normal
 from emnist_diff.engine.state import Batch
 from emnist_diff.engine.walk import walk
 from emnist_diff.frames import FIELDS
-from emnist_diff.records import DriftSpec, ForceSpec, SchedulerSpec
+from emnist_diff.records import SchedulerSpec
 from emnist_diff.spaces import ConditionSpace
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
 
@@ -103,13 +103,8 @@ class Zoo:
         settings = resolve(presets.expanded(registry, normalised({"total_videos": 4, **run})))
         denoiser = self.mixture.denoiser()
         scheduler = make(registry, SchedulerSpec, settings.scheduler).object
-        return lay_out(
-            settings,
-            space or denoiser.conditions,
-            scheduler.bind(denoiser.process, denoiser.prediction_type),
-            [make(registry, ForceSpec, item) for item in settings.forces],
-            [make(registry, DriftSpec, item) for item in settings.drifts],
-        )
+        bound = scheduler.bind(denoiser.process, denoiser.prediction_type)
+        return lay_out(registry, settings, {"": space or denoiser.conditions}, bound, "scheduler of the zoo")
 
     def walk(self, run: Run, ids: Sequence[int] = range(3), labels: Sequence[int] | None = None) -> Walk:
         """The run of the samples with these ids; labels as dealt when left out."""

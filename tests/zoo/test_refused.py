@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from emnist_diff import ForceConfig, InferenceConfig
-from emnist_diff.assembly.assemble import assemble
+from emnist_diff.assembly.assemble import assemble, report_on
 from emnist_diff.assembly.layers import configure
 from emnist_diff.components import make
 from emnist_diff.config import ComponentConfig
@@ -158,9 +158,10 @@ def test_merged_letters_are_their_class_and_said(zoo, run, log):
     laid = zoo.layout(run(stack, character="b, A", total_videos=2, steps=2), MERGED)
     assert laid.labels == (1, 0)
     assert laid.plan.rows == 2 * (4 + 4)  # null, A, B and C for each, b being B
+    report_on(installed(), laid)
     events = [entry for entry in log if entry["event"] == "class.merged"]
-    assert [(entry["asked"], entry["used"]) for entry in events] == [("b,c", "B,C")]
-    zoo.layout(run([{"name": "attract_class", "target": "B"}]), MERGED)
+    assert [(entry["requested"], entry["used"]) for entry in events] == [("b,c", "B,C")]
+    report_on(installed(), zoo.layout(run([{"name": "attract_class", "target": "B"}]), MERGED))
     assert len([entry for entry in log if entry["event"] == "class.merged"]) == 1
 
 

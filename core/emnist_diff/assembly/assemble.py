@@ -2,40 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import attrs
 import torch
 
-from emnist_diff.assembly import needs
 from emnist_diff.assembly.backends import Chosen
 from emnist_diff.assembly.devices import choose_device
 from emnist_diff.assembly.earlier import Earlier, as_before
 from emnist_diff.assembly.evaluators import guide_on_backend, on_backend
-from emnist_diff.assembly.layout import Layout
-from emnist_diff.assembly.origins import explained_by_files
-from emnist_diff.assembly.padding import warn_of_padding
-from emnist_diff.assembly.parts import Parts
+from emnist_diff.assembly.layout import Layout, bound_scheduler, lay_out
 from emnist_diff.assembly.record import header_of
+from emnist_diff.assembly.reviews import reviews, unknown_names_explained
+from emnist_diff.assembly.sources import Found, found, found_guides
 from emnist_diff.brief import briefly
 from emnist_diff.components import Component, make
 from emnist_diff.config import ComponentConfig, RunConfig
 from emnist_diff.engine.plan import Plan
 from emnist_diff.engine.state import Engine
-from emnist_diff.errors import ConfigError, UnknownName
+from emnist_diff.errors import ConfigError
 from emnist_diff.frames import RunHeader
 from emnist_diff.machine.forks import use_threads
 from emnist_diff.plugins import Registry
-from emnist_diff.protocols import Sink
-from emnist_diff.records import SinkSpec
+from emnist_diff.protocols import Denoiser, Sink
+from emnist_diff.records import SchedulerSpec, SinkSpec
 
 
 @briefly
 @attrs.frozen(eq=False)
 class Assembly:
-    """A run ready to start: engine, plan, sinks, the samples' own data, (N,) each, what evaluates the
-    network, and what reads earlier runs."""
+    """A run ready to start: engine, plan, sinks, the samples' own data, (N,) each, what evaluates the network, and the
+    registry that all of it comes from."""
 
     config: RunConfig
     engine: Engine
@@ -43,70 +42,123 @@ class Assembly:
     sinks: tuple[Sink, ...]
     header: RunHeader
     backend: Chosen
-    earlier: Earlier
+    registry: Registry
 
 
-def assemble(registry: Registry, settings: RunConfig, *, resume: bool = False, report: bool = True) -> Assembly:
+@attrs.frozen(eq=False)
+class Parts:
+    """A configuration before the weights of its networks are read.  networks: by name; ``""`` is the main one."""
+
+    scheduler: Component
+    networks: Mapping[str, Found]
+    layout: Layout
+
+    @classmethod
+    def of(cls, registry: Registry, settings: RunConfig, denoiser: Found | None = None) -> Parts:
+        """denoiser: the one that the settings mean, where it was found already. Raises as `assemble`."""
+        scheduler = make(registry, SchedulerSpec, settings.scheduler)
+        denoiser = denoiser or found(registry, settings)
+        source = denoiser.source
+        networks = {"": denoiser} | found_guides(registry, settings, source)
+        bound = bound_scheduler(scheduler, source.process, source.prediction_type)
+        spaces = {name: network.source.conditions for name, network in networks.items()}
+        return cls(scheduler, networks, lay_out(registry, settings, spaces, bound, scheduler.label("scheduler")))
+
+    def load(self, device: torch.device) -> dict[str, Denoiser]:
+        """The networks on a device, by name. Raises as `Found.load`, and `ConfigError` for a variant that the main one
+        does not declare."""
+        denoisers: dict[str, Denoiser] = {}
+        for name, network in self.networks.items():
+            denoisers[name] = network.load(str(device))
+            if not name:  # before others take their time to load
+                self.layout.require_variants(denoisers, network.component.name)
+        return denoisers
+
+    @property
+    def components(self) -> list[Component]:
+        """The main denoiser's, the scheduler, forces and drifts."""
+        return [self.networks[""].component, self.scheduler, *self.layout.components]
+
+
+def assemble(
+    registry: Registry,
+    settings: RunConfig,
+    *,
+    resume: bool = False,
+    report: bool = True,
+    denoiser: Found | None = None,
+) -> Assembly:
     """Everything a run needs, checked before any work starts.
 
     resume: where backend, precision and rows of a call are left to choice, take those of the earlier run in the
     directory, so that the rest of its samples, or further ones, are of the same arithmetic.
     report: log which components do nothing; a run that leaves some out on purpose need not.
+    denoiser: what `configure` found for the settings, which is then not searched for again.
 
     Raises the errors of `components.make`, `UnknownName` for a class, `ConfigError` for impossible settings,
     `CheckpointError` for a bad checkpoint.
     """
     sinks = _sinks(registry, settings)
-    earlier = Earlier.of(registry)
     device = torch.device(choose_device(settings.device))
     threads = use_threads(settings.threads)
-    parts = _parts(registry, settings, earlier if resume else None)
+    with unknown_names_explained(registry, settings) if resume else nullcontext():
+        parts = Parts.of(registry, settings, denoiser)
     if report:
-        parts.layout.report_idle()
+        report_on(registry, parts.layout)
     if resume:
-        settings = as_before(settings, Path(settings.output) / parts.layout.folder, earlier)
+        settings = as_before(settings, Path(settings.output) / parts.layout.folder, Earlier.of(registry))
         if settings.micro_batch is not None:
             parts = attrs.evolve(parts, layout=parts.layout.with_rows(settings.micro_batch))
     denoisers = parts.load(device)
-    count = len(range(settings.rank, len(parts.layout.labels), settings.world_size))
-    acting = len(parts.layout.terms) + len(parts.layout.drifts)
-    needs.require_states(parts.layout.plan, denoisers[""].shape, count, acting, device)
-    identity = parts.denoiser.source.identity
-    laid, backend, evaluator = on_backend(registry, settings, parts.layout, denoisers[""], identity, device, threads)
+    for review in reviews(registry):
+        review.require(parts.layout, denoisers[""].shape, device)
+    parts, engine, backend = _on_backend(registry, settings, parts, denoisers, device, threads)
+    header = header_of(registry, parts, engine, backend, sinks)
+    objects = tuple(sink.object for sink in sinks)
+    assembly = Assembly(parts.layout.settings, engine, parts.layout.share(), objects, header, backend, registry)
+    for review in reviews(registry):
+        review.report_assembly(assembly)
+    return assembly
+
+
+def _on_backend(
+    registry: Registry,
+    settings: RunConfig,
+    parts: Parts,
+    denoisers: Mapping[str, Denoiser],
+    device: torch.device,
+    threads: int,
+) -> tuple[Parts, Engine, Chosen]:
+    """The parts with the rows of a call decided, the engine with the networks on a backend, and that backend."""
+    identities = {name: network.source.identity for name, network in parts.networks.items()}
+    layout, backend, evaluator = on_backend(
+        registry, settings, parts.layout, denoisers[""], identities[""], device, threads
+    )
     evaluators = {"": evaluator}
-    for name, guide in parts.guides.items():
-        identity = guide.source.identity
-        evaluators[name] = guide_on_backend(settings, laid, backend, name, denoisers[name], identity, device)
-    engine = laid.engine(denoisers, device, evaluators, parts.denoiser.component.name)
-    plan = laid.share(settings, {name: each.conditions for name, each in denoisers.items()})
-    warn_of_padding(plan, engine)
-    header = header_of(parts, laid, engine, backend, sinks)
-    return Assembly(laid.settings, engine, plan, tuple(s.object for s in sinks), header, backend, earlier)
+    for name, guide in denoisers.items():
+        if name:
+            evaluators[name] = guide_on_backend(settings, layout, backend, name, guide, identities[name], device)
+    engine = layout.engine(denoisers, device, evaluators, parts.networks[""].component.name)
+    return attrs.evolve(parts, layout=layout), engine, backend
 
 
 def preview(registry: Registry, settings: RunConfig) -> Layout:
     """The run that `settings` mean, laid out without reading the weights of a network. Raises as `assemble`."""
     layout = Parts.of(registry, settings).layout
-    layout.report_idle()
+    report_on(registry, layout)
     return layout
 
 
-def _parts(registry: Registry, settings: RunConfig, earlier: Earlier | None) -> Parts:
-    """The parts of a run.  earlier: what reads the run that this one goes on with, to say where components that are not
-    installed came from."""
-    try:
-        return Parts.of(registry, settings)
-    except UnknownName as error:
-        said = error if earlier is None else explained_by_files(error, registry, settings, earlier)
-        if said is error:
-            raise
-        raise said from error
+def report_on(registry: Registry, layout: Layout) -> None:
+    """Log what the reviews have to say of a run."""
+    for review in reviews(registry):
+        review.report(layout)
 
 
 def _sinks(registry: Registry, settings: RunConfig) -> list[Component]:
     """The sinks that the settings mean. Raises `ConfigError` for two of them that would write the same files."""
-    asked = settings.sinks if settings.sinks is not None else default_sinks(registry)
-    sinks = [make(registry, SinkSpec, c) for c in asked]
+    requested = settings.sinks if settings.sinks is not None else default_sinks(registry)
+    sinks = [make(registry, SinkSpec, c) for c in requested]
     _refuse_twins(sinks)
     return sinks
 

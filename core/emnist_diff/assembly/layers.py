@@ -9,9 +9,8 @@ import attrs
 
 from emnist_diff import config
 from emnist_diff.assembly import presets
-from emnist_diff.assembly.earlier import Earlier
-from emnist_diff.assembly.origins import explained_by_files
 from emnist_diff.assembly.record import files_of
+from emnist_diff.assembly.reviews import unknown_names_explained
 from emnist_diff.assembly.sources import Found, found, opened
 from emnist_diff.components import Component, default, make
 from emnist_diff.config import RunConfig
@@ -43,7 +42,8 @@ def configure(registry: Registry, *layers: Mapping[str, Any]) -> tuple[RunConfig
         require_recorded_guides(registry, named_only.guides, recorded_guides, "this configuration")
     if guided is not None and named_only.base != "cfg":
         log.warning("guidance.unused", guidance_scale=guided, base=named_only.base, hint="only base cfg is guided")
-    denoiser = _found(registry, named_only)
+    with unknown_names_explained(registry, named_only):
+        denoiser = found(registry, named_only)
     source = denoiser.source
     if recorded is not None and source.identity != recorded:
         raise CheckpointError(
@@ -81,16 +81,6 @@ def require_recorded_guides(registry: Registry, guides: Mapping[str, str], recor
         raise CheckpointError(f"{what} was made without the guide {more[0]!r} — leave it out")
 
 
-def _found(registry: Registry, settings: RunConfig) -> Found:
-    try:
-        return found(registry, settings)
-    except UnknownName as error:
-        explained = explained_by_files(error, registry, settings, Earlier.of(registry))
-        if explained is error:
-            raise
-        raise explained from error
-
-
 def opens_paths(registry: Registry, recorded: Any) -> bool:
     """Whether the family that a record names as its denoiser is one that opens the path beside it."""
     try:
@@ -105,7 +95,7 @@ def _require_files(registry: Registry, settings: RunConfig, denoiser: Component,
     components = [denoiser, make(registry, SchedulerSpec, settings.scheduler)]
     components += [make(registry, ForceSpec, force) for force in settings.forces]
     components += [make(registry, DriftSpec, drift) for drift in settings.drifts]
-    if odd := differing({"files": recorded}, files_of(settings, components, {})):
+    if odd := differing({"files": recorded}, files_of(registry, settings, components, {})):
         raise ConfigError(f"this configuration was recorded with other files ({odd}) — give back those that it names")
 
 

@@ -9,15 +9,6 @@ import attrs
 from emnist_diff.engine.direct import rows_of
 from emnist_diff.engine.plan import Plan
 from emnist_diff.engine.state import Engine
-from emnist_diff.events import get_logger
-
-log = get_logger()
-
-MUCH = 0.5
-"""The share of padding from which a run says so, for it takes twice as long as it could."""
-
-MANY = 256
-"""Rows of padding below which it does not matter: about a second of a small network on one processor."""
 
 
 @attrs.frozen
@@ -40,17 +31,3 @@ class Padding:
     def share(self) -> float:
         """Of what is computed, 0 … 1."""
         return 1 - self.rows / self.computed if self.computed else 0.0
-
-
-def warn_of_padding(plan: Plan, engine: Engine) -> None:
-    """Log that much of what a run computes is padding, where it is, and what helps."""
-    padding = Padding.of(plan, engine)
-    if padding.share < MUCH or padding.computed - padding.rows < MANY:
-        return
-    log.warning(
-        "rows.padded",
-        share=f"{padding.share:.0%}",
-        rows=padding.rows,
-        computed=padding.computed,
-        hint="a larger --batch-size fills calls; a smaller --micro-batch changes the last bits of samples",
-    )

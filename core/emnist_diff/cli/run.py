@@ -142,13 +142,14 @@ def run(
 
     switched = run_options.saved(registry, save) | switches(ctx)
     given |= run_options.sinks(registry, given, written, switched, fps=fps, upscale=upscale)
-    resolved, _ = configure(registry, *run_options.layers_beneath(registry, layers_left_out(ctx)), written, given)
+    beneath = run_options.layers_beneath(registry, layers_left_out(ctx))
+    resolved, denoiser = configure(registry, *beneath, written, given)
     resolved = run_options.completed(registry, resolved, drift_scale)
     if plot_schedules is not None:
         run_result.plot_schedules(registry, resolved, plot_schedules)
         if not dry_run:
             return
-    assembly = assemble(registry, resolved, resume=resume)
+    assembly = assemble(registry, resolved, resume=resume, denoiser=denoiser)
     if dry_run:
         run_result.show_plan(assembly)
         return

@@ -13,7 +13,8 @@ import attrs
 import numpy as np
 
 from emnist_diff.assembly.assemble import Assembly, assemble
-from emnist_diff.assembly.needs import require_sinks
+from emnist_diff.assembly.earlier import Earlier
+from emnist_diff.assembly.reviews import reviews
 from emnist_diff.config import RunConfig
 from emnist_diff.discovery import installed
 from emnist_diff.engine.state import INITIAL_STREAM, Batch
@@ -87,8 +88,9 @@ def execute(
         log.info("run.nothing_to_do", rank=header.rank, world_size=header.world_size)
         return RunResult(header.output, 0, 0, 0.0, 0, assembly.plan.micro_batch, assembly.config.seed)
     if assembly.sinks:
-        require_same_workers(header, assembly.earlier)
-    require_sinks(assembly.sinks, header, assembly.plan.batch_size)
+        require_same_workers(header, Earlier.of(assembly.registry))
+    for review in reviews(assembly.registry):
+        review.require_sinks(assembly)
     requested_fields(assembly.sinks, header)  # what is refused is refused before a sink replaces anything
     opened: list[Sink] = []
     outcome = Outcome.FAILED
@@ -124,7 +126,7 @@ def _with_settled_seed(assembly: Assembly, resume: bool) -> Assembly:
     seed, header = assembly.config.seed, assembly.header
     if not isinstance(seed, DrawnSeed):
         return assembly
-    there = assembly.earlier.of_any_worker(header.output) if resume else None
+    there = Earlier.of(assembly.registry).of_any_worker(header.output) if resume else None
     recorded = None if there is None else there.config.get("seed")
     if isinstance(recorded, int) and not isinstance(recorded, bool) and 0 <= recorded < 1 << 63:
         log.info("seed.recorded", seed=recorded)

@@ -28,9 +28,19 @@ from emnist_diff.families import WEIGHTS
 from emnist_diff.files import sha256
 from emnist_diff.protocols import NamesFiles, offers
 from emnist_diff.schedules import Function, Product, Schedule
+from emnist_diff.surroundings import Review
 
 FILE = "file"
 """The key of a field's metadata that marks a setting as the name of a file or a directory, or as a list of them."""
+
+
+@attrs.frozen
+class DecidingFiles(Review):
+    """Records the files that decide what the components of a run do."""
+
+    def files(self, parts: Mapping[str, Component | Schedule]) -> Mapping[str, Any]:
+        """`Review.files`; raises as `recorded_files`."""
+        return recorded_files(parts)
 
 
 def recorded_files(parts: Mapping[str, Any]) -> dict[str, dict[str, str]]:
@@ -46,12 +56,6 @@ def recorded_files(parts: Mapping[str, Any]) -> dict[str, dict[str, str]]:
         for named, path in found:
             out[named] = {"name": path.name, "sha256": content_sha256(path)}
     return dict(sorted(out.items()))
-
-
-def without_weights(family: Component) -> dict[str, Any]:
-    """The settings of a denoiser's family but those that name its weights, which are recorded by their hash."""
-    marked = {field.name for field in attrs.fields(type(family.object)) if field.metadata.get(WEIGHTS)}
-    return {key: value for key, value in family.settings.items() if key not in marked}
 
 
 def content_sha256(path: Path) -> str:
@@ -71,19 +75,21 @@ def content_sha256(path: Path) -> str:
         raise ConfigError(f"cannot read {str(path)!r}: {error.strerror or error}") from error
 
 
-def _of_component(place: str, made: Component) -> Iterator[tuple[str, Path]]:
+def _of_component(place: str, component: Component) -> Iterator[tuple[str, Path]]:
     """The files of a component: its plugin file, those of its settings, and those of its ``files()``."""
-    source = sys.modules.get(made.distribution.removesuffix(".py")) if made.distribution.endswith(".py") else None
+    distribution = component.distribution
+    source = sys.modules.get(distribution.removesuffix(".py")) if distribution.endswith(".py") else None
     if source is not None and source.__file__:
-        yield f"plugin {made.distribution}", Path(source.__file__)
-    yield from _of_settings(place, made.object)
-    if not offers(made.object, NamesFiles):
+        yield f"plugin {distribution}", Path(source.__file__)
+    yield from _of_settings(place, component.object)
+    if not offers(component.object, NamesFiles):
         return
     kind = place.partition("[")[0]
-    further = call_component(f"{kind} {made.name!r} of {made.distribution}", made.object.files)
-    if not isinstance(further, Mapping) or not all(isinstance(p, str | os.PathLike) for p in further.values()):
-        raise PluginError(f"{kind} {made.name!r} of {made.distribution}: files() returned no table of name → path")
-    for name, path in further.items():
+    label = f"{kind} {component.name!r} of {distribution}"
+    named = call_component(label, component.object.files)
+    if not isinstance(named, Mapping) or not all(isinstance(p, str | os.PathLike) for p in named.values()):
+        raise PluginError(f"{label}: files() returned no table of name → path")
+    for name, path in named.items():
         yield f"{place}.{name}", Path(path)
 
 
@@ -126,10 +132,10 @@ def _named(text: str, marked: bool) -> Path | None:
     """The file that a text names; None where it names none that is there."""
     path = Path(text)
     try:
-        there = path.exists() if marked else bool(path.suffix) and path.is_file()
+        present = path.exists() if marked else bool(path.suffix) and path.is_file()
     except (OSError, ValueError):  # too long for a name, or with a null byte
         return None
-    return path if there and text else None
+    return path if present and text else None
 
 
 def _source(function: Any) -> Path | None:

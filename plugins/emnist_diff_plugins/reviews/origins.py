@@ -6,12 +6,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+import attrs
+
 from emnist_diff.assembly.earlier import Earlier
 from emnist_diff.config import RunConfig
 from emnist_diff.errors import UnknownName
 from emnist_diff.plugins import Registry
 from emnist_diff.records import BackendSpec, DenoiserSpec, DriftSpec, ForceSpec, SchedulerSpec, Spec
 from emnist_diff.shown import shown
+from emnist_diff.surroundings import Review
 
 _MOST_FILES = 64
 
@@ -46,19 +49,23 @@ def require_known(registry: Registry, settings: RunConfig, record: Record) -> No
             raise explained(error, name, record) from error
 
 
-def explained_by_files(error: UnknownName, registry: Registry, settings: RunConfig, earlier: Earlier) -> UnknownName:
-    """The error that a component of these settings is unknown, with what the files of runs say that stand where the
-    settings' own output would."""
-    missing = [name for kind, name in _components(settings) if not _known(registry, kind, name)]
-    read = 0
-    for path in sorted(Path(settings.output).glob("*/*")) if missing else ():
-        run = earlier.read(path)
-        read += run is not None
-        if run is not None and (said := explained(error, missing[0], run)) is not error:
-            return said
-        if read == _MOST_FILES:
-            break
-    return error
+@attrs.frozen
+class MissingPlugins(Review):
+    """Says where an unknown component came from, by what the files of runs record that stand where the settings' own
+    output would."""
+
+    def explain(self, error: UnknownName, registry: Registry, settings: RunConfig) -> UnknownName:
+        """`Review.explain`."""
+        missing = [name for kind, name in _components(settings) if not _known(registry, kind, name)]
+        read, earlier = 0, Earlier.of(registry)
+        for path in sorted(Path(settings.output).glob("*/*")) if missing else ():
+            run = earlier.read(path)
+            read += run is not None
+            if run is not None and (better := explained(error, missing[0], run)) is not error:
+                return better
+            if read == _MOST_FILES:
+                break
+        return error
 
 
 def explained(error: UnknownName, name: str, record: Record) -> UnknownName:
@@ -66,19 +73,19 @@ def explained(error: UnknownName, name: str, record: Record) -> UnknownName:
     the record does not say."""
     for distribution, version in _origins(record.environment, name.rpartition(":")[2]):
         if distribution.endswith(".py"):
-            way_out = f"it came from the plugin file {shown(distribution)} — say --plugin-file with its path"
+            remedy = f"it came from the plugin file {shown(distribution)} — say --plugin-file with its path"
         else:
             called = f"{distribution} {version}".rstrip()
-            way_out = f"it came from the distribution {shown(called)} — install that"
-        return UnknownName(f"{error}; {record.path} says that {way_out}")
+            remedy = f"it came from the distribution {shown(called)} — install that"
+        return UnknownName(f"{error}; {record.path} says that {remedy}")
     return error
 
 
 def _origins(environment: Mapping[str, Any], name: str) -> Iterator[tuple[str, str]]:
     """The distributions that say that they offered a component of this name, with their versions."""
     others = [item for key in ("workers", "earlier") for item in _list(environment.get(key))]
-    for said in (environment, *others):
-        plugins = said.get("plugins") if isinstance(said, Mapping) else None
+    for place in (environment, *others):
+        plugins = place.get("plugins") if isinstance(place, Mapping) else None
         for distribution, facts in plugins.items() if isinstance(plugins, Mapping) else ():
             if isinstance(facts, Mapping) and name in _list(facts.get("components")):
                 version = facts.get("version")

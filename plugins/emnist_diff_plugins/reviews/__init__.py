@@ -1,0 +1,24 @@
+"""What examines a run before it starts: one file a review."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from emnist_diff.hookspecs import hookimpl
+from emnist_diff.records import ReviewSpec
+
+_REVIEWS = {
+    "named-directions": ("directions:NamedDirections", "negative numbers of forces whose name says a direction"),
+    "idle-components": ("idle:IdleComponents", "forces and drifts that do nothing, guides and classes without use"),
+    "sufficient-memory": ("memory:SufficientMemory", "refuses what main memory does not hold"),
+    "padded-calls": ("padding:PaddedCalls", "warns where much of what a run computes is padding"),
+    "missing-plugins": ("origins:MissingPlugins", "says where unknown components of recorded runs came from"),
+    "deciding-files": ("files:DecidingFiles", "records the files that decide what components do"),
+    "provenance": ("provenance:Provenance", "records versions, device, plugins and SLURM's job"),
+}
+
+
+@hookimpl
+def emnist_diff_reviews() -> Iterable[ReviewSpec]:
+    for name, (factory, summary) in _REVIEWS.items():
+        yield ReviewSpec(name=name, factory=f"{__name__}.{factory}", summary=summary)

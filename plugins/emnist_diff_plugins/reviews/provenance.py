@@ -1,0 +1,78 @@
+"""What a file says of where it was made: enough to make it again, nothing secret."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+import torch
+
+from emnist_diff import __version__
+from emnist_diff.components import Component
+from emnist_diff.machine import workers
+from emnist_diff.surroundings import Review
+
+
+@attrs.frozen
+class Provenance(Review):
+    """Records versions, device, threads, the distributions of the components, SLURM's job and task.
+
+    No other variable of the environment, no user or host name, and no directory.
+    """
+
+    def environment(self, components: Sequence[Component], device: torch.device) -> Mapping[str, Any]:
+        """`Review.environment`."""
+        data: dict[str, Any] = {
+            "emnist_diff": __version__,
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "threads": torch.get_num_threads(),
+            "device": str(device),
+            "dtype": "float32",
+            "plugins": {name: _plugin(name, components) for name in {each.distribution: "" for each in components}},
+        }
+        if device.type == "cuda":
+            data["gpu"] = torch.cuda.get_device_name(device)
+        if slurm := workers.recorded(os.environ):
+            data["slurm"] = slurm
+        return data
+
+
+def _plugin(distribution: str, components: Sequence[Component]) -> dict[str, Any]:
+    """What is recorded of a distribution, some of whose components take part."""
+    of_it = [each for each in components if each.distribution == distribution]
+    return {
+        "version": of_it[-1].version,
+        "sha256": distribution_sha256(distribution),
+        "components": sorted({each.name for each in of_it}),
+    }
+
+
+def distribution_sha256(name: str) -> str | None:
+    """SHA-256 of an installed distribution's list of files and their hashes (``RECORD``), or of a plugin file.
+
+    None where neither says what the code is: for a distribution installed as editable, or without ``RECORD``.
+    """
+    module = sys.modules.get(name.removesuffix(".py")) if name.endswith(".py") else None
+    try:
+        if module is not None and module.__file__:
+            return hashlib.sha256(Path(module.__file__).read_bytes()).hexdigest()
+        distribution = metadata.distribution(name)
+        origin = json.loads(distribution.read_text("direct_url.json") or "{}")
+        listed = distribution.read_text("RECORD")
+    except (metadata.PackageNotFoundError, OSError, ValueError):
+        return None
+    if not listed or origin.get("dir_info", {}).get("editable"):
+        return None
+    return hashlib.sha256("\n".join(sorted(listed.splitlines())).encode()).hexdigest()
