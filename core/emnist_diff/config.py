@@ -23,6 +23,9 @@ from emnist_diff.schedules import Constant, Schedule, schedule
 from emnist_diff.shown import shown
 from emnist_diff.structuring import aliases, as_written, hints, structure, unstructure
 
+AUTO = "auto"
+"""Of a backend, precision or device: what the run chooses itself."""
+
 MOST_SAMPLES = 1 << 22
 """The most samples of a run, and of a file."""
 
@@ -151,7 +154,7 @@ class RunConfig:
         None, SPEED, "rows of one network call", _AT_LEAST_1, otherwise="chosen from the plan", decides=False
     )
     backend: ComponentConfig = _setting(
-        attrs.Factory(lambda: ComponentConfig("auto")), SPEED,
+        attrs.Factory(lambda: ComponentConfig(AUTO)), SPEED,
         'what evaluates the network: auto, eager, compile, "openvino:cache=false", …',
     )  # fmt: skip
     precision: Literal["auto", "fp32", "bf16", "fp16"] = _setting(

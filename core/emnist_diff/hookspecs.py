@@ -59,6 +59,9 @@ emnist_diff_readers = _hook(
 emnist_diff_displays = _hook(records.DisplaySpec, "Displays: what shows a run while it goes on.")
 emnist_diff_layers = _hook(records.LayerSpec, "Layers of settings under the user's own.")
 emnist_diff_forms = _hook(records.FormSpec, "Forms of configuration files.")
+emnist_diff_choosers = _hook(
+    records.ChooserSpec, "Choosers: what takes a backend where a configuration leaves it open."
+)
 emnist_diff_reviews = _hook(
     records.ReviewSpec, "Reviews: what amends, refuses, reports and records runs before they start."
 )

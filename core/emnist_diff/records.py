@@ -7,6 +7,7 @@ component is first used, so that listing plugins never imports torch.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from importlib.util import find_spec
 from itertools import islice
 from typing import ClassVar
 
@@ -227,6 +228,14 @@ class ReviewSpec(Spec):
 
 
 @attrs.frozen(kw_only=True)
+class ChooserSpec(Spec):
+    """What takes a backend where a configuration says ``auto``; the default one does. The factory makes an
+    `evaluators.Chooser`."""
+
+    kind: ClassVar[str] = "chooser"
+
+
+@attrs.frozen(kw_only=True)
 class BackendSpec(Spec):
     """A way to evaluate networks. The factory makes a `evaluators.Backend`.
 
@@ -247,6 +256,22 @@ class BackendSpec(Spec):
     priority: int = 0
     max_rows_cpu: int = attrs.field(default=32, validator=v.ge(1))
     max_rows_gpu: int = attrs.field(default=1024, validator=v.ge(1))
+
+    def missing(self) -> str | None:
+        """What has to be installed before it can serve, and how; or None."""
+        absent = [name for name in self.requires if find_spec(name) is None]
+        if not absent:
+            return None
+        remedy = f" — pip install 'emnist-diff[{self.extra}]'" if self.extra else ""
+        return f"{', '.join(absent)} is not installed{remedy}"
+
+    def refusal(self, device: str, precision: str) -> str | None:
+        """Why it cannot serve on a kind of device (``cpu``, ``cuda``) in a precision, to follow its name; or None."""
+        if device not in self.devices:
+            return f"serves {', '.join(self.devices)}, not {device}"
+        if precision not in self.precisions:
+            return f"computes in {', '.join(self.precisions)}, not {precision}"
+        return None
 
     def most_rows(self, device: str) -> int:
         """Rows of a call at most on a kind of device, ``cpu``, ``cuda``, …"""

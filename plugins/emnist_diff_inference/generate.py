@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from emnist_diff.assembly.assemble import report_on
+from emnist_diff.assembly.backends import on_backend
 from emnist_diff.assembly.devices import choose_device
-from emnist_diff.assembly.evaluators import guide_on_backend, on_backend
 from emnist_diff.assembly.layout import Layout, lay_out
 from emnist_diff.assembly.sources import found_guides, opened
 from emnist_diff.config import RunConfig
@@ -145,13 +145,10 @@ def _on_backend(
     key = (asked, laid.plan.rows, laid.plan.largest, tuple(laid.plan.networks))
     if key not in model.on_backends:
         report_on(registry, laid)  # once for all samples of the same run
-        there, backend, evaluator = on_backend(
-            registry, settings, laid, model.denoiser, model.sha256, model.device, model.threads
-        )
-        evaluators = {"": evaluator}
+        denoisers, identities = {"": model.denoiser, **guides}, {"": model.sha256}
         for name, guide in guides.items():
-            identity = next(known for known, loaded in model.guides.items() if loaded is guide)
-            evaluators[name] = guide_on_backend(settings, there, backend, name, guide, identity, model.device)
+            identities[name] = next(known for known, loaded in model.guides.items() if loaded is guide)
+        there, _, evaluators = on_backend(registry, settings, laid, denoisers, identities, model.device, model.threads)
         model.on_backends[key] = there, evaluators
     there, evaluators = model.on_backends[key]
     return laid.with_rows(there.plan.micro_batch), evaluators

@@ -93,7 +93,7 @@ def ask(evaluator: Any, rows: int, variant: str = "") -> Tensor:
 def work(
     rows: int = 2, precision: Any = "fp32", threads: int = 1, identity: str = "shared", device: Any = CPU
 ) -> Workload:
-    return Workload(rows, device, precision, 10, identity, threads)
+    return Workload(rows, device, precision, identity, threads)
 
 
 def test_what_it_refuses(monkeypatch):

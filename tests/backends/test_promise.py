@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import torch
 
-from emnist_diff.assembly.backends import missing
 from emnist_diff.conditions import RowConditions
 from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError
@@ -39,7 +38,7 @@ def serving() -> list[Any]:
         assert isinstance(entry.spec, BackendSpec)
         if entry.spec.name == "compile":  # takes half a minute a case; its own tests ask the same of it
             continue
-        absent = missing(entry.spec) or ("no CPU backend" if "cpu" not in entry.spec.devices else None)
+        absent = entry.spec.missing() or ("no CPU backend" if "cpu" not in entry.spec.devices else None)
         for precision in entry.spec.precisions:
             mark = pytest.mark.skipif(absent is not None, reason=str(absent))
             cases.append(pytest.param(entry.spec.name, precision, marks=mark, id=f"{entry.spec.name}-{precision}"))
@@ -68,7 +67,7 @@ def ready(backend: Any, denoiser: Any, work: Workload) -> Any:
 def test_a_row_is_the_same_wherever_it_stands(denoiser, threads, name, precision, rows, count):
     threads(count)
     backend = installed().load(BackendSpec, name)()
-    work = Workload(rows, CPU, precision, calls=4, identity="promise", threads=count)
+    work = Workload(rows, CPU, precision, identity="promise", threads=count)
     evaluate = ready(backend, denoiser, work)
     generator = torch.Generator().manual_seed(1)
     x = torch.randn(4 * rows, 1, 28, 28, generator=generator)
@@ -90,7 +89,7 @@ def test_a_row_is_the_same_wherever_it_stands(denoiser, threads, name, precision
 @pytest.mark.parametrize(("name", "precision"), serving())
 def test_it_is_the_networks_own_answer(denoiser, name, precision):
     backend = installed().load(BackendSpec, name)()
-    work = Workload(3, CPU, precision, calls=4, identity="promise", threads=1)
+    work = Workload(3, CPU, precision, identity="promise", threads=1)
     evaluate = ready(backend, denoiser, work)
     x = torch.randn(6, 1, 28, 28, generator=torch.Generator().manual_seed(2))
     t, index = torch.linspace(0.0, 999.0, 6), torch.tensor([0, 1, 2, 3, 0, 1])

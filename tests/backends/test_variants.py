@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from emnist_diff.assembly.backends import missing
 from emnist_diff.components import make
 from emnist_diff.conditions import RowConditions
 from emnist_diff.config import ComponentConfig
@@ -19,7 +18,7 @@ from emnist_diff_plugins.denoisers.unet2d import UNet2D
 DEAR = ("compile",)
 """Backends that take longer to set up than a test should."""
 SPECS = [entry.spec for entry in installed().of(BackendSpec)]
-HERE = [spec.name for spec in SPECS if "cpu" in spec.devices and missing(spec) is None and spec.name not in DEAR]
+HERE = [spec.name for spec in SPECS if "cpu" in spec.devices and spec.missing() is None and spec.name not in DEAR]
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +38,7 @@ def denoiser():
 
 @pytest.mark.parametrize("name", HERE)
 def test_a_variant_is_evaluated_and_not_the_plain_network(denoiser, name):
-    work = Workload(4, torch.device("cpu"), calls=10, threads=1)
+    work = Workload(4, torch.device("cpu"), threads=1)
     backend = make(installed(), BackendSpec, ComponentConfig(name)).object
     assert backend.refusal(denoiser, work) is None
     evaluator = backend.evaluator(denoiser, work)

@@ -22,7 +22,6 @@ import torch
 from sidebyside import machine, machine_line
 from torch.profiler import ProfilerActivity, profile
 
-from emnist_diff.assembly.backends import missing
 from emnist_diff.assembly.layers import configure
 from emnist_diff.components import make
 from emnist_diff.config import ComponentConfig
@@ -70,11 +69,11 @@ def main() -> None:
     for way in asked.ways.split(","):
         name, _, kind = way.partition(":")
         entry = registry.resolve(BackendSpec, name)
-        if reason := missing(entry.spec):
+        if reason := entry.spec.missing():
             print(f"| {way} | skipped: {reason} | | |")
             continue
         backend = make(registry, BackendSpec, ComponentConfig(entry.qualified)).object
-        evaluator = backend.evaluator(denoiser, Workload(asked.rows, device, kind, 100_000, "", asked.threads))
+        evaluator = backend.evaluator(denoiser, Workload(asked.rows, device, kind, "", asked.threads))
         times = []
         with torch.inference_mode():
             evaluator(*question)

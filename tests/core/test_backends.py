@@ -8,10 +8,8 @@ import attrs
 import pytest
 import torch
 
-from emnist_diff.assembly import backends
 from emnist_diff.assembly.assemble import Parts, assemble
-from emnist_diff.assembly.backends import choose
-from emnist_diff.assembly.evaluators import guide_on_backend, on_backend
+from emnist_diff.assembly.backends import on_backend, prepare, prepare_guide
 from emnist_diff.assembly.layers import configure
 from emnist_diff.assembly.sources import Found
 from emnist_diff.components import Component
@@ -19,7 +17,7 @@ from emnist_diff.config import ComponentConfig, resolve
 from emnist_diff.discovery import installed
 from emnist_diff.engine.direct import Direct
 from emnist_diff.errors import ConfigError, PluginError, UnknownName
-from emnist_diff.evaluators import Workload
+from emnist_diff.evaluators import Limits, Prepared, Workload
 from emnist_diff.plugins import Entry, Registry
 from emnist_diff.records import BackendSpec
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
@@ -127,10 +125,8 @@ def _this() -> Any:
 
 
 def chosen(*specs: BackendSpec, asked: str = "auto", precision: str = "fp32", rows: int = 1000) -> Any:
-    def work(most: int) -> Workload:
-        return Workload(min(most, 8), torch.device("cpu"), "fp32")
-
-    return choose(registry(*specs), ComponentConfig(asked), precision, None, work, rows)[0]  # type: ignore[arg-type]
+    limits = Limits(device=torch.device("cpu"), precision=precision, largest=8, total=rows)  # type: ignore[arg-type]
+    return prepare(registry(*specs), ComponentConfig(asked), None, limits)  # type: ignore[arg-type]
 
 
 def test_auto_takes_the_one_of_most_merit_and_says_why_not_the_others():
@@ -144,7 +140,7 @@ def test_auto_takes_the_one_of_most_merit_and_says_why_not_the_others():
         spec("big", priority=9, min_rows=1001),
         spec("broken", Breaking, priority=10),
     )
-    assert got.made.name == "good"
+    assert got.component.name == "good"
     for reason in (
         "refusing: no compiler — install one",
         "absent: no_such_module is not installed — pip install 'emnist-diff[fast]'",
@@ -157,21 +153,19 @@ def test_auto_takes_the_one_of_most_merit_and_says_why_not_the_others():
 
 
 def test_auto_takes_one_that_is_worth_its_set_up():
-    assert chosen(spec("slow"), spec("big", priority=9, min_rows=1000)).made.name == "big"
+    assert chosen(spec("slow"), spec("big", priority=9, min_rows=1000)).component.name == "big"
 
 
 def test_auto_passes_over_one_that_a_variant_breaks():
     """Before the run begins, though a backend sets its variants up when they are first asked for."""
     there = registry(spec("plain"), spec("picky", Picky, priority=9))
 
-    def work(most: int) -> Workload:
-        return Workload(2, torch.device("cpu"), "fp32")
-
     def named(asked: str, *variants: str) -> Any:
-        return choose(there, ComponentConfig(asked), "fp32", Answering(), work, 1000, variants)[0]  # type: ignore[arg-type]
+        limits = Limits(device=torch.device("cpu"), largest=2, total=1000, variants=variants)
+        return prepare(there, ComponentConfig(asked), Answering(), limits)  # type: ignore[arg-type]
 
-    assert named("auto", "").made.name == "picky"
-    assert named("auto", "", "blurred").made.name == "plain"
+    assert named("auto", "").component.name == "picky"
+    assert named("auto", "", "blurred").component.name == "plain"
     assert named("auto", "", "blurred").reason == "picky: broken"
     with pytest.raises(PluginError, match="'picky' broke: RuntimeError: no blurred here — say --backend eager"):
         named("picky", "blurred")
@@ -182,12 +176,10 @@ def test_what_a_denoiser_says_is_said_where_no_backend_is_left():
         def predict(self, x: Any, t: Any, conds: Any) -> Any:
             raise ConfigError("variant 'blurred' wants a file — say SIGMA=FILE")
 
-    def work(most: int) -> Workload:
-        return Workload(2, torch.device("cpu"), "fp32")
-
+    limits = Limits(device=torch.device("cpu"), largest=2, total=9, variants=("blurred",))
     for asked in ("auto", "plain"):
         with pytest.raises(ConfigError, match="variant 'blurred' wants a file — say SIGMA=FILE"):
-            choose(registry(spec("plain")), ComponentConfig(asked), "fp32", Asking(), work, 9, ["blurred"])  # type: ignore[arg-type]
+            prepare(registry(spec("plain")), ComponentConfig(asked), Asking(), limits)  # type: ignore[arg-type]
 
 
 def test_where_none_can_serve_every_reason_is_said():
@@ -239,13 +231,14 @@ def test_memory_that_is_short_halves_the_rows_before_anything_is_made(monkeypatc
         type = "meta"
 
     monkeypatch.setattr(torch, "zeros", lambda *shape, device, **more: torch.ones(*shape, **more))
-    laid, _, _ = on_backend(there, settings, parts.layout, denoiser, "", Elsewhere(), 1)  # type: ignore[arg-type]
+    networks, identities = {"": denoiser}, {"": ""}
+    laid, _, _ = on_backend(there, settings, parts.layout, networks, identities, Elsewhere(), 1)  # type: ignore[arg-type]
     assert Plain.rows_seen == [20, 10, 5, 2]
     assert laid.plan.micro_batch == 2
     fixed = attrs.evolve(settings, micro_batch=20)
     whole = Parts.of(there, fixed).layout
     with pytest.raises(ConfigError, match="does not hold a call of 20 rows — say a smaller --micro-batch"):
-        on_backend(there, fixed, whole, denoiser, "", Elsewhere(), 1)  # type: ignore[arg-type]
+        on_backend(there, fixed, whole, networks, identities, Elsewhere(), 1)  # type: ignore[arg-type]
 
 
 def test_memory_that_does_not_hold_the_network_is_no_mistake_of_its_family():
@@ -259,15 +252,12 @@ def test_memory_that_does_not_hold_the_network_is_no_mistake_of_its_family():
 
 def guided(backend: BackendSpec, asked: str) -> Any:
     """The guide "g", asked for its variant "blurred", on a backend."""
-    settings = resolve(MIXTURE, {"sinks": [], "backend": asked})
     there = registry(backend)
-    layout = Parts.of(there, settings).layout
-    layout = attrs.evolve(layout, plan=attrs.evolve(layout.plan, networks={("g", "blurred"): {2: 3}}))
     entry = there.resolve(BackendSpec, backend.name)
-    chosen = backends.Chosen(
-        Component(backend.name, there.load(BackendSpec, entry.qualified)(), "theirs", "1", {}), "fp32", "", 8, 1
-    )
-    return guide_on_backend(settings, layout, chosen, "g", Answering(), "", torch.device("cpu"))  # type: ignore[arg-type]
+    component = Component(backend.name, there.load(BackendSpec, entry.qualified)(), "theirs", "1", {})
+    prepared = Prepared(None, 8, "fp32", component)  # type: ignore[arg-type]
+    limits = Limits(device=torch.device("cpu"), largest=2, total=6, rows=8, variants=("blurred",))
+    return prepare_guide(prepared, "g", Answering(), limits, named=asked != "auto")  # type: ignore[arg-type]
 
 
 def test_a_guide_that_a_variant_breaks_is_asked_itself_unless_the_backend_was_asked_for():
@@ -284,7 +274,7 @@ def test_memory_that_does_not_hold_a_guide_is_said():
 def test_what_was_chosen_is_recorded_and_asked_for_again(tmp_path):
     made = assemble(installed(), resolve(MIXTURE, {"output": str(tmp_path)}))
     record = made.header.config
-    assert record["backend"]["name"] == made.backend.made.name == "eager"
+    assert record["backend"]["name"] == made.backend.component.name == "eager"
     assert record["precision"] == "fp32"
     assert record["micro_batch"] == made.engine.micro_batch
     assert {"backend": "eager", "precision": "fp32"}.items() <= made.header.environment.items()

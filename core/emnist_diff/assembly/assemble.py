@@ -9,10 +9,9 @@ from pathlib import Path
 import attrs
 import torch
 
-from emnist_diff.assembly.backends import Chosen
+from emnist_diff.assembly.backends import on_backend
 from emnist_diff.assembly.devices import choose_device
 from emnist_diff.assembly.earlier import Earlier, as_before
-from emnist_diff.assembly.evaluators import guide_on_backend, on_backend
 from emnist_diff.assembly.layout import Layout, bound_scheduler, lay_out
 from emnist_diff.assembly.record import header_of
 from emnist_diff.assembly.reviews import reviews, unknown_names_explained
@@ -23,6 +22,7 @@ from emnist_diff.config import ComponentConfig, RunConfig
 from emnist_diff.engine.plan import Plan
 from emnist_diff.engine.state import Engine
 from emnist_diff.errors import ConfigError
+from emnist_diff.evaluators import Prepared
 from emnist_diff.frames import RunHeader
 from emnist_diff.machine.forks import use_threads
 from emnist_diff.plugins import Registry
@@ -41,7 +41,7 @@ class Assembly:
     plan: Plan
     sinks: tuple[Sink, ...]
     header: RunHeader
-    backend: Chosen
+    backend: Prepared
     registry: Registry
 
 
@@ -112,34 +112,16 @@ def assemble(
     denoisers = parts.load(device)
     for review in reviews(registry):
         review.require(parts.layout, denoisers[""].shape, device)
-    parts, engine, backend = _on_backend(registry, settings, parts, denoisers, device, threads)
+    identities = {name: network.source.identity for name, network in parts.networks.items()}
+    layout, backend, evaluators = on_backend(registry, settings, parts.layout, denoisers, identities, device, threads)
+    engine = layout.engine(denoisers, device, evaluators, parts.networks[""].component.name)
+    parts = attrs.evolve(parts, layout=layout)
     header = header_of(registry, parts, engine, backend, sinks)
     objects = tuple(sink.object for sink in sinks)
-    assembly = Assembly(parts.layout.settings, engine, parts.layout.share(), objects, header, backend, registry)
+    assembly = Assembly(layout.settings, engine, layout.share(), objects, header, backend, registry)
     for review in reviews(registry):
         review.report_assembly(assembly)
     return assembly
-
-
-def _on_backend(
-    registry: Registry,
-    settings: RunConfig,
-    parts: Parts,
-    denoisers: Mapping[str, Denoiser],
-    device: torch.device,
-    threads: int,
-) -> tuple[Parts, Engine, Chosen]:
-    """The parts with the rows of a call decided, the engine with the networks on a backend, and that backend."""
-    identities = {name: network.source.identity for name, network in parts.networks.items()}
-    layout, backend, evaluator = on_backend(
-        registry, settings, parts.layout, denoisers[""], identities[""], device, threads
-    )
-    evaluators = {"": evaluator}
-    for name, guide in denoisers.items():
-        if name:
-            evaluators[name] = guide_on_backend(settings, layout, backend, name, guide, identities[name], device)
-    engine = layout.engine(denoisers, device, evaluators, parts.networks[""].component.name)
-    return attrs.evolve(parts, layout=layout), engine, backend
 
 
 def preview(registry: Registry, settings: RunConfig) -> Layout:

@@ -15,9 +15,8 @@ from typing import Any
 
 import attrs
 
-from emnist_diff.assembly.backends import AUTO
 from emnist_diff.components import make
-from emnist_diff.config import ComponentConfig, RunConfig
+from emnist_diff.config import AUTO, ComponentConfig, RunConfig
 from emnist_diff.errors import ConfigError
 from emnist_diff.events import get_logger
 from emnist_diff.identity import EVALUATION, evaluation
@@ -63,7 +62,7 @@ def as_before(settings: RunConfig, folder: Path, earlier: Earlier) -> RunConfig:
     if settings.backend.name == AUTO and isinstance(backend, Mapping) and isinstance(backend.get("name"), str):
         chosen = backend.get("settings")
         taken["backend"] = ComponentConfig(backend["name"], settings=chosen if isinstance(chosen, dict) else {})
-    if settings.precision == "auto" and isinstance(precision, str):
+    if settings.precision == AUTO and isinstance(precision, str):
         taken["precision"] = precision
     if settings.micro_batch is None and isinstance(rows, int):
         taken["micro_batch"] = rows

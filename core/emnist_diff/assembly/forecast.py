@@ -49,7 +49,7 @@ def forecast(assembly: Assembly) -> dict[str, Any]:
         "micro_batch": plan.micro_batch,
         "padding_rows": padding.computed - padding.rows,
         "padding_share": round(padding.share, 3),
-        "backend": assembly.backend.made.name,
+        "backend": assembly.backend.component.name,
         "backend_reason": assembly.backend.reason,
         "precision": assembly.backend.precision,
         "estimated_seconds": round(

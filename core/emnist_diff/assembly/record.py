@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,13 +22,13 @@ from emnist_diff.protocols import Captures, offers
 
 if TYPE_CHECKING:
     from emnist_diff.assembly.assemble import Parts
-    from emnist_diff.assembly.backends import Chosen
     from emnist_diff.engine.state import Engine
+    from emnist_diff.evaluators import Prepared
     from emnist_diff.schedules import Schedule
 
 
 def header_of(
-    registry: Registry, parts: Parts, engine: Engine, backend: Chosen, sinks: Sequence[Component]
+    registry: Registry, parts: Parts, engine: Engine, backend: Prepared, sinks: Sequence[Component]
 ) -> RunHeader:
     """What the sinks of a run know before its first frame."""
     layout, denoiser = parts.layout, engine.denoisers[""]
@@ -60,11 +61,11 @@ def header_of(
 
 
 def _environment(
-    registry: Registry, parts: Parts, engine: Engine, backend: Chosen, sinks: Sequence[Component]
+    registry: Registry, parts: Parts, engine: Engine, backend: Prepared, sinks: Sequence[Component]
 ) -> dict[str, Any]:
     """Where the run is made, and with what."""
     guides = {name: network for name, network in parts.networks.items() if name}
-    components = [*parts.components, *(guide.component for guide in guides.values()), *sinks, backend.made]
+    components = [*parts.components, *(guide.component for guide in guides.values()), *sinks, backend.component]
     settings = parts.layout.settings
     data: dict[str, Any] = {}
     for review in reviews(registry):
@@ -73,7 +74,7 @@ def _environment(
     data["checkpoint"] = dict(parts.networks[""].source.facts)
     if guides:
         data["guides"] = {name: dict(guide.source.facts) for name, guide in guides.items()}
-    data |= backend.environment()
+    data |= {"backend": backend.component.name, **{name: _version(name) for name in backend.requires}}
     if not parts.layout.conditioned:
         data["conditioned"] = False
     if settings.world_size > 1:
@@ -81,7 +82,15 @@ def _environment(
     return data
 
 
-def _config(registry: Registry, parts: Parts, backend: Chosen) -> dict[str, Any]:
+def _version(module: str) -> str | None:
+    """The version of the distribution that brings a module."""
+    try:
+        return metadata.version(module)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _config(registry: Registry, parts: Parts, backend: Prepared) -> dict[str, Any]:
     """What decides the samples, as the file records it; equal records mean equal samples."""
     layout, source = parts.layout, parts.networks[""].source
     settings = layout.settings
@@ -102,7 +111,7 @@ def _config(registry: Registry, parts: Parts, backend: Chosen) -> dict[str, Any]
     if guides:
         data["guide_sha256"] = {name: guide.source.identity for name, guide in guides.items()}
     data["micro_batch"] = layout.plan.micro_batch
-    data["backend"] = {"name": backend.made.name, "settings": backend.made.settings}
+    data["backend"] = {"name": backend.component.name, "settings": backend.component.settings}
     data["precision"] = backend.precision
     others = {name: guide.component for name, guide in guides.items()}
     return data | files_of(registry, settings, parts.components, others)

@@ -14,6 +14,7 @@ from emnist_diff.engine.base import Base
 from emnist_diff.engine.checks import blamed_on
 from emnist_diff.engine.clip import Clip
 from emnist_diff.errors import RunFailed
+from emnist_diff.evaluators import evenly
 from emnist_diff.protocols import Differentiates, Drift, Evaluates, Force, offers
 from emnist_diff.schedules import Constant
 from emnist_diff.spaces import ConditionSpace
@@ -164,15 +165,6 @@ class Plan:
         """Calls of one (denoiser, variant)."""
         sizes = self.networks.get(network, {})
         return sum(math.ceil(size / self.micro_batch) * count for size, count in sizes.items())
-
-    def cut(self, rows: int) -> Plan:
-        """The same work in equal calls of at most `rows` rows."""
-        return attrs.evolve(self, micro_batch=evenly(self.largest, rows))
-
-
-def evenly(rows: int, most: int) -> int:
-    """The rows of a call, when `rows` of them are split into as few equal calls of at most `most` as can be."""
-    return math.ceil(rows / math.ceil(rows / most))
 
 
 def _evaluations(

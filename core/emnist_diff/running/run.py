@@ -147,7 +147,7 @@ def _tell_backend(assembly: Assembly) -> None:
     """What evaluates the network; of why it is no better one, only what a user can act on, unless asked for more."""
     chosen, rows = assembly.backend, assembly.plan.micro_batch
     hint = {"hint": chosen.hint} if chosen.hint else {}
-    log.info("backend.chosen", backend=chosen.made.name, precision=chosen.precision, rows=rows, **hint)
+    log.info("backend.chosen", backend=chosen.component.name, precision=chosen.precision, rows=rows, **hint)
     log.debug("backend.reason", reason=chosen.reason)
 
 

@@ -11,7 +11,6 @@ import attrs
 import torch
 from torch import Tensor
 
-from emnist_diff.assembly.backends import missing
 from emnist_diff.components import make
 from emnist_diff.conditions import RowConditions
 from emnist_diff.config import ComponentConfig
@@ -28,9 +27,6 @@ NOMINAL = 32
 
 _COPIES = 4
 """Of the states of a question: noise, what is chosen of it for a call, the network's answer, and the exact one."""
-
-_CALLS = 100_000
-"""Network calls that backends are told to expect: a long run, for which any set-up pays."""
 
 
 @attrs.frozen
@@ -149,7 +145,7 @@ class Bench:
     def _prepared(self, cell: Cell, ready: list[_Ready]) -> str | None:
         """Set a cell up, ask it once, and add it to `ready`; or why it cannot be measured."""
         torch.set_num_threads(cell.threads)
-        work = Workload(cell.rows, self.device, cell.precision, _CALLS, self.identity, cell.threads)
+        work = Workload(cell.rows, self.device, cell.precision, self.identity, cell.threads)
         try:
             entry = self.registry.resolve(BackendSpec, cell.backend)
             assert isinstance(entry.spec, BackendSpec)  # it was asked for
@@ -227,4 +223,4 @@ def _refused(spec: BackendSpec, work: Workload) -> str | None:
         return f"it serves {', '.join(spec.devices)}, not {work.device.type}"
     if work.precision not in spec.precisions:
         return f"it computes in {', '.join(spec.precisions)}"
-    return missing(spec)
+    return spec.missing()
