@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping, Sequence, Set
 from typing import Any, TypeVar
@@ -18,12 +17,8 @@ _T = TypeVar("_T")
 def briefly(cls: type[_T]) -> type[_T]:
     """A class decorator, above that of attrs: instances are shown by their names and values in brief, without those
     that are at their defaults."""
-    cls.__repr__ = _shown  # type: ignore[method-assign]  # it takes any instance
+    cls.__repr__ = _fields  # type: ignore[method-assign]  # it takes any instance
     return cls
-
-
-def _shown(self: Any) -> str:
-    return _fields(self, deep=True)
 
 
 def brief(value: Any, deep: bool = False) -> str:
@@ -34,17 +29,18 @@ def brief(value: Any, deep: bool = False) -> str:
     if isinstance(value, str | bytes):
         text = repr(value)
         return text if len(text) <= _TEXT else f"{text[: _TEXT - 2]}…{text[-1]}"
-    if hasattr(value, "shape") and hasattr(value, "dtype"):  # a tensor or an array; neither library need be imported
-        kind, shape = str(value.dtype).removeprefix("torch."), ", ".join(map(str, value.shape))
-        return f"{kind}[{shape}]" if math.prod(value.shape) > 1 or value.shape else repr(value)
-    if hasattr(value, "parameters") and hasattr(value, "state_dict"):
-        return f"{type(value).__name__} of {sum(p.numel() for p in value.parameters()):,} parameters"
+    match value:  # neither numpy nor torch need be imported
+        case object(shape=shape, dtype=dtype):
+            axes = ", ".join(map(str, shape))
+            return f"{str(dtype).removeprefix('torch.')}[{axes}]" if axes else repr(value)
+        case object(parameters=parameters, state_dict=_):
+            return f"{type(value).__name__} of {sum(p.numel() for p in parameters()):,} parameters"
     if isinstance(value, Mapping):
         return _several([f"{brief(k)}: {brief(v)}" for k, v in _first(value.items())], len(value), "{}")
     if isinstance(value, Sequence | Set):
         return _several([brief(item) for item in _first(value)], len(value), "()" if isinstance(value, tuple) else "[]")
     if attrs.has(type(value)):
-        return _fields(value, deep=True) if deep else f"{type(value).__name__}(…)"
+        return _fields(value) if deep else f"{type(value).__name__}(…)"
     text = " ".join(repr(value).split())
     return text if len(text) <= _TEXT else f"<{type(value).__name__}>"
 
@@ -58,7 +54,7 @@ def _several(shown: list[str], count: int, around: str) -> str:
     return f"{around[0]}{', '.join(shown)}{more}{around[1]}"
 
 
-def _fields(instance: Any, deep: bool) -> str:
+def _fields(instance: Any) -> str:
     parts = []
     for field in attrs.fields(type(instance)):
         value = getattr(instance, field.name, None)
@@ -77,11 +73,12 @@ def _small(value: Any) -> str:
 
 
 def _is_default(value: Any, field: Any) -> bool:
-    if field.default is attrs.NOTHING or hasattr(value, "shape"):
-        return False
     default = field.default
     if isinstance(default, attrs.Factory):  # type: ignore[arg-type]  # attrs types Factory as a function
         if default.takes_self:
             return False
         default = default.factory()
-    return bool(type(value) is type(default) and value == default)
+    try:
+        return bool(type(value) is type(default) and value == default)
+    except (RuntimeError, ValueError):  # arrays and tensors compare element by element
+        return False

@@ -44,20 +44,20 @@ def default(registry: Registry, kind: type[Spec]) -> ComponentConfig:
     raise ConfigError(f"no installed {kind.kind} is the default one — name one, see emnist-diff plugins list")
 
 
-def make(registry: Registry, kind: type[Spec], asked: ComponentConfig | None) -> Component:
-    """The component that `asked` names, with its settings; the default one of the kind for None.
+def make(registry: Registry, kind: type[Spec], config: ComponentConfig | None) -> Component:
+    """The component that `config` names, with its settings; the default one of the kind for None.
 
     Raises `UnknownName`, `PluginError` or `ConfigError`, each naming the component.
     """
-    asked = asked or default(registry, kind)
-    entry = registry.resolve(kind, asked.name)
+    config = config or default(registry, kind)
+    entry = registry.resolve(kind, config.name)
     if entry.spec.deprecated:
         deprecated(f"{kind.kind} {entry.spec.name!r} of {entry.distribution}", entry.spec.deprecated)
-    if asked.weight != Constant(1) and kind not in (ForceSpec, DriftSpec):
+    if config.weight != Constant(1) and kind not in (ForceSpec, DriftSpec):
         raise ConfigError(f"{kind.kind} {entry.spec.name!r} has no weight — only forces and drifts are weighted")
-    if (asked.clip_abs is not None or asked.clip_norm is not None) and kind is not ForceSpec:
+    if (config.clip_abs is not None or config.clip_norm is not None) and kind is not ForceSpec:
         raise ConfigError(f"{kind.kind} {entry.spec.name!r} cannot be clipped — only forces can")
-    factory = registry.load(kind, asked.name)
+    factory = registry.load(kind, config.name)
     if not attrs.has(factory):
         raise PluginError(
             f"{kind.kind} {entry.spec.name!r} of {entry.distribution} is broken: {entry.spec.factory} is no attrs class"
@@ -69,8 +69,8 @@ def make(registry: Registry, kind: type[Spec], asked: ComponentConfig | None) ->
             "attrs.field(factory=…)"
         )
     beside = {ForceSpec: ("weight", "clip_abs", "clip_norm"), DriftSpec: ("weight",)}.get(kind, ())
-    made = structure(dict(asked.settings), factory, f"{kind.kind} {entry.spec.name!r}", beside)
-    return Component(entry.spec.name, made, entry.distribution, entry.version, dict(unstructure(made)))
+    component = structure(dict(config.settings), factory, f"{kind.kind} {entry.spec.name!r}", beside)
+    return Component(entry.spec.name, component, entry.distribution, entry.version, dict(unstructure(component)))
 
 
 def call_component(label: str, call: Callable[..., Any], *arguments: Any) -> Any:

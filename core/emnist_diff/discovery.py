@@ -75,7 +75,7 @@ def discover(
                 raise PluginError(f"plugin file {str(plugin.where)!r} cannot be loaded: {fatal[plugin]}")
             broken.append(Broken(source.distribution, source.name, fatal[plugin], version=source.version))
             continue
-        found, bad = _looked_at(manager, plugin)
+        found, bad = _examined(manager, plugin)
         entries += found
         broken += bad
     return Registry(tuple(entries), tuple(broken), tuple(plugin.source for plugin in plugins))
@@ -109,12 +109,12 @@ def _whose(point: EntryPoint) -> tuple[str, str]:
 def _probe(plugin: _Plugin) -> None:
     """All that `discover` will do with the plugin; only what ends the process, or interrupts it, shows."""
     try:
-        _looked_at(_manager(), plugin)
+        _examined(_manager(), plugin)
     except PluginError:  # of a file, which is raised again where somebody hears it
         return
 
 
-def _looked_at(manager: pluggy.PluginManager, plugin: _Plugin) -> tuple[list[Entry], list[Broken]]:
+def _examined(manager: pluggy.PluginManager, plugin: _Plugin) -> tuple[list[Entry], list[Broken]]:
     """What a plugin offers, and what is broken of it. Raises `PluginError` for a file that cannot be imported."""
     source = plugin.source
     with printing_to_stderr():
@@ -172,8 +172,8 @@ def _no_hooks(manager: pluggy.PluginManager, module: object) -> list[str]:
             wrong.append(f"{name} lacks @hookimpl")
         elif not known and (marked is not None or name.startswith(f"{hookspecs.GROUP}_")):
             hits = nearest(name, hookspecs.HOOKS, limit=1)  # their names have so much in common that others are near
-            way_out = f"did you mean {hits[0]!r}?" if hits else f"hooks are {', '.join(hookspecs.HOOKS)}"
-            wrong.append(f"{name} is no hook — {way_out}")
+            remedy = f"did you mean {hits[0]!r}?" if hits else f"hooks are {', '.join(hookspecs.HOOKS)}"
+            wrong.append(f"{name} is no hook — {remedy}")
     return wrong
 
 
@@ -224,5 +224,5 @@ def _refused(error: BaseException) -> str:
     for frame, _ in traceback.walk_tb(error.__traceback__):
         record = frame.f_locals.get("self")
         if isinstance(record, Spec):
-            return f"{type(record).__name__} {shown(getattr(record, 'name', ''))}: "
+            return f"{type(record).__name__} {shown(record.name)}: "
     return ""

@@ -28,16 +28,16 @@ def evaluation(record: Mapping[str, Any]) -> dict[str, Any]:
     return {key: record[key] for key in EVALUATION if key in record}
 
 
-def differing(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+def differing(recorded: Mapping[str, Any], current: Mapping[str, Any]) -> str:
     """Which files of two records have another content, as part of a message; "" where all are the same."""
-    held, found = (_table(record.get("files")) for record in (there, here))
-    said = []
-    for place in sorted(held.keys() | found.keys()):
-        one, other = _table(held.get(place)), _table(found.get(place))
+    old, new = (_table(record.get("files")) for record in (recorded, current))
+    parts = []
+    for place in sorted(old.keys() | new.keys()):
+        one, other = _table(old.get(place)), _table(new.get(place))
         if one.get("sha256") != other.get("sha256"):
             name = str(other.get("name", one.get("name")))
-            said.append(f"{place:.80}, {name!r:.80}, has SHA-256 {_short(one)} there and {_short(other)} here")
-    return "; ".join(said[:4]) + (f"; and {len(said) - 4} more" if len(said) > 4 else "")
+            parts.append(f"{place:.80}, {name!r:.80}, has SHA-256 {_short(one)} there and {_short(other)} here")
+    return "; ".join(parts[:4]) + (f"; and {len(parts) - 4} more" if len(parts) > 4 else "")
 
 
 def _table(value: Any) -> Mapping[str, Any]:

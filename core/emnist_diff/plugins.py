@@ -136,8 +136,8 @@ class Registry:
             return ConfigError(
                 f"{kind.kind} '{distribution}:{plain}': a setting needs a value — {distribution}:{plain}=VALUE"
             )
-        if distribution and distribution not in (there := {s.distribution for s in self.sources}):
-            return unknown("distribution", distribution, there, hint)
+        if distribution and distribution not in (known_ones := {s.distribution for s in self.sources}):
+            return unknown("distribution", distribution, known_ones, hint)
         if distribution:
             names = [e.spec.name for e in known if e.distribution == distribution]
         if self.broken and not nearest(plain, names):

@@ -29,44 +29,44 @@ def probe_from_now_on() -> None:
     """Let child processes of this one look at plugins of others first. For commands: a library must not fork the
     process that it is used in, whose threads and devices it does not know."""
     global _probes
-    _probes = hasattr(os, "fork")
+    _probes = os.name == "posix"
 
 
-def deadly(count: int, look: Callable[[int], None]) -> dict[int, str]:
-    """Which of `look(0)` … `look(count - 1)` must not be called, and why: those that end or block the process, and
+def deadly(count: int, visit: Callable[[int], None]) -> dict[int, str]:
+    """Which of `visit(0)` … `visit(count - 1)` must not be called, and why: those that end or block the process, and
     those that raise `KeyboardInterrupt`, which this process could not tell from a user's. {} unless probing is on.
 
-    look: raises nothing else.
+    visit: raises nothing else.
     """
     out: dict[int, str] = {}
     start = 0
     while _probes and start < count and threading.active_count() == 1:
-        start, why = _probed(start, count, look)
+        start, why = _probed(start, count, visit)
         if why:
             out[start] = why
             start += 1
     return out
 
 
-def _probed(start: int, count: int, look: Callable[[int], None]) -> tuple[int, str]:
-    """How far a child comes that begins with `look(start)`, and why it comes no further."""
+def _probed(start: int, count: int, visit: Callable[[int], None]) -> tuple[int, str]:
+    """How far a child comes that begins with `visit(start)`, and why it comes no further."""
     sys.stdout.flush()
     sys.stderr.flush()
     reading, writing = os.pipe()
     child = os.fork()
     if not child:
         os.close(reading)
-        _in_child(start, count, look, writing)
+        _in_child(start, count, visit, writing)
     os.close(writing)
     try:
         why = ""
         while start < count:
             if not select.select([reading], [], [], PATIENCE)[0]:
                 return start, f"importing it did not end within {PATIENCE:g} seconds"
-            said = os.read(reading, 1)
-            if said == _FINE:
+            answer = os.read(reading, 1)
+            if answer == _FINE:
                 start += 1
-            elif said == _INTERRUPTED:
+            elif answer == _INTERRUPTED:
                 return start, "it raises KeyboardInterrupt when it is imported"
             else:
                 why = "importing it ends the process"
@@ -82,7 +82,7 @@ def _probed(start: int, count: int, look: Callable[[int], None]) -> tuple[int, s
     return start, why + how if why else ""
 
 
-def _in_child(start: int, count: int, look: Callable[[int], None], writing: int) -> None:
+def _in_child(start: int, count: int, visit: Callable[[int], None], writing: int) -> None:
     """Look, say so, and end without a trace."""
     code = 0
     try:
@@ -91,7 +91,7 @@ def _in_child(start: int, count: int, look: Callable[[int], None], writing: int)
             os.dup2(nowhere, stream)
         for number in range(start, count):
             try:
-                look(number)
+                visit(number)
             except KeyboardInterrupt:
                 os.write(writing, _INTERRUPTED)
                 break

@@ -45,18 +45,18 @@ def switched(
         if flag not in known:
             raise unknown("sink flag", flag, known)
         name = known[flag].name
-        there = [registry.resolve(SinkSpec, item["name"]).spec.name == name for item in out]
-        if on and not any(there):
+        chosen = [registry.resolve(SinkSpec, item["name"]).spec.name == name for item in out]
+        if on and not any(chosen):
             out.append({"name": name, "settings": dict((settings or {}).get(flag, {}))})
         elif not on:
-            out = [item for item, it in zip(out, there, strict=True) if not it]
+            out = [item for item, is_it in zip(out, chosen, strict=True) if not is_it]
     return out
 
 
 def with_settings(
     registry: Registry, sinks: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
-    """The sinks, each with those of the settings that it knows and was not told.
+    """The sinks, each with those of the settings that it knows and that its table leaves out.
 
     Raises `ConfigError` for a setting that no sink knows.
     """
@@ -65,9 +65,9 @@ def with_settings(
     for sink in sinks:
         item = component(sink, "sink")
         table = aliases(registry.load(SinkSpec, item["name"]))
-        told = {table.get(key) for key in item.get("settings", {})}
+        set_already = {table.get(key) for key in item.get("settings", {})}
         used |= settings.keys() & table.keys()
-        more = {key: value for key, value in settings.items() if key in table and key not in told}
+        more = {key: value for key, value in settings.items() if key in table and key not in set_already}
         out.append({**item, "settings": {**item.get("settings", {}), **more}})
     if lost := sorted(settings.keys() - used):
         names = ", ".join(item["name"] for item in out) or "none"
@@ -85,12 +85,12 @@ def with_noise(registry: Registry, drifts: Sequence[ComponentConfig], scale: flo
     """
     out = []
     used = False
-    for asked in drifts or (default(registry, DriftSpec),):
-        spellings = aliases(registry.load(DriftSpec, asked.name))
+    for drift in drifts or (default(registry, DriftSpec),):
+        spellings = aliases(registry.load(DriftSpec, drift.name))
         used = used or "noise_scale" in spellings
-        if "noise_scale" in spellings and "noise_scale" not in {spellings.get(key) for key in asked.settings}:
-            asked = attrs.evolve(asked, settings={**asked.settings, "noise_scale": scale})
-        out.append(asked)
+        if "noise_scale" in spellings and "noise_scale" not in {spellings.get(key) for key in drift.settings}:
+            drift = attrs.evolve(drift, settings={**drift.settings, "noise_scale": scale})
+        out.append(drift)
     if not used:
         names = ", ".join(item.name for item in out)
         raise ConfigError(

@@ -9,7 +9,7 @@ a text field becomes text, because class names may be digits.
 from __future__ import annotations
 
 import functools
-import math
+import sys
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeVar, Union
 
 import attrs
 import cattrs
-from cattrs.errors import IterableValidationError, IterableValidationNote
+from cattrs.gen import mapping_structure_factory
 
 from emnist_diff.deprecation import deprecated
 from emnist_diff.errors import ConfigError, EmnistDiffError, unknown
@@ -56,16 +56,16 @@ def as_written(cls: type[_T]) -> type[_T]:
     """A class decorator: a constructor takes and refuses what `structure` takes and refuses for the class, with other
     spellings of its fields, and `ConfigError` for every mistake."""
     attrs_class: Any = cls
-    made = attrs_class.__init__
+    initialise = attrs_class.__init__
 
-    @functools.wraps(made)
+    @functools.wraps(initialise)
     def init(self: Any, **settings: Any) -> None:
         given = _renamed(settings, cls, cls.__name__, ())
         for field in attrs.fields(attrs_class):
             if field.name in given and not field.metadata.get("checked"):
                 given[field.name] = _given(cls, field, given[field.name])
         try:
-            made(self, **given)
+            initialise(self, **given)
         except EmnistDiffError:
             raise
         except (TypeError, ValueError) as error:
@@ -140,42 +140,26 @@ def _reason(error: BaseException, _: object) -> str:
     return " ".join(text.split()) or type(error).__name__
 
 
-def _number(value: Any, _: object) -> float:
-    value = scalar(value)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"expected a number, got {shown(value)}")
-    try:
-        number = float(value)
-    except OverflowError:
-        number = math.inf
-    if not math.isfinite(number):
-        raise TypeError(f"expected a finite number, got {shown(value)}")
-    return number
+_PLAIN: dict[type, tuple[Any, str]] = {
+    float: ((int, float), "a number"),
+    int: (int, "a whole number"),
+    bool: (bool, "true or false"),
+    str: ((str, int), "text"),
+}
+"""The plain types, with what each is made of and what messages call it."""
 
 
-def _integer(value: Any, _: object) -> int:
+def _plain(value: Any, target: type) -> Any:
+    """A value of a plain type. Nothing is guessed, but a whole number may stand for a float or for text."""
     value = scalar(value)
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"expected a whole number, got {shown(value)}")
-    if not -(2**63) <= value < 2**63:
+    accepted, name = _PLAIN[target]
+    if not isinstance(value, accepted) or (isinstance(value, bool) and target is not bool):
+        raise TypeError(f"expected {name}, got {shown(value)}")
+    if target is int and not -(2**63) <= value < 2**63:
         raise TypeError(f"expected a whole number of 64 bits, got {shown(value)}")
-    return value
-
-
-def _flag(value: Any, _: object) -> bool:
-    value = scalar(value)
-    if not isinstance(value, bool):
-        raise TypeError(f"expected true or false, got {shown(value)}")
-    return value
-
-
-def _text(value: Any, _: object) -> str:
-    value = scalar(value)
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    if not isinstance(value, str):
-        raise TypeError(f"expected text, got {shown(value)}")
-    return value
+    if target is float and not -sys.float_info.max <= value <= sys.float_info.max:
+        raise TypeError(f"expected a finite number, got {shown(value)}")
+    return value if isinstance(value, target) else target(value)
 
 
 def _one_of(value: object, target: Any) -> Any:
@@ -186,34 +170,28 @@ def _one_of(value: object, target: Any) -> Any:
     return value
 
 
-def _list(value: object, target: Any) -> Any:
-    """A tuple from a list: text is no list of its letters."""
-    if not isinstance(value, list | tuple):
-        raise TypeError(f"expected a list, got {shown(value)}")
-    member = typing.get_args(target)[0]
-    return tuple(made for _, made in _members(enumerate(value), member, target))
+def _list(target: Any, converter: cattrs.Converter) -> Callable[[Any, Any], Any]:
+    """Makes a tuple from a list: text is no list of its letters."""
+    whole: Any = types.GenericAlias(list, typing.get_args(target)[:1])
+
+    def structured(value: Any, _: Any) -> Any:
+        if not isinstance(value, list | tuple):
+            raise TypeError(f"expected a list, got {shown(value)}")
+        return tuple(converter.structure(value, whole))
+
+    return structured
 
 
-def _table(value: object, target: Any) -> Any:
-    if not isinstance(value, Mapping):
-        raise TypeError(f"expected a table, got {shown(value)}")
-    key, member = typing.get_args(target)
-    return {_converter().structure(name, key): made for name, made in _members(value.items(), member, target)}
+def _table(target: Any, converter: cattrs.Converter) -> Callable[[Any, Any], Any]:
+    kind: Any = types.GenericAlias(dict, typing.get_args(target))
+    whole: Any = mapping_structure_factory(kind, converter)
 
+    def structured(value: Any, _: Any) -> Any:
+        if not isinstance(value, Mapping):
+            raise TypeError(f"expected a table, got {shown(value)}")
+        return whole(value, dict)
 
-def _members(items: Iterable[tuple[Any, Any]], member: Any, target: Any) -> list[tuple[Any, Any]]:
-    """Each member made, or all that is wrong with them."""
-    out, failures = [], []
-    for place, item in items:
-        try:
-            out.append((place, _converter().structure(item, member)))
-        except Exception as error:  # said with the others, by place
-            notes = [*getattr(error, "__notes__", []), IterableValidationNote("", place, member)]
-            error.__notes__ = notes  # type: ignore[attr-defined]  # what add_note does, from Python 3.11 on
-            failures.append(error)
-    if failures:
-        raise IterableValidationError("", failures, target)
-    return out
+    return structured
 
 
 def _union(value: object, target: Any) -> Any:
@@ -253,23 +231,17 @@ def _is_function(target: Any) -> bool:
     return typing.get_origin(target) is Callable or (isinstance(target, type) and issubclass(target, functions))
 
 
-_CONVERTER: list[cattrs.Converter] = []
-
-
+@functools.cache
 def _converter() -> cattrs.Converter:
-    if not _CONVERTER:
-        converter = cattrs.Converter(forbid_extra_keys=True)
-        converter.register_structure_hook(float, _number)
-        converter.register_structure_hook(int, _integer)
-        converter.register_structure_hook(bool, _flag)
-        converter.register_structure_hook(str, _text)
-        converter.register_structure_hook_func(_is_list, _list)
-        converter.register_structure_hook_func(_is_table, _table)
-        converter.register_structure_hook_func(_is_union, _union)
-        converter.register_structure_hook_func(_is_literal, _one_of)
-        converter.register_structure_hook_func(lambda t: t is Any or t is object, lambda value, _: value)
-        converter.register_structure_hook_func(_is_schedule, lambda value, _: schedule(value))
-        converter.register_unstructure_hook_func(_is_schedule, to_data)
-        converter.register_unstructure_hook_func(_is_function, lambda f: to_data(Function(f)))
-        _CONVERTER.append(converter)
-    return _CONVERTER[0]
+    converter = cattrs.Converter(forbid_extra_keys=True)
+    for kind in _PLAIN:
+        converter.register_structure_hook(kind, _plain)
+    converter.register_structure_hook_factory(_is_list, _list)
+    converter.register_structure_hook_factory(_is_table, _table)
+    converter.register_structure_hook_func(_is_union, _union)
+    converter.register_structure_hook_func(_is_literal, _one_of)
+    converter.register_structure_hook_func(lambda t: t is Any or t is object, lambda value, _: value)
+    converter.register_structure_hook_func(_is_schedule, lambda value, _: schedule(value))
+    converter.register_unstructure_hook_func(_is_schedule, to_data)
+    converter.register_unstructure_hook_func(_is_function, lambda f: to_data(Function(f)))
+    return converter
