@@ -15,11 +15,15 @@ from emnist_diff.protocols import Sink
 if TYPE_CHECKING:
     import torch
 
-    from emnist_diff.assembly.assemble import Assembly
+    from emnist_diff.assembly.assemble import Assembly, Parts
     from emnist_diff.assembly.layout import Layout
+    from emnist_diff.assembly.sources import Found
     from emnist_diff.components import Component
     from emnist_diff.config import RunConfig
+    from emnist_diff.engine.state import Engine
     from emnist_diff.errors import UnknownName
+    from emnist_diff.evaluators import Prepared
+    from emnist_diff.families import Source
     from emnist_diff.plugins import Registry
     from emnist_diff.schedules import Schedule
     from emnist_diff.timeline import Timeline
@@ -112,6 +116,15 @@ class Review:
         """The error that a component is unknown, with what helps; or the same."""
         return error
 
+    def require_record(
+        self, record: Mapping[str, Any], registry: Registry, settings: RunConfig, denoiser: Found
+    ) -> None:
+        """Raise `CheckpointError` or `ConfigError` for a recorded configuration whose weights and files, which `record`
+        names by their hashes (`assembly.layers.RECORDED`, None where it is silent), are others than those of now."""
+
+    def require_guide(self, name: str, guide: Source, main: Source) -> None:
+        """Raise `ConfigError` for a guide of this name that cannot stand beside the main network."""
+
     def amend(
         self, kind: str, component: Component, weight: Schedule, timeline: Timeline
     ) -> tuple[Component, Schedule]:
@@ -135,6 +148,8 @@ class Review:
         (``forces[0]``). A run records them; runs with other ones are other runs."""
         return {}
 
-    def environment(self, components: Sequence[Component], device: torch.device) -> Mapping[str, Any]:
+    def environment(
+        self, parts: Parts, engine: Engine, backend: Prepared, sinks: Sequence[Component]
+    ) -> Mapping[str, Any]:
         """JSON-ready: where a run is made, and with what. A run records it."""
         return {}

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from emnist_diff import config
-from emnist_diff.assembly.layers import opens_paths, require_recorded_guides
+from emnist_diff.assembly.layers import opens_paths
 from emnist_diff.assembly.sources import found, opened
 from emnist_diff.config import MOST_THREADS, RunConfig
 from emnist_diff.engine.decoding import decoded
@@ -18,6 +18,7 @@ from emnist_diff.plugins import Registry
 from emnist_diff.protocols import Denoiser
 from emnist_diff_plugins.reviews.files import recorded_files
 from emnist_diff_plugins.reviews.origins import require_known
+from emnist_diff_plugins.reviews.records import require_recorded_guides
 from emnist_diff_trajectory.growth import require_recorded as require_recorded_files
 from emnist_diff_trajectory.pictures import Decode
 from emnist_diff_trajectory.reader import Trajectory

@@ -268,7 +268,7 @@ def test_how_x0_is_clipped_does_not_matter(place, registry, tmp_path):
 
 
 def test_a_flow_is_no_guide_of_a_diffusion():
-    from emnist_diff.assembly.guides import require_fit
+    from emnist_diff_plugins.reviews.guides import require_fit
 
     diffusion = GaussianMixture(shape=(3,), classes="A").source(installed())
     flow = GaussianMixture(shape=(3,), classes="A", prediction="flow").source(installed())

@@ -9,18 +9,19 @@ import attrs
 
 from emnist_diff import config
 from emnist_diff.assembly import presets
-from emnist_diff.assembly.record import files_of
-from emnist_diff.assembly.reviews import unknown_names_explained
-from emnist_diff.assembly.sources import Found, found, opened
-from emnist_diff.components import Component, default, make
+from emnist_diff.assembly.reviews import reviews, unknown_names_explained
+from emnist_diff.assembly.sources import Found, found
+from emnist_diff.components import default
 from emnist_diff.config import RunConfig
 from emnist_diff.errors import CheckpointError, ConfigError, UnknownName
 from emnist_diff.events import get_logger
-from emnist_diff.identity import differing
 from emnist_diff.plugins import Registry
-from emnist_diff.records import DenoiserSpec, DriftSpec, ForceSpec, SchedulerSpec
+from emnist_diff.records import DenoiserSpec, SchedulerSpec
 
 log = get_logger()
+
+RECORDED = ("checkpoint_sha256", "guide_sha256", "files")
+"""What a recorded configuration says beside the settings: hashes of what decided the samples."""
 
 
 def configure(registry: Registry, *layers: Mapping[str, Any]) -> tuple[RunConfig, Found]:
@@ -31,54 +32,29 @@ def configure(registry: Registry, *layers: Mapping[str, Any]) -> tuple[RunConfig
     checkpoint and guides must be there. Raises `CheckpointError` when they are others.
     """
     merged = _merged(layers)
-    recorded, recorded_guides = merged.pop("checkpoint_sha256", None), merged.pop("guide_sha256", None)
-    recorded_files = merged.pop("files", None)
-    if recorded is not None and not opens_paths(registry, merged.get("denoiser")):
+    record = {key: merged.pop(key, None) for key in RECORDED}
+    if record["checkpoint_sha256"] is not None and not opens_paths(registry, merged.get("denoiser")):
         merged.pop("denoiser", None)  # which the record copied from the checkpoint
     guided = merged.get("guidance_scale")
     merged = presets.expanded(registry, merged)
     named_only = _with_scheduler(registry, config.resolve(merged))
-    if recorded_guides is not None:
-        require_recorded_guides(registry, named_only.guides, recorded_guides, "this configuration")
     if guided is not None and named_only.base != "cfg":
         log.warning("guidance.unused", guidance_scale=guided, base=named_only.base, hint="only base cfg is guided")
     with unknown_names_explained(registry, named_only):
         denoiser = found(registry, named_only)
     source = denoiser.source
-    if recorded is not None and source.identity != recorded:
-        raise CheckpointError(
-            f"{source.label} is not the checkpoint that this configuration was recorded with, whose SHA-256 is "
-            f"{recorded} — name that one with --checkpoint"
-        )
+    for review in reviews(registry):
+        review.require_record(record, registry, named_only, denoiser)
     try:
         settings = _with_scheduler(registry, config.resolve(source.recommended, merged))
     except ConfigError as error:
         raise CheckpointError(f"{source.label}: its recommended settings do not hold here: {error}") from error
-    if recorded_files is not None:
-        _require_files(registry, settings, denoiser.component, recorded_files)
     return settings, denoiser
 
 
 def _with_scheduler(registry: Registry, settings: RunConfig) -> RunConfig:
     """The settings with the default scheduler where they name none."""
     return attrs.evolve(settings, scheduler=settings.scheduler or default(registry, SchedulerSpec))
-
-
-def require_recorded_guides(registry: Registry, guides: Mapping[str, str], recorded: object, what: str) -> None:
-    """Raise `CheckpointError` when `guides`, name → path, are not the ones that were recorded, name → SHA-256.
-
-    what: whose they were, for the message.
-    """
-    hashes: Mapping[str, Any] = recorded if isinstance(recorded, Mapping) else {}
-    for name, sha256 in hashes.items():
-        wanted = f"{what} was made with the guide {str(name)!r:.80} of sha256 {sha256!s:.12}…"
-        if name not in guides:
-            raise CheckpointError(f"{wanted} — say --guide {name}=FILE")
-        source = opened(registry, guides[name]).source
-        if source.identity != sha256:
-            raise CheckpointError(f"{wanted}, and {source.label} is another")
-    if more := sorted(guides.keys() - hashes.keys()):
-        raise CheckpointError(f"{what} was made without the guide {more[0]!r} — leave it out")
 
 
 def opens_paths(registry: Registry, recorded: Any) -> bool:
@@ -88,15 +64,6 @@ def opens_paths(registry: Registry, recorded: Any) -> bool:
     except (UnknownName, TypeError, KeyError):
         return False
     return isinstance(spec, DenoiserSpec) and spec.opens_paths
-
-
-def _require_files(registry: Registry, settings: RunConfig, denoiser: Component, recorded: Any) -> None:
-    """Raise `ConfigError` where a record says that other files decided its samples than those that are named here."""
-    components = [denoiser, make(registry, SchedulerSpec, settings.scheduler)]
-    components += [make(registry, ForceSpec, force) for force in settings.forces]
-    components += [make(registry, DriftSpec, drift) for drift in settings.drifts]
-    if odd := differing({"files": recorded}, files_of(registry, settings, components, {})):
-        raise ConfigError(f"this configuration was recorded with other files ({odd}) — give back those that it names")
 
 
 def _merged(layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

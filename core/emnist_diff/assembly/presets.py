@@ -17,23 +17,23 @@ from emnist_diff.structuring import structure
 _ADDED = ("forces", "drifts")
 
 
-def expanded(registry: Registry, said: Mapping[str, Any]) -> dict[str, Any]:
+def expanded(registry: Registry, layer: Mapping[str, Any]) -> dict[str, Any]:
     """A normalised layer with its ``preset`` (one or a list, components or names of files) replaced by what they
-    stand for: their forces and drifts stand before the user's own, everything else is below what the user says.
+    stand for: their forces and drifts stand before the user's own, everything else is below what the user sets.
 
-    Raises `ConfigError` when two presets say different things of one setting that the user leaves open.
+    Raises `ConfigError` when two presets set different values that the user leaves open.
     """
-    out = dict(said)
-    asked = out.pop("preset", None)
-    if asked is None:
+    out = dict(layer)
+    requested = out.pop("preset", None)
+    if requested is None:
         return out
     below: dict[str, Any] = {}
-    for item in asked if isinstance(asked, list | tuple) else [asked]:
-        name, layer = layer_of(registry, item)
-        for key, value in layer.items():
+    for item in requested if isinstance(requested, list | tuple) else [requested]:
+        name, preset = layer_of(registry, item)
+        for key, value in preset.items():
             if key in _ADDED:
                 below[key] = [*below.get(key, []), *value]
-            elif key not in said and below.get(key, value) != value:
+            elif key not in layer and below.get(key, value) != value:
                 raise ConfigError(
                     f"preset {name!r} says {key} = {shown(value)}, "
                     f"another says {shown(below[key])} — say which with --{key}"
@@ -47,17 +47,17 @@ def expanded(registry: Registry, said: Mapping[str, Any]) -> dict[str, Any]:
 def layer_of(registry: Registry, item: Any) -> tuple[str, dict[str, Any]]:
     """The name of a preset and its normalised layer: a plugin's, or a ``.toml`` or ``.json`` file's. Raises as
     `components.make` and `config.read_file`."""
-    asked = config.component(item, "preset")
-    name = asked["name"]
+    requested = config.component(item, "preset")
+    name = requested["name"]
     if name.endswith((".toml", ".json")):
-        if asked.get("settings"):
+        if requested.get("settings"):
             raise ConfigError(f"preset {name!r} is a file and takes no settings")
         layer = config.read_file(Path(name))
         if "preset" in layer:
             raise ConfigError(f"preset {name!r} names a preset itself — write out what it stands for")
         return name, config.normalised(layer)
-    made = make(registry, PresetSpec, structure(asked, config.ComponentConfig, "preset"))
-    layer = call_component(made.label("preset"), made.object.expand)
+    preset = make(registry, PresetSpec, structure(requested, config.ComponentConfig, "preset"))
+    layer = call_component(preset.label("preset"), preset.object.expand)
     if not isinstance(layer, Mapping):
-        raise PluginError(f"preset {made.name!r} of {made.distribution} expanded to {shown(layer)}, not to a table")
-    return made.name, config.normalised(layer)
+        raise PluginError(f"preset {preset.name!r} of {preset.distribution} expanded to {shown(layer)}, not to a table")
+    return preset.name, config.normalised(layer)

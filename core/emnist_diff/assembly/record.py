@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,31 +62,14 @@ def header_of(
 def _environment(
     registry: Registry, parts: Parts, engine: Engine, backend: Prepared, sinks: Sequence[Component]
 ) -> dict[str, Any]:
-    """Where the run is made, and with what."""
-    guides = {name: network for name, network in parts.networks.items() if name}
-    components = [*parts.components, *(guide.component for guide in guides.values()), *sinks, backend.component]
+    """Where the run is made, and with what; which of several workers makes it, and that classes decide nothing."""
     settings = parts.layout.settings
-    data: dict[str, Any] = {}
-    for review in reviews(registry):
-        data |= review.environment(components, engine.device)
-    data |= {"precision": backend.precision, "micro_batch": engine.micro_batch}
-    data["checkpoint"] = dict(parts.networks[""].source.facts)
-    if guides:
-        data["guides"] = {name: dict(guide.source.facts) for name, guide in guides.items()}
-    data |= {"backend": backend.component.name, **{name: _version(name) for name in backend.requires}}
-    if not parts.layout.conditioned:
-        data["conditioned"] = False
+    data: dict[str, Any] = {} if parts.layout.conditioned else {"conditioned": False}
     if settings.world_size > 1:
         data["worker"] = {"rank": settings.rank, "world_size": settings.world_size}
+    for review in reviews(registry):
+        data |= review.environment(parts, engine, backend, sinks)
     return data
-
-
-def _version(module: str) -> str | None:
-    """The version of the distribution that brings a module."""
-    try:
-        return metadata.version(module)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def _config(registry: Registry, parts: Parts, backend: Prepared) -> dict[str, Any]:

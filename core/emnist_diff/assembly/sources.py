@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from emnist_diff.assembly import guides
+from emnist_diff.assembly.reviews import reviews
 from emnist_diff.components import Component, call_component, make
 from emnist_diff.config import ComponentConfig, RunConfig
 from emnist_diff.errors import CheckpointError, ConfigError, PluginError
@@ -73,10 +73,12 @@ def opened(registry: Registry, path: str | None, epoch: int | None = None) -> Fo
 
 
 def found_guides(registry: Registry, settings: RunConfig, main: Source) -> dict[str, Found]:
-    """The guides of a configuration, beside the main denoiser. Raises as `opened`, and as `guides.require_fit`."""
+    """The guides of a configuration, beside the main denoiser. Raises as `opened`, and `ConfigError` for one that
+    does not fit."""
     out = {name: opened(registry, path) for name, path in settings.guides.items()}
     for name, guide in out.items():
-        guides.require_fit(name, guide.source, main)
+        for review in reviews(registry):
+            review.require_guide(name, guide.source, main)
     return out
 
 

@@ -17,7 +17,10 @@ import numpy as np
 import torch
 
 from emnist_diff import __version__
+from emnist_diff.assembly.assemble import Parts
 from emnist_diff.components import Component
+from emnist_diff.engine.state import Engine
+from emnist_diff.evaluators import Prepared
 from emnist_diff.machine import workers
 from emnist_diff.surroundings import Review
 
@@ -29,8 +32,12 @@ class Provenance(Review):
     No other variable of the environment, no user or host name, and no directory.
     """
 
-    def environment(self, components: Sequence[Component], device: torch.device) -> Mapping[str, Any]:
+    def environment(
+        self, parts: Parts, engine: Engine, backend: Prepared, sinks: Sequence[Component]
+    ) -> Mapping[str, Any]:
         """`Review.environment`."""
+        guides = {name: network for name, network in parts.networks.items() if name}
+        used = [*parts.components, *(guide.component for guide in guides.values()), *sinks, backend.component]
         data: dict[str, Any] = {
             "emnist_diff": __version__,
             "python": platform.python_version(),
@@ -38,15 +45,30 @@ class Provenance(Review):
             "torch": torch.__version__,
             "numpy": np.__version__,
             "threads": torch.get_num_threads(),
-            "device": str(device),
+            "device": str(engine.device),
             "dtype": "float32",
-            "plugins": {name: _plugin(name, components) for name in {each.distribution: "" for each in components}},
+            "precision": backend.precision,
+            "micro_batch": engine.micro_batch,
+            "checkpoint": dict(parts.networks[""].source.facts),
+            "plugins": {name: _plugin(name, used) for name in {each.distribution: "" for each in used}},
+            "backend": backend.component.name,
+            **{module: _version(module) for module in backend.requires},
         }
-        if device.type == "cuda":
-            data["gpu"] = torch.cuda.get_device_name(device)
+        if guides:
+            data["guides"] = {name: dict(guide.source.facts) for name, guide in guides.items()}
+        if engine.device.type == "cuda":
+            data["gpu"] = torch.cuda.get_device_name(engine.device)
         if slurm := workers.recorded(os.environ):
             data["slurm"] = slurm
         return data
+
+
+def _version(module: str) -> str | None:
+    """The version of the distribution that brings a module."""
+    try:
+        return metadata.version(module)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _plugin(distribution: str, components: Sequence[Component]) -> dict[str, Any]:

@@ -6,15 +6,21 @@ weaker one in this way (Karras et al., 2024, arXiv:2406.02507).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import attrs
 
 from emnist_diff.errors import ConfigError
+from emnist_diff.families import Source
 from emnist_diff.names import known
+from emnist_diff.surroundings import Review
 
-if TYPE_CHECKING:
-    from emnist_diff.families import Source
+
+@attrs.frozen
+class FittingGuides(Review):
+    """Refuses guides that cannot stand beside the run's own network."""
+
+    def require_guide(self, name: str, guide: Source, main: Source) -> None:
+        """`Review.require_guide`; raises as `require_fit`."""
+        require_fit(name, guide, main)
 
 
 def require_fit(name: str, guide: Source, main: Source) -> None:
