@@ -5,6 +5,7 @@ A plugin that fails to import, or whose hook raises, becomes a `Broken` value an
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import inspect
 import os
@@ -13,18 +14,19 @@ import traceback
 from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import attrs
 import pluggy
 
-from emnist_diff import hookspecs
+from emnist_diff import hookspecs, probing
 from emnist_diff.errors import PluginError, nearest
 from emnist_diff.plugins import CORE_DISTRIBUTION, Broken, Entry, Registry, Source
 from emnist_diff.printable import printable
-from emnist_diff.probing import deadly, printing_to_stderr, reason
+from emnist_diff.probing import reason
 from emnist_diff.records import Spec
 from emnist_diff.shown import shortened, shown
 
@@ -64,27 +66,19 @@ def discover(
     """
     plugins = [*_installed(points, narrow), *(_Plugin(Source(p.stem, p.name, "", p.stem), p) for p in files)]
     foreign = [plugin for plugin in plugins if plugin.source.distribution != CORE_DISTRIBUTION]
-    fatal = {foreign[n]: why for n, why in deadly(len(foreign), lambda n: _probe(foreign[n])).items()}
+    fatal = {foreign[n]: why for n, why in probing.care.fatal(len(foreign), lambda n: _visit(foreign[n])).items()}
     entries: list[Entry] = []
     broken: list[Broken] = []
-    manager = _manager()
     for plugin in plugins:
-        source = plugin.source
-        if plugin in fatal:
+        if why := fatal.get(plugin):
             if isinstance(plugin.where, Path):
-                raise PluginError(f"plugin file {str(plugin.where)!r} cannot be loaded: {fatal[plugin]}")
-            broken.append(Broken(source.distribution, source.name, fatal[plugin], version=source.version))
+                raise PluginError(f"plugin file {str(plugin.where)!r} cannot be loaded: {why}")
+            broken.append(plugin.source.broken(why))
             continue
-        found, bad = _examined(manager, plugin)
+        found, bad = _examined(plugin)
         entries += found
         broken += bad
     return Registry(tuple(entries), tuple(broken), tuple(plugin.source for plugin in plugins))
-
-
-def _manager() -> pluggy.PluginManager:
-    manager = pluggy.PluginManager(hookspecs.GROUP)
-    manager.add_hookspecs(hookspecs)
-    return manager
 
 
 def _installed(points: Iterable[EntryPoint] | None, narrow: str | None) -> list[_Plugin]:
@@ -106,20 +100,21 @@ def _whose(point: EntryPoint) -> tuple[str, str]:
     return printable(shortened(names[0] or "(unknown)", 100)), printable(shortened(names[1] or "", 100))
 
 
-def _probe(plugin: _Plugin) -> None:
+def _visit(plugin: _Plugin) -> None:
     """All that `discover` will do with the plugin; only what ends the process, or interrupts it, shows."""
-    try:
-        _examined(_manager(), plugin)
-    except PluginError:  # of a file, which is raised again where somebody hears it
-        return
+    with contextlib.suppress(PluginError):  # of a file, which is raised again where somebody hears it
+        _examined(plugin)
 
 
-def _examined(manager: pluggy.PluginManager, plugin: _Plugin) -> tuple[list[Entry], list[Broken]]:
+def _examined(plugin: _Plugin) -> tuple[list[Entry], list[Broken]]:
     """What a plugin offers, and what is broken of it. Raises `PluginError` for a file that cannot be imported."""
     source = plugin.source
-    with printing_to_stderr():
+    manager = pluggy.PluginManager(hookspecs.GROUP)
+    manager.add_hookspecs(hookspecs)
+    with probing.care.printing():
         try:
             module = plugin.load()
+            manager.register(module)
         except (KeyboardInterrupt, PluginError):
             raise
         except BaseException as error:  # one bad plugin stops nothing
@@ -128,53 +123,39 @@ def _examined(manager: pluggy.PluginManager, plugin: _Plugin) -> tuple[list[Entr
 
 
 def _records(manager: pluggy.PluginManager, module: object, source: Source) -> tuple[list[Entry], list[Broken]]:
-    """What one plugin module's hooks hand over."""
-    key = f"{source.distribution}:{source.name}"
+    """What the hooks of one plugin module hand over. What was meant as a hook and is none is broken: pluggy passes over
+    a misspelt name, and over a function without the mark, in silence."""
     entries: list[Entry] = []
     broken: list[Broken] = []
-    try:
-        manager.register(module, key)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:
-        return [], [_broken(source, source.name, error)]
-    for hook, record in hookspecs.HOOKS.items():
-        for implementation in getattr(manager.hook, hook).get_hookimpls():
-            if implementation.plugin_name != key:
-                continue
-            try:
-                offered = islice(implementation.function(), MOST_RECORDS + 1)
-                found = [_checked(spec, record, hook) for spec in offered]
-                if len(found) > MOST_RECORDS:
-                    raise ValueError(f"{hook} yields more than {MOST_RECORDS} records")
-            except KeyboardInterrupt:
-                raise
-            except BaseException as error:
-                broken.append(_broken(source, f"{source.name} ({hook})", error))
-            else:
-                entries.extend(Entry(spec, source.distribution, source.version) for spec in found)
-    wrong = _no_hooks(manager, module)
-    return entries, broken + [Broken(source.distribution, source.name, w, version=source.version) for w in wrong]
-
-
-def _no_hooks(manager: pluggy.PluginManager, module: object) -> list[str]:
-    """What is wrong with functions of a plugin module that were meant as hooks and are none: pluggy passes over a
-    misspelt name and over one without the mark in silence. What the module imports is not its own."""
-    wrong: list[str] = []
-    if not isinstance(module, ModuleType):
-        return wrong
-    for name, value in vars(module).items():
-        if not inspect.isfunction(value) or value.__module__ != module.__name__:
+    callers = {caller.name: caller for caller in manager.get_hookcallers(module) or ()}
+    for hook, caller in callers.items():
+        if hook not in hookspecs.HOOKS:
+            broken.append(source.broken(_no_hook(hook)))
             continue
-        marked = manager.parse_hookimpl_opts(module, name)
-        known = ((marked and marked["specname"]) or name) in hookspecs.HOOKS
-        if known and marked is None:
-            wrong.append(f"{name} lacks @hookimpl")
-        elif not known and (marked is not None or name.startswith(f"{hookspecs.GROUP}_")):
-            hits = nearest(name, hookspecs.HOOKS, limit=1)  # their names have so much in common that others are near
-            remedy = f"did you mean {hits[0]!r}?" if hits else f"hooks are {', '.join(hookspecs.HOOKS)}"
-            wrong.append(f"{name} is no hook — {remedy}")
-    return wrong
+        try:
+            results: list[Any] = [implementation.function() for implementation in caller.get_hookimpls()]
+            offered = islice(chain.from_iterable(results), MOST_RECORDS + 1)
+            found = [_checked(spec, hookspecs.HOOKS[hook], hook) for spec in offered]
+            if len(found) > MOST_RECORDS:
+                raise ValueError(f"{hook} yields more than {MOST_RECORDS} records")
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            broken.append(_broken(source, f"{source.name} ({hook})", error))
+        else:
+            entries.extend(Entry(spec, source.distribution, source.version) for spec in found)
+    for name, value in vars(module).items() if isinstance(module, ModuleType) else ():
+        own = inspect.isfunction(value) and value.__module__ == vars(module)["__name__"]  # what it imports is another's
+        if own and name.startswith(f"{hookspecs.GROUP}_") and manager.parse_hookimpl_opts(module, name) is None:
+            broken.append(source.broken(f"{name} lacks @hookimpl" if name in hookspecs.HOOKS else _no_hook(name)))
+    return entries, broken
+
+
+def _no_hook(name: str) -> str:
+    hits = nearest(name, hookspecs.HOOKS, limit=1)  # their names have so much in common that others are near
+    return f"{name} is no hook — " + (
+        f"did you mean {hits[0]!r}?" if hits else f"hooks are {', '.join(hookspecs.HOOKS)}"
+    )
 
 
 def _load_file(path: Path) -> object:
@@ -216,7 +197,7 @@ def _broken(source: Source, plugin: str, error: BaseException) -> Broken:
     except Exception:  # an exception whose own text cannot be had
         lines = [reason(error)]
     shown_lines = shortened("\n".join(map(printable, lines)), _LONGEST_TRACEBACK)
-    return Broken(source.distribution, plugin, whole, shown_lines + "\n", source.version)
+    return source.broken(whole, plugin, shown_lines + "\n")
 
 
 def _refused(error: BaseException) -> str:

@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 
 import attrs
 
-from emnist_diff import hookspecs
+from emnist_diff import hookspecs, probing
 from emnist_diff.brief import briefly
 from emnist_diff.errors import ConfigError, PluginError, nearest, unknown
-from emnist_diff.probing import exits_raised, printing_to_stderr, reason
+from emnist_diff.probing import reason
 from emnist_diff.records import API, Spec
 
 CORE_DISTRIBUTION = "emnist-diff"
@@ -59,6 +59,10 @@ class Source:
     distribution: str
     version: str
     module: str
+
+    def broken(self, error: str, part: str = "", traceback: str = "") -> Broken:
+        """What is wrong with it, or with one part of it."""
+        return Broken(self.distribution, part or self.name, error, traceback, self.version)
 
 
 @briefly
@@ -160,7 +164,7 @@ def load_factory(entry: Entry) -> Any:
     """Import what a record's `factory` names; a failure is a `PluginError` that names the distribution."""
     module, _, attribute = entry.spec.factory.partition(":")
     try:
-        with printing_to_stderr(), exits_raised():
+        with probing.care.loading():
             found: Any = importlib.import_module(module)
             for part in attribute.split("."):
                 found = getattr(found, part)

@@ -55,9 +55,9 @@ BROKEN = {
 
 COMMAND = """
 import sys
-from emnist_diff import probing
+from emnist_diff.cli import isolation
 from emnist_diff.cli import main
-probing.PATIENCE = 1.0
+isolation.PATIENCE = 1.0
 sys.argv[0] = "emnist-diff"
 main()
 """

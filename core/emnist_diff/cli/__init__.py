@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 TYPE_CHECKING = False  # importing typing would take time in which Ctrl-C is not yet expected
@@ -46,9 +47,11 @@ def _code(stops: Stops) -> int:
         wait_quietly()
         speak_any_locale()
 
-        from emnist_diff.probing import probe_from_now_on
+        if os.name == "posix":
+            from emnist_diff import probing
+            from emnist_diff.cli.isolation import Isolation
 
-        probe_from_now_on()
+            probing.use(Isolation())
 
         from emnist_diff.cli.app import app
 

@@ -172,7 +172,7 @@ def _call(arguments: list[str], files: list[Path], item: Input) -> None:
 
 
 def _confine(item: Input) -> None:
-    from emnist_diff import probing
+    from emnist_diff.cli import isolation
     from emnist_diff.discovery import installed
 
     size = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
@@ -183,4 +183,4 @@ def _confine(item: Input) -> None:
         sys.path.insert(0, str(item.site))
         os.environ.pop("EMNIST_DIFF_PLUGINS", None)
         installed.cache_clear()
-        probing.PATIENCE = 2.0
+        isolation.PATIENCE = 2.0
