@@ -185,12 +185,8 @@ class RunConfig:
             raise ConfigError(f"rank {self.rank} of {self.world_size} workers: ranks are 0 … {self.world_size - 1}")
 
 
-_ONE = {name for name, hint in hints(RunConfig).items() if hint in (ComponentConfig, ComponentConfig | None)}
-_SEVERAL = {
-    name
-    for name, hint in hints(RunConfig).items()
-    if hint in (tuple[ComponentConfig, ...], tuple[ComponentConfig, ...] | None)
-}
+_COMPONENTS = {name: "tuple" in str(hint) for name, hint in hints(RunConfig).items() if "ComponentConfig" in str(hint)}
+"""Settings that are components, and whether several."""
 UNRELATED_TO_SAMPLES = tuple(field.name for field in attrs.fields(RunConfig) if not field.metadata.get("decides", True))
 """Settings that do not decide what the samples are; what does of checkpoint and guides is their hashes, and the
 resolved micro-batch is recorded beside them."""
@@ -205,7 +201,7 @@ def component(data: object, what: str) -> dict[str, Any]:
     if isinstance(data, str):
         return {"name": data}
     if isinstance(data, ComponentConfig):  # as it is, for it may hold functions
-        return {field.name: getattr(data, field.name) for field in attrs.fields(ComponentConfig)}
+        return attrs.asdict(data, recurse=False)
     if not isinstance(data, Mapping):
         raise ConfigError(f"{what}: expected a name or a table with a name, got {shown(data)}")
     rest = dict(data)
@@ -237,10 +233,10 @@ def normalised(layer: Mapping[str, Any]) -> dict[str, Any]:
             raise ConfigError(f"{written!r} says again what another spelling of {key!r} already said")
         if key == "seed":
             value = seeds.seed(value)
-        elif key in _ONE and value is not None:
+        elif key in _COMPONENTS and value is not None and not _COMPONENTS[key]:
             value = component(value, key)
-        elif key in _SEVERAL and value is not None:
-            if isinstance(value, str) or not isinstance(value, list | tuple):
+        elif key in _COMPONENTS and value is not None:
+            if not isinstance(value, list | tuple):
                 raise ConfigError(f"{key}: expected a list, got {shown(value)}")
             value = [component(item, f"{key}[{i}]") for i, item in enumerate(value)]
         out[key] = value

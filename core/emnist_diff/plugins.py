@@ -90,12 +90,13 @@ class Registry:
         known = self.of(kind)
         distribution, _, short = name.rpartition(":")
         plain = short.removeprefix(f"{kind.kind}_")
-        hits: list[Entry] = []
-        for wanted in dict.fromkeys((short, plain)):
-            theirs = [e for e in known if not distribution or e.distribution == distribution]
-            hits = [e for e in theirs if wanted == e.spec.name] or [e for e in theirs if wanted in e.spec.aliases]
-            if hits:
-                break
+        candidates = [e for e in known if distribution in ("", e.distribution)]
+        tries = (
+            [e for e in candidates if wanted in (e.spec.aliases if aliased else (e.spec.name,))]
+            for wanted in (short, plain)
+            for aliased in (False, True)
+        )
+        hits = next(filter(None, tries), [])
         if not hits:
             raise self._unknown(kind, distribution, plain, known)
         if len({e.distribution for e in hits}) < len(hits):
@@ -124,15 +125,6 @@ class Registry:
             return f"{' and '.join(e.origin for e in others)} has the name too: say {entry.qualified}"
         return "ok"
 
-    def broken_of(self, source: Source) -> tuple[Broken, ...]:
-        """What is broken of one plugin module."""
-        return tuple(
-            b
-            for b in self.broken
-            if b.distribution == source.distribution
-            and (b.plugin == source.name or b.plugin.startswith(f"{source.name} ("))
-        )
-
     def _unknown(self, kind: type[Spec], distribution: str, plain: str, known: Iterable[Entry]) -> Exception:
         names = [e.spec.name for e in known]
         hint = f"see emnist-diff plugins list --kind {kind.kind}"
@@ -155,8 +147,7 @@ class Registry:
 
         Raises as `resolve` does, and `PluginError` when the factory cannot be imported.
         """
-        entry = self.resolve(kind, name)
-        factory: type[Any] = load_factory(entry)
+        factory: type[Any] = load_factory(self.resolve(kind, name))
         return factory
 
 

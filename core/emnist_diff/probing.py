@@ -15,11 +15,8 @@ class Care:
     know, nor change where that process writes to. The command line does more (`emnist_diff.cli.isolation`)."""
 
     def fatal(self, count: int, visit: Callable[[int], None]) -> dict[int, str]:
-        """Which of `visit(0)` … `visit(count - 1)` must not be called, and why: those that end or block the process,
-        and those that raise `KeyboardInterrupt`, which this process could not tell from a user's.
-
-        visit: raises nothing else.
-        """
+        """Which of `visit(0)` … `visit(count - 1)` must not be called, and why: those that end or block the process, or
+        raise `KeyboardInterrupt`, which could not be told from a user's. `visit` raises nothing else."""
         return {}
 
     @contextlib.contextmanager
@@ -28,11 +25,9 @@ class Care:
         with contextlib.redirect_stdout(sys.stderr):
             yield
 
-    @contextlib.contextmanager
-    def loading(self) -> Iterator[None]:
+    def loading(self) -> contextlib.AbstractContextManager[None]:
         """The same, while a component is loaded."""
-        with self.printing():
-            yield
+        return self.printing()
 
 
 care = Care()

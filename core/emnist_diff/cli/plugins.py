@@ -51,6 +51,7 @@ def list_(
 
 
 def _listed(found: Registry, entries: Mapping[str, list[Entry]]) -> dict[str, Any]:
+    broken = {(b.distribution, b.plugin.partition(" (")[0]) for b in found.broken}  # a plugin, or one hook of it
     return {
         "components": [{**_identity(e), "health": found.health(e)} for listed in entries.values() for e in listed],
         "plugins": [
@@ -59,7 +60,7 @@ def _listed(found: Registry, entries: Mapping[str, list[Entry]]) -> dict[str, An
                 "distribution": s.distribution,
                 "version": s.version,
                 "module": s.module,
-                "health": "broken" if found.broken_of(s) else "ok",
+                "health": "broken" if (s.distribution, s.name) in broken else "ok",
             }
             for s in found.sources
         ],
