@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence, Set
+from itertools import islice
 from typing import Any, TypeVar
 
 import attrs
@@ -36,17 +37,15 @@ def brief(value: Any, deep: bool = False) -> str:
         case object(parameters=parameters, state_dict=_):
             return f"{type(value).__name__} of {sum(p.numel() for p in parameters()):,} parameters"
     if isinstance(value, Mapping):
-        return _several([f"{brief(k)}: {brief(v)}" for k, v in _first(value.items())], len(value), "{}")
+        return _several([f"{brief(k)}: {brief(v)}" for k, v in islice(value.items(), _ITEMS)], len(value), "{}")
     if isinstance(value, Sequence | Set):
-        return _several([brief(item) for item in _first(value)], len(value), "()" if isinstance(value, tuple) else "[]")
+        return _several(
+            [brief(item) for item in islice(value, _ITEMS)], len(value), "()" if isinstance(value, tuple) else "[]"
+        )
     if attrs.has(type(value)):
         return _fields(value) if deep else f"{type(value).__name__}(…)"
     text = " ".join(repr(value).split())
     return text if len(text) <= _TEXT else f"<{type(value).__name__}>"
-
-
-def _first(items: Any) -> list[Any]:
-    return [item for _, item in zip(range(_ITEMS), items, strict=False)]
 
 
 def _several(shown: list[str], count: int, around: str) -> str:

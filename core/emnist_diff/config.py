@@ -160,7 +160,9 @@ class RunConfig:
     precision: Literal["auto", "fp32", "bf16", "fp16"] = _setting(
         "auto", SPEED, "what the network computes in: fp32, bf16, fp16 or auto, which is fp32"
     )
-    device: str = _setting("auto", SPEED, "where the network runs: auto, cpu, cuda, cuda:1, …", decides=False)
+    device: str = _setting(
+        "auto", SPEED, "where the network runs: auto, cpu, cuda, cuda:1, …", v.min_len(1), decides=False
+    )
     threads: int | None = _setting(  # in Python, torch's choice where it is left out
         None, SPEED, "CPU threads", v.optional(v.and_(v.ge(1), v.le(MOST_THREADS))),
         otherwise="the cores that it can count on", decides=False,

@@ -31,12 +31,7 @@ class Care:
 
 
 care = Care()
-
-
-def use(other: Care) -> None:
-    """Treat the code of plugins with another care from now on."""
-    global care
-    care = other
+"""How this process treats the code of plugins; the command line sets another."""
 
 
 def reason(error: BaseException) -> str:

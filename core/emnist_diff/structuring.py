@@ -49,7 +49,8 @@ def structure(data: object, cls: type[_T], what: str, beside: Iterable[str] = ()
     except EmnistDiffError:
         raise
     except Exception as error:
-        raise ConfigError(f"{what}: {'; '.join(_messages(error))}") from error
+        reasons = (message.removeprefix(f"{cls.__name__}: ") for message in _messages(error))  # `what` names it better
+        raise ConfigError(f"{what}: {'; '.join(reasons)}") from error
 
 
 def as_written(cls: type[_T]) -> type[_T]:

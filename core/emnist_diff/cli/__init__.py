@@ -51,7 +51,7 @@ def _code(stops: Stops) -> int:
             from emnist_diff import probing
             from emnist_diff.cli.isolation import Isolation
 
-            probing.use(Isolation())
+            probing.care = Isolation()
 
         from emnist_diff.cli.app import app
 

@@ -16,16 +16,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import attrs
 import tomlkit
 import tomlkit.exceptions
-from attrs import validators as v
 
 from emnist_diff import config
-from emnist_diff.config import MOST_THREADS
-from emnist_diff.errors import ConfigError
+from emnist_diff.errors import ConfigError, unknown
 from emnist_diff.files import write_bytes
 from emnist_diff.machine.threads import share
 from emnist_diff.paths import local_path
@@ -39,15 +37,8 @@ VARIABLE = "EMNIST_DIFF_CONFIG"
 _TABLE = "run"
 
 
-@attrs.frozen(kw_only=True)
-class MachineSettings:
-    """The settings that the file may hold; each means what it means in a `config.RunConfig`."""
-
-    backend: config.ComponentConfig | None = None
-    precision: Literal["auto", "fp32", "bf16", "fp16"] | None = None
-    threads: int | None = attrs.field(default=None, validator=v.optional(v.and_(v.ge(1), v.le(MOST_THREADS))))
-    micro_batch: int | None = attrs.field(default=None, validator=v.optional(v.ge(1)))
-    device: str | None = attrs.field(default=None, validator=v.optional(v.min_len(1)))
+SETTINGS = ("backend", "precision", "threads", "micro_batch", "device")
+"""The settings of a `config.RunConfig` that the file may hold."""
 
 
 def path() -> Path | None:
@@ -146,7 +137,10 @@ def _settings(text: str, file: Path) -> dict[str, Any]:
     table = data.get(_TABLE, {})
     what = f"[run] of {file}"
     checked = dict(table) if isinstance(table, Mapping) else table
-    if isinstance(checked, dict) and "backend" in checked:
-        checked["backend"] = config.component(checked["backend"], f"{what}: backend")
-    structure(checked, MachineSettings, what)
+    if isinstance(checked, dict):
+        if other := sorted(checked.keys() - set(SETTINGS)):
+            raise unknown(f"setting of {what}:", other[0], SETTINGS)
+        if "backend" in checked:
+            checked["backend"] = config.component(checked["backend"], f"{what}: backend")
+    structure(checked, config.RunConfig, what)
     return dict(table)
