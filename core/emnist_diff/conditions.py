@@ -162,16 +162,16 @@ def pack(
             raise unknown("guide", denoiser, guides, f"a condition names it: say --guide {denoiser}=FILE")
         space = spaces[denoiser]
         own = _counted_by(space, spaces[""], labels) if denoiser else labels
-        mine = [c for c in wanted if (c.denoiser, c.variant) == (denoiser, variant)]
+        group_conds = [c for c in wanted if (c.denoiser, c.variant) == (denoiser, variant)]
         where: dict[tuple[int, int], int] = {}
-        positions: dict[Cond, list[int]] = {c: [] for c in mine}
+        positions: dict[Cond, list[int]] = {c: [] for c in group_conds}
         for sample, (label, sample_id) in enumerate(zip(own, ids, strict=True)):
-            for cond in mine:
+            for cond in group_conds:
                 key = (sample, row_of(space, cond, label, sample_id))
                 positions[cond].append(where.setdefault(key, len(where)))
         rows = torch.tensor(list(where), dtype=torch.int64).reshape(-1, 2)
         groups.append(Group(denoiser, variant, rows[:, 0].contiguous(), rows[:, 1].contiguous()))
-        for cond in mine:
+        for cond in group_conds:
             gather[cond] = (number, torch.tensor(positions[cond], dtype=torch.int64))
     return Packing(tuple(groups), gather)
 
@@ -180,8 +180,8 @@ def _counted_by(space: ConditionSpace, main: ConditionSpace, labels: Sequence[in
     """Class indices of the main denoiser as those of `space`, by name."""
     if space.classes == main.classes:
         return labels
-    there = {label: space.index(main.classes[label]) for label in set(labels)}
-    return [there[label] for label in labels]
+    indices = {label: space.index(main.classes[label]) for label in set(labels)}
+    return [indices[label] for label in labels]
 
 
 class Predictions(Mapping[Cond, Tensor]):

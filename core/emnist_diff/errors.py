@@ -100,10 +100,10 @@ def unknown(kind: str, name: str, known: Iterable[str], hint: str = "") -> Unkno
     known = sorted(known)
     hits = nearest(name, known)
     if hits:
-        way_out = " — did you mean " + " or ".join(repr(h) for h in hits) + "?"
+        hints = " — did you mean " + " or ".join(repr(h) for h in hits) + "?"
     elif known:
         some = ", ".join(repr(k) for k in known[:12]) + (", …" if len(known) > 12 else "")
-        way_out = f" — known: {some}"
+        hints = f" — known: {some}"
     else:
-        way_out = ""
-    return UnknownName(f"unknown {kind} {shown(name)}{way_out}" + (f" ({hint})" if hint else ""))
+        hints = ""
+    return UnknownName(f"unknown {kind} {shown(name)}{hints}" + (f" ({hint})" if hint else ""))

@@ -128,8 +128,8 @@ class Scheduler(Protocol):
 class SchedulerFactory(Protocol):
     """What a `SchedulerSpec` names: an attrs class of settings that becomes a scheduler for a forward process."""
 
-    def bind(self, schedule: ForwardProcess, prediction: PredictionType) -> Scheduler:
-        """The scheduler for networks trained on `schedule` with this prediction type.
+    def bind(self, process: ForwardProcess, prediction_type: PredictionType) -> Scheduler:
+        """The scheduler for networks trained on `process` with this prediction type.
 
         Raises `ConfigError` where it cannot walk that process, with the scheduler that can.
         """

@@ -56,9 +56,9 @@ class Variant:
         return f"{self.name}{value}{EVERYWHERE if self.everywhere else ''}"
 
 
-def understood(asked: str, declared: Iterable[str]) -> bool:
+def understood(requested: str, declared: Iterable[str]) -> bool:
     """Whether one of the declared variants is `asked`."""
-    variant = Variant.parse(asked)
+    variant = Variant.parse(requested)
     for one in declared:
         rest = one.removesuffix(EVERYWHERE)
         name, at, _ = rest.partition("@")
@@ -72,11 +72,11 @@ def declared(denoiser: Denoiser) -> tuple[str, ...]:
     return tuple(denoiser.variants) if offers(denoiser, HasVariants) else ()
 
 
-def require(denoiser: Denoiser, asked: str, name: str) -> None:
+def require(denoiser: Denoiser, requested: str, name: str) -> None:
     """Raise `ConfigError` for a variant that a denoiser, called `name` in the message, does not declare."""
-    if not asked:
+    if not requested:
         return
     known = declared(denoiser)
-    if not understood(asked, known):
+    if not understood(requested, known):
         has = "it declares " + ", ".join(known) if known else "it has no variants"
-        raise ConfigError(f"denoiser {name!r} has no variant {asked!r} — {has}")
+        raise ConfigError(f"denoiser {name!r} has no variant {requested!r} — {has}")

@@ -55,7 +55,7 @@ class Model:
         return cls(f"{type(model).__name__} {tuple(model.shape)}", model, steps=3)
 
     def engine(
-        self, terms: Sequence[WeightedForce] = (), drifts: Sequence[WeightedDrift] = (), guides: Sequence[str] = ()
+        self, forces: Sequence[WeightedForce] = (), drifts: Sequence[WeightedDrift] = (), guides: Sequence[str] = ()
     ) -> Engine:
         """An engine that walks it, with guidance, on the plain scheduler of its process."""
         denoiser = self.denoiser
@@ -69,7 +69,7 @@ class Model:
             scheduler=scheduler,
             timeline=scheduler.plan(self.steps),
             base=Base("cfg", 2.0) if null else Base("cond"),
-            terms=terms,
+            forces=forces,
             drifts=drifts,
             micro_batch=self.rows,
             device=torch.device(self.device),

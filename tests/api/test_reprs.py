@@ -40,7 +40,7 @@ def public(tmp_path) -> list[object]:
         checkpoint, checkpoint.header, unet, unet.denoiser, scheduler, scheduler.scheduler, scheduler.schedule,
         config, config.capture, config.video, config.drift, config.force, config.env, result, *frames,
         settings, assembly, engine, assembly.plan, assembly.header, engine.timeline, assembly.backend, installed(),
-        *engine.denoisers.values(), engine.scheduler, *assembly.sinks, *engine.terms, *engine.drifts,
+        *engine.denoisers.values(), engine.scheduler, *assembly.sinks, *engine.forces, *engine.drifts,
         walked[0], walked[-1], RunResult(tmp_path, 1, 0, 1.0, 2, 1, 7),
     ]  # fmt: skip
 

@@ -184,7 +184,7 @@ def test_each_class_and_sample_is_evaluated_once(make_engine, walk_all, base, fo
     walk_all(engine, range(5))
     assert sorted(row for call in denoiser.calls for row in call) == sorted([*rows] * 5)
 
-    plan = make_plan(engine.timeline, base, engine.terms, [0] * 5, {"": denoiser.conditions}, 5, 1)
+    plan = make_plan(engine.timeline, base, engine.forces, [0] * 5, {"": denoiser.conditions}, 5, 1)
     assert plan.rows == plan.calls == 5 * len(rows)
 
 
@@ -405,4 +405,4 @@ def test_a_denoiser_that_raises_is_named_with_its_step(make_engine, walk_all):
 def test_a_term_has_no_say_at_weight_zero(make_engine, walk_all):
     engine = make_engine(forces=[(Misbehaving("raises"), 0.0)])
     assert torch.equal(walk_all(engine).x, walk_all(make_engine()).x)
-    assert isinstance(engine.terms[0], WeightedForce)
+    assert isinstance(engine.forces[0], WeightedForce)

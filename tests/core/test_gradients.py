@@ -120,11 +120,11 @@ def test_several_forces_differentiate_one_evaluation(make_engine, walk_all):
 
 def test_only_active_steps_are_differentiated(make_engine):
     engine = make_engine(forces=[(Toward(), 1.0), (Plain(), 1.0)])
-    term = attrs.evolve(engine.terms[0], weight=lambda at: 0.5 if at.index in (2, 3) else 0.0)
-    engine = attrs.evolve(engine, terms=[term, engine.terms[1]])
-    plan = make_plan(engine.timeline, engine.base, engine.terms, [0], {"": engine.denoisers[""].conditions}, 1)
+    term = attrs.evolve(engine.forces[0], weight=lambda at: 0.5 if at.index in (2, 3) else 0.0)
+    engine = attrs.evolve(engine, forces=[term, engine.forces[1]])
+    plan = make_plan(engine.timeline, engine.base, engine.forces, [0], {"": engine.denoisers[""].conditions}, 1)
     assert plan.gradients == (2, 3)
-    off = attrs.evolve(engine, terms=[attrs.evolve(term, weight=lambda at: 0.0), engine.terms[1]])
+    off = attrs.evolve(engine, forces=[attrs.evolve(term, weight=lambda at: 0.0), engine.forces[1]])
     batch = Batch((0, 1), (0, 1), (0, 0), (7, 7))
     one, other = (list(walk(e, batch, lambda at: frozenset(FIELDS))) for e in (engine, off))
     assert torch.equal(one[2]["x"], other[2]["x"])  # the same bits as without it, until it acts

@@ -98,7 +98,7 @@ def test_conversions_agree_with_the_states_they_describe(path):
 def test_rows_of_each_network_are_planned():
     engine = engine_with(GaussianMixture(shape=(3,), classes="ABC", seed=2).denoiser())
     spaces = {name: d.conditions for name, d in engine.denoisers.items()}
-    plan = make_plan(engine.timeline, engine.base, engine.terms, [0, 1, 2, 0, 1], spaces, 2, 2)
+    plan = make_plan(engine.timeline, engine.base, engine.forces, [0, 1, 2, 0, 1], spaces, 2, 2)
     assert plan.networks == {("", ""): {2: 8, 1: 4}, ("weak", ""): {2: 8, 1: 4}}
     assert (plan.rows, plan.calls, plan.calls_of(("weak", "")), plan.calls_of(("other", ""))) == (40, 24, 12, 0)
 

@@ -92,8 +92,8 @@ def test_one_that_leaves_nothing_remembers_nothing(make_engine):
     """A force of weight zero is not asked, and so leaves nothing."""
 
     engine = make_engine(forces=[(Momentum(), 1.0)])
-    term = attrs.evolve(engine.terms[0], weight=lambda at: 0.0 if at.index == 2 else 1.0)
-    places, _, _ = places_of(attrs.evolve(engine, terms=[term]))
+    term = attrs.evolve(engine.forces[0], weight=lambda at: 0.0 if at.index == 2 else 1.0)
+    places, _, _ = places_of(attrs.evolve(engine, forces=[term]))
     counts = [place.memory.get("force.Momentum/count", torch.zeros(3)).tolist() for place in places]
     assert counts == [[1] * 3, [2] * 3, [0] * 3, [1] * 3, [2] * 3, [3] * 3]
 

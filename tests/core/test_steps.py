@@ -126,7 +126,7 @@ def test_capabilities_are_asked_once_when_a_component_is_made(make_engine):
     force = WeightedForce("counting", Counting(), lambda at: 1.0)
     assert force.differentiates
     asked = Counting.asked
-    list(walk(attrs.evolve(make_engine(steps=3), terms=[force]), BATCH, lambda at: frozenset()))
+    list(walk(attrs.evolve(make_engine(steps=3), forces=[force]), BATCH, lambda at: frozenset()))
     assert Counting.asked == asked
     assert offers(Counting(), Differentiates)
     assert not offers(Counting(), Idles)

@@ -89,19 +89,19 @@ class DriftShaped:
 
 @attrs.frozen
 class Unbound:
-    def bind(self, schedule, prediction):
+    def bind(self, process, prediction_type):
         raise AttributeError("no betas")
 
 
 @attrs.frozen
 class Nothing:
-    def bind(self, schedule, prediction):
+    def bind(self, process, prediction_type):
         return None
 
 
 @attrs.frozen
 class Aimless:
-    def bind(self, schedule, prediction):
+    def bind(self, process, prediction_type):
         return self
 
     def plan(self, steps):

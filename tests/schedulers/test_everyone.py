@@ -149,7 +149,7 @@ def test_a_window_is_honoured_at_the_inner_look(engine_of, built_in):
     force = Recorder()
     engine = engine_of(built_in, forces=[(force, 1.0)])
     window = Window(0.0, 0.5)
-    engine = attrs.evolve(engine, terms=[attrs.evolve(engine.terms[0], weight=window)])
+    engine = attrs.evolve(engine, forces=[attrs.evolve(engine.forces[0], weight=window)])
     list(walk(engine, Batch((0,), (0,), (0,), (1,)), lambda at: frozenset()))
     inside = [at for i in range(STEPS) for at in engine.timeline.stages(i) if window(at) != 0]
     assert [(i, frac) for i, frac, *_ in force.seen] == [(at.index, at.frac) for at in inside]
@@ -178,11 +178,11 @@ def test_the_plan_counts_the_rows_of_every_look(engine_of, built_in):
     engine = attrs.evolve(
         engine,
         denoisers={"": Counting(engine.denoisers[""])},
-        terms=[attrs.evolve(engine.terms[0], weight=Window(0.0, 0.5))],
+        forces=[attrs.evolve(engine.forces[0], weight=Window(0.0, 0.5))],
     )
     labels = (0, 1, 2, 0)
     spaces = {"": engine.denoisers[""].conditions}
-    plan = make_plan(engine.timeline, engine.base, engine.terms, labels, spaces, 4, 1)
+    plan = make_plan(engine.timeline, engine.base, engine.forces, labels, spaces, 4, 1)
     list(walk(engine, Batch((0, 1, 2, 3), (0, 1, 2, 3), labels, (1,) * 4), lambda at: frozenset()))
     assert sum(rows) == plan.rows == plan.calls
 

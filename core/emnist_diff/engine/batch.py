@@ -16,7 +16,7 @@ from emnist_diff.engine.noise import INITIAL
 from emnist_diff.engine.state import INITIAL_STREAM, Batch, Engine, WalkState
 from emnist_diff.errors import RunFailed
 from emnist_diff.frames import run_fields
-from emnist_diff.shortage import told_of
+from emnist_diff.shortage import described
 from emnist_diff.timeline import StepInfo
 
 
@@ -39,7 +39,7 @@ class BatchEngine:
     def of(cls, engine: Engine, batch: Batch) -> BatchEngine:
         """The engine at work on a batch."""
         labels = torch.tensor(batch.labels, dtype=torch.int64, device=engine.device)
-        fields = run_fields([force.name for force in engine.terms], [drift.name for drift in engine.drifts])
+        fields = run_fields([force.name for force in engine.forces], [drift.name for drift in engine.drifts])
         return cls(engine, batch, labels, Checks(batch.sample_ids), fields)
 
     def begin(self) -> WalkState:
@@ -59,7 +59,7 @@ class BatchEngine:
             drawn = engine.normal(batch.seeds, batch.sample_ids, step, stream, engine.shape)
             return drawn.to(engine.device, non_blocking=engine.device.type == "cuda")
         except (RuntimeError, MemoryError) as error:
-            raise RunFailed(f"{told_of('drawing noise', error)} (step {step})") from error
+            raise RunFailed(f"{described('drawing noise', error)} (step {step})") from error
 
     def handed(self, at: StepInfo, x: Tensor, scope: str, memory: Memory, suffix: str = "") -> dict[str, Any]:
         """What the step of any role holds, for the component of a scope: its streams of noise are its own, whatever it

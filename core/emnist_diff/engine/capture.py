@@ -21,10 +21,10 @@ def captured(
 ) -> tuple[tuple[Cond, ...], dict[str, Tensor]]:
     """The activations that some requests mean, at a step's first evaluation, and the conditions that they are of;
     nothing, and cheap, where no request goes beyond what every run has."""
-    denoiser, further = run.engine.denoisers[""], [r for r in requests if r.partition("/")[0] not in FIELDS]
-    if not further or not offers(denoiser, Captures):
+    denoiser, inner_requests = run.engine.denoisers[""], [r for r in requests if r.partition("/")[0] not in FIELDS]
+    if not inner_requests or not offers(denoiser, Captures):
         return (), {}
-    names = frozenset(name for name in denoiser.activations if is_requested(name, further))
+    names = frozenset(name for name in denoiser.activations if is_requested(name, inner_requests))
     if not names:
         return (), {}
     with blamed_on("the denoiser", at):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from emnist_diff.errors import EmnistDiffError, RunFailed
-from emnist_diff.shortage import told_of
+from emnist_diff.shortage import described
 from emnist_diff.timeline import StepInfo
 
 
@@ -26,7 +26,7 @@ def blamed_on(label: str, at: StepInfo) -> Iterator[None]:
     except EmnistDiffError:
         raise
     except Exception as error:
-        raise RunFailed(f"{told_of(label, error)} (step {at.index})") from error
+        raise RunFailed(f"{described(label, error)} (step {at.index})") from error
 
 
 def require_tensor(value: object, label: str, at: StepInfo) -> None:

@@ -39,9 +39,9 @@ class Evaluation:
 def evaluate(run: BatchEngine, at: StepInfo, x: Tensor, memory: Memory, suffix: str = "") -> Evaluation:
     """Base and forces at x (B, *shape).  suffix: sets the noise of further evaluations apart from that of the first."""
     engine = run.engine
-    calls = run.calls(conditions_at(at, engine.base, engine.terms))
-    weights = [_weight(force, at) for force in engine.terms]
-    if any(weight != 0 and force.differentiates for force, weight in zip(engine.terms, weights, strict=True)):
+    calls = run.calls(conditions_at(at, engine.base, engine.forces))
+    weights = [_weight(force, at) for force in engine.forces]
+    if any(weight != 0 and force.differentiates for force, weight in zip(engine.forces, weights, strict=True)):
         tape = calls.tape(x, at)
         outputs = [output.detach() for output in tape.outputs]
     else:
@@ -51,7 +51,7 @@ def evaluate(run: BatchEngine, at: StepInfo, x: Tensor, memory: Memory, suffix: 
     run.checks.require_state(base, x, "the denoiser", at)
 
     total, contributions = base, []
-    for force, weight in zip(engine.terms, weights, strict=True):
+    for force, weight in zip(engine.forces, weights, strict=True):
         if weight == 0:
             contributions.append(torch.zeros_like(x))
             continue

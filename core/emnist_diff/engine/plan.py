@@ -168,22 +168,22 @@ class Plan:
 
 
 def _evaluations(
-    timeline: Timeline, base: Base, terms: Sequence[WeightedForce], drifts: Sequence[WeightedDrift]
+    timeline: Timeline, base: Base, forces: Sequence[WeightedForce], drifts: Sequence[WeightedDrift]
 ) -> Counter[tuple[Cond, ...]]:
     """How often each set of conditions is evaluated: at the stages of steps, and where drifts evaluate their ends."""
     times: Counter[tuple[Cond, ...]] = Counter()
     for i in range(len(timeline)):
-        times.update(conditions_at(at, base, terms) for at in timeline.stages(i))
+        times.update(conditions_at(at, base, forces) for at in timeline.stages(i))
         end = timeline.end(i)
         if (count := sum(item.evaluations(timeline.at(i), end) for item in drifts)) and end is not None:
-            times[conditions_at(end, base, terms)] += count
+            times[conditions_at(end, base, forces)] += count
     return times
 
 
 def make_plan(
     timeline: Timeline,
     base: Base,
-    terms: Sequence[WeightedForce],
+    forces: Sequence[WeightedForce],
     labels: Sequence[int],
     spaces: Mapping[str, ConditionSpace],
     batch_size: int,
@@ -197,10 +197,10 @@ def make_plan(
     batch_size: samples walked together, at least 1.  micro_batch: rows of a network call; None chooses it so that
     `nominal` samples split into equal calls of at most `ROWS_PER_CALL` rows.
     """
-    conditions = tuple(conditions_at(timeline.at(i), base, terms) for i in range(len(timeline)))
+    conditions = tuple(conditions_at(timeline.at(i), base, forces) for i in range(len(timeline)))
     positions = range(len(labels))
     ids = positions if sample_ids is None else sample_ids
-    times = _evaluations(timeline, base, terms, drifts)
+    times = _evaluations(timeline, base, forces, drifts)
 
     def group_sizes(conds: tuple[Cond, ...], batch: Sequence[int]) -> list[tuple[tuple[str, str], int]]:
         packing = pack(conds, [labels[p] for p in batch], spaces, [ids[p] for p in batch])
@@ -213,6 +213,6 @@ def make_plan(
                 networks.setdefault(network, Counter())[size] += count
     largest = max(size for conds in times for _, size in group_sizes(conds, positions[:nominal]))
     rows = evenly(largest, ROWS_PER_CALL) if micro_batch is None else micro_batch
-    live = [term for term in terms if term.differentiates]
-    gradients = tuple(i for i in range(len(timeline)) if any(term.weight(timeline.at(i)) != 0 for term in live))
+    live = [force for force in forces if force.differentiates]
+    gradients = tuple(i for i in range(len(timeline)) if any(force.weight(timeline.at(i)) != 0 for force in live))
     return Plan(timeline, conditions, batch_size, networks, largest, rows, gradients)

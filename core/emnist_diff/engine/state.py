@@ -38,7 +38,7 @@ class Engine:
     scheduler: Scheduler
     timeline: Timeline
     base: Base
-    terms: Sequence[WeightedForce] = ()
+    forces: Sequence[WeightedForce] = ()
     drifts: Sequence[WeightedDrift] = ()
     micro_batch: int = 32
     device: torch.device = attrs.field(factory=lambda: torch.device("cpu"))

@@ -22,8 +22,8 @@ from emnist_diff.engine.capture import captured
 from emnist_diff.engine.decoding import decoded
 from emnist_diff.engine.evaluation import evaluate
 from emnist_diff.engine.memory import Memory
-from emnist_diff.engine.moves import drifted, move
 from emnist_diff.engine.state import Batch, Engine, WalkState
+from emnist_diff.engine.transitions import apply_drifts, apply_scheduler
 from emnist_diff.errors import RunFailed
 from emnist_diff.frames import BatchResult, Frame, is_requested
 from emnist_diff.timeline import StepInfo
@@ -67,13 +67,13 @@ def step(run: BatchEngine, state: WalkState, fields: frozenset[str]) -> tuple[Wa
     """One step: where it leads, and those of its fields that are requested."""
     at, x = run.engine.timeline.at(state.index), state.x
     memory = Memory(state.memory, len(run.batch.sample_ids))
-    seen = evaluate(run, at, x, memory)
-    moved = move(run, at, x, seen.sum, memory)
-    states = drifted(run, at, x, seen, moved.x_prev, memory)
-    record = [x, moved.x0, seen.sum, seen.base, *seen.contributions]
+    evaluation = evaluate(run, at, x, memory)
+    result = apply_scheduler(run, at, x, evaluation.sum, memory)
+    states = apply_drifts(run, at, x, evaluation, result.x_prev, memory)
+    record = [x, result.x0, evaluation.sum, evaluation.base, *evaluation.contributions]
     if any(request.partition("/")[0] == "drifts" for request in fields):
         record += [after - before for before, after in pairwise(states)]
     tensors = {field: tensor for field, tensor in zip(run.fields, record, strict=False) if is_requested(field, fields)}
-    conditions, activations = captured(run, at, x, seen.packing, fields)
+    conditions, activations = captured(run, at, x, evaluation.packing, fields)
     frame = Frame(at, run.batch.positions, tensors | activations, conditions)
     return WalkState(state.index + 1, states[-1], memory.left), frame

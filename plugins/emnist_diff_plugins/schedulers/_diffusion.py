@@ -10,7 +10,7 @@ from attrs import validators as v
 
 from emnist_diff.errors import ConfigError
 from emnist_diff.timeline import FlowSchedule, ForwardProcess, Level, PredictionType, Timeline
-from emnist_diff_plugins.schedulers._process import SPACINGS, Floats, Process, laid, spaced
+from emnist_diff_plugins.schedulers._process import SPACINGS, Floats, Process, spaced, timeline_through
 from emnist_diff_plugins.schedulers._scheduler import Bound, Settings
 
 _RHO = 7.0
@@ -72,26 +72,26 @@ class Diffusion(Settings):
         if self.zero_terminal_snr and self.sigma_max is not None:
             raise ConfigError("zero_terminal_snr starts where there is no signal, and sigma_max elsewhere — say one")
 
-    def bind(self, schedule: ForwardProcess, prediction: PredictionType) -> Bound:
+    def bind(self, process: ForwardProcess, prediction_type: PredictionType) -> Bound:
         """See `protocols.SchedulerFactory`."""
-        if isinstance(schedule, FlowSchedule):
+        if isinstance(process, FlowSchedule):
             raise ConfigError(
                 f"scheduler {self.name!r} walks diffusions, and this model is a flow — use {self.flow_counterpart}"
             )
-        if prediction == "flow":
+        if prediction_type == "flow":
             raise ConfigError(
                 f"scheduler {self.name!r} walks diffusions, and this model predicts the velocity of a flow — "
                 "its forward process must be a flow too"
             )
         if self.zero_terminal_snr:
-            schedule = attrs.evolve(schedule, zero_terminal_snr=True)
-        if schedule.zero_terminal_snr and prediction == "epsilon" and self.sigma_max is None:
+            process = attrs.evolve(process, zero_terminal_snr=True)
+        if process.zero_terminal_snr and prediction_type == "epsilon" and self.sigma_max is None:
             raise ConfigError(
                 "zero_terminal_snr: where there is no signal, a prediction of noise says nothing of the image — use a "
                 "model that predicts v or images, or start below that level: leave zero_terminal_snr out, and, where "
                 "the model has it, say sigma_max with spacing karras"
             )
-        return Bound(self, schedule, prediction, partial(self.timeline, Process.of(schedule)))
+        return Bound(self, process, prediction_type, partial(self.timeline, Process.of(process)))
 
     def grid(self, process: Process, steps: int) -> Floats:
         """The timesteps to visit, noisiest first."""
@@ -101,7 +101,7 @@ class Diffusion(Settings):
     def timeline(self, process: Process, steps: int) -> Timeline:
         """The steps to take, with their inner levels."""
         timesteps = self.grid(process, steps)
-        return laid(process, timesteps, self.inner(process, timesteps))
+        return timeline_through(process, timesteps, self.inner(process, timesteps))
 
     def inner(self, process: Process, timesteps: Floats) -> tuple[tuple[Level, ...], ...]:
         """The inner levels of each step; () where every step takes one evaluation."""

@@ -79,18 +79,18 @@ class Flow(Settings):
             if grid[-1] < 0 or len(self._steps_of(grid)) == 0:
                 raise ConfigError("sigmas must stay above 0 until the end")
 
-    def bind(self, schedule: ForwardProcess, prediction: PredictionType) -> Bound:
+    def bind(self, process: ForwardProcess, prediction_type: PredictionType) -> Bound:
         """See `protocols.SchedulerFactory`."""
-        if not isinstance(schedule, FlowSchedule):
+        if not isinstance(process, FlowSchedule):
             raise ConfigError(
                 f"scheduler {self.name!r} walks flows, and this model is a diffusion — use {self.diffusion_counterpart}"
             )
-        if prediction not in ("flow", "sample"):
+        if prediction_type not in ("flow", "sample"):
             raise ConfigError(
-                f"scheduler {self.name!r} cannot walk a flow by predictions of {prediction!r}: they say nothing of "
-                "the image where a flow begins, at pure noise — use a model that predicts flow or sample"
+                f"scheduler {self.name!r} cannot walk a flow by predictions of {prediction_type!r}: they say nothing "
+                "of the image where a flow begins, at pure noise — use a model that predicts flow or sample"
             )
-        return Bound(self, schedule, prediction, partial(self.timeline, schedule))
+        return Bound(self, process, prediction_type, partial(self.timeline, process))
 
     @staticmethod
     def _steps_of(grid: Floats) -> Floats:
@@ -113,13 +113,15 @@ class Flow(Settings):
             s = shifted(s, shift)
         return s if self.terminal is None else stretched(s, self.terminal)
 
-    def timeline(self, schedule: FlowSchedule, steps: int) -> Timeline:
+    def timeline(self, process: FlowSchedule, steps: int) -> Timeline:
         """The steps to take, with their inner levels."""
         s = self.grid(steps)
-        here = alpha_bar(s)
-        return Timeline(schedule.time_scale * s, here, np.append(here[1:], 1.0), "flow", self.inner(schedule, s))
+        alpha_bars = alpha_bar(s)
+        return Timeline(
+            process.time_scale * s, alpha_bars, np.append(alpha_bars[1:], 1.0), "flow", self.inner(process, s)
+        )
 
-    def inner(self, schedule: FlowSchedule, s: Floats) -> tuple[tuple[Level, ...], ...]:
+    def inner(self, process: FlowSchedule, s: Floats) -> tuple[tuple[Level, ...], ...]:
         """The inner levels of each step, s being its start; () where every step takes one evaluation."""
         return ()
 

@@ -12,11 +12,11 @@ from emnist_diff.timeline import StepInfo, rates
 from emnist_diff_plugins.schedulers._estimates import Estimates
 
 
-def straight(here: Estimates, rates: tuple[float, float]) -> Tensor:
+def straight(start: Estimates, rates: tuple[float, float]) -> Tensor:
     """The state at `rates` that has these estimates: Euler's step of the probability-flow ODE, whether in sigma
     (Karras et al., 2022, arXiv:2206.00364, algorithm 1), on a flow, or as DDIM with eta = 0."""
     signal, noise = rates
-    return signal * here.x0 + noise * here.epsilon
+    return signal * start.x0 + noise * start.epsilon
 
 
 def log_snr(sigma: float) -> float:

@@ -145,10 +145,10 @@ def spaced(
     return timesteps
 
 
-def laid(process: Process, timesteps: Floats, inner: tuple[tuple[Level, ...], ...] = ()) -> Timeline:
+def timeline_through(process: Process, timesteps: Floats, inner: tuple[tuple[Level, ...], ...] = ()) -> Timeline:
     """The timeline through these timesteps; the last step ends at the image (alpha_bar 1)."""
-    here = process.at(timesteps)
-    return Timeline(timesteps, here, np.append(here[1:], 1.0), inner=inner)
+    alpha_bars = process.at(timesteps)
+    return Timeline(timesteps, alpha_bars, np.append(alpha_bars[1:], 1.0), inner=inner)
 
 
 def level(process: Process, timestep: float, offset: float) -> Level:

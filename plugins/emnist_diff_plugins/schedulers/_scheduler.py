@@ -11,7 +11,7 @@ from emnist_diff.steps import SchedulerResult, SchedulerStep
 from emnist_diff.timeline import ForwardProcess, PredictionType, StepInfo, Timeline
 from emnist_diff_plugins.schedulers._estimates import Estimates, X0Rule
 
-LookAgain = Callable[[Tensor, int], Estimates]
+Estimator = Callable[[Tensor, int], Estimates]
 """Estimates at another state (B, *shape) and the inner level of that number."""
 
 
@@ -24,8 +24,8 @@ class Settings(X0Rule):
         """As it is called in messages: its module's."""
         return type(self).__module__.rpartition(".")[2]
 
-    def move(self, here: Estimates, step: SchedulerStep, again: LookAgain) -> SchedulerResult:
-        """Where a step leads from its estimates."""
+    def move(self, start: Estimates, step: SchedulerStep, estimate: Estimator) -> SchedulerResult:
+        """Where a step leads from its estimates.  estimate: estimates at an inner level."""
         raise NotImplementedError
 
 
@@ -33,22 +33,22 @@ class Settings(X0Rule):
 class Bound:
     """A `protocols.Scheduler` for one forward process.
 
-    timeline: lays so many steps.
+    timeline: makes the timeline of so many steps.
     """
 
     settings: Settings
-    schedule: ForwardProcess
-    prediction: PredictionType
+    process: ForwardProcess
+    prediction_type: PredictionType
     timeline: Callable[[int], Timeline]
 
     def plan(self, steps: int) -> Timeline:
         return self.timeline(steps)
 
     def step(self, prediction: Tensor, step: SchedulerStep) -> SchedulerResult:
-        def again(x: Tensor, number: int) -> Estimates:
+        def estimate(x: Tensor, number: int) -> Estimates:
             return self._estimates(step.evaluate(x, number), x, step.at.inside(number))
 
-        return self.settings.move(self._estimates(prediction, step.x, step.at), step, again)
+        return self.settings.move(self._estimates(prediction, step.x, step.at), step, estimate)
 
     def _estimates(self, prediction: Tensor, x: Tensor, at: StepInfo) -> Estimates:
-        return self.settings.estimates(prediction, x, at, self.prediction, self.schedule.clip_sample)
+        return self.settings.estimates(prediction, x, at, self.prediction_type, self.process.clip_sample)

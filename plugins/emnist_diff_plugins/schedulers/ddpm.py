@@ -10,7 +10,7 @@ from emnist_diff.steps import NoiseSource, SchedulerResult, SchedulerStep
 from emnist_diff.timeline import StepInfo
 from emnist_diff_plugins.schedulers._diffusion import Diffusion
 from emnist_diff_plugins.schedulers._estimates import Estimates
-from emnist_diff_plugins.schedulers._scheduler import LookAgain
+from emnist_diff_plugins.schedulers._scheduler import Estimator
 
 
 def ddpm_step(x0: Tensor, x: Tensor, at: StepInfo, variance_type: str, noise: NoiseSource) -> Tensor:
@@ -40,5 +40,5 @@ class Ddpm(Diffusion):
         metadata={"help": "fixed_small: the posterior's variance; fixed_large: beta", "aliases": ("variance_type",)},
     )
 
-    def move(self, here: Estimates, step: SchedulerStep, again: LookAgain) -> SchedulerResult:
-        return SchedulerResult(ddpm_step(here.x0, step.x, step.at, self.variance, step.noise), here.x0)
+    def move(self, start: Estimates, step: SchedulerStep, estimate: Estimator) -> SchedulerResult:
+        return SchedulerResult(ddpm_step(start.x0, step.x, step.at, self.variance, step.noise), start.x0)

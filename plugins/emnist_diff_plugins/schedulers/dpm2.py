@@ -12,7 +12,7 @@ from emnist_diff_plugins.schedulers._diffusion import Diffusion, spacing_field
 from emnist_diff_plugins.schedulers._estimates import Estimates
 from emnist_diff_plugins.schedulers._moves import at_sigma, straight
 from emnist_diff_plugins.schedulers._process import Floats, Process, level
-from emnist_diff_plugins.schedulers._scheduler import LookAgain
+from emnist_diff_plugins.schedulers._scheduler import Estimator
 
 
 def midpoints(process: Process, timesteps: Floats, share: float = 0.5) -> tuple[tuple[Level, ...], ...]:
@@ -43,11 +43,11 @@ class Dpm2(Diffusion):
     def inner(self, process: Process, timesteps: Floats) -> tuple[tuple[Level, ...], ...]:
         return midpoints(process, timesteps)
 
-    def move(self, here: Estimates, step: SchedulerStep, again: LookAgain) -> SchedulerResult:
+    def move(self, start: Estimates, step: SchedulerStep, estimate: Estimator) -> SchedulerResult:
         at = step.at
-        x = straight(here, at.rates_next)
+        x = straight(start, at.rates_next)
         if at.inner:
             middle = at.inside(0)
-            there = again(straight(here, at_sigma(middle.sigma, at)), 0)
-            x = x + at.rates_next[0] * (at.sigma_next - at.sigma) * (there.epsilon - here.epsilon)
-        return SchedulerResult(x, here.x0)
+            inner = estimate(straight(start, at_sigma(middle.sigma, at)), 0)
+            x = x + at.rates_next[0] * (at.sigma_next - at.sigma) * (inner.epsilon - start.epsilon)
+        return SchedulerResult(x, start.x0)

@@ -11,7 +11,7 @@ from emnist_diff.steps import SchedulerResult, SchedulerStep
 from emnist_diff_plugins.schedulers._diffusion import Diffusion, spacing_field
 from emnist_diff_plugins.schedulers._estimates import Estimates
 from emnist_diff_plugins.schedulers._moves import log_snr, sigma_before
-from emnist_diff_plugins.schedulers._scheduler import LookAgain
+from emnist_diff_plugins.schedulers._scheduler import Estimator
 
 
 def extrapolated(x0: Tensor, step: SchedulerStep) -> Tensor:
@@ -20,9 +20,9 @@ def extrapolated(x0: Tensor, step: SchedulerStep) -> Tensor:
     at, before = step.at, step.memory.get("x0")
     if before is None or at.sigma_next == 0:
         return x0
-    here = log_snr(at.sigma)
-    h = log_snr(at.sigma_next) - here
-    h_before = here - log_snr(sigma_before(step, 1))
+    lambda_start = log_snr(at.sigma)
+    h = log_snr(at.sigma_next) - lambda_start
+    h_before = lambda_start - log_snr(sigma_before(step, 1))
     return x0 + h / (2.0 * h_before) * (x0 - before)
 
 
@@ -46,5 +46,5 @@ class DpmPp2M(Diffusion):
     flow_counterpart = "flow_dpmpp_2m"
     spacing: str = spacing_field("karras")
 
-    def move(self, here: Estimates, step: SchedulerStep, again: LookAgain) -> SchedulerResult:
-        return dpmpp_2m_step(here.x0, step)
+    def move(self, start: Estimates, step: SchedulerStep, estimate: Estimator) -> SchedulerResult:
+        return dpmpp_2m_step(start.x0, step)

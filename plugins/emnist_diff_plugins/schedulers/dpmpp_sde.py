@@ -12,7 +12,7 @@ from emnist_diff_plugins.schedulers._diffusion import Diffusion, spacing_field
 from emnist_diff_plugins.schedulers._estimates import Estimates
 from emnist_diff_plugins.schedulers._moves import ancestral, at_sigma
 from emnist_diff_plugins.schedulers._process import Floats, Process
-from emnist_diff_plugins.schedulers._scheduler import LookAgain
+from emnist_diff_plugins.schedulers._scheduler import Estimator
 from emnist_diff_plugins.schedulers.dpm2 import midpoints
 
 
@@ -38,22 +38,22 @@ class DpmPpSde(Diffusion):
     def inner(self, process: Process, timesteps: Floats) -> tuple[tuple[Level, ...], ...]:
         return midpoints(process, timesteps, self.r)
 
-    def move(self, here: Estimates, step: SchedulerStep, again: LookAgain) -> SchedulerResult:
+    def move(self, start: Estimates, step: SchedulerStep, estimate: Estimator) -> SchedulerResult:
         at = step.at
         if not at.inner:
-            return SchedulerResult(self._piece(step.x, here.x0, at, at.sigma_next, step.noise), here.x0)
+            return SchedulerResult(self._piece(step.x, start.x0, at, at.sigma_next, step.noise), start.x0)
         sigma, middle = at.sigma, at.inside(0).sigma
-        first = self._piece(step.x, here.x0, at, middle, step.noise)
-        there = again(first, 0)
+        first = self._piece(step.x, start.x0, at, middle, step.noise)
+        inner = estimate(first, 0)
         share = 1.0 / (2.0 * self.r)
-        x0 = (1.0 - share) * here.x0 + share * there.x0
+        x0 = (1.0 - share) * start.x0 + share * inner.x0
         part: float = ((sigma - middle) / (sigma - at.sigma_next)) ** 0.5
 
         def whole(stream: str = "") -> Tensor:
             rest: float = (1.0 - part**2) ** 0.5
             return part * step.noise() + rest * step.noise("rest")
 
-        return SchedulerResult(self._piece(step.x, x0, at, at.sigma_next, whole), here.x0)
+        return SchedulerResult(self._piece(step.x, x0, at, at.sigma_next, whole), start.x0)
 
     def _piece(self, x: Tensor, x0: Tensor, at: StepInfo, sigma_next: float, noise: NoiseSource) -> Tensor:
         """From the step's state to the level `sigma_next`: exactly for the image estimate `x0`, down and up again."""

@@ -14,8 +14,8 @@ from emnist_diff.timeline import Timeline
 from emnist_diff_plugins.schedulers._diffusion import Diffusion, spacing_field
 from emnist_diff_plugins.schedulers._estimates import Estimates
 from emnist_diff_plugins.schedulers._moves import at_sigma, straight
-from emnist_diff_plugins.schedulers._process import Process, laid, level
-from emnist_diff_plugins.schedulers._scheduler import LookAgain
+from emnist_diff_plugins.schedulers._process import Process, level, timeline_through
+from emnist_diff_plugins.schedulers._scheduler import Estimator
 
 
 @attrs.frozen(kw_only=True)
@@ -47,7 +47,7 @@ class Edm(Diffusion):
             raise ConfigError("s_tmin, s_tmax and s_noise shape the churn, and there is none — say s_churn")
 
     def timeline(self, process: Process, steps: int) -> Timeline:
-        plain = laid(process, self.grid(process, steps))
+        plain = timeline_through(process, self.grid(process, steps))
         sigma = plain.sigma
         top = math.inf if self.s_tmax is None else self.s_tmax
         churned = (sigma >= self.s_tmin) & (sigma <= top) & np.isfinite(sigma)  # pure noise cannot be made noisier
@@ -57,18 +57,18 @@ class Edm(Diffusion):
             () if math.isinf(sigma[i]) else (level(process, float(plain.timestep[i + 1]), 1.0),)
             for i in range(steps - 1)
         )
-        return laid(process, raised, (*inner, ()))
+        return timeline_through(process, raised, (*inner, ()))
 
-    def move(self, here: Estimates, step: SchedulerStep, again: LookAgain) -> SchedulerResult:
+    def move(self, start: Estimates, step: SchedulerStep, estimate: Estimator) -> SchedulerResult:
         at = step.at
         if not at.inner:
-            return SchedulerResult(straight(here, at.rates_next), here.x0)
+            return SchedulerResult(straight(start, at.rates_next), start.x0)
         target = at.inside(0).sigma  # below at.sigma_next by the churn of the step to come
         signal, noise = at_sigma(target, at)
-        x = straight(here, (signal, noise))
-        there = again(x, 0)
-        x = x + signal * (target - at.sigma) / 2.0 * (there.epsilon - here.epsilon)
+        x = straight(start, (signal, noise))
+        inner = estimate(x, 0)
+        x = x + signal * (target - at.sigma) / 2.0 * (inner.epsilon - start.epsilon)
         if at.sigma_next > target:
             raised = at.rates_next[0]
             x = raised / signal * x + raised * (at.sigma_next**2 - target**2) ** 0.5 * self.s_noise * step.noise()
-        return SchedulerResult(x, here.x0)
+        return SchedulerResult(x, start.x0)

@@ -8,7 +8,7 @@ from emnist_diff.steps import SchedulerResult, SchedulerStep
 from emnist_diff_plugins.schedulers._diffusion import Diffusion, spacing_field
 from emnist_diff_plugins.schedulers._estimates import Estimates
 from emnist_diff_plugins.schedulers._moves import straight
-from emnist_diff_plugins.schedulers._scheduler import LookAgain
+from emnist_diff_plugins.schedulers._scheduler import Estimator
 
 
 @attrs.frozen(kw_only=True)
@@ -21,5 +21,5 @@ class Euler(Diffusion):
 
     spacing: str = spacing_field("karras")
 
-    def move(self, here: Estimates, step: SchedulerStep, again: LookAgain) -> SchedulerResult:
-        return SchedulerResult(straight(here, step.at.rates_next), here.x0)
+    def move(self, start: Estimates, step: SchedulerStep, estimate: Estimator) -> SchedulerResult:
+        return SchedulerResult(straight(start, step.at.rates_next), start.x0)

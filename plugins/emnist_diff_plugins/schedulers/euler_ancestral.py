@@ -9,7 +9,7 @@ from emnist_diff.steps import SchedulerResult, SchedulerStep
 from emnist_diff_plugins.schedulers._diffusion import Diffusion, spacing_field
 from emnist_diff_plugins.schedulers._estimates import Estimates
 from emnist_diff_plugins.schedulers._moves import ancestral
-from emnist_diff_plugins.schedulers._scheduler import LookAgain
+from emnist_diff_plugins.schedulers._scheduler import Estimator
 
 
 @attrs.frozen(kw_only=True)
@@ -26,10 +26,10 @@ class EulerAncestral(Diffusion):
     )
     s_noise: float = attrs.field(default=1.0, validator=v.ge(0), metadata={"help": "factor on the noise"})
 
-    def move(self, here: Estimates, step: SchedulerStep, again: LookAgain) -> SchedulerResult:
+    def move(self, start: Estimates, step: SchedulerStep, estimate: Estimator) -> SchedulerResult:
         down, up = ancestral(step.at.sigma, step.at.sigma_next, self.eta)
         signal = step.at.rates_next[0]
-        x = signal * here.x0 + signal * down * here.epsilon
+        x = signal * start.x0 + signal * down * start.epsilon
         if up > 0:
             x = x + signal * up * self.s_noise * step.noise()
-        return SchedulerResult(x, here.x0)
+        return SchedulerResult(x, start.x0)

@@ -7,7 +7,7 @@ import attrs
 from emnist_diff.steps import SchedulerResult, SchedulerStep
 from emnist_diff_plugins.schedulers._estimates import Estimates
 from emnist_diff_plugins.schedulers._flow import Flow
-from emnist_diff_plugins.schedulers._scheduler import LookAgain
+from emnist_diff_plugins.schedulers._scheduler import Estimator
 from emnist_diff_plugins.schedulers.dpmpp_2m import dpmpp_2m_step
 
 
@@ -21,5 +21,5 @@ class FlowDpmPp2M(Flow):
 
     diffusion_counterpart = "dpmpp_2m"
 
-    def move(self, here: Estimates, step: SchedulerStep, again: LookAgain) -> SchedulerResult:
-        return dpmpp_2m_step(here.x0, step)
+    def move(self, start: Estimates, step: SchedulerStep, estimate: Estimator) -> SchedulerResult:
+        return dpmpp_2m_step(start.x0, step)

@@ -10,7 +10,7 @@ from emnist_diff_plugins.schedulers._estimates import Estimates
 from emnist_diff_plugins.schedulers._flow import Flow, alpha_bar, velocity
 from emnist_diff_plugins.schedulers._moves import straight
 from emnist_diff_plugins.schedulers._process import Floats
-from emnist_diff_plugins.schedulers._scheduler import LookAgain
+from emnist_diff_plugins.schedulers._scheduler import Estimator
 
 
 @attrs.frozen(kw_only=True)
@@ -22,15 +22,15 @@ class FlowHeun(Flow):
 
     diffusion_counterpart = "heun"
 
-    def inner(self, schedule: FlowSchedule, s: Floats) -> tuple[tuple[Level, ...], ...]:
+    def inner(self, process: FlowSchedule, s: Floats) -> tuple[tuple[Level, ...], ...]:
         ends = s[1:]
-        levels = zip((schedule.time_scale * ends).tolist(), alpha_bar(ends).tolist(), strict=True)
+        levels = zip((process.time_scale * ends).tolist(), alpha_bar(ends).tolist(), strict=True)
         return (*((Level(timestep, power, 1.0),) for timestep, power in levels), ())
 
-    def move(self, here: Estimates, step: SchedulerStep, again: LookAgain) -> SchedulerResult:
+    def move(self, start: Estimates, step: SchedulerStep, estimate: Estimator) -> SchedulerResult:
         at = step.at
-        x = straight(here, at.rates_next)
+        x = straight(start, at.rates_next)
         if at.inner:
             span = at.rates_next[1] - at.rates[1]
-            x = x + span / 2.0 * (velocity(again(x, 0)) - velocity(here))
-        return SchedulerResult(x, here.x0)
+            x = x + span / 2.0 * (velocity(estimate(x, 0)) - velocity(start))
+        return SchedulerResult(x, start.x0)

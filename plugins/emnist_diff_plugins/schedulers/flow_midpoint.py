@@ -11,7 +11,7 @@ from emnist_diff_plugins.schedulers._estimates import Estimates
 from emnist_diff_plugins.schedulers._flow import Flow, alpha_bar, velocity
 from emnist_diff_plugins.schedulers._moves import straight
 from emnist_diff_plugins.schedulers._process import Floats
-from emnist_diff_plugins.schedulers._scheduler import LookAgain
+from emnist_diff_plugins.schedulers._scheduler import Estimator
 
 
 @attrs.frozen(kw_only=True)
@@ -23,13 +23,13 @@ class FlowMidpoint(Flow):
 
     diffusion_counterpart = "dpm2"
 
-    def inner(self, schedule: FlowSchedule, s: Floats) -> tuple[tuple[Level, ...], ...]:
+    def inner(self, process: FlowSchedule, s: Floats) -> tuple[tuple[Level, ...], ...]:
         middle = (s + np.append(s[1:], 0.0)) / 2.0
-        levels = zip((schedule.time_scale * middle).tolist(), alpha_bar(middle).tolist(), strict=True)
+        levels = zip((process.time_scale * middle).tolist(), alpha_bar(middle).tolist(), strict=True)
         return tuple((Level(timestep, power, 0.5),) for timestep, power in levels)
 
-    def move(self, here: Estimates, step: SchedulerStep, again: LookAgain) -> SchedulerResult:
+    def move(self, start: Estimates, step: SchedulerStep, estimate: Estimator) -> SchedulerResult:
         at = step.at
-        there = again(straight(here, at.inside(0).rates), 0)
-        x = straight(here, at.rates_next)
-        return SchedulerResult(x + (at.rates_next[1] - at.rates[1]) * (velocity(there) - velocity(here)), here.x0)
+        inner = estimate(straight(start, at.inside(0).rates), 0)
+        x = straight(start, at.rates_next)
+        return SchedulerResult(x + (at.rates_next[1] - at.rates[1]) * (velocity(inner) - velocity(start)), start.x0)

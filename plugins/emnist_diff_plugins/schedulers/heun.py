@@ -10,7 +10,7 @@ from emnist_diff_plugins.schedulers._diffusion import Diffusion, spacing_field
 from emnist_diff_plugins.schedulers._estimates import Estimates
 from emnist_diff_plugins.schedulers._moves import straight
 from emnist_diff_plugins.schedulers._process import Floats, Process, level
-from emnist_diff_plugins.schedulers._scheduler import LookAgain
+from emnist_diff_plugins.schedulers._scheduler import Estimator
 
 
 @attrs.frozen(kw_only=True)
@@ -30,10 +30,10 @@ class Heun(Diffusion):
             ends[0] = ()
         return (*ends, ())
 
-    def move(self, here: Estimates, step: SchedulerStep, again: LookAgain) -> SchedulerResult:
+    def move(self, start: Estimates, step: SchedulerStep, estimate: Estimator) -> SchedulerResult:
         at = step.at
-        x = straight(here, at.rates_next)
+        x = straight(start, at.rates_next)
         if at.inner:
-            there = again(x, 0)
-            x = x + at.rates_next[0] * (at.sigma_next - at.sigma) / 2.0 * (there.epsilon - here.epsilon)
-        return SchedulerResult(x, here.x0)
+            inner = estimate(x, 0)
+            x = x + at.rates_next[0] * (at.sigma_next - at.sigma) / 2.0 * (inner.epsilon - start.epsilon)
+        return SchedulerResult(x, start.x0)

@@ -11,7 +11,7 @@ from emnist_diff.steps import SchedulerResult, SchedulerStep
 from emnist_diff_plugins.schedulers._diffusion import Diffusion, spacing_field
 from emnist_diff_plugins.schedulers._estimates import Estimates
 from emnist_diff_plugins.schedulers._moves import adams_weights, sigma_before, straight
-from emnist_diff_plugins.schedulers._scheduler import LookAgain
+from emnist_diff_plugins.schedulers._scheduler import Estimator
 
 
 @attrs.frozen(kw_only=True)
@@ -27,17 +27,17 @@ class Lms(Diffusion):
         default=4, validator=v.and_(v.ge(1), v.le(6)), metadata={"help": "slopes that a step draws on, 1 … 6"}
     )
 
-    def move(self, here: Estimates, step: SchedulerStep, again: LookAgain) -> SchedulerResult:
+    def move(self, start: Estimates, step: SchedulerStep, estimate: Estimator) -> SchedulerResult:
         at = step.at
         before = [step.memory[f"epsilon_{k}"] for k in range(1, len(step.memory) + 1)]
         sigmas = [at.sigma, *(sigma_before(step, k) for k in range(1, len(before) + 1))]
         while len(sigmas) > 1 and math.isinf(sigmas[-1]):  # no slope in sigma where there was no signal
             sigmas.pop()
-        x = straight(here, at.rates_next)
+        x = straight(start, at.rates_next)
         if len(sigmas) > 1:
             weights = adams_weights(sigmas, at.sigma_next)
             signal = at.rates_next[0]
             for weight, slope in zip(weights[1:], before, strict=False):
-                x = x + signal * weight * (slope - here.epsilon)
-        kept = [here.epsilon, *before][: self.order - 1]
-        return SchedulerResult(x, here.x0, {f"epsilon_{k}": slope for k, slope in enumerate(kept, start=1)})
+                x = x + signal * weight * (slope - start.epsilon)
+        kept = [start.epsilon, *before][: self.order - 1]
+        return SchedulerResult(x, start.x0, {f"epsilon_{k}": slope for k, slope in enumerate(kept, start=1)})

@@ -15,7 +15,7 @@ from emnist_diff.timeline import StepInfo
 from emnist_diff_plugins.schedulers._diffusion import Diffusion, spacing_field
 from emnist_diff_plugins.schedulers._estimates import Estimates
 from emnist_diff_plugins.schedulers._moves import log_snr, sigma_before
-from emnist_diff_plugins.schedulers._scheduler import LookAgain
+from emnist_diff_plugins.schedulers._scheduler import Estimator
 
 
 @attrs.frozen(eq=False)
@@ -99,28 +99,28 @@ class UniPc(Diffusion):
         metadata={"help": "the function B(h): bh1 is h, bh2 is e^h - 1", "aliases": ("solver_type",)},
     )
 
-    def move(self, here: Estimates, step: SchedulerStep, again: LookAgain) -> SchedulerResult:
+    def move(self, start: Estimates, step: SchedulerStep, estimate: Estimator) -> SchedulerResult:
         at = step.at
         x, memory = step.x, step.memory
         if memory:
             stride = self._stride(memory["start"], _images(memory), step.timeline.at(at.index - 1), step)
-            x = stride.corrected(here.x0) + (x - memory["arrived"])
+            x = stride.corrected(start.x0) + (x - memory["arrived"])
         if at.sigma_next == 0:
-            return SchedulerResult(at.rates_next[0] * here.x0, here.x0)
-        images = [here.x0, *_images(memory)]
+            return SchedulerResult(at.rates_next[0] * start.x0, start.x0)
+        images = [start.x0, *_images(memory)]
         stride = self._stride(x, images, at, step)
         arrived = stride.predicted()
         kept = {f"x0_{k}": image for k, image in enumerate(images[: self.order])}
-        return SchedulerResult(arrived, here.x0, {"start": x, "arrived": arrived, **kept})
+        return SchedulerResult(arrived, start.x0, {"start": x, "arrived": arrived, **kept})
 
     def _stride(self, x: Tensor, images: list[Tensor], at: StepInfo, step: SchedulerStep) -> _Stride:
         """The stride of the step `at` from the estimates there and before."""
         order = min(self.order, len(images), at.steps - at.index)
-        here = log_snr(at.sigma)
-        h = log_snr(at.sigma_next) - here
+        lambda_start = log_snr(at.sigma)
+        h = log_snr(at.sigma_next) - lambda_start
         before = [log_snr(sigma_before(step, step.at.index - at.index + k)) for k in range(1, order)]
         # where there was no signal, nothing can be learnt of how the image estimate changes
-        nodes = [(level - here) / h for level in before if math.isfinite(level)]
+        nodes = [(level - lambda_start) / h for level in before if math.isfinite(level)]
         return _Stride(x, at.rates, at.rates_next, h, images[: len(nodes) + 1], nodes, self.variant)
 
 

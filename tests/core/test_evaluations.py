@@ -81,7 +81,7 @@ def test_looks_are_planned(make_engine, walk_all, weight):
     )
     engine = attrs.evolve(engine, drifts=[attrs.evolve(engine.drifts[0], weight=lambda at: weight)])
     spaces = {"": denoiser.conditions}
-    plan = make_plan(engine.timeline, engine.base, engine.terms, [0] * 4, spaces, 4, 1, drifts=engine.drifts)
+    plan = make_plan(engine.timeline, engine.base, engine.forces, [0] * 4, spaces, 4, 1, drifts=engine.drifts)
     walk_all(engine)
     assert plan.rows == plan.calls == denoiser.rows
     looks = [float(t) for t in engine.timeline.timestep[1:] for _ in range(2 if weight else 0)]

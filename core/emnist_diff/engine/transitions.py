@@ -19,7 +19,7 @@ SCHEDULER = "scheduler"
 """The scope of the scheduler's noise and memory."""
 
 
-def move(run: BatchEngine, at: StepInfo, x: Tensor, prediction: Tensor, memory: Memory) -> SchedulerResult:
+def apply_scheduler(run: BatchEngine, at: StepInfo, x: Tensor, prediction: Tensor, memory: Memory) -> SchedulerResult:
     """The scheduler's step from x (B, *shape). It reads the memory of the step before, and returns its own."""
     label, before = "the scheduler", memory.closed()
 
@@ -43,10 +43,12 @@ def move(run: BatchEngine, at: StepInfo, x: Tensor, prediction: Tensor, memory: 
     return result
 
 
-def drifted(run: BatchEngine, at: StepInfo, start: Tensor, seen: Evaluation, x: Tensor, memory: Memory) -> list[Tensor]:
+def apply_drifts(
+    run: BatchEngine, at: StepInfo, start: Tensor, evaluation: Evaluation, x: Tensor, memory: Memory
+) -> list[Tensor]:
     """The states, (B, *shape) each, before the first drift and after each of them.
 
-    start: the state that the step began with, and `seen` the evaluation there.  x: where the scheduler moved it.
+    start: the state that the step began with, with the `evaluation` at it.  x: the state that the scheduler returned.
     """
     states = [x]
     for item in run.engine.drifts:
@@ -56,7 +58,9 @@ def drifted(run: BatchEngine, at: StepInfo, start: Tensor, seen: Evaluation, x: 
         if weight != 0:
             handed = run.handed(at, start, item.stream, memory)
             evaluate_end, remember = _evaluate_end(run, item, at, start, memory), memory.remembering(item.stream)
-            step = DriftStep(**handed, base=seen.base, sum=seen.sum, remember=remember, evaluate=evaluate_end)
+            step = DriftStep(
+                **handed, base=evaluation.base, sum=evaluation.sum, remember=remember, evaluate=evaluate_end
+            )
             with blamed_on(item.label, at):
                 after = item.drift(before, step)
             run.checks.require_state(after, x, item.label, at)
