@@ -52,11 +52,7 @@ NULL = Cond("null")
 
 def named(value: str) -> Cond:
     """The condition of the class called `value`; ``"own"`` and ``"null"`` mean those."""
-    if value == "own":
-        return OWN
-    if value == "null":
-        return NULL
-    return Cond("class", value)
+    return {"own": OWN, "null": NULL}.get(value) or Cond("class", value)
 
 
 def each(values: Sequence[str]) -> Cond:

@@ -64,7 +64,7 @@ class ComponentConfig:
     """A plugin component asked for: its name, its weight, bounds, and its settings.
 
     weight: a number or a schedule of them; of forces it multiplies the contribution, of drifts the change of the state.
-    clip_abs, clip_norm: bounds on a force's weighted contribution, see `emnist_diff.engine.clip.Clip`.
+    clip_abs, clip_norm: bounds on a force's weighted contribution, see `emnist_diff.engine.base.Clip`.
 
     In files a component is a table (``{name = "attract_class", target = "B"}``) or just its name.
     """

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 
 def scalar(value: Any) -> Any:
     """The flag, number or text in a numpy scalar, or in an array or tensor without axes; the text of a path; anything
     else as it is."""
-    if getattr(value, "shape", None) == () and callable(getattr(value, "item", None)):
-        inner = value.item()
-        return inner if isinstance(inner, bool | int | float | str) else value
+    with suppress(AttributeError):  # neither library need be imported
+        if value.shape == ():
+            inner = value.item()
+            return inner if isinstance(inner, bool | int | float | str) else value
     return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 

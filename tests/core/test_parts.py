@@ -15,8 +15,7 @@ from emnist_diff.assembly.assemble import assemble
 from emnist_diff.assembly.layers import configure
 from emnist_diff.assembly.padding import Padding
 from emnist_diff.discovery import installed
-from emnist_diff.engine.direct import Direct, rows_of
-from emnist_diff.engine.parts import LOSS, MOST, PRICE, part_rows
+from emnist_diff.engine.direct import LOSS, MOST, PRICE, Direct, part_rows, rows_of
 from emnist_diff.engine.state import Batch
 from emnist_diff.engine.walk import walk
 

@@ -13,8 +13,7 @@ from emnist_diff.assembly.devices import choose_device
 from emnist_diff.assembly.reviews import reviews
 from emnist_diff.components import Component, call_component, make
 from emnist_diff.config import MOST_SAMPLES, ComponentConfig, RunConfig
-from emnist_diff.engine.base import Base
-from emnist_diff.engine.clip import Clip, ClipSum
+from emnist_diff.engine.base import Base, Clip, ClipSum
 from emnist_diff.engine.plan import Plan, WeightedDrift, WeightedForce, make_plan, nominal_batch, streams
 from emnist_diff.engine.state import Engine
 from emnist_diff.errors import ConfigError, PluginError

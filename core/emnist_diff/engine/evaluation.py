@@ -24,12 +24,13 @@ from emnist_diff.timeline import StepInfo
 
 @attrs.frozen(eq=False)
 class Evaluation:
-    """The prediction at a state, and what it is made of, (B, *shape) each; `packing` says which rows were evaluated.
+    """The prediction at a state x, and what it is made of, (B, *shape) each; `packing` says which rows were evaluated.
 
     The ledger is exact in the arithmetic of the state: adding the contributions to the base in order gives the sum,
     bit for bit.
     """
 
+    x: Tensor
     base: Tensor
     sum: Tensor
     contributions: tuple[Tensor, ...]
@@ -67,7 +68,7 @@ def evaluate(run: BatchEngine, at: StepInfo, x: Tensor, memory: Memory, suffix: 
         run.checks.require_state(pull, x, force.label, at)  # before the bound, which would make an infinity finite
         contributions.append(force.clip(pull))
         total = total + contributions[-1]
-    return Evaluation(base, total, tuple(contributions), calls.packing)
+    return Evaluation(x, base, total, tuple(contributions), calls.packing)
 
 
 def _weight(force: WeightedForce, at: StepInfo) -> float:

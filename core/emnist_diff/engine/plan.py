@@ -10,9 +10,8 @@ import attrs
 
 from emnist_diff.brief import briefly
 from emnist_diff.conditions import Cond, pack
-from emnist_diff.engine.base import Base
+from emnist_diff.engine.base import Base, Clip
 from emnist_diff.engine.checks import blamed_on
-from emnist_diff.engine.clip import Clip
 from emnist_diff.errors import RunFailed
 from emnist_diff.evaluators import evenly
 from emnist_diff.protocols import Differentiates, Drift, Evaluates, Force, offers

@@ -43,12 +43,10 @@ def apply_scheduler(run: BatchEngine, at: StepInfo, x: Tensor, prediction: Tenso
     return result
 
 
-def apply_drifts(
-    run: BatchEngine, at: StepInfo, start: Tensor, evaluation: Evaluation, x: Tensor, memory: Memory
-) -> list[Tensor]:
+def apply_drifts(run: BatchEngine, at: StepInfo, start: Evaluation, x: Tensor, memory: Memory) -> list[Tensor]:
     """The states, (B, *shape) each, before the first drift and after each of them.
 
-    start: the state that the step began with, with the `evaluation` at it.  x: the state that the scheduler returned.
+    start: the evaluation at the state that the step began with.  x: the state that the scheduler returned.
     """
     states = [x]
     for item in run.engine.drifts:
@@ -56,11 +54,9 @@ def apply_drifts(
             weight = item.weight(at)
         before = after = states[-1]
         if weight != 0:
-            handed = run.handed(at, start, item.stream, memory)
-            evaluate_end, remember = _evaluate_end(run, item, at, start, memory), memory.remembering(item.stream)
-            step = DriftStep(
-                **handed, base=evaluation.base, sum=evaluation.sum, remember=remember, evaluate=evaluate_end
-            )
+            handed = run.handed(at, start.x, item.stream, memory) | {"base": start.base, "sum": start.sum}
+            evaluate_end, remember = _evaluate_end(run, item, at, start.x, memory), memory.remembering(item.stream)
+            step = DriftStep(**handed, remember=remember, evaluate=evaluate_end)
             with blamed_on(item.label, at):
                 after = item.drift(before, step)
             run.checks.require_state(after, x, item.label, at)

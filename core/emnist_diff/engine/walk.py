@@ -69,7 +69,7 @@ def step(run: BatchEngine, state: WalkState, fields: frozenset[str]) -> tuple[Wa
     memory = Memory(state.memory, len(run.batch.sample_ids))
     evaluation = evaluate(run, at, x, memory)
     result = apply_scheduler(run, at, x, evaluation.sum, memory)
-    states = apply_drifts(run, at, x, evaluation, result.x_prev, memory)
+    states = apply_drifts(run, at, evaluation, result.x_prev, memory)
     record = [x, result.x0, evaluation.sum, evaluation.base, *evaluation.contributions]
     if any(request.partition("/")[0] == "drifts" for request in fields):
         record += [after - before for before, after in pairwise(states)]

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emnist_diff.assembly.layout import Layout
-from emnist_diff.engine.clip import ClipSum
+from emnist_diff.engine.base import ClipSum
 from emnist_diff.engine.plan import WeightedDrift, WeightedForce
 from emnist_diff.schedules import Constant, Schedule
 from emnist_diff.timeline import StepInfo

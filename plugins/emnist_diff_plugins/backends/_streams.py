@@ -16,7 +16,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from emnist_diff.engine.parts import part_rows
+from emnist_diff.engine.direct import part_rows
 from emnist_diff.machine.forks import generation
 
 Network = Callable[[Tensor, Tensor, Tensor], Tensor]
