@@ -104,7 +104,7 @@ class Layout:
             scheduler=self.scheduler,
             timeline=self.timeline,
             base=self.base,
-            terms=self.terms,
+            forces=self.terms,
             drifts=self.drifts,
             micro_batch=self.plan.micro_batch,
             device=device,
