@@ -6,7 +6,6 @@ from collections.abc import Iterable
 
 from emnist_diff.hookspecs import hookimpl
 from emnist_diff.records import PlotSpec
-from emnist_diff_plugins.reviews import emnist_diff_reviews as emnist_diff_reviews
 
 
 @hookimpl
