@@ -11,19 +11,10 @@ from torch.nn import functional as F
 
 from emnist_diff.errors import ConfigError
 from emnist_diff_plugins.containers.families import Statistics
+from emnist_diff_plugins.fields import between, setting
 
 LARGEST_SIDE, WIDEST = 4096, 16_384
 """Bounds on settings, far above what anybody trains here: a header cannot ask for what no machine holds."""
-
-
-def between(low: int, high: int) -> Any:
-    """A validator of whole numbers."""
-    return v.and_(v.ge(low), v.le(high))
-
-
-def setting(default: Any, help: str, validator: Any = None) -> Any:
-    """A field with a sentence of help."""
-    return attrs.field(default=default, validator=validator, metadata={"help": help})
 
 
 def widths(default: tuple[int, ...], help: str) -> Any:
@@ -79,7 +70,8 @@ class PlainAutoencoder(nn.Module):
 
     def decode(self, latents: Tensor) -> Tensor:
         """Images in [0, 1], (B, C, H, W), of latents (B, D)."""
-        return self.decoder(latents).sigmoid()  # type: ignore[no-any-return]  # a module returns anything
+        images: Tensor = self.decoder(latents).sigmoid()
+        return images
 
     def forward(self, images: Tensor, noise: Tensor) -> Tensor:
         """Binary cross-entropy, the mean over all pixels; there is nothing to draw."""

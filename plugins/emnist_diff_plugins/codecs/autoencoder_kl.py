@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from emnist_diff.errors import ConfigError
-from emnist_diff_plugins.codecs._plain import LARGEST_SIDE, WIDEST, ImageSettings, between, setting, widths
+from emnist_diff_plugins.codecs._plain import LARGEST_SIDE, WIDEST, ImageSettings, widths
 from emnist_diff_plugins.codecs.vae import divergence
 from emnist_diff_plugins.containers.families import Statistics
+from emnist_diff_plugins.fields import between, setting
 
 
 @attrs.frozen

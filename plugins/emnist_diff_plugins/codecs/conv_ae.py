@@ -12,11 +12,10 @@ from emnist_diff_plugins.codecs._plain import (
     WIDEST,
     PlainAutoencoder,
     PlainSettings,
-    between,
     initialised,
-    setting,
     widths,
 )
+from emnist_diff_plugins.fields import between, setting
 
 
 @attrs.frozen

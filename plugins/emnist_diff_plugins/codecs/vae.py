@@ -8,9 +8,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from emnist_diff.errors import ConfigError
-from emnist_diff_plugins.codecs._plain import WIDEST, ImageSettings, between, setting, widths
+from emnist_diff_plugins.codecs._plain import WIDEST, ImageSettings, widths
 from emnist_diff_plugins.containers.families import Statistics
 from emnist_diff_plugins.denoisers._unet import Attention, Downsample, Upsample
+from emnist_diff_plugins.fields import between, setting
 
 _LOG_VARIANCE = (-30.0, 20.0)
 

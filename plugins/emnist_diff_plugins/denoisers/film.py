@@ -23,12 +23,9 @@ from emnist_diff.spaces import ClassSpace, ConditionSpace
 from emnist_diff.timeline import ForwardProcess, PredictionType
 from emnist_diff_plugins.containers.checkpoint import MOST_CLASSES, CheckpointHeader
 from emnist_diff_plugins.containers.weights import filled
+from emnist_diff_plugins.fields import between, setting
 
 _WIDEST = 65_536
-
-
-def _setting(default: Any, most: int, help: str) -> Any:
-    return attrs.field(default=default, validator=v.and_(v.ge(1), v.le(most)), metadata={"help": help})
 
 
 @attrs.frozen
@@ -39,12 +36,12 @@ class Film:
     Example: ``emnist-diff train film --codec ae --objective "diffusion:prediction=epsilon,beta_schedule=linear"``
     """
 
-    size: int = _setting(16, _WIDEST, "numbers of a state")
-    hidden: int = _setting(256, _WIDEST, "units of each layer")
-    blocks: int = _setting(4, 256, "residual blocks, of two layers each")
-    time_width: int = _setting(128, _WIDEST, "sines and cosines of the timestep")
-    num_class_embeds: int = _setting(11, MOST_CLASSES + 1, "classes, and one for no class")
-    dropout: float = attrs.field(default=0.0, validator=v.and_(v.ge(0), v.lt(1)), metadata={"help": "dropout rate"})
+    size: int = setting(16, "numbers of a state", between(1, _WIDEST))
+    hidden: int = setting(256, "units of each layer", between(1, _WIDEST))
+    blocks: int = setting(4, "residual blocks, of two layers each", between(1, 256))
+    time_width: int = setting(128, "sines and cosines of the timestep", between(1, _WIDEST))
+    num_class_embeds: int = setting(11, "classes, and one for no class", between(1, MOST_CLASSES + 1))
+    dropout: float = setting(0.0, "dropout rate", v.and_(v.ge(0), v.lt(1)))
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from emnist_diff.errors import ConfigError
 from emnist_diff.timeline import MOST_TIMESTEPS, NoiseSchedule, PredictionType
-from emnist_diff_plugins.objectives._shared import like, setting
+from emnist_diff_plugins.fields import setting
+from emnist_diff_plugins.objectives._shared import like
 from emnist_diff_plugins.schedulers._process import alphas_cumprod
 
 

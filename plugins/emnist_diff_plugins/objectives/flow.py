@@ -11,7 +11,7 @@ from attrs import validators as v
 from torch import Tensor
 
 from emnist_diff.timeline import FlowSchedule, PredictionType
-from emnist_diff_plugins.objectives._shared import setting
+from emnist_diff_plugins.fields import setting
 
 _FIRST = 1e-5
 """The smallest s that is drawn: an image without noise has nothing to say of it."""

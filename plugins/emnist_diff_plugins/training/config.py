@@ -16,11 +16,7 @@ from emnist_diff.errors import ConfigError
 from emnist_diff.paths import local_path
 from emnist_diff.shown import shown
 from emnist_diff.structuring import structure, unstructure
-
-
-def _setting(default: Any, help: str, validator: Any = None, converter: Any = None) -> Any:
-    return attrs.field(default=default, converter=converter, validator=validator, metadata={"help": help})
-
+from emnist_diff_plugins.fields import setting
 
 _FRACTION: Any = v.and_(v.ge(0), v.lt(1))  # attrs infers no type from two comparisons
 _POSITIVE: Any = v.and_(v.gt(0), v.lt(math.inf))
@@ -36,29 +32,29 @@ class TrainConfig:
     objective: ComponentConfig | None = attrs.field(
         default=None, metadata={"help": "what a denoiser learns to predict, on which process; diffusion when null"}
     )
-    codec: str | None = _setting(
+    codec: str | None = setting(
         None,
         "checkpoint of the codec whose latents a denoiser learns; pixels when null",
         converter=attrs.converters.optional(local_path),
     )
-    output: str = _setting(
+    output: str = setting(
         "training", "directory for checkpoints, metrics and the state to resume from", converter=local_path
     )
-    init_from: str | None = _setting(
+    init_from: str | None = setting(
         None, "checkpoint whose weights to start from", converter=attrs.converters.optional(local_path)
     )
-    epochs: int = _setting(10, "passes over the training images", v.ge(1))
-    batch_size: int = _setting(128, "images of one step, over all workers together", v.ge(1))
-    lr: float = _setting(1e-3, "peak learning rate of AdamW", _POSITIVE)
-    lr_schedule: Literal["cosine", "constant"] = _setting("cosine", "cosine (to zero at the last step) or constant")
-    warmup_steps: int = _setting(200, "steps over which the rate rises linearly from zero", v.ge(0))
-    weight_decay: float = _setting(0.01, "decoupled weight decay", _AT_LEAST_0)
-    betas: tuple[float, float] = _setting((0.9, 0.99), "AdamW's averaging rates", v.deep_iterable(_FRACTION))
-    clip_norm: float | None = _setting(1.0, "largest L2 norm of the gradient; none when 0", v.optional(_AT_LEAST_0))
-    label_dropout: float = _setting(0.1, "share of images that are shown as 'no class'", v.and_(v.ge(0), v.le(1)))
-    ema_decay: float = _setting(0.9995, "decay of the averaged weights, reached after a warm-up", _FRACTION)
-    precision: Literal["fp32", "bf16", "fp16"] = _setting("fp32", "arithmetic of the network")
-    seed: int = _setting(0, "seed of weights, order, noise and dropout", v.and_(v.ge(0), v.lt(2**63)))
+    epochs: int = setting(10, "passes over the training images", v.ge(1))
+    batch_size: int = setting(128, "images of one step, over all workers together", v.ge(1))
+    lr: float = setting(1e-3, "peak learning rate of AdamW", _POSITIVE)
+    lr_schedule: Literal["cosine", "constant"] = setting("cosine", "cosine (to zero at the last step) or constant")
+    warmup_steps: int = setting(200, "steps over which the rate rises linearly from zero", v.ge(0))
+    weight_decay: float = setting(0.01, "decoupled weight decay", _AT_LEAST_0)
+    betas: tuple[float, float] = setting((0.9, 0.99), "AdamW's averaging rates", v.deep_iterable(_FRACTION))
+    clip_norm: float | None = setting(1.0, "largest L2 norm of the gradient; none when 0", v.optional(_AT_LEAST_0))
+    label_dropout: float = setting(0.1, "share of images that are shown as 'no class'", v.and_(v.ge(0), v.le(1)))
+    ema_decay: float = setting(0.9995, "decay of the averaged weights, reached after a warm-up", _FRACTION)
+    precision: Literal["fp32", "bf16", "fp16"] = setting("fp32", "arithmetic of the network")
+    seed: int = setting(0, "seed of weights, order, noise and dropout", v.and_(v.ge(0), v.lt(2**63)))
     recommended: Mapping[str, Any] = attrs.field(
         factory=dict,
         metadata={"help": "run settings that the checkpoints recommend, over those of the objective"},
@@ -66,14 +62,14 @@ class TrainConfig:
     provenance: Mapping[str, str] = attrs.field(
         factory=dict, metadata={"help": "what the checkpoints say of their origin, e.g. the data's licence"}
     )
-    half: bool = _setting(False, "store checkpoints in float16: half the size")
-    keep: int = _setting(0, "checkpoints to keep, newest first; 0 keeps all", v.ge(0))
-    save_minutes: float = _setting(5.0, "minutes between saves of the state to resume from", _AT_LEAST_0)
-    sample_every: int = _setting(1, "epochs between grids of samples; 0 draws none", v.ge(0))
-    tensorboard: bool | None = _setting(None, "write TensorBoard files; when null, if tensorboard is installed")
-    max_minutes: float | None = _setting(None, "stop, ready to resume, after so many minutes", v.optional(_POSITIVE))
-    device: str = _setting("auto", "auto, cpu, cuda, …")
-    threads: int | None = _setting(
+    half: bool = setting(False, "store checkpoints in float16: half the size")
+    keep: int = setting(0, "checkpoints to keep, newest first; 0 keeps all", v.ge(0))
+    save_minutes: float = setting(5.0, "minutes between saves of the state to resume from", _AT_LEAST_0)
+    sample_every: int = setting(1, "epochs between grids of samples; 0 draws none", v.ge(0))
+    tensorboard: bool | None = setting(None, "write TensorBoard files; when null, if tensorboard is installed")
+    max_minutes: float | None = setting(None, "stop, ready to resume, after so many minutes", v.optional(_POSITIVE))
+    device: str = setting("auto", "auto, cpu, cuda, …")
+    threads: int | None = setting(
         None, "CPU threads; torch's choice when null", v.optional(v.and_(v.ge(1), v.le(MOST_THREADS)))
     )
 

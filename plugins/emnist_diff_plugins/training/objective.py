@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
+from emnist_diff_plugins.objectives._shared import like
+
 
 def noised(x0: Tensor, noise: Tensor, rates: tuple[Tensor, Tensor]) -> Tensor:
     """x_t = signal · x_0 + sigma · eps; x0, noise (B, *shape), rates (signal, sigma) of each sample, (B,) each."""
-    signal, sigma = (rate.view(-1, *(1,) * (x0.dim() - 1)) for rate in rates)
+    signal, sigma = (like(rate, x0) for rate in rates)
     return signal * x0 + sigma * noise
 
 
