@@ -10,8 +10,8 @@ from emnist_diff.components import call_component
 from emnist_diff.config import resolve
 from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError, PluginError
-from emnist_diff.machine import capacity
-from emnist_diff.machine.capacity import available_memory, require_memory, size
+from emnist_diff_plugins import capacity
+from emnist_diff_plugins.capacity import available_memory, require_memory, size
 from emnist_diff_plugins.reviews.memory import SufficientMemory
 
 MIXTURE = ("--denoiser", "gaussian-mixture:shape=[1,4,4],classes=AB")

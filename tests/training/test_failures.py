@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from emnist_diff.errors import CheckpointError, ConfigError, OutputError, RunFailed
-from emnist_diff.machine import capacity
+from emnist_diff_plugins import capacity
 from emnist_diff_plugins.containers import checkpoint
 from emnist_diff_plugins.training import evaluate, state, trainer
 from emnist_diff_plugins.training.config import resolve, to_dict

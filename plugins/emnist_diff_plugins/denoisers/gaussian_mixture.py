@@ -26,10 +26,10 @@ from emnist_diff.brief import briefly
 from emnist_diff.conditions import RowConditions
 from emnist_diff.errors import ConfigError
 from emnist_diff.families import Source
-from emnist_diff.machine.capacity import require_memory
 from emnist_diff.plugins import Registry
 from emnist_diff.spaces import ClassSpace, ConditionSpace
 from emnist_diff.timeline import MOST_TIMESTEPS, FlowSchedule, ForwardProcess, NoiseSchedule, PredictionType
+from emnist_diff_plugins.capacity import require_memory
 from emnist_diff_plugins.schedulers._process import Process
 
 _SYMBOLS = string.digits + string.ascii_uppercase + string.ascii_lowercase

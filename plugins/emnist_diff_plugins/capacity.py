@@ -44,14 +44,14 @@ def available_memory(root: Path = Path("/")) -> int | None:
     return min(known, default=None)
 
 
-def require_memory(needed: float, what: str, way_out: str) -> None:
+def require_memory(needed: float, what: str, remedy: str) -> None:
     """Raise `ConfigError` where something needs more bytes of main memory than there are.
 
-    what: the beginning of the message, ``sink 'grid': the picture``.  way_out: its end.
+    what: the beginning of the message, ``sink 'grid': the picture``.  remedy: its end.
     """
     available = available_memory() if needed > 1e8 else None
     if available is not None and needed > available:
-        raise ConfigError(f"{what} needs {size(needed)} of memory, {size(available)} are free — {way_out}")
+        raise ConfigError(f"{what} needs {size(needed)} of memory, {size(available)} are free — {remedy}")
 
 
 def size(count: float) -> str:
