@@ -34,7 +34,7 @@ def _hook(record: type[records.Spec], summary: str) -> Callable[[], Iterable[rec
     """The hook that yields records of one class."""
 
     def hook() -> Iterable[records.Spec]:
-        raise NotImplementedError
+        return ()
 
     hook.__name__ = hook.__qualname__ = f"{GROUP}_{record.kind}s"
     hook.__doc__ = summary

@@ -125,8 +125,8 @@ def _this() -> Any:
 
 
 def chosen(*specs: BackendSpec, asked: str = "auto", precision: str = "fp32", rows: int = 1000) -> Any:
-    limits = Limits(device=torch.device("cpu"), precision=precision, largest=8, total=rows)  # type: ignore[arg-type]
-    return prepare(registry(*specs), ComponentConfig(asked), None, limits)  # type: ignore[arg-type]
+    limits = Limits(device=torch.device("cpu"), precision=precision, largest=8, total=rows)
+    return prepare(registry(*specs), ComponentConfig(asked), None, limits)
 
 
 def test_auto_takes_the_one_of_most_merit_and_says_why_not_the_others():
@@ -162,7 +162,7 @@ def test_auto_passes_over_one_that_a_variant_breaks():
 
     def named(asked: str, *variants: str) -> Any:
         limits = Limits(device=torch.device("cpu"), largest=2, total=1000, variants=variants)
-        return prepare(there, ComponentConfig(asked), Answering(), limits)  # type: ignore[arg-type]
+        return prepare(there, ComponentConfig(asked), Answering(), limits)
 
     assert named("auto", "").component.name == "picky"
     assert named("auto", "", "blurred").component.name == "plain"
@@ -179,7 +179,7 @@ def test_what_a_denoiser_says_is_said_where_no_backend_is_left():
     limits = Limits(device=torch.device("cpu"), largest=2, total=9, variants=("blurred",))
     for asked in ("auto", "plain"):
         with pytest.raises(ConfigError, match="variant 'blurred' wants a file — say SIGMA=FILE"):
-            prepare(registry(spec("plain")), ComponentConfig(asked), Asking(), limits)  # type: ignore[arg-type]
+            prepare(registry(spec("plain")), ComponentConfig(asked), Asking(), limits)
 
 
 def test_where_none_can_serve_every_reason_is_said():
@@ -232,13 +232,13 @@ def test_memory_that_is_short_halves_the_rows_before_anything_is_made(monkeypatc
 
     monkeypatch.setattr(torch, "zeros", lambda *shape, device, **more: torch.ones(*shape, **more))
     networks, identities = {"": denoiser}, {"": ""}
-    laid, _, _ = on_backend(there, settings, parts.layout, networks, identities, Elsewhere(), 1)  # type: ignore[arg-type]
+    laid, _, _ = on_backend(there, settings, parts.layout, networks, identities, Elsewhere(), 1)
     assert Plain.rows_seen == [20, 10, 5, 2]
     assert laid.plan.micro_batch == 2
     fixed = attrs.evolve(settings, micro_batch=20)
     whole = Parts.of(there, fixed).layout
     with pytest.raises(ConfigError, match="does not hold a call of 20 rows — say a smaller --micro-batch"):
-        on_backend(there, fixed, whole, networks, identities, Elsewhere(), 1)  # type: ignore[arg-type]
+        on_backend(there, fixed, whole, networks, identities, Elsewhere(), 1)
 
 
 def test_memory_that_does_not_hold_the_network_is_no_mistake_of_its_family():
@@ -255,9 +255,9 @@ def guided(backend: BackendSpec, asked: str) -> Any:
     there = registry(backend)
     entry = there.resolve(BackendSpec, backend.name)
     component = Component(backend.name, there.load(BackendSpec, entry.qualified)(), "theirs", "1", {})
-    prepared = Prepared(None, 8, "fp32", component)  # type: ignore[arg-type]
+    prepared = Prepared(None, 8, "fp32", component)
     limits = Limits(device=torch.device("cpu"), largest=2, total=6, rows=8, variants=("blurred",))
-    return prepare_guide(prepared, "g", Answering(), limits, named=asked != "auto")  # type: ignore[arg-type]
+    return prepare_guide(prepared, "g", Answering(), limits, named=asked != "auto")
 
 
 def test_a_guide_that_a_variant_breaks_is_asked_itself_unless_the_backend_was_asked_for():

@@ -23,6 +23,7 @@ from emnist_diff.protocols import Binds, Denoiser, HasShape, ReadsOwn, Scheduler
 from emnist_diff.records import DriftSpec, ForceSpec, Spec
 from emnist_diff.schedules import Constant
 from emnist_diff.spaces import ConditionSpace
+from emnist_diff.surroundings import Review
 from emnist_diff.timeline import ForwardProcess, PredictionType, Timeline
 
 
@@ -129,8 +130,9 @@ def lay_out(
     timeline = call_component(label, scheduler.plan, settings.steps)
     if not isinstance(timeline, Timeline):
         raise PluginError(f"{label}: plan() returned {type(timeline).__name__} instead of a Timeline")
-    forces = [_amended(registry, ForceSpec, force, timeline) for force in forces]
-    drifts = [_amended(registry, DriftSpec, drift, timeline) for drift in drifts]
+    examining = reviews(registry)
+    forces = [_amended(examining, ForceSpec, force, timeline) for force in forces]
+    drifts = [_amended(examining, DriftSpec, drift, timeline) for drift in drifts]
     settings = attrs.evolve(settings, forces=tuple(c for _, c in forces), drifts=tuple(c for _, c in drifts))
     base = Base(settings.base, settings.guidance_scale)
     terms, maps = _terms(settings, forces, space), _maps(drifts)
@@ -146,11 +148,11 @@ def lay_out(
 _Configured = tuple[Component, ComponentConfig]
 
 
-def _amended(registry: Registry, kind: type[Spec], configured: _Configured, timeline: Timeline) -> _Configured:
+def _amended(examining: Sequence[Review], kind: type[Spec], configured: _Configured, timeline: Timeline) -> _Configured:
     """A force or drift as the reviews have it, so that what is recorded is what acts."""
     component, config = configured
     weight = config.weight
-    for review in reviews(registry):
+    for review in examining:
         component, weight = review.amend(kind.kind, component, weight, timeline)
     settings = config.settings if component is configured[0] else component.settings
     return component, attrs.evolve(config, weight=weight, settings=settings)

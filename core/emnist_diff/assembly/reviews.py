@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any, cast
 
-from emnist_diff.components import make
+import attrs
+
+from emnist_diff.components import Component, call_component, make
 from emnist_diff.config import ComponentConfig, RunConfig
-from emnist_diff.errors import UnknownName
+from emnist_diff.errors import PluginError, UnknownName
 from emnist_diff.plugins import Registry
 from emnist_diff.records import ReviewSpec
 from emnist_diff.surroundings import Review
 
 
 def reviews(registry: Registry) -> list[Review]:
-    """All installed reviews. Raises the errors of `components.make`."""
-    return [make(registry, ReviewSpec, ComponentConfig(e.qualified)).object for e in registry.of(ReviewSpec)]
+    """All installed reviews, each named in what it raises. Raises the errors of `components.make`, and `PluginError`
+    for what is no review."""
+    named = [make(registry, ReviewSpec, ComponentConfig(e.qualified)) for e in registry.of(ReviewSpec)]
+    if odd := [component for component in named if not isinstance(component.object, Review)]:
+        raise PluginError(f"{odd[0].label('review')} is not derived from surroundings.Review")
+    return [cast(Review, _Named(component)) for component in named]
+
+
+@attrs.frozen
+class _Named:
+    """A review whose methods raise `PluginError` with its name in place of what is no error of this package."""
+
+    component: Component
+
+    def __getattr__(self, method: str) -> Any:
+        call = getattr(self.component.object, method)
+        return functools.partial(call_component, self.component.label("review"), call)
 
 
 @contextmanager

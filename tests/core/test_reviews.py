@@ -1,0 +1,140 @@
+"""Reviews and choosers of other distributions: what they may change, refuse and record, and what a broken one does."""
+
+from __future__ import annotations
+
+import sys
+import types
+from typing import Any
+
+import attrs
+import pytest
+
+from emnist_diff.assembly.assemble import assemble
+from emnist_diff.config import ComponentConfig, resolve
+from emnist_diff.discovery import installed
+from emnist_diff.errors import ConfigError, PluginError, UnknownName
+from emnist_diff.plugins import Entry, Registry
+from emnist_diff.records import ChooserSpec, ReviewSpec, Spec
+from emnist_diff.schedules import Constant
+from emnist_diff.surroundings import Review
+
+MIXTURE = {
+    "denoiser": {"name": "gaussian-mixture", "settings": {"shape": [3], "classes": "ABC"}},
+    "steps": 4,
+    "character": "A",
+    "total_videos": 2,
+    "sinks": [],
+}
+CLAMPED = {"drifts": [{"name": "clamp", "settings": {"min_val": -3.0, "max_val": 3.0}}]}
+
+
+@attrs.frozen
+class Tightening(Review):
+    """Halves the bounds of clamps and the weights of forces, and says so in the record."""
+
+    def amend(self, kind: str, component: Any, weight: Any, timeline: Any) -> Any:
+        if kind == "force":
+            return component, Constant(weight.value / 2)
+        tighter = attrs.evolve(
+            component.object, min_val=component.object.min_val / 2, max_val=component.object.max_val / 2
+        )
+        return attrs.evolve(component, object=tighter, settings=attrs.asdict(tighter)), weight
+
+    def files(self, parts: Any) -> Any:
+        return {"tightened": {"name": ",".join(parts), "sha256": "0"}}
+
+    def environment(self, parts: Any, engine: Any, backend: Any, sinks: Any) -> Any:
+        return {"tightened": len(parts.layout.components)}
+
+
+@attrs.frozen
+class Refusing(Review):
+    def require(self, layout: Any, shape: Any, device: Any) -> None:
+        raise ConfigError(f"states of {tuple(shape)} are not allowed here")
+
+
+@attrs.frozen
+class Explaining(Review):
+    def explain(self, error: UnknownName, registry: Registry, settings: Any) -> UnknownName:
+        return UnknownName(f"{error}; ask next door")
+
+
+@attrs.frozen
+class Breaking(Review):
+    def report(self, layout: Any) -> None:
+        raise TypeError("an author's mistake")
+
+
+@attrs.frozen
+class Foreign:
+    """No review at all."""
+
+
+@attrs.frozen
+class Plainest:
+    """A chooser that takes the backend `eager` and says why."""
+
+    def choose(self, registry: Registry, limits: Any, attempt: Any) -> Any:
+        return attrs.evolve(attempt(ComponentConfig("eager")), reason="the plainest", hint="use another")
+
+
+@pytest.fixture(autouse=True)
+def importable(monkeypatch):
+    """The factories of this file can be imported by the name that the records say."""
+    module = types.ModuleType(__name__)
+    module.__dict__.update(globals())
+    monkeypatch.setitem(sys.modules, __name__, module)
+
+
+def with_others(kind: type[Spec], *factories: type, instead: bool = False) -> Registry:
+    """What is installed and these.  instead: without what is installed of the same kind."""
+    kept = [e for e in installed().entries if not (instead and isinstance(e.spec, kind))]
+    specs = [
+        kind(name=f.__name__.lower(), factory=f"{__name__}:{f.__name__}", summary="of a test", default=instead)
+        for f in factories
+    ]
+    return Registry((*kept, *(Entry(spec, "theirs", "1") for spec in specs)), ())
+
+
+def test_what_a_review_amends_acts_and_is_recorded():
+    settings = resolve(MIXTURE, CLAMPED, {"forces": [{"name": "attract_class", "settings": {"target": "B"}}]})
+    assembly = assemble(with_others(ReviewSpec, Tightening), settings)
+    assert assembly.engine.drifts[0].drift.max_val == 1.5
+    assert assembly.engine.forces[0].weight(assembly.header.timeline.at(0)) == 0.5
+    assert assembly.header.config["drifts"][0]["settings"] == {"min_val": -1.5, "max_val": 1.5}
+    assert assembly.header.config["forces"][0]["weight"] == 0.5
+    assert assembly.header.config["files"]["tightened"]["name"].startswith("denoiser,scheduler,forces[0]")
+    assert assembly.header.environment["tightened"] == 2
+    assert "emnist_diff" in assembly.header.environment, "the built-in reviews are asked beside it"
+
+
+def test_a_review_refuses_a_run_and_explains_an_unknown_name():
+    with pytest.raises(ConfigError, match=r"states of \(3,\) are not allowed here"):
+        assemble(with_others(ReviewSpec, Refusing), resolve(MIXTURE))
+    unknown = resolve(MIXTURE, {"drifts": [{"name": "nowhere"}]})
+    with pytest.raises(UnknownName, match=r"'nowhere'.*; ask next door"):
+        assemble(with_others(ReviewSpec, Explaining), unknown, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("factory", "problem"),
+    [
+        (Breaking, "review 'breaking' of theirs 1 raised TypeError: an author's mistake"),
+        (Foreign, "review 'foreign' of theirs 1 is not derived from surroundings.Review"),
+    ],
+)
+def test_a_broken_review_is_named(factory, problem):
+    with pytest.raises(PluginError, match=problem):
+        assemble(with_others(ReviewSpec, factory), resolve(MIXTURE))
+
+
+def test_the_default_chooser_takes_the_backend_of_auto():
+    assembly = assemble(with_others(ChooserSpec, Plainest, instead=True), resolve(MIXTURE))
+    backend = assembly.backend
+    assert (backend.component.name, backend.reason, backend.hint) == ("eager", "the plainest", "use another")
+    assert assembly.header.config["backend"]["name"] == "eager"
+
+
+def test_without_a_chooser_auto_is_refused_by_name():
+    with pytest.raises(ConfigError, match="no installed chooser is the default one"):
+        assemble(with_others(ChooserSpec, instead=True), resolve(MIXTURE))
