@@ -42,7 +42,7 @@ class Learner:
         """What can train the network of `task`, on the workers' device; nothing learnt yet."""
         device = workers.device
         layout = fastest_layout(device)
-        network = task.network.to(device, memory_format=layout).train()  # type: ignore[call-overload]  # torch's
+        network = task.network.to(device, memory_format=layout).train()  # type: ignore[call-overload]  # torch types none with both
         parameters = dict(network.named_parameters())
         weights = list(parameters.values())
         return cls(

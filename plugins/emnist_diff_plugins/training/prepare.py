@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,14 +16,14 @@ from torch import Tensor, nn
 from emnist_diff import __version__
 from emnist_diff.components import Component, make
 from emnist_diff.config import ComponentConfig
-from emnist_diff.errors import CheckpointError, ConfigError, UnknownName
+from emnist_diff.errors import CheckpointError, ConfigError, UnknownName, unknown
 from emnist_diff.events import get_logger
-from emnist_diff.machine.capacity import require_memory
 from emnist_diff.plugins import Registry
 from emnist_diff.protocols import offers
 from emnist_diff.records import CodecSpec, DenoiserSpec, ObjectiveSpec
 from emnist_diff.shown import shown
 from emnist_diff.structuring import structure, unstructure
+from emnist_diff_plugins.capacity import require_memory
 from emnist_diff_plugins.containers import checkpoint, codecs
 from emnist_diff_plugins.containers.checkpoint import CheckpointHeader, CodecHeader
 from emnist_diff_plugins.containers.codecs import Codec
@@ -42,8 +43,6 @@ log = get_logger()
 
 Before = tuple[Facts, Mapping[str, Tensor]]
 """The state of the training to go on with."""
-
-_SPECS: tuple[type[DenoiserSpec] | type[CodecSpec], ...] = (DenoiserSpec, CodecSpec)
 
 
 @attrs.frozen(eq=False)
@@ -72,14 +71,14 @@ def prepare(config: TrainConfig, registry: Registry, before: Before | None, devi
     _trainable(registry, beginning.spec, beginning.family)  # a mistake in the settings is found before data is decoded
     if beginning.spec is DenoiserSpec:
         make(registry, ObjectiveSpec, config.objective)
+    elif config.codec is not None or config.objective is not None:
+        raise ConfigError(f"codec and objective are a denoiser's, and {beginning.family.name!r} is itself a codec")
     codec = _codec(config, registry, before, str(device))
     images = data.load(registry, config.dataset)
     provenance = json.loads(json.dumps(dict(images.provenance)))
     if before is not None and before[0].data != provenance:
         raise ConfigError("cannot resume: the dataset's files are not those that the training began with")
     if beginning.spec is CodecSpec:
-        if config.codec is not None or config.objective is not None:
-            raise ConfigError(f"codec and objective are a denoiser's, and {beginning.family.name!r} is itself a codec")
         return _codec_task(config, registry, beginning, images, provenance)
     return _denoiser_task(config, registry, beginning, images, provenance, codec)
 
@@ -102,18 +101,13 @@ def _beginning(config: TrainConfig, registry: Registry, before: Before | None) -
 
 
 def _spec_of(registry: Registry, name: str) -> type[DenoiserSpec] | type[CodecSpec]:
-    """Whether a denoiser or a codec has this name. Raises `UnknownName` of denoisers where neither does."""
-    try:
-        registry.resolve(DenoiserSpec, name)
-    except UnknownName:
-        try:
-            registry.resolve(CodecSpec, name)
-        except UnknownName:
-            pass
-        else:
-            return CodecSpec
-        raise
-    return DenoiserSpec
+    """Whether a denoiser or a codec has this name. Raises `UnknownName` with the nearest of both where neither does."""
+    for spec in (DenoiserSpec, CodecSpec):
+        with suppress(UnknownName):
+            registry.resolve(spec, name)
+            return spec
+    names = [entry.spec.name for spec in (DenoiserSpec, CodecSpec) for entry in registry.of(spec)]
+    raise unknown("denoiser or codec", name, names, "see emnist-diff plugins list")
 
 
 def _trainable(registry: Registry, spec: type[DenoiserSpec] | type[CodecSpec], family: ComponentConfig) -> Component:
