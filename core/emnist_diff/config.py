@@ -39,7 +39,7 @@ _GUIDE = re.compile(r"[A-Za-z][A-Za-z0-9_-]*\Z")
 
 
 def _setting(default: Any, panel: str, help: str, validator: Any = None, **more: Any) -> Any:
-    """A setting of a run, which is also an option of ``emnist-diff run`` (see `emnist_diff.cli.settings`).
+    """A setting of a run, which is also an option of ``emnist-diff run``.
 
     panel: the heading under which the help page lists it.  Among `more`: ``converter``; ``aliases``, other spellings;
     ``otherwise``, what holds where the setting is left out, for the help page; ``recommended``, whether a checkpoint

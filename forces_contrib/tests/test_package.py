@@ -13,8 +13,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from emnist_diff.cli import parse
 from emnist_diff.records import ForceSpec
+from emnist_diff_plugins import parse
 
 import emnist_diff_forces_contrib
 from emnist_diff_forces_contrib import emnist_diff_forces

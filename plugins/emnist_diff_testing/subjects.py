@@ -11,9 +11,9 @@ from typing import Any
 
 import attrs
 
-from emnist_diff.cli import parse
 from emnist_diff.errors import ConfigError, EmnistDiffError
 from emnist_diff.structuring import aliases, structure
+from emnist_diff_plugins import parse
 
 _EXAMPLE = re.compile(r"^Examples?:(?P<rest>.*(?:\n(?!\s*\n).*)*)", re.MULTILINE)
 _CODE = re.compile(r"``(.+?)``", re.DOTALL)

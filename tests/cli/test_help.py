@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 
+import attrs
 import pytest
 
-from emnist_diff.cli.groups import SECTIONS
-from emnist_diff.cli.run_page import ORDER
+from emnist_diff.cli.commands import SECTIONS
 from emnist_diff.discovery import installed
+from emnist_diff.plugins import Entry
 from emnist_diff.records import CommandSpec
+from emnist_diff_plugins.commands.run.page import ORDER
 from emnist_diff_plugins.training import page as train_page
 
 
@@ -65,6 +67,16 @@ def test_a_mistyped_command_is_told_the_nearest_of_the_core_and_of_plugins(cli, 
     said = cli(typed)
     assert said.code == 2
     assert f"unknown command '{typed}' — did you mean {meant}" in said.error
+
+
+def test_a_command_of_another_group_takes_no_name_away(cli, monkeypatch):
+    spec = CommandSpec(name="check", factory="emnist_diff_plugins.commands.listings:forces", summary="a stranger's")
+    known = installed()
+    both = attrs.evolve(known, entries=(*known.entries, Entry(spec, "stranger", "1")))
+    monkeypatch.setattr("emnist_diff.cli.commands.installed", lambda: both)
+    assert "Check a distribution" in cli("plugins", "--help").out
+    assert "--strict" in cli("plugins", "check", "--help").out
+    assert "List the forces" in cli("check", "--help").out
 
 
 @pytest.mark.parametrize(

@@ -179,12 +179,12 @@ def test_what_is_ignored_stays_ignored(plugin):
 @pytest.mark.parametrize(("name", "code", "err"), [("SIGUSR1", 0, ""), ("SIGUSR2", 130, "emnist-diff: stopped\n")])
 def test_signals_for_runs_kill_no_other_command(name, code, err):
     program = (
-        "import os, signal; from emnist_diff.cli import app, main; import emnist_diff.cli.plugins as listing\n"
-        "show = listing.echo\n"
+        "import os, signal; from emnist_diff.cli import app, main; from emnist_diff_plugins.commands import plugins\n"
+        "show = plugins.echo\n"
         "def say(*words):\n"
         f"    os.kill(os.getpid(), signal.{name})\n"
         "    show(*words)\n"
-        "listing.echo = say; main()"
+        "plugins.echo = say; main()"
     )
     ended = subprocess.run(
         [sys.executable, "-c", program, "plugins", "list"], capture_output=True, text=True, timeout=60, check=False

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from emnist_diff.cli import parse
 from emnist_diff.errors import ConfigError
+from emnist_diff_plugins import parse
 from emnist_diff_trajectory.sample_ids import sample_ids
 
 

@@ -10,6 +10,7 @@ from PIL import Image
 from emnist_diff.assembly.assemble import preview
 from emnist_diff.discovery import installed
 from emnist_diff.records import DriftSpec, ForceSpec, PresetSpec
+from emnist_diff_plugins.commands.run import result
 
 DOCS = Path(__file__).parents[2] / "docs"
 PICTURES = DOCS / "gallery"
@@ -54,9 +55,7 @@ def test_the_upper_row_is_the_same_command_without_steering(entries):
 
 def test_every_command_holds(entries, cli, monkeypatch):
     monkeypatch.chdir(DOCS.parent)
-    monkeypatch.setattr(
-        "emnist_diff.cli.run_result.plot_schedules", lambda registry, settings, path: preview(registry, settings)
-    )
+    monkeypatch.setattr(result, "plot_schedules", lambda registry, settings, path: preview(registry, settings))
     for entry in entries.values():
         for words in (entry.words, entry.plain):
             finished = cli("run", *words, "--plot-schedules", "unused.png")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import typer
 
 from emnist_diff import __version__
-from emnist_diff.cli.groups import Root
+from emnist_diff.cli.commands import PROGRAM, Group
 from emnist_diff.printable import echo
 
 app = typer.Typer(
-    name="emnist-diff",
-    cls=Root,
+    name=PROGRAM,
+    cls=Group,
     help="Steer and record diffusion: forces on the score, drifts on the state, every trajectory kept in HDF5.",
     epilog="""\b
 First steps:
@@ -30,7 +30,7 @@ Exit codes: 0 done, 1 problems found, 2 wrong usage or setting, 3 plugin, 4 chec
 
 def _version(value: bool) -> None:
     if value:
-        echo(f"emnist-diff {__version__}")
+        echo(f"{PROGRAM} {__version__}")
         raise typer.Exit
 
 

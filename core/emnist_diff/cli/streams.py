@@ -1,7 +1,9 @@
-"""Standard streams that end a command well, whatever they lead to: a full disk, a reader that went away, nothing."""
+"""Standard streams that end a command well, whatever they lead to, a full disk, a reader that went away or nothing, and
+whatever their locale lacks, which knows few characters under ``LC_ALL=C``."""
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import io
 import os
@@ -14,6 +16,8 @@ from emnist_diff.errors import OutputError
 READER_GONE = 141
 """The exit code when nobody reads the results any more, as a shell has it for programs that SIGPIPE ends. It is not 0:
 what was not read may have been a problem found."""
+
+_ESCAPES = "emnist_diff.escapes"
 
 
 class _Stream(io.FileIO):
@@ -60,20 +64,23 @@ def guarded() -> Iterator[None]:
     """Have stdout and stderr behave so, unless somebody has put other streams in their places already.
 
     A descriptor that is closed leads to the null device from now on; else the next file would be opened in its place,
-    and receive what is printed.
+    and receive what is printed. What an encoding lacks is written as escapes, which are those of JSON, so that output
+    that is JSON stays it.
     """
-    if os.name == "nt":  # whose consoles are no files
-        yield
-        return
-    with contextlib.suppress(OSError):  # no null device either
-        while (number := os.open(os.devnull, os.O_RDWR)) < 3:
-            pass
-        os.close(number)
     before = sys.stdout, sys.stderr
-    if sys.stdout is sys.__stdout__:
-        sys.stdout = _text(_Results(1), before[0])
-    if sys.stderr is sys.__stderr__:
-        sys.stderr = _text(_Messages(2), before[1], line_buffering=True)
+    if os.name != "nt":  # whose consoles are no files
+        with contextlib.suppress(OSError):  # no null device either
+            while (number := os.open(os.devnull, os.O_RDWR)) < 3:
+                pass
+            os.close(number)
+        if sys.stdout is sys.__stdout__:
+            sys.stdout = _text(_Results(1), before[0])
+        if sys.stderr is sys.__stderr__:
+            sys.stderr = _text(_Messages(2), before[1], line_buffering=True)
+    codecs.register_error(_ESCAPES, _escaped)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=_ESCAPES)
     try:
         yield
     finally:
@@ -85,11 +92,17 @@ def guarded() -> Iterator[None]:
 
 
 def _text(raw: _Stream, like: TextIO | None, line_buffering: bool = False) -> TextIO:
-    """A text stream on `raw`, in the encoding of `like`; characters that it lacks are written as escapes."""
+    """A text stream on `raw`, in the encoding of `like`."""
     return io.TextIOWrapper(
         io.BufferedWriter(raw),
         encoding="utf-8" if like is None else like.encoding,
-        errors="backslashreplace",
         line_buffering=line_buffering or raw.isatty(),
-        write_through=bool(getattr(like, "write_through", False)),
+        write_through=isinstance(like, io.TextIOWrapper) and like.write_through,
     )
+
+
+def _escaped(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[i : i + 2].hex()}" for i in range(0, len(units), 2)), error.end

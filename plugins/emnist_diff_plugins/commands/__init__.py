@@ -9,6 +9,7 @@ from emnist_diff.records import CommandSpec
 
 _COMMANDS = (
     # name, factory, summary, section
+    ("run", "run.command:app", "Generate samples and record their trajectories", "Generate"),
     ("train", "train:app", "Train a denoiser on labelled images", "Generate"),
     (
         "whatif",
@@ -18,6 +19,7 @@ _COMMANDS = (
     ),
     ("replay", "replay:replay", "Make a recorded run again from its own file, and compare", "Generate"),
     ("checkpoint", "checkpoint:app", "Look into checkpoints, and convert legacy ones", "Choose"),
+    ("plugins", "plugins:app", "List, show and check plugins", "Choose"),
     ("inspect", "inspect:inspect", "Show what a trajectory file holds", "Look"),
     ("plot", "plot:plot_app", "Draw what trajectory files hold", "Look"),
     ("report", "plot:report_app", "Write a page about a recorded run", "Look"),
@@ -28,6 +30,9 @@ _COMMANDS = (
     ("doctor", "doctor:doctor", "Check the installation: libraries, device, plugins, shipped checkpoint", "Machine"),
     ("bench", "bench:app", "Measure how fast this machine evaluates a network, and recommend settings", "Machine"),
 )
+
+_SILENT = ("doctor", "plugins")
+"""Commands that have no log."""
 
 _LISTINGS = ("forces", "drifts", "presets", "schedulers")
 
@@ -41,7 +46,7 @@ def emnist_diff_commands() -> Iterable[CommandSpec]:
             summary=summary,
             section=section,
             place=place,
-            logs=name != "doctor",
+            logs=name not in _SILENT,
         )
     for place, name in enumerate(_LISTINGS, -len(_LISTINGS)):
         factory = f"{__name__}.listings:{name}"

@@ -9,12 +9,12 @@ from typing import Any
 import typer
 from typer.core import TyperCommand
 
-from emnist_diff.cli import parse
-from emnist_diff.cli.more_options import Switch, more_options
 from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError
 from emnist_diff.printable import echo
 from emnist_diff.records import SinkSpec
+from emnist_diff_plugins import parse
+from emnist_diff_plugins.commands.switches import Switch, switch_options
 
 _RECORDER = "hdf5"
 """The sink whose file is read here, and which therefore makes nothing of it."""
@@ -33,7 +33,7 @@ class _OptionPerSink(TyperCommand):
             Switch(s.name, f"--{s.name}", s.summary + ".", also=(f"--{s.flag}",) if s.flag not in ("", s.name) else ())
             for s in specs
         ]
-        return [*own, *more_options(own, switches, __name__)]
+        return [*own, *switch_options(own, switches, __name__)]
 
 
 @app.command(cls=_OptionPerSink)

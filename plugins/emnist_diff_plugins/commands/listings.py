@@ -7,10 +7,10 @@ from pathlib import Path
 
 import typer
 
-from emnist_diff.cli.plugins import list_
 from emnist_diff.discovery import installed
 from emnist_diff.printable import echo
 from emnist_diff.records import SchedulerSpec
+from emnist_diff_plugins.commands.plugins import list_components
 
 _JSON = typer.Option(False, "--json", help="Print JSON.")
 _PLUGIN_FILES = typer.Option([], "--plugin-file", help="A Python file with plugins of your own; may be repeated.")
@@ -18,17 +18,17 @@ _PLUGIN_FILES = typer.Option([], "--plugin-file", help="A Python file with plugi
 
 def forces(as_json: bool = _JSON, plugin_file: list[Path] = _PLUGIN_FILES) -> None:
     """List the forces with one line each; emnist-diff plugins show NAME says more."""
-    list_("force", as_json, traceback=False, strict_plugins=False, plugin_file=plugin_file)
+    list_components("force", as_json, traceback=False, strict_plugins=False, plugin_file=plugin_file)
 
 
 def drifts(as_json: bool = _JSON, plugin_file: list[Path] = _PLUGIN_FILES) -> None:
     """List the drifts with one line each; emnist-diff plugins show NAME says more."""
-    list_("drift", as_json, traceback=False, strict_plugins=False, plugin_file=plugin_file)
+    list_components("drift", as_json, traceback=False, strict_plugins=False, plugin_file=plugin_file)
 
 
 def presets(as_json: bool = _JSON, plugin_file: list[Path] = _PLUGIN_FILES) -> None:
     """List the presets with one line each; emnist-diff plugins show NAME says more."""
-    list_("preset", as_json, traceback=False, strict_plugins=False, plugin_file=plugin_file)
+    list_components("preset", as_json, traceback=False, strict_plugins=False, plugin_file=plugin_file)
 
 
 def schedulers(as_json: bool = _JSON, plugin_file: list[Path] = _PLUGIN_FILES) -> None:

@@ -9,8 +9,9 @@ from typing import Any
 
 import typer
 
-from emnist_diff.cli.log_options import choices
+from emnist_diff.cli.commands import log_choices
 from emnist_diff.printable import echo
+from emnist_diff_plugins import parse
 from emnist_diff_plugins.training.page import TrainCommand
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -142,8 +143,6 @@ def train(
     if (reader := _dataset(dataset, below, data=data, split=split, only=only)) is not None:
         layer["dataset"] = reader
     if objective is not None:
-        from emnist_diff.cli import parse
-
         layer["objective"] = parse.component(objective, "--objective")
     settings = resolve(before, file_layer, layer)
     if dry_run:
@@ -153,7 +152,7 @@ def train(
     from emnist_diff_plugins.training.progress import Progress
     from emnist_diff_plugins.training.trainer import train as run_training
 
-    with Progress(progress and not choices(ctx).quiet and sys.stderr.isatty(), settings.batch_size) as shown:
+    with Progress(progress and not log_choices(ctx).quiet and sys.stderr.isatty(), settings.batch_size) as shown:
         result = run_training(settings, resume=resume, on_progress=shown.update)
     if result.rank:
         return  # the first worker speaks for all
@@ -174,7 +173,6 @@ def train(
 
 def _settings(items: list[str], option: str) -> dict[str, Any]:
     """``key=value`` items as a table."""
-    from emnist_diff.cli import parse
     from emnist_diff.errors import ConfigError
 
     out: dict[str, Any] = {}
@@ -201,7 +199,6 @@ def _dataset(requested: str | None, below: dict[str, Any], **options: str | None
 
     options: settings of the reader that have an option of their own.
     """
-    from emnist_diff.cli import parse
     from emnist_diff.config import component
 
     more = {key: value for key, value in options.items() if value is not None}

@@ -12,14 +12,14 @@ import attrs
 import typer
 
 from emnist_diff import plugins as registry_module
-from emnist_diff.cli.groups import Subgroup
+from emnist_diff.cli.commands import Group
 from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError, unknown
 from emnist_diff.plugins import KINDS, Entry, Registry
 from emnist_diff.printable import echo
 
 app = typer.Typer(
-    cls=Subgroup,
+    cls=Group,
     help="What is installed, whose it is, and what is broken.",
     no_args_is_help=True,
     add_completion=False,
@@ -29,7 +29,7 @@ _PLUGIN_FILES = typer.Option([], "--plugin-file", help="A Python file with plugi
 
 
 @app.command("list", short_help="List every component, and what is broken")
-def list_(
+def list_components(
     kind: str | None = typer.Option(None, help=f"Only one kind: {', '.join(KINDS)}."),
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
     traceback: bool = typer.Option(False, "--traceback", help="Show the tracebacks of broken plugins."),
@@ -95,7 +95,7 @@ def _identity(entry: Entry) -> dict[str, Any]:
 
 
 @app.command("show", short_help="Show a component with its settings")
-def show(
+def show_components(
     name: str = typer.Argument(help="A component's name, or dist:name."),
     kind: str | None = typer.Option(None, help="Its kind, when several kinds have the name."),
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),

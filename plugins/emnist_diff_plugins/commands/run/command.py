@@ -9,14 +9,14 @@ import attrs
 import typer
 from typer import Option
 
-from emnist_diff.cli import run_options
+from emnist_diff.cli.commands import log_choices
 from emnist_diff.cli.help import LAST
-from emnist_diff.cli.log_options import choices
-from emnist_diff.cli.run_page import SETTINGS, RunCommand, displays_asked, layers_left_out, switches
-from emnist_diff.cli.settings import layer, takes
 from emnist_diff.config import FORCES, OUTPUT, WORKERS, RunConfig
 from emnist_diff.errors import ConfigError
 from emnist_diff.seeds import DrawnSeed
+from emnist_diff_plugins.commands.run import options
+from emnist_diff_plugins.commands.run.page import SETTINGS, RunCommand, displays_requested, layers_left_out, switches
+from emnist_diff_plugins.commands.run.settings import layer, takes
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -116,19 +116,19 @@ def run(
     if settings["forces"] and force_stack is not None:
         raise ConfigError("--force and --force-stack exclude each other — put every force in one of them")
     if distributed:
-        settings |= run_options.this_worker(settings["rank"], settings["world_size"])
-    given = layer(RunConfig, settings) | run_options.forces(force_stack) | run_options.presets(preset, preset_args)
+        settings |= options.this_worker(settings["rank"], settings["world_size"])
+    given = layer(RunConfig, settings) | options.forces(force_stack) | options.presets(preset, preset_args)
 
-    from emnist_diff.cli import displays, run_result
     from emnist_diff.cli.logging import configure as configure_logging
     from emnist_diff.discovery import installed
     from emnist_diff.documents import read_layer
     from emnist_diff.plugins import require_healthy
+    from emnist_diff_plugins.commands.run import displays, result
 
-    log = choices(ctx)
+    log = log_choices(ctx)
     registry = installed(tuple(plugin_file))
     only_shows = dry_run or plot_schedules is not None
-    display = displays.chosen(registry, progress and not log.quiet, () if only_shows else displays_asked(ctx))
+    display = displays.chosen(registry, progress and not log.quiet, () if only_shows else displays_requested(ctx))
     if display is not None and (tap := display.log()) is not None:
         configure_logging(attrs.evolve(log, tap=tap))
     if strict_plugins:
@@ -140,20 +140,20 @@ def run(
     from emnist_diff.running.interrupts import OF_COMMANDS
     from emnist_diff.running.run import execute
 
-    switched = run_options.saved(registry, save) | switches(ctx)
-    given |= run_options.sinks(registry, given, written, switched, fps=fps, upscale=upscale)
-    beneath = run_options.layers_beneath(registry, layers_left_out(ctx))
+    switched = options.saved(registry, save) | switches(ctx)
+    given |= options.sinks(registry, given, written, switched, fps=fps, upscale=upscale)
+    beneath = options.layers_beneath(registry, layers_left_out(ctx))
     resolved, denoiser = configure(registry, *beneath, written, given)
-    resolved = run_options.completed(registry, resolved, drift_scale)
+    resolved = options.completed(registry, resolved, drift_scale)
     if plot_schedules is not None:
-        run_result.plot_schedules(registry, resolved, plot_schedules)
+        result.plot_schedules(registry, resolved, plot_schedules)
         if not dry_run:
             return
     assembly = assemble(registry, resolved, resume=resume, denoiser=denoiser)
     if dry_run:
-        run_result.show_plan(assembly)
+        result.show_plan(assembly)
         return
     with displays.showing(display, len(assembly.header.labels)) as shown:
         assembly = attrs.evolve(assembly, sinks=(*assembly.sinks, *shown.sinks))
-        result = execute(assembly, resume=resume, overwrite=overwrite, on_commit=shown.on_commit, signals=OF_COMMANDS)
-    run_result.show(assembly, result, isinstance(resolved.seed, DrawnSeed), as_json, log.quiet)
+        done = execute(assembly, resume=resume, overwrite=overwrite, on_commit=shown.on_commit, signals=OF_COMMANDS)
+    result.show(assembly, done, isinstance(resolved.seed, DrawnSeed), as_json, log.quiet)

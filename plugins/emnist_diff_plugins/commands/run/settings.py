@@ -9,12 +9,12 @@ from typing import Any, TypeVar, get_args, get_origin
 import attrs
 import typer
 
-from emnist_diff.cli import parse
-from emnist_diff.cli.more_options import sign
 from emnist_diff.config import ComponentConfig
 from emnist_diff.discovery import installed
 from emnist_diff.plugins import KINDS
 from emnist_diff.structuring import hints
+from emnist_diff_plugins import parse
+from emnist_diff_plugins.commands.switches import sign
 
 _Command = TypeVar("_Command", bound=Callable[..., None])
 
@@ -118,8 +118,8 @@ class _Setting:
         if "kind" in self.metadata:
             text = " and ".join(e.spec.name for e in installed().of(KINDS[self.metadata["kind"]]) if e.spec.default)
         elif isinstance(value, attrs.Factory):  # type: ignore[arg-type]  # attrs types Factory as a function
-            made = value.factory()
-            text = made.name if isinstance(made, ComponentConfig) else ""
+            held = value.factory()
+            text = held.name if isinstance(held, ComponentConfig) else ""
         elif isinstance(value, bool):
             text = self.texts[0][2:] if value else f"no-{self.texts[0][2:]}"
         else:

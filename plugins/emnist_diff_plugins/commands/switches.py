@@ -14,7 +14,7 @@ import typer
 class Switch:
     """An option that is on, off, or not given.
 
-    name: what it is called.  text: ``--video`` or ``--on/--off``.  panel: its heading on the help page.
+    name: the key of what was given.  text: ``--video`` or ``--on/--off``.  panel: its heading on the help page.
     also: other texts for the same.
     """
 
@@ -25,50 +25,37 @@ class Switch:
     also: tuple[str, ...] = ()
 
 
-def more_options(own: Iterable[Any], switches: Iterable[Switch], key: str) -> list[Any]:
+def switch_options(own: Iterable[Any], switches: Iterable[Switch], key: str) -> list[Any]:
     """Parameters for a command that has `own` already; of switches with a text that is taken there is none,
     and of their other texts there are those that are free.
 
     What was given is noted in ``ctx.meta[key]``, by name.
     """
     taken = {text for option in own for text in (*option.opts, *option.secondary_opts)}
-    chosen = []
-    for switch in switches:
+    parameters = []
+    for number, switch in enumerate(switches):
         if not set(switch.text.split("/")) & taken:
-            free = tuple(text for text in switch.also if not set(text.split("/")) & taken)
-            chosen.append(attrs.evolve(switch, also=free))
-            taken |= {part for text in (switch.text, *free) for part in text.split("/")}
-
-    return options_of(
-        (
-            f"switch_{number}",
-            bool | None,
-            typer.Option(
+            texts = (switch.text, *(text for text in switch.also if not set(text.split("/")) & taken))
+            taken |= {part for text in texts for part in text.split("/")}
+            option = typer.Option(
                 None,
-                switch.text,
-                *switch.also,
+                *texts,
                 help=switch.help,
                 rich_help_panel=switch.panel,
                 show_default=False,
                 expose_value=False,
-                callback=_noted(key, switch),
-            ),
-        )
-        for number, switch in enumerate(chosen)
-    )
-
-
-def options_of(declared: Iterable[tuple[str, Any, Any]]) -> list[Any]:
-    """The options that Typer makes of parameters: of each the name, the type, and what `typer.Option` gives."""
+                callback=_noting(key, switch.name),
+            )
+            keyword = inspect.Parameter.KEYWORD_ONLY
+            parameters.append(inspect.Parameter(f"switch_{number}", keyword, default=option, annotation=bool | None))
 
     def command() -> None:
         """Typer reads a signature."""
 
-    keyword = inspect.Parameter.KEYWORD_ONLY
-    sign(command, [inspect.Parameter(name, keyword, default=o, annotation=kind) for name, kind, o in declared])
-    made = typer.Typer(add_completion=False)
-    made.command()(command)
-    return list(typer.main.get_command(made).params)
+    sign(command, parameters)
+    app = typer.Typer(add_completion=False)
+    app.command()(command)
+    return list(typer.main.get_command(app).params)
 
 
 def sign(command: Callable[..., None], parameters: Sequence[inspect.Parameter]) -> None:
@@ -77,10 +64,12 @@ def sign(command: Callable[..., None], parameters: Sequence[inspect.Parameter]) 
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
 
 
-def _noted(key: str, switch: Switch) -> Callable[..., None]:
+def _noting(key: str, name: str) -> Callable[..., None]:
+    """The callback of an option, which notes its value under a name."""
+
     def note(ctx: typer.Context, value: bool | None) -> None:
         if value is not None:
-            ctx.meta.setdefault(key, {})[switch.name] = value
+            ctx.meta.setdefault(key, {})[name] = value
 
     # Typer reads the annotations, which are text in this module, where it cannot see `typer`
     note.__annotations__ = {"ctx": typer.Context, "value": bool | None}

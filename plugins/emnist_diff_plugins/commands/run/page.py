@@ -9,10 +9,10 @@ from typing import Any
 from typer.core import TyperCommand
 
 from emnist_diff.cli.help import LAST
-from emnist_diff.cli.more_options import Switch, more_options
 from emnist_diff.config import OUTPUT, PANELS, SPEED
 from emnist_diff.discovery import installed
 from emnist_diff.records import DisplaySpec, LayerSpec
+from emnist_diff_plugins.commands.switches import Switch, switch_options
 
 SETTINGS = "Settings and plugins"
 ORDER = (*PANELS, SETTINGS, LAST)
@@ -22,13 +22,13 @@ _KEY = __name__
 
 
 class RunCommand(TyperCommand):
-    """A command with these options; `switches`, `displays_asked` and `layers_left_out` say which were given."""
+    """A command with these options; `switches`, `displays_requested` and `layers_left_out` say which were given."""
 
     def get_params(self, ctx: Any) -> list[Any]:
         """The command's own options and those of sinks, layers and displays, in the order of the page; the options of
         the log are the last."""
         own = super().get_params(ctx)
-        options = [*own, *more_options(own, [*_of_sinks(), *_of_layers(), *_of_displays()], _KEY)]
+        options = [*own, *switch_options(own, [*_of_sinks(), *_of_layers(), *_of_displays()], _KEY)]
         for option in options:
             option.rich_help_panel = SETTINGS if option.name == "help" else option.rich_help_panel
         return sorted(options, key=lambda o: (ORDER.index(o.rich_help_panel), str(o.name).startswith("log_")))
@@ -70,8 +70,8 @@ def switches(ctx: Any) -> dict[str, bool]:
     return _given(ctx, "sink")
 
 
-def displays_asked(ctx: Any) -> list[str]:
-    """The displays that were asked for, by name."""
+def displays_requested(ctx: Any) -> list[str]:
+    """The displays that were requested, by name."""
     return list(_given(ctx, "display"))
 
 

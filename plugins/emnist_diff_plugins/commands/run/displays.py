@@ -17,12 +17,12 @@ from emnist_diff.surroundings import Display, Shown
 log = get_logger()
 
 
-def chosen(registry: Registry, progress: bool, asked: Iterable[str]) -> Display | None:
-    """The display of a run: the one that was asked for, else the default; None where the log alone tells of it.
+def chosen(registry: Registry, progress: bool, requested: Iterable[str]) -> Display | None:
+    """The display of a run: the one that was requested, else the default; None where the log alone shows its progress.
 
-    progress: whether to show any. Where one that was asked for cannot be shown, the log says why.
+    progress: whether to show any. Where a requested one cannot be shown, the log says why.
     """
-    for name in asked:
+    for name in requested:
         display: Display = make(registry, DisplaySpec, ComponentConfig(name)).object
         why = display.refusal() if progress else "--no-progress"
         if not why:
@@ -38,7 +38,7 @@ def chosen(registry: Registry, progress: bool, asked: Iterable[str]) -> Display 
 
 @contextmanager
 def showing(display: Display | None, total: int) -> Iterator[Shown]:
-    """Show the progress of a run of `total` samples for as long as the context lasts; yields what is to be told."""
+    """Show the progress of a run of `total` samples for as long as the context lasts; yields who hears of it."""
     if display is None:
         yield Shown(_line)
         return

@@ -1,0 +1,177 @@
+"""Groups of commands, and commands made from records: each is imported when it is called, and gets what all of them
+have: a help page in sections, the options of the log, paths with homes written out."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import attrs
+import typer
+from typer.core import TyperGroup
+
+from emnist_diff.cli.help import LAST, write_options, write_rows
+from emnist_diff.discovery import installed
+from emnist_diff.errors import ConfigError, unknown
+from emnist_diff.names import typed
+from emnist_diff.paths import local_path
+from emnist_diff.plugins import Entry, Registry, load_factory
+from emnist_diff.records import CommandSpec
+
+PROGRAM = "emnist-diff"
+SECTIONS = ("Generate", "Choose", "Look", "Keep", "Machine")
+"""The headings of the program's page, in the order in which a newcomer needs them; others follow."""
+
+_OTHERS = "More, from plugins"
+_COMMANDS = "Commands"
+_LOG_CHOICES = __name__
+
+
+class Group(TyperGroup):
+    """The program, or a group of its commands: those of its own app, and those whose records name the group; the
+    commands of the program name none."""
+
+    def _registered(self) -> Registry:
+        """The commands of this group."""
+        group = "" if self.name == PROGRAM else self.name
+        known = installed()
+        return attrs.evolve(known, entries=tuple(e for e in known.of(CommandSpec) if _spec(e).group == group))
+
+    def _rows(self) -> list[tuple[str, str, str]]:
+        """(section, name, summary) of each command, in the order of the page."""
+        own = [(_COMMANDS, name, command.get_short_help_str(limit=100)) for name, command in self.commands.items()]
+        specs = sorted(map(_spec, self._registered().entries), key=lambda spec: (spec.place, spec.name))
+        default = _OTHERS if self.name == PROGRAM else _COMMANDS
+        others = [(s.section or default, s.name, s.summary) for s in specs if s.name not in self.commands]
+        order = {section: number for number, section in enumerate(SECTIONS)}
+        return sorted(
+            dict.fromkeys([*own, *others]), key=lambda row: (row[0] == _OTHERS, order.get(row[0], len(order)), row[0])
+        )
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(dict.fromkeys(name for _, name, _ in self._rows()))
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name in self.commands or cmd_name not in self.list_commands(ctx):
+            return super().get_command(ctx, cmd_name)
+        return _command(self._registered().resolve(CommandSpec, cmd_name))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """What Typer resolves; of a mistyped name, the nearest of all commands, where Typer knows its own alone."""
+        known = self.list_commands(ctx)
+        if args[0] not in known and not ctx.resilient_parsing:
+            raise unknown("command", args[0], known)
+        return super().resolve_command(ctx, args)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """The usage and what this is, then the commands, and the few options last."""
+        self.format_usage(ctx, formatter)
+        self.format_help_text(ctx, formatter)
+        write_rows(formatter, self._rows())
+        write_options(self, ctx, formatter)
+        self.format_epilog(ctx, formatter)
+
+
+def _spec(entry: Entry) -> CommandSpec:
+    assert isinstance(entry.spec, CommandSpec)  # it was looked up as one
+    return entry.spec
+
+
+def _command(entry: Entry) -> Any:
+    """The command, or the group of commands, that a record names."""
+    app, spec = load_factory(entry), _spec(entry)
+    if not isinstance(app, typer.Typer):
+        function, app = app, typer.Typer(add_completion=False, rich_markup_mode=None)
+        app.command(spec.name)(function)
+    command = typer.main.get_command(app)
+    command.name = spec.name
+    _equip(command, spec.logs)
+    return command
+
+
+def _equip(command: Any, logs: bool) -> None:
+    """Give a command, or each of a group, the page in sections, the options of the log, and arguments as meant."""
+    write = write_options
+    if isinstance(command, TyperGroup):
+        write = _write_group
+        for part in command.commands.values():
+            _equip(part, logs)
+    elif logs:
+        _add_log_options(command)
+    if command.callback is not None:
+        command.callback = _with_meant_arguments(command.callback)
+    command.format_options = functools.partial(write, command)
+
+
+def _write_group(command: Any, ctx: Any, formatter: Any) -> None:
+    """The options of a group that registers its commands itself, then those commands."""
+    write_options(command, ctx, formatter)
+    command.format_commands(ctx, formatter)
+
+
+def _with_meant_arguments(callback: Callable[..., Any]) -> Callable[..., Any]:
+    """A command's function, whose paths have homes written out, see `paths.local_path`, for a shell leaves the ``~`` of
+    ``--config=~/run.toml`` as it is, and whose other texts are decoded, see `names.typed`."""
+    paths = {name for name, p in inspect.signature(callback).parameters.items() if "Path" in str(p.annotation)}
+
+    @functools.wraps(callback)
+    def call(*arguments: Any, **options: Any) -> Any:
+        meant = {name: _each(local_path if name in paths else typed, value) for name, value in options.items()}
+        return callback(*arguments, **meant)
+
+    return call
+
+
+def _each(meaning: Callable[[Any], str], value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return type(value)(_each(meaning, item) for item in value)
+    return type(value)(meaning(value)) if isinstance(value, str | Path) else value
+
+
+def _choose_log(ctx: typer.Context, param: typer.CallbackParam, value: Any) -> None:
+    """Take one of the log's options; it holds at once, so that the command finds a log that is set up."""
+    from emnist_diff.cli.logging import FORMATS, configure
+
+    choices = attrs.evolve(log_choices(ctx), **{str(param.name).removeprefix("log_"): value})
+    if choices.verbose and choices.quiet:
+        raise ConfigError("--verbose and --quiet exclude each other — one says more, the other less")
+    if choices.format not in FORMATS:
+        raise unknown("log format", choices.format, FORMATS)
+    ctx.meta[_LOG_CHOICES] = choices
+    configure(choices)
+
+
+_LOG: dict[str, Any] = {"rich_help_panel": LAST, "expose_value": False, "callback": _choose_log}
+
+
+def _log_options(
+    log_verbose: bool = typer.Option(False, "--verbose", "-v", help="Log debug events too.", **_LOG),
+    log_quiet: bool = typer.Option(
+        False, "--quiet", "-q", help="Log only warnings and errors, and show no progress.", **_LOG
+    ),
+    log_format: str = typer.Option(
+        "auto", help="How to log: human, json or auto (human on a terminal, json elsewhere).", **_LOG
+    ),
+) -> None:
+    """The options of every command that logs; Typer reads the signature."""
+
+
+def _add_log_options(command: Any) -> None:
+    """Give a command these options, unless it has them, or options of the same names, already."""
+    taken = {text for option in command.params for text in option.opts}
+    app = typer.Typer(add_completion=False)
+    app.command()(_log_options)
+    for option in typer.main.get_command(app).params:
+        option.opts = [text for text in option.opts if text not in taken]
+        if any(text.startswith("--") for text in option.opts):
+            command.params.append(option)
+
+
+def log_choices(ctx: Any) -> Any:
+    """The `logging.Choices` that the options of this command make."""
+    from emnist_diff.cli.logging import Choices
+
+    return ctx.meta.get(_LOG_CHOICES) or Choices()
