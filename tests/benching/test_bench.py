@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +65,14 @@ class Slow(Plain):
         time.sleep(0.05)
         return Direct(denoiser, work.rows)
 
+class Endless(Plain):
+    def evaluator(self, denoiser, work):
+        import time
+        try:
+            time.sleep(60)
+        except Exception:  # as compilers have it
+            pass
+
 @hookimpl
 def emnist_diff_backends():
     def spec(name, cls, **more):
@@ -72,6 +82,7 @@ def emnist_diff_backends():
     yield spec("refuses", "Refuses")
     yield spec("breaks", "Breaks")
     yield spec("slow", "Slow")
+    yield spec("endless", "Endless")
     yield spec("absent", "Plain", requires=("no_such_module",), extra="nothing")
     yield spec("elsewhere", "Plain", devices=("cuda",))
     yield spec("dear", "Plain", min_rows=1_000_000, priority=99)
@@ -161,10 +172,25 @@ def test_what_cannot_serve_is_skipped_and_the_rest_measured(backends: Path) -> N
     assert torch.get_num_threads() == threads
 
 
+def test_a_set_up_without_end_is_stopped_where_a_bound_is_set(backends: Path) -> None:
+    before = signal.getsignal(signal.SIGALRM), signal.getitimer(signal.ITIMER_REAL)[0]
+    denoiser = GaussianMixture(shape=(3,), classes="ABC").denoiser()
+    bench = Bench(installed((backends,)), denoiser, CPU, rounds=1, seconds=0.0, patience=1.0, stops=True)
+    began = time.monotonic()
+    found, skipped = bench(grid(["endless", "plain"], ["fp32"], [2, 8], [1]))
+    assert time.monotonic() - began < 20
+    assert [(s.what, s.reason) for s in skipped] == [
+        ("endless fp32", "setting up was stopped after 1 s — use --patience to wait longer")
+    ]
+    assert [m.cell.rows for m in found] == [2, 8]
+    assert signal.getsignal(signal.SIGALRM) is before[0]  # and whoever waited for a timer waits on
+    assert (signal.getitimer(signal.ITIMER_REAL)[0] > 0) is (before[1] > 0)
+
+
 def test_what_takes_long_to_set_up_is_left_to_long_runs(cli: Any, tiny: Path, backends: Path) -> None:
     few = ("--rows", "32", "--threads", "1", "--checkpoint", tiny, "--plugin-file", backends)
     data = json.loads(cli("bench", "--quick", *few, "--precision", "fp16", "--json").out)  # in which few can compute
-    assert {"what": "dear", "reason": "its set-up pays from 1,000,000 network rows on — say --backend dear"} in data[
+    assert {"what": "dear", "reason": "its set-up pays from 1,000,000 network rows on — use --backend dear"} in data[
         "skipped"
     ]
     assert "dear" not in {m["backend"] for m in data["measured"]}

@@ -77,7 +77,7 @@ def test_the_state_loses_nothing_between_threads() -> None:
 
     def work(number: int) -> None:
         for k in range(1000):
-            state.said(Line(0.0, "info", f"{number} {k}"))
+            state.log(Line(0.0, "info", f"{number} {k}"))
             state.committed([done(k)])
 
     def watch() -> None:
@@ -113,8 +113,8 @@ def test_the_screen_fits_whatever_it_shows(
     state = State(lambda: 5.0)
     state.begin(title, 7, 3)
     state.stepped(4, 2)
-    state.said(Line(1e9, "info", text))
-    state.said(Line(1e9, "", text))
+    state.log(Line(1e9, "info", text))
+    state.log(Line(1e9, "", text))
     state.committed([Finished(3, character, 2**64 - 1, 1.5, 2.5, 100.0 if gpu else None)])
     if picture:
         state.pictured(Picture(np.zeros((9, *picture), np.uint8), tuple(range(9)), 2))

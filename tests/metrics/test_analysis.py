@@ -258,7 +258,7 @@ def test_without_a_force_is_the_run_that_never_had_it(file, measured, tmp_path):
     change = (image.astype(int) - other_image).reshape(7, -1)
     np.testing.assert_array_equal(found.pixel_change.reshape(7, -1), change)
     np.testing.assert_allclose(found.pixel_mean, abs(change).mean(1))
-    assert found.half_way.tolist() == [int(np.argmax(row >= row[-1] / 2)) for row in found.x]
+    assert found.half_step.tolist() == [int(np.argmax(row >= row[-1] / 2)) for row in found.x]
 
 
 def test_the_noise_of_what_stays_is_as_it_was(measured, tmp_path):
@@ -267,7 +267,7 @@ def test_the_noise_of_what_stays_is_as_it_was(measured, tmp_path):
     folder = measured.run(tmp_path, "hdf5", drifts=[{**drift, "noise_scale": 0.0}, drift], forces=[])
     found = asked(folder / "trajectory.h5", "00_default")
     assert (found.x == 0).all()
-    assert found.half_way.tolist() == [-1] * 7
+    assert found.half_step.tolist() == [-1] * 7
     assert (asked(folder / "trajectory.h5", "01_default").x[:, 1] > 0).all()
 
 

@@ -111,7 +111,7 @@ def test_states_that_are_no_pictures(cli: Any, recorded: Callable[..., Path], tm
         (["--plot", "schedules"], 2, "run --plot-schedules"),
         (["--plot", "denoising_strips:sample=3"], 2, "did you mean 'samples'"),
         (["--plot", "class_grid", "--plot", "class_grid:rows=3"], 2, "asked for twice"),
-        (["--format", "jpg"], 2, "say png, svg, pdf"),
+        (["--format", "jpg"], 2, "it is one of png, svg, pdf"),
         (["--theme", "drak"], 2, "did you mean 'dark'"),
     ],
 )

@@ -137,7 +137,7 @@ def test_export_writes_beside_the_file(cli, tmp_path: Path):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        ((), 2, "nothing to make — say one or more of --deltas, --frames"),
+        ((), 2, "nothing to make — name one or more of --deltas, --frames"),
         (("--sink", "hdf5"), 2, "is a trajectory file already"),
         (("--sink", "vidoe"), 2, "unknown sink 'vidoe' — did you mean 'video'?"),
         (("--frames", "--sink", "frames:every=2"), 2, "'frames' is asked for twice"),

@@ -65,7 +65,7 @@ class WhatIf:
         return out
 
     @property
-    def half_way(self) -> npt.NDArray[np.int64]:
+    def half_step(self) -> npt.NDArray[np.int64]:
         """(N,) the first state whose difference is at least half of the last one's; -1 where there is none at all."""
         last = self.x[:, -1:]
         return np.where(last[:, 0] > 0, (self.x >= last / 2).argmax(1), -1).astype(np.int64)

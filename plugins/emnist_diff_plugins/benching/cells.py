@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import statistics
 import time
@@ -20,6 +21,7 @@ from emnist_diff.plugins import Registry
 from emnist_diff.protocols import Denoiser
 from emnist_diff.records import BackendSpec
 from emnist_diff_plugins.benching.ceiling import wait
+from emnist_diff_plugins.benching.limit import TooLong, limited
 from emnist_diff_plugins.capacity import require_memory
 
 NOMINAL = 32
@@ -86,7 +88,8 @@ class Bench:
 
     identity: SHA-256 of the checkpoint, for backends that cache what they compile.  rounds: how often each cell is
     measured, all others between.  seconds: to spend on a cell in a round.  patience: seconds of setting up that a
-    backend may take in one precision; cells after that are skipped.
+    backend may take in one precision; cells after that are skipped.  stops: whether a set-up that goes on beyond it is
+    stopped.
     """
 
     registry: Registry
@@ -96,6 +99,7 @@ class Bench:
     rounds: int = 3
     seconds: float = 0.4
     patience: float = 60.0
+    stops: bool = False
 
     def __call__(
         self, cells: Iterable[Cell], tell: Callable[[str], None] = lambda text: None
@@ -107,7 +111,7 @@ class Bench:
         require_memory(
             4.0 * _COPIES * most * math.prod(self.denoiser.shape),
             f"--rows: {most} states of shape {tuple(self.denoiser.shape)}",
-            "say fewer rows",
+            "ask for fewer rows",
         )
         threads = torch.get_num_threads()
         try:
@@ -124,13 +128,18 @@ class Bench:
             what, key = f"{cell.backend} {cell.precision}", (cell.backend, cell.precision)
             if what in skipped:
                 continue
-            if spent.get(key, 0.0) > self.patience:
+            left = self.patience - spent.get(key, 0.0)
+            if left <= 0:
                 skipped[f"{what}, calls of {cell.rows}"] = (
-                    f"setting up took {spent[key]:.0f} s already — say --patience to wait longer"
+                    f"setting up took {spent[key]:.0f} s already — use --patience to wait longer"
                 )
                 continue
             tell(f"setting up {what}, calls of {cell.rows} rows, {cell.threads} threads")
-            reason = self._prepared(cell, ready)
+            try:
+                with limited(left) if self.stops else contextlib.nullcontext():
+                    reason = self._prepared(cell, ready)
+            except TooLong:
+                reason = f"setting up was stopped after {self.patience:g} s — use --patience to wait longer"
             if reason is not None:
                 skipped[what] = reason
             else:

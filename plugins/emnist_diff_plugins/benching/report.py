@@ -152,11 +152,11 @@ class Findings:
         """What to do with it, in a sentence or two."""
         if self.recommended is None:
             return "nothing was measured for runs of many samples, so nothing is recommended"
-        said = {key: value for key, value in self.recommended.settings.items() if value is not None}
+        changed = {key: value for key, value in self.recommended.settings.items() if value is not None}
         rate = f"{self.samples_per_second(self.recommended.best):.1f} samples a second"
-        if not said:
+        if not changed:
             return f"recommended: the defaults ({rate}, without recording)"
-        flags = " ".join(f"--{key.replace('_', '-')} {value}" for key, value in said.items())
+        flags = " ".join(f"--{key.replace('_', '-')} {value}" for key, value in changed.items())
         differ = "" if self.recommended.exact else "; samples differ from those of fp32, see docs/performance.md"
         return f"recommended: emnist-diff run {flags}   ({rate}, without recording{differ})"
 

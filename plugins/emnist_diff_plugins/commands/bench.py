@@ -4,30 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import typer
 
-from emnist_diff.components import default
 from emnist_diff.config import MOST_THREADS
 from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError
-from emnist_diff.plugins import Registry
 from emnist_diff.printable import echo
-from emnist_diff.records import BackendSpec, SchedulerSpec
-
-if TYPE_CHECKING:  # what these import is not needed for --help
-    from emnist_diff.config import RunConfig
-    from emnist_diff.evaluators import Precision
-    from emnist_diff_plugins.benching.cells import Measured
-    from emnist_diff_plugins.benching.report import Findings
-
-_PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16", "fp16")
-
-_DEAR = 100_000
-"""Network rows: a backend that is worth its set-up from so many on is for the longest runs alone."""
+from emnist_diff.records import BackendSpec
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -48,9 +35,11 @@ def bench(
         None, help="CPU threads, by commas. [default: all cores, half of them, one; with --quick what a run takes]"
     ),
     device: str = typer.Option("auto", help="auto, cpu, cuda, …"),
-    quick: bool = typer.Option(False, "--quick", help="Measure less, in about a minute."),
+    quick: bool = typer.Option(False, "--quick", help="Measure less, in a minute or two."),
     patience: float | None = typer.Option(
-        None, help="Seconds of setting up that a backend may take in one precision. [default: 60, with --quick 15]"
+        None,
+        help="Seconds of setting up that a backend may take in one precision; with --quick, it is stopped then. "
+        "[default: 60, with --quick 15]",
     ),
     reduced: bool = typer.Option(
         False, "--reduced", help="Recommend bf16 or fp16 where that is faster, though samples then differ."
@@ -75,26 +64,25 @@ def bench(
     sizes, counts = _numbers(rows, "--rows"), _numbers(threads, "--threads")
     if high := [count for count in counts if count > MOST_THREADS]:
         raise ConfigError(f"--threads {high[0]}: at most {MOST_THREADS}")
-    for said in precision:
-        if said not in _PRECISIONS:
-            raise ConfigError(f"--precision {said!r}: it is one of {', '.join(_PRECISIONS)}")
     if patience is not None and not patience > 0:
         raise ConfigError(f"--patience {patience:g}: it is more than 0 seconds")
     registry = installed(tuple(plugin_file))
     names = [registry.resolve(BackendSpec, name).spec.name for name in backend]
-    asked = {e.spec.name: e.spec for e in registry.of(BackendSpec) if isinstance(e.spec, BackendSpec)}
-    dear = {name: spec.min_rows for name, spec in asked.items() if quick and not names and spec.min_rows >= _DEAR}
-    names = names or [name for name in asked if name not in dear]
 
     from emnist_diff.assembly.layers import configure
     from emnist_diff_plugins.benching import userconfig
+    from emnist_diff_plugins.benching.survey import PRECISIONS, Request, survey
 
+    for name in precision:
+        if name not in PRECISIONS:
+            raise ConfigError(f"--precision {name!r}: it is one of {', '.join(PRECISIONS)}")
     if write and (file := userconfig.path()) is not None and file.exists():
-        userconfig.read()  # a file that is not in order is said before the work
+        userconfig.read()  # a file that is not in order is reported before the work
     settings, _ = configure(registry, {"device": device} | ({} if checkpoint is None else {"checkpoint": checkpoint}))
-    chosen: list[Precision] = [known for known in _PRECISIONS if known in precision]
-    with _said() as tell:
-        findings = _find(registry, settings, names, chosen, sizes, counts, quick, patience, reduced, dear, tell)
+    precisions = [known for known in PRECISIONS if known in precision]
+    with _Status() as tell:
+        request = Request(names, precisions, sizes, counts, quick, patience, reduced)
+        findings = survey(registry, settings, request, tell)
     if as_json:
         typer.echo(json.dumps(findings.data(), indent=2))
     else:
@@ -107,90 +95,6 @@ def bench(
             raise ConfigError("--write: nothing is recommended, so nothing was written — measure calls of 8 or 32 rows")
         path = userconfig.write(findings.recommended.settings | ({} if device == "auto" else {"device": device}))
         echo(f"written to {path}", err=True)
-
-
-def _find(
-    registry: Registry,
-    settings: RunConfig,
-    names: Sequence[str],
-    precisions: Sequence[Precision],
-    sizes: Sequence[int],
-    counts: Sequence[int],
-    quick: bool,
-    patience: float | None,
-    reduced: bool,
-    dear: Mapping[str, int],
-    tell: Callable[[str], None],
-) -> Findings:
-    """Measure, and think about it. An empty sequence means the default. dear: backends that are left out, and what
-    they would be worth their set-up from."""
-    import torch
-
-    from emnist_diff.assembly.assemble import preview
-    from emnist_diff.assembly.devices import choose_device
-    from emnist_diff.assembly.sources import found
-    from emnist_diff.machine.threads import default_threads, usable_cpus
-    from emnist_diff_plugins.benching import arithmetic, ceiling, machine
-    from emnist_diff_plugins.benching.cells import Bench, Skipped, grid
-    from emnist_diff_plugins.benching.recommend import recommend
-    from emnist_diff_plugins.benching.report import Findings
-
-    where = torch.device(choose_device(settings.device))
-    described = machine.description(where)  # before the machine is loaded by this
-    on_cpu = where.type == "cpu"
-    precisions = precisions or (("fp32", "bf16") if on_cpu else _PRECISIONS)
-    usual_sizes = ((2, 8, 32) if quick else (2, 8, 16, 32)) if on_cpu else (2, 32, 256, 1024)
-    sizes = sizes or usual_sizes
-    usual, usable = default_threads().count, usable_cpus()
-    if not counts:
-        counts = [usual] if quick or not on_cpu else sorted({usual, usable, max(1, usable // 2), 1})
-    network = found(registry, settings)
-    tell("loading the network")
-    denoiser = network.load(str(where))
-    run = preview(registry, settings)
-    work = arithmetic.of(denoiser, where)
-    run_bench = Bench(
-        registry,
-        denoiser,
-        where,
-        network.source.identity,
-        rounds=2 if quick else 3,
-        seconds=0.2 if quick else 0.5,
-        patience=patience if patience is not None else 15.0 if quick else 60.0,
-    )
-    measured, skipped = run_bench(grid(names, precisions, sizes, counts), tell)
-    skipped += [Skipped(n, f"its set-up pays from {w:,} network rows on — say --backend {n}") for n, w in dear.items()]
-    ceilings = []
-    for kind, count in dict.fromkeys((m.cell.precision, m.cell.threads) for m in measured):
-        tell(f"the ceiling in {kind}, {count} threads")
-        ceilings.append(ceiling.measure(work.convolutions, max(sizes), kind, count, where, 0.03 if quick else 0.1))
-    return Findings(
-        described,
-        str(network.source.facts.get("file", "")),
-        work.flops,
-        run.plan.rows / len(run.labels),
-        f"{(settings.scheduler or default(registry, SchedulerSpec)).name}, {settings.steps} steps",
-        tuple(ceilings),
-        tuple(measured),
-        tuple(skipped),
-        recommend(_affordable(registry, measured), _auto(registry, measured), usual, reduced=reduced),
-    )
-
-
-def _affordable(registry: Registry, measured: Sequence[Measured]) -> list[Measured]:
-    """Those on backends that every run can afford; the dear ones are left to ``auto``, which knows a run's length."""
-    worth = {e.spec.name: e.spec.min_rows for e in registry.of(BackendSpec) if isinstance(e.spec, BackendSpec)}
-    return [m for m in measured if worth[m.cell.backend] < _DEAR]
-
-
-def _auto(registry: Registry, measured: Sequence[Measured]) -> dict[str, str]:
-    """The backend that ``auto`` takes for a run of some length, by precision: the one with the highest priority."""
-    measured = _affordable(registry, measured)
-    priorities = {e.spec.name: e.spec.priority for e in registry.of(BackendSpec) if isinstance(e.spec, BackendSpec)}
-    out: dict[str, str] = {}
-    for m in sorted(measured, key=lambda m: priorities[m.cell.backend]):
-        out[m.cell.precision] = m.cell.backend
-    return out
 
 
 def _numbers(text: str | None, option: str) -> list[int]:
@@ -206,18 +110,21 @@ def _numbers(text: str | None, option: str) -> list[int]:
     return numbers
 
 
-class _said:
-    """Says on a terminal what is being done, in one line that changes; elsewhere nothing."""
+class _Status:
+    """Shows on a terminal what is being done, in one line that changes; elsewhere nothing."""
+
+    _status: Any = None
 
     def __enter__(self) -> Callable[[str], None]:
         if not sys.stderr.isatty():
             return lambda text: None
         from rich.console import Console
 
-        self.status = Console(file=sys.stderr).status("")
-        self.status.start()
-        return self.status.update
+        self._status = Console(file=sys.stderr).status("")
+        self._status.start()
+        update: Callable[[str], None] = self._status.update
+        return update
 
     def __exit__(self, *error: object) -> None:
-        if hasattr(self, "status"):
-            self.status.stop()
+        if self._status is not None:
+            self._status.stop()

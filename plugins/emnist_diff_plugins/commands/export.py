@@ -65,11 +65,11 @@ def export(
     """
     if resume and overwrite:
         raise ConfigError("--resume and --overwrite exclude each other — resume keeps what overwrite would replace")
-    asked = [{"name": name} for name, on in ctx.meta.get(__name__, {}).items() if on]
-    asked += [parse.component(text, "--sink") for text in sink]
-    if not asked:
+    requested = [{"name": name} for name, on in ctx.meta.get(__name__, {}).items() if on]
+    requested += [parse.component(text, "--sink") for text in sink]
+    if not requested:
         names = ", ".join(f"--{e.spec.name}" for e in installed().of(SinkSpec) if e.spec.name != _RECORDER)
-        raise ConfigError(f"export: nothing to make — say one or more of {names}")
+        raise ConfigError(f"export: nothing to make — name one or more of {names}")
     from emnist_diff.components import make
     from emnist_diff.config import normalised, resolve
     from emnist_diff.shorthands import with_settings
@@ -77,17 +77,18 @@ def export(
     from emnist_diff_trajectory.reader import Trajectory
 
     registry = installed(tuple(plugin_file))
-    components = resolve({"sinks": with_settings(registry, normalised({"sinks": asked})["sinks"], _said(fps, upscale))})
+    sinks_requested = normalised({"sinks": requested})["sinks"]
+    components = resolve({"sinks": with_settings(registry, sinks_requested, _given(fps, upscale))})
     sinks = {}
     for item in components.sinks or ():
-        made = make(registry, SinkSpec, item)
-        if made.name == _RECORDER:
+        component = make(registry, SinkSpec, item)
+        if component.name == _RECORDER:
             raise ConfigError(
                 f"export: {file} is a trajectory file already — to copy or shrink it, see emnist-diff pack"
             )
-        if made.name in sinks:
-            raise ConfigError(f"export: {made.name!r} is asked for twice")
-        sinks[made.name] = made.object
+        if component.name in sinks:
+            raise ConfigError(f"export: {component.name!r} is asked for twice")
+        sinks[component.name] = component.object
     folder = file.parent if output is None else output
     with Trajectory(file) as trajectory:
         count = Recorded(trajectory, registry, checkpoint).feed(sinks, folder, resume=resume, overwrite=overwrite)
@@ -97,5 +98,5 @@ def export(
         echo(f"{', '.join(sinks)} of {count} samples in {folder}")
 
 
-def _said(fps: int | None, upscale: int | None) -> dict[str, int]:
+def _given(fps: int | None, upscale: int | None) -> dict[str, int]:
     return {key: value for key, value in (("fps", fps), ("upscale", upscale)) if value is not None}

@@ -95,20 +95,20 @@ def _lines(data: dict[str, Any]) -> list[str]:
     return out
 
 
-def _workers(said: Any) -> list[str]:
+def _workers(workers: Any) -> list[str]:
     """What differs between the workers of a merged file, one on each line, as many as fit on a screen."""
-    if not isinstance(said, list):
-        return [f"    workers = {json.dumps(said, ensure_ascii=False)}"]
-    out = [f"    workers = {len(said)}, which differ in"]
-    for differing in said[:_MOST_WORKERS]:
+    if not isinstance(workers, list):
+        return [f"    workers = {json.dumps(workers, ensure_ascii=False)}"]
+    out = [f"    workers = {len(workers)}, which differ in"]
+    for differing in workers[:_MOST_WORKERS]:
         facts = dict(differing) if isinstance(differing, dict) else {"worker": differing}
         worker = facts.pop("worker", None)
         if isinstance(worker, dict) and {"rank", "world_size"} <= worker.keys():
             worker = f"rank {worker['rank']} of {worker['world_size']}"
         others = ", ".join(f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in facts.items())
         out.append(f"      {worker or 'one'}" + (f": {others}" if others else ""))
-    if len(said) > _MOST_WORKERS:
-        out.append(f"      and {len(said) - _MOST_WORKERS} more; --json lists all")
+    if len(workers) > _MOST_WORKERS:
+        out.append(f"      and {len(workers) - _MOST_WORKERS} more; --json lists all")
     return out
 
 

@@ -104,12 +104,12 @@ def _tables(found: Measured, by: str) -> dict[str, Table]:
     return out
 
 
-def _basin(files: list[Path], registry: Registry, said: str, checkpoint: str | None) -> Table:
+def _basin(files: list[Path], registry: Registry, source: str, checkpoint: str | None) -> Table:
     from emnist_diff_plugins.metrics.basin import measure
 
-    if said == "own":
+    if source == "own":
         return measure(files, registry, "own")
-    return measure(files, registry, "model" if said == "model" else Path(local_path(said)), checkpoint)
+    return measure(files, registry, "model" if source == "model" else Path(local_path(source)), checkpoint)
 
 
 def _keys(table: Table) -> list[tuple[str, int]]:

@@ -48,8 +48,8 @@ def plot(
     from emnist_diff_plugins.plots.theme import theme as named
 
     if format not in FORMATS:
-        raise ConfigError(f"--format {format!r}: say {', '.join(FORMATS)}")
-    look, registry = named(theme), installed(tuple(plugin_file))
+        raise ConfigError(f"--format {format!r}: it is one of {', '.join(FORMATS)}")
+    colours, registry = named(theme), installed(tuple(plugin_file))
     with ExitStack() as stack:
         runs = open_runs(stack, files)
         chosen = choose(registry, plots, runs)
@@ -60,7 +60,7 @@ def plot(
         if written:
             matplotlib()
         for name, path in written.items():
-            write_bytes(path, render(chosen.drawn[name], runs, look, format))
+            write_bytes(path, render(chosen.drawn[name], runs, colours, format))
     if as_json:
         drawn = {name: str(path) for name, path in written.items()}
         typer.echo(json.dumps({"drawn": list(chosen.drawn) if names else drawn, "left_out": chosen.left_out}))

@@ -190,8 +190,8 @@ def _family(name: str | None, network: list[str], below: dict[str, Any]) -> dict
 
     if name is None and not network:
         return None
-    said = component(below["family"], "family")["name"] if "family" in below else "unet2d"
-    return {"name": name or said, "settings": _settings(network, "--network")}
+    lower = component(below["family"], "family")["name"] if "family" in below else "unet2d"
+    return {"name": name or lower, "settings": _settings(network, "--network")}
 
 
 def _dataset(requested: str | None, below: dict[str, Any], **options: str | None) -> dict[str, Any] | None:

@@ -88,7 +88,7 @@ def whatif(
         "final_pixel_l2": describe(found.pixel_l2),
         "final_pixel_mean": describe(found.pixel_mean),
         "final_x_l2": describe(found.x[:, -1]),
-        "half_way_step": describe(found.half_way[found.half_way >= 0]),
+        "half_way_step": describe(found.half_step[found.half_step >= 0]),
     }
     picture = _png(found)
     write_table(paths["csv"], _table(found))
@@ -139,7 +139,7 @@ def _videos(found: WhatIf) -> list[dict[str, Any]]:
             found.pixel_l2,
             found.pixel_mean,
             found.x[:, -1],
-            found.half_way,
+            found.half_step,
             strict=True,
         )
     ]

@@ -28,20 +28,20 @@ class Log:
         self._lock = threading.Lock()
         self._file: TextIO | None = None
         self.taking = False
-        """Whether what is said comes here."""
+        """Whether events and printed lines come to this log."""
         self.path: Path | None = None
         self.grave: list[str] = []
         """Warnings and errors, to be repeated when the dashboard is gone."""
 
     def open(self, path: Path) -> None:
-        """Begin to take what is said, and keep it in `path`; without a file when it cannot be written."""
+        """Begin to take events and printed lines, and keep them in `path`; without a file when it cannot be written."""
         self.taking = True
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = open(path, "a", buffering=1, encoding="utf-8", errors="backslashreplace")  # noqa: SIM115  # until close
             self.path = path
         except OSError as error:
-            self._state.said(Line(time.time(), "warning", f"no log file {path}: {error}"))
+            self._state.log(Line(time.time(), "warning", f"no log file {path}: {error}"))
 
     def event(self, logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         """A structlog processor: events end here while the dashboard is shown."""
@@ -62,7 +62,7 @@ class Log:
         self._take(Line(time.time(), "", text), {"event": "printed", "text": text})
 
     def _take(self, line: Line, data: dict[str, Any]) -> None:
-        self._state.said(line)
+        self._state.log(line)
         with self._lock:
             if line.level in _GRAVE and data["event"] != "run.stopping":  # of which the end of the run will tell
                 self.grave.append(f"{line.level}: {line.text}")

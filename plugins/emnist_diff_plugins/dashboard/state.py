@@ -52,7 +52,7 @@ class Picture:
 class Snapshot:
     """The state at a moment.
 
-    title: what is made.  total, resumed, made: samples in all, found committed, and committed by this run.
+    title: what is made.  total, resumed, new: samples in all, found committed, and committed by this run.
     batch: samples in hand.  step, steps: of them, finished and in all.  elapsed: seconds since the run began.
     lines, finished: newest last; the same objects for as long as nothing is added.
     """
@@ -60,7 +60,7 @@ class Snapshot:
     title: str = ""
     total: int = 0
     resumed: int = 0
-    made: int = 0
+    new: int = 0
     batch: int = 0
     step: int = 0
     steps: int = 0
@@ -73,12 +73,12 @@ class Snapshot:
     @property
     def done(self) -> int:
         """Samples that are committed."""
-        return self.resumed + self.made
+        return self.resumed + self.new
 
     @property
     def rate(self) -> float | None:
         """Samples a second of this run, those in hand by the share of their steps; None before the first step."""
-        worth = self.made + (self.batch * self.step / self.steps if self.steps else 0.0)
+        worth = self.new + (self.batch * self.step / self.steps if self.steps else 0.0)
         return worth / self.elapsed if worth and self.elapsed > 0 else None
 
     @property
@@ -87,7 +87,7 @@ class Snapshot:
         None before the first step."""
         if self.rate is None:
             return None
-        goal = self.made + self.batch if self.stopping else self.total - self.resumed
+        goal = self.new + self.batch if self.stopping else self.total - self.resumed
         return max(0.0, goal / self.rate - self.elapsed)
 
 
@@ -128,8 +128,8 @@ class State:
         samples = tuple(samples)
         with self._lock:
             self._finished.extend(samples)
-            made = self._now.made + len(samples)
-            self._now = attrs.evolve(self._now, made=made, batch=0, step=0, finished=tuple(self._finished))
+            new = self._now.new + len(samples)
+            self._now = attrs.evolve(self._now, new=new, batch=0, step=0, finished=tuple(self._finished))
 
     def slept(self, seconds: float) -> None:
         """The run was suspended for so long; that time does not count."""
@@ -142,8 +142,8 @@ class State:
         with self._lock:
             self._now = attrs.evolve(self._now, stopping=True)
 
-    def said(self, line: Line) -> None:
-        """A log line."""
+    def log(self, line: Line) -> None:
+        """Add a line to the log."""
         with self._lock:
             self._lines.append(line)
             self._now = attrs.evolve(self._now, lines=tuple(self._lines))
