@@ -1,1 +1,0 @@
-"""The core registers no command of its own."""
