@@ -105,7 +105,7 @@ def test_references_tell_other_data_apart(
 ) -> None:
     """The tolerance would not let a changed curve pass."""
     runs = opened(recorded(tmp_path / "t.h5", 60, 20, classes=tuple("ABCDEFGH"), seed=9, forces=()))
-    runs[0].__dict__["_moved"] = (runs[0].latent_l2[:, ::-1] ** 2, None)
+    runs[0].__dict__["_displacements"] = (runs[0].latent_l2[:, ::-1] ** 2, None)
     png = render(all_of(runs).drawn["latent_l2_per_step"], runs, small("dark"))
     stored = pixels((REFERENCES / "latent_l2_per_step.png").read_bytes())
     assert np.abs(pixels(png) - stored).mean() > TOLERANCE

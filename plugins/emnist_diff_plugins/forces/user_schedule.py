@@ -26,10 +26,10 @@ def _schedule(value: object) -> Rows | Callable[..., Mapping[str, float]]:
     rows = []
     for row in value:
         if isinstance(row, Mapping):
-            said = dict(row)
-            place = said.pop(next((key for key in ("at", "frac", "t") if key in said), ""), None)
-            weights = said.pop("weights", None)
-            row = (place, said) if weights is None else (place, weights) if not said else row
+            remaining = dict(row)
+            place = remaining.pop(next((key for key in ("at", "frac", "t") if key in remaining), ""), None)
+            weights = remaining.pop("weights", None)
+            row = (place, remaining) if weights is None else (place, weights) if not remaining else row
         try:
             where, weights = row
             rows.append((_number(where), {str(name): _number(weight) for name, weight in weights.items()}))
@@ -77,12 +77,12 @@ class UserSchedule(ClassForce):
 
     def weights(self, at: StepInfo) -> list[tuple[Target, float]]:
         if callable(self.schedule):
-            said = call(self.schedule, at)
-            if not isinstance(said, Mapping):
+            weights = call(self.schedule, at)
+            if not isinstance(weights, Mapping):
                 raise ConfigError(
-                    f"schedule: the function returned {shown(said)} at step {at.index}, not class → weight"
+                    f"schedule: the function returned {shown(weights)} at step {at.index}, not class → weight"
                 )
-            return [(str(name), float(weight)) for name, weight in said.items()]
+            return [(str(name), float(weight)) for name, weight in weights.items()]
         return [(name, table(at)) for name, table in self._tables().items()]
 
     def _tables(self) -> dict[str, Table]:

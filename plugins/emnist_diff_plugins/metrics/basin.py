@@ -58,10 +58,10 @@ class Examples:
             for block in reader:
                 assert block.x is not None
                 for label in np.unique(block.labels).tolist():
-                    mine = block.x[block.labels == label, -1]
+                    final = block.x[block.labels == label, -1]
                     name = trajectory.classes[label]
-                    sums[name] = sums.get(name, 0.0) + mine.sum(0)
-                    counts[name] = counts.get(name, 0) + len(mine)
+                    sums[name] = sums.get(name, 0.0) + final.sum(0)
+                    counts[name] = counts.get(name, 0) + len(final)
         if len(sums) < 2:
             raise TrajectoryError(
                 f"{path} has samples of {len(sums)} class; leaning is between two or more — "
@@ -143,9 +143,9 @@ def _trace(run: Run, block: Block, examples: Examples, own: bool, file: Path) ->
     leans = np.stack([lean(x0, _means(run, block, row, examples, own)) for row, x0 in enumerate(block.x0)])
     count, kept = block.shape
     flat = leans.reshape(count * kept, -1)
-    there = np.nan_to_num(flat, nan=-2.0)
-    ranked = np.sort(there, axis=-1)
-    best = there.argmax(-1)
+    scored = np.nan_to_num(flat, nan=-2.0)
+    ranked = np.sort(scored, axis=-1)
+    best = scored.argmax(-1)
     out: Table = {
         "vid_id": np.repeat(block.ids, kept),
         "step_index": np.tile(block.levels.step, count),

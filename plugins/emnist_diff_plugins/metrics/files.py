@@ -67,8 +67,8 @@ class GrowingTables:
             if not again:  # whatever stops this now, no rows stand there that the mark does not speak of
                 for old in (summary, videos, steps):
                     old.unlink(missing_ok=True)
-            if mark.read_bytes() != (said := ours.to_bytes()):
-                rewrite(mark, said, sync=header.fsync)
+            if mark.read_bytes() != (content := ours.to_bytes()):
+                rewrite(mark, content, sync=header.fsync)
             _begin(steps, run.step_columns, done, header.fsync)
             _begin(videos, run.video_columns, done, header.fsync)
         except BaseException as error:

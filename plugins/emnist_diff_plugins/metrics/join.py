@@ -91,9 +91,9 @@ def join(folder: Path) -> Measured:
     if len(set(table["run"].tolist())) == 1 and (counts > 1).any():
         raise OutputError(f"{folder}: sample {numbers[counts > 1][0]} is in two of the tables")
     per_step = sorted_by(stacked([read_csv(path) for path in steps]), "run", "vid_id", "step_index")
-    said = reports(folder)
-    config = said[0]["config"] if said else {}
-    return Measured(table, per_step, None, config, (), wall_seconds(said, config))
+    found = reports(folder)
+    config = found[0]["config"] if found else {}
+    return Measured(table, per_step, None, config, (), wall_seconds(found, config))
 
 
 def _shards(folder: Path, name: str) -> list[Path]:

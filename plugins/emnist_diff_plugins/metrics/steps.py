@@ -59,12 +59,12 @@ def step_metrics(block: Block, wall_dt: Array | None = None) -> dict[str, Array]
     wall_dt: (K,) seconds from the beginning of the batch to the end of each step, which only a run knows.
     """
     out = dict.fromkeys(names(block.forces, block.drifts), np.full(block.shape, np.nan))
-    moved = None if block.x is None else np.diff(block.x, axis=1)  # by each step, drifts included
-    for found in (_schedule(block), _state(block, moved), _estimate(block), _score(block), _drifts(block)):
+    displacement = None if block.x is None else np.diff(block.x, axis=1)  # by each step, drifts included
+    for found in (_schedule(block), _state(block, displacement), _estimate(block), _score(block), _drifts(block)):
         out.update(found)
     for name, force in block.forces.items():
         if force is not None:
-            out.update({f"force_{name}_{what}": values for what, values in _force(block, force, moved).items()})
+            out.update({f"force_{name}_{what}": values for what, values in _force(block, force, displacement).items()})
     if wall_dt is not None:
         out["wall_dt"] = np.broadcast_to(wall_dt, block.shape)
     return out
@@ -84,12 +84,12 @@ def _schedule(block: Block) -> dict[str, Array]:
     return {name: np.broadcast_to(values, block.shape) for name, values in rows.items()}
 
 
-def _state(block: Block, moved: Array | None) -> dict[str, Array]:
-    if block.x is None or moved is None:
+def _state(block: Block, displacement: Array | None) -> dict[str, Array]:
+    if block.x is None or displacement is None:
         return {}
-    out = {"delta_x_l2": norm(moved), "x_l2": norm(block.x[:, :-1]), "delta_x_cos": np.full(block.shape, np.nan)}
-    out |= {f"delta_x_{name}": values for name, values in statistics(moved).items()}
-    out["delta_x_cos"][:, 1:] = cosine(moved[:, :-1], moved[:, 1:])
+    out = {"delta_x_l2": norm(displacement), "x_l2": norm(block.x[:, :-1]), "delta_x_cos": np.full(block.shape, np.nan)}
+    out |= {f"delta_x_{name}": values for name, values in statistics(displacement).items()}
+    out["delta_x_cos"][:, 1:] = cosine(displacement[:, :-1], displacement[:, 1:])
     if block.pixels is not None:
         out["delta_pixel_l2"] = norm(np.diff(block.pixels.astype(np.float64), axis=1))
     return out
@@ -117,7 +117,7 @@ def _score(block: Block) -> dict[str, Array]:
     return out
 
 
-def _force(block: Block, force: Array, moved: Array | None) -> dict[str, Array]:
+def _force(block: Block, force: Array, displacement: Array | None) -> dict[str, Array]:
     """Of one force, whose contribution is (B, K, D), as is what the steps changed."""
     out = {"l2": norm(force)}
     if block.base is not None:
@@ -130,17 +130,17 @@ def _force(block: Block, force: Array, moved: Array | None) -> dict[str, Array]:
     factor = displacement_per_prediction(levels.alpha_bar, levels.alpha_bar_next, levels.process, block.kind)
     factor = np.where(levels.end == levels.step + 1, factor, np.nan)  # of several steps together nothing is known
     out["displacement_l2"] = np.abs(factor) * out["l2"]
-    if moved is not None:
-        along = dot(force, moved)
-        out["displacement_share"] = ratio(factor * along, dot(moved, moved))
+    if displacement is not None:
+        along = dot(force, displacement)
+        out["displacement_share"] = ratio(factor * along, dot(displacement, displacement))
         out["pull"] = ratio(np.sign(factor) * along, out["l2"])
     return out
 
 
 def _drifts(block: Block) -> dict[str, Array]:
-    there = {name: drift for name, drift in block.drifts.items() if drift is not None}
-    out = {f"drift_{name}_l2": norm(drift) for name, drift in there.items()}
-    if len(there) == len(block.drifts):
-        total = sum(there.values(), np.zeros((*block.shape, 1)))
+    recorded = {name: drift for name, drift in block.drifts.items() if drift is not None}
+    out = {f"drift_{name}_l2": norm(drift) for name, drift in recorded.items()}
+    if len(recorded) == len(block.drifts):
+        total = sum(recorded.values(), np.zeros((*block.shape, 1)))
         out["drift_l2"] = norm(total)
     return out

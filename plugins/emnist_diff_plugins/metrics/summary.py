@@ -15,16 +15,16 @@ _KEYS = ("vid_id", "step_index", "seed", "label")
 
 def describe(values: np.ndarray) -> dict[str, float | None]:
     """Count, mean, population standard deviation, extremes and quantiles of what is finite; None where nothing is."""
-    there = values[np.isfinite(values)].astype(np.float64)
-    if not len(there):
+    finite = values[np.isfinite(values)].astype(np.float64)
+    if not len(finite):
         return {"count": 0, **dict.fromkeys(("mean", "std", "min", "max", *QUANTILES))}
-    cuts = np.quantile(there, list(QUANTILES.values()))
+    cuts = np.quantile(finite, list(QUANTILES.values()))
     return {
-        "count": len(there),
-        "mean": float(there.mean()),
-        "std": float(there.std()),
-        "min": float(there.min()),
-        "max": float(there.max()),
+        "count": len(finite),
+        "mean": float(finite.mean()),
+        "std": float(finite.std()),
+        "min": float(finite.min()),
+        "max": float(finite.max()),
         **dict(zip(QUANTILES, cuts.tolist(), strict=True)),
     }
 

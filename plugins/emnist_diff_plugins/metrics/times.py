@@ -26,8 +26,8 @@ class Times:
         self._found: dict[tuple[str, tuple[int, ...]], tuple[float, ...]] = {}
         for kind, table in _tables(file.parent / FOLDER):
             columns = [np.asarray(table[name]) for name in (*_KEYS[kind], *MEASURED[kind])]
-            for mine, *row in zip(table["run"] == run, *(column.tolist() for column in columns), strict=True):
-                if mine:
+            for of_run, *row in zip(table["run"] == run, *(column.tolist() for column in columns), strict=True):
+                if of_run:
                     count = len(_KEYS[kind])
                     self._found[kind, tuple(row[:count])] = tuple(row[count:])
 
@@ -58,8 +58,8 @@ def reports(folder: Path) -> list[dict[str, Any]]:
 
 def wall_seconds(found: Iterable[Mapping[str, Any]], config: Mapping[str, Any]) -> float | None:
     """Of the reports of a run's workers, the seconds of the slowest; None where no report of this run knows."""
-    said = [report.get("total_wall_time_sec") for report in found if report["config"] == config]
-    return max((float(s) for s in said if isinstance(s, int | float) and math.isfinite(s)), default=None)
+    totals = [report.get("total_wall_time_sec") for report in found if report["config"] == config]
+    return max((float(s) for s in totals if isinstance(s, int | float) and math.isfinite(s)), default=None)
 
 
 def _tables(folder: Path) -> Iterator[tuple[str, Table]]:

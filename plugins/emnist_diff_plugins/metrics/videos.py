@@ -56,5 +56,5 @@ def video_metrics(
 
 def _mean(values: Array) -> Array:
     """Over the last axis, of what has a value."""
-    there = np.isfinite(values)
-    return ratio(np.where(there, values, 0.0).sum(-1), there.sum(-1).astype(np.float64))
+    finite = np.isfinite(values)
+    return ratio(np.where(finite, values, 0.0).sum(-1), finite.sum(-1).astype(np.float64))

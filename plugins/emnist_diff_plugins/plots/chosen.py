@@ -60,34 +60,34 @@ def names(paths: Sequence[Path]) -> list[str]:
         while len({part[-1] for part in parts}) == 1 and min(map(len, parts)) > 1:
             parts = [part[:-1] for part in parts]
     short = [part[-1] for part in parts]
-    for said in (short, ["/".join(part[-2:]) for part in parts]):
-        if len({shown(name) for name in said}) == len(said):
-            return said
+    for candidate in (short, ["/".join(part[-2:]) for part in parts]):
+        if len({shown(name) for name in candidate}) == len(candidate):
+            return candidate
     return [f"{number}: {name}" for number, name in enumerate(short, 1)]
 
 
-def choose(registry: Registry, asked: Sequence[str], runs: Sequence[Run]) -> Chosen:
-    """The plots `asked` for, as ``name`` or ``name:key=value``; without any, all that are installed.
+def choose(registry: Registry, requests: Sequence[str], runs: Sequence[Run]) -> Chosen:
+    """The plots of `requests`, each ``name`` or ``name:key=value``; all installed ones where there are no requests.
 
     Raises `UnknownName`, `PluginError` or `ConfigError` for a name or setting that is none.
     """
-    made = _asked(registry, asked) if asked else _all(registry)
-    lacking = {name: plot.lacks(runs) for name, plot in made.items()}
-    drawn = {name: plot for name, plot in made.items() if not lacking[name]}
+    plots = _requested(registry, requests) if requests else _all(registry)
+    lacking = {name: plot.lacks(runs) for name, plot in plots.items()}
+    drawn = {name: plot for name, plot in plots.items() if not lacking[name]}
     return Chosen(drawn, {name: text for name, text in lacking.items() if text})
 
 
-def _asked(registry: Registry, asked: Sequence[str]) -> dict[str, Plot]:
+def _requested(registry: Registry, requests: Sequence[str]) -> dict[str, Plot]:
     out: dict[str, Plot] = {}
-    for text in asked:
+    for text in requests:
         item = _component(parse.component(text, "--plot"))
         entry = registry.resolve(PlotSpec, item.name)
         if not isinstance(entry.spec, PlotSpec) or entry.spec.of != "trajectories":
             raise ConfigError(f"plot {item.name!r} is not of recorded runs — it is drawn by run --plot-schedules")
-        made = make(registry, PlotSpec, item)
-        if made.name in out:
-            raise ConfigError(f"plot {made.name!r} is asked for twice")
-        out[made.name] = made.object
+        plot = make(registry, PlotSpec, item)
+        if plot.name in out:
+            raise ConfigError(f"plot {plot.name!r} is asked for twice")
+        out[plot.name] = plot.object
     return out
 
 

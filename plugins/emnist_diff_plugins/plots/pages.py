@@ -32,9 +32,9 @@ _FILM_BYTES = 1 << 25
 
 def report_page(run: Run, registry: Registry, theme: str, video: bool = True) -> str:
     """The page about a run. Raises `PluginError` without matplotlib, `UnknownName` for a theme that is none."""
-    look = named(theme)
+    appearance = named(theme)
     matplotlib()
-    shown, plots, left_out = _drawn(registry, [run], look)
+    shown, plots, left_out = _drawn(registry, [run], appearance)
     head, rows = tables.by_class(run, _CLASSES)
     parts = [
         html.table(("", ""), tables.summary(run)),
@@ -50,14 +50,14 @@ def report_page(run: Run, registry: Registry, theme: str, video: bool = True) ->
             html.folded("environment", html.table(("", ""), tables.flat(run.trajectory.environment).items())),
         ),
     ]
-    return html.page(f"Run {run.name}", look, parts)
+    return html.page(f"Run {run.name}", appearance, parts)
 
 
 def compare_page(runs: Sequence[Run], registry: Registry, theme: str) -> str:
     """The page about two runs or more, the others against the first. Raises as `report_page`."""
-    look = named(theme)
+    appearance = named(theme)
     matplotlib()
-    shown, plots, left_out = _drawn(registry, runs, look)
+    shown, plots, left_out = _drawn(registry, runs, appearance)
     names = [run.name for run in runs]
     head = ("", *names)
     gaps = ["difference"] if len(runs) == 2 else [f"{name} − {names[0]}" for name in names[1:]]
@@ -76,10 +76,10 @@ def compare_page(runs: Sequence[Run], registry: Registry, theme: str) -> str:
         html.section("Images", html.figures(shown)),
         html.section("Plots", html.figures(plots), html.paragraph(left_out, "note") if left_out else ""),
     ]
-    return html.page(" and ".join(names) if len(names) == 2 else ", ".join(names), look, parts)
+    return html.page(" and ".join(names) if len(names) == 2 else ", ".join(names), appearance, parts)
 
 
-def _drawn(registry: Registry, runs: Sequence[Run], look: Theme) -> tuple[list[str], list[str], str]:
+def _drawn(registry: Registry, runs: Sequence[Run], appearance: Theme) -> tuple[list[str], list[str], str]:
     """Pictures of images, the plots, and what is left out, as HTML and as a line."""
     chosen = choose(registry, (), runs)
     images: list[str] = []
@@ -89,7 +89,7 @@ def _drawn(registry: Registry, runs: Sequence[Run], look: Theme) -> tuple[list[s
             continue
         kind = "png" if name in PICTURES else "svg"
         width, _ = plot.size(runs)
-        part = html.image(render(plot, runs, look, kind), kind, name.replace("_", " "), width=width)
+        part = html.image(render(plot, runs, appearance, kind), kind, name.replace("_", " "), width=width)
         (images if name in PICTURES else plots).append(part)
     alone = {name: text for name, text in chosen.left_out.items() if text != "two runs"}
     line = type(chosen)({}, alone).line
@@ -121,9 +121,9 @@ def _values(one: Run, other: Run, named: bool) -> str:
         found: Comparison = bit_by_bit(one.trajectory, other.trajectory)
     except TrajectoryError as error:
         return html.paragraph(f"{of}Not compared value by value: {error}")
-    said = "the same, bit for bit" if found.differences.first is None else "not the same"
+    verdict = "the same, bit for bit" if found.differences.first is None else "not the same"
     line = html.paragraph(
-        f"{of}{found.samples} samples of the same id, {found.differences.values} values compared: {said}."
+        f"{of}{found.samples} samples of the same id, {found.differences.values} values compared: {verdict}."
     )
     rows = [
         (field, tables.number(gap), str(place.sample), "" if place.step is None else str(place.step))

@@ -33,8 +33,8 @@ def over_steps(
             axis.plot(at, np.median(series, axis=0), label=label(f"{run.name} ({count})"), **style, **marker)
         elif count <= FEW:
             axis.plot(at, series.T, color=theme.muted, linewidth=0.7, alpha=0.8)
-            said = f"mean of {count}" if count > 1 else "the sample"
-            axis.plot(at, series.mean(axis=0), label=said, **style, **marker)
+            text = f"mean of {count}" if count > 1 else "the sample"
+            axis.plot(at, series.mean(axis=0), label=text, **style, **marker)
         else:
             _band(axis, at, series, (5, 95), style["color"], 0.18, "90 %")
             _band(axis, at, series, (25, 75), style["color"], 0.32, "50 %")
@@ -56,10 +56,10 @@ def apart(runs: Sequence[Run]) -> str:
 
 
 def _band(
-    axis: Any, at: Any, series: Floats, ends: tuple[int, int], colour: str, alpha: float, said: str | None = None
+    axis: Any, at: Any, series: Floats, ends: tuple[int, int], colour: str, alpha: float, text: str | None = None
 ) -> None:
     low, high = np.percentile(series, ends, axis=0)
-    axis.fill_between(at, low, high, color=colour, alpha=alpha, linewidth=0, label=said)
+    axis.fill_between(at, low, high, color=colour, alpha=alpha, linewidth=0, label=text)
 
 
 def places(steps: npt.NDArray[Any], run: Run, runs: Sequence[Run]) -> npt.NDArray[Any]:
@@ -106,12 +106,12 @@ def per_sample(
     for number, (run, value) in enumerate(zip(runs, finite, strict=True)):
         style = theme.line(number)
         many = len(runs) > 1
-        said = label(f"{run.name} ({len(value)})") if many else None
+        text = label(f"{run.name} ({len(value)})") if many else None
         axis.hist(
             value, bins, histtype="stepfilled", color=style["color"], alpha=0.35 if many else 0.8, edgecolor="none"
         )
         if many:
-            axis.hist(value, bins, histtype="step", label=said, linewidth=1.0, **style)
+            axis.hist(value, bins, histtype="step", label=text, linewidth=1.0, **style)
     top = axis.get_ylim()[1]
     for number, value in enumerate(finite):  # up to where the room for the legend begins
         dashes = theme.line(number)["linestyle"] if len(runs) > 1 else "--"

@@ -40,9 +40,9 @@ class RunDistance:
         steps = np.append(runs[0].steps, runs[0].trajectory.steps)
         apart = distances(runs)
         if len(apart) > panels.FEW:
-            for ends, alpha, said in (((5, 95), 0.18, "90 %"), ((25, 75), 0.32, "50 %")):
+            for ends, alpha, share in (((5, 95), 0.18, "90 %"), ((25, 75), 0.32, "50 %")):
                 low, high = np.percentile(apart, ends, axis=0)
-                axis.fill_between(steps, low, high, color=theme.cycle[0], alpha=alpha, linewidth=0, label=said)
+                axis.fill_between(steps, low, high, color=theme.cycle[0], alpha=alpha, linewidth=0, label=share)
             axis.plot(steps, np.median(apart, axis=0), color=theme.cycle[0], label=f"median of {len(apart)}")
         else:
             axis.plot(steps, apart.T, color=theme.muted, linewidth=0.7)
@@ -59,9 +59,9 @@ class RunDistance:
 def _pairs(runs: Sequence[Run]) -> npt.NDArray[np.int64]:
     """(n, 2) rows of the samples that both runs hold."""
     one, other = (run.trajectory.ids[run.positions] for run in runs)
-    _, here, there = np.intersect1d(one, other, return_indices=True)
+    _, in_one, in_other = np.intersect1d(one, other, return_indices=True)
     rows = [np.searchsorted(run.trajectory.kept_samples, run.positions) for run in runs]
-    return np.stack([rows[0][here], rows[1][there]], axis=1)
+    return np.stack([rows[0][in_one], rows[1][in_other]], axis=1)
 
 
 def distances(runs: Sequence[Run]) -> Floats:

@@ -96,7 +96,7 @@ class Run:
     # numbers ------------------------------------------------------------------------------------------------------
 
     @cached_property
-    def _moved(self) -> tuple[Floats, Floats | None]:
+    def _displacements(self) -> tuple[Floats, Floats | None]:
         latent = np.empty((len(self.positions), len(self.steps)))
         pixel = np.empty_like(latent) if self.shows_pictures else None
         for rows, x in self._blocks("trajectory/x"):
@@ -108,7 +108,7 @@ class Run:
     @property
     def latent_l2(self) -> Floats:
         """(M, K) L2 norm of each step's displacement, in units of the state."""
-        return self._moved[0]
+        return self._displacements[0]
 
     @property
     def pixel_l2(self) -> Floats:
@@ -116,7 +116,7 @@ class Run:
 
         Only where `shows_pictures`.
         """
-        pixel = self._moved[1]
+        pixel = self._displacements[1]
         assert pixel is not None, "states are no pictures"
         return pixel
 

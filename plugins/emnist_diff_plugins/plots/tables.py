@@ -44,10 +44,10 @@ def _component(data: Any) -> str:
     if not isinstance(data, Mapping):
         return _MISSING
     settings = data.get("settings")
-    said = ", ".join(f"{k}={_text(v)}" for k, v in settings.items()) if isinstance(settings, Mapping) else ""
+    listed = ", ".join(f"{k}={_text(v)}" for k, v in settings.items()) if isinstance(settings, Mapping) else ""
     weight = data.get("weight", 1)
     times = "" if weight in (1, 1.0, None) else f" × {_text(weight)}"
-    return _short(f"{data.get('name', '?')}{f' ({said})' if said else ''}{times}")
+    return _short(f"{data.get('name', '?')}{f' ({listed})' if listed else ''}{times}")
 
 
 def _components(data: Any) -> str:
@@ -130,9 +130,11 @@ def by_class(run: Run, most: int) -> tuple[Sequence[str], list[tuple[str, ...]]]
     for label in frequent.tolist():
         cells = [run.classes(np.flatnonzero(labels == label)[:1])[0], str(int(counts[classes == label][0]))]
         for values in found.values():
-            mine: npt.NDArray[Any] = values[labels[names[len(values)]] == label]
-            mine = mine[np.isfinite(mine)]
-            cells.append(f"{number(float(mine.mean()))} ± {number(float(mine.std()))}" if len(mine) else _MISSING)
+            of_class: npt.NDArray[Any] = values[labels[names[len(values)]] == label]
+            of_class = of_class[np.isfinite(of_class)]
+            cells.append(
+                f"{number(float(of_class.mean()))} ± {number(float(of_class.std()))}" if len(of_class) else _MISSING
+            )
         rows.append(tuple(cells))
     return ("class", "samples", *found), rows
 

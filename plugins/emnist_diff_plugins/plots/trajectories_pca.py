@@ -158,8 +158,8 @@ def _groups(runs: Sequence[Run], found: Plane, theme: Theme) -> list[_Group]:
         for c, name in enumerate(named):
             if (own == name).any():
                 style = theme.line(c) if len(runs) == 1 else {**theme.line(c), "linestyle": theme.line(r)["linestyle"]}
-                said = name if len(runs) == 1 else f"{name} ({run.name})"
-                out.append(_Group(said, points[own == name], style["color"], style["linestyle"]))
+                text = name if len(runs) == 1 else f"{name} ({run.name})"
+                out.append(_Group(text, points[own == name], style["color"], style["linestyle"]))
         rest = ~np.isin(own, named)
         if rest.any():
             out.append(_Group(f"{len(frequent) - len(named)} others", points[rest], theme.muted, "solid"))

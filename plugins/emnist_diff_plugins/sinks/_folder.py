@@ -1,4 +1,4 @@
-"""A folder that receives one or more files a sample: who may write it, and which samples are there already."""
+"""A folder that receives one or more files a sample: which run may write to it, and which samples it already holds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from emnist_diff_trajectory.lock import WriterLock
 from emnist_diff_trajectory.occupied import whose
 
 _OF_A_SAMPLE = re.compile(r"\.?v(\d{3,})[_.].*")
-_ALREADY_THERE = "{} already has files of samples{} — use --resume to continue it or --overwrite to replace them"
+_OCCUPIED = "{} already has files of samples{} — use --resume to continue it or --overwrite to replace them"
 
 
 def sample_name(number: int) -> str:
@@ -63,14 +63,14 @@ class Folder:
         """
         path = header.output / name
         mark, ours = path / header.own_name(NAME), Mark.of(header, settings)
-        said = ours.to_bytes()
+        content = ours.to_bytes()
         try:
             make_folder(path, sync=header.fsync)
-            there = _listed(path, header)
-            if there and not (header.resume or header.overwrite):
-                raise OutputError(_ALREADY_THERE.format(path, whose(header.output)))
+            present = _listed(path, header)
+            if present and not (header.resume or header.overwrite):
+                raise OutputError(_OCCUPIED.format(path, whose(header.output)))
             known = mark.read_bytes() if mark.exists() else None
-            if header.resume and there and (reason := ours.refusal(known)):
+            if header.resume and present and (reason := ours.refusal(known)):
                 raise OutputError(f"{path} {reason} — repeat that run's settings, or use --overwrite")
             if known is None:
                 mark.touch()
@@ -78,15 +78,15 @@ class Folder:
         except OSError as error:
             raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
         try:
-            for file in there:
+            for file in present:
                 if header.overwrite or file.startswith("."):
                     (path / file).unlink(missing_ok=True)
-            if known != said:
-                rewrite(mark, said, sync=header.fsync)
+            if known != content:
+                rewrite(mark, content, sync=header.fsync)
         except OSError as error:
             lock.release()
             raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
-        whole = {file for file, size in there.items() if size} if header.resume else set()
+        whole = {file for file, size in present.items() if size} if header.resume else set()
         ids = {number for file in whole if (number := sample_number(file)) is not None}
         return cls(path, frozenset(n for n in ids if whole.issuperset(files(n))), lock, header.fsync)
 
@@ -99,10 +99,10 @@ class Folder:
         self._lock.release()
 
 
-def rewrite(mark: Path, said: bytes, *, sync: bool) -> None:
-    """Replace what a file says in place, because the lock is on this very file. Raises `OSError`."""
+def rewrite(mark: Path, content: bytes, *, sync: bool) -> None:
+    """Replace the content of a file in place, because the lock is on this very file. Raises `OSError`."""
     with mark.open("r+b", buffering=0) as file:
-        write_at(file, 0, said)
+        write_at(file, 0, content)
         file.truncate()
         if sync:
             sync_file(file)
@@ -113,10 +113,10 @@ def _listed(path: Path, header: RunHeader) -> dict[str, int]:
 
     A lone worker has all samples, those that an earlier and larger run left included.
     """
-    mine = set(np.asarray(header.sample_ids).tolist())
+    ids = set(np.asarray(header.sample_ids).tolist())
     out = {}
     for entry in os.scandir(path):
         number = sample_number(entry.name)
-        if number is not None and (header.world_size == 1 or number in mine) and entry.is_file(follow_symlinks=False):
+        if number is not None and (header.world_size == 1 or number in ids) and entry.is_file(follow_symlinks=False):
             out[entry.name] = entry.stat(follow_symlinks=False).st_size
     return out

@@ -39,8 +39,8 @@ class Mark:
         """Why a run with this mark does not go on where the file holds `known`, as part of a message; "" where it does:
         with the same samples, or with more."""
         try:
-            there = json.loads(known or b"")
-            run, samples, settings = there["run"], there["samples"], dict(there["settings"])
+            stored = json.loads(known or b"")
+            run, samples, settings = stored["run"], stored["samples"], dict(stored["settings"])
         except (ValueError, KeyError, TypeError, RecursionError):
             return "belongs to another run"  # damaged, or made by hand: not known to be this one's
         if run != self.run:

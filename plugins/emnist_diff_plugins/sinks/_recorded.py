@@ -52,15 +52,15 @@ class Recorded:
             return []
         self.header(header.output)  # for its checks
         fields = {step: wanted for step in range(file.steps) if (wanted := sink.wants(header.timeline.at(step)))}
-        asked: frozenset[str] = frozenset().union(*fields.values())
-        names = list(map(dataset_of, self._requested(asked)))
+        requested: frozenset[str] = frozenset().union(*fields.values())
+        names = list(map(dataset_of, self._requested(requested)))
         held = file.datasets()
         if not fields.keys() <= set(file.kept_steps.tolist()) or any(
             name not in held or held[name].dtype != np.float32 for name in names
         ):
             return []
-        there = set(file.committed) & set(file.kept_samples.tolist())
-        found = [position for position in positions if position in there]
+        readable = set(file.committed) & set(file.kept_samples.tolist())
+        found = [position for position in positions if position in readable]
         for event in self.events(header, found, fields):
             if isinstance(event, Frame):
                 sink.write(event)
@@ -90,19 +90,19 @@ class Recorded:
             fields = self._fields(sinks, header.timeline)
             positions = self._positions(bool(frozenset().union(*fields.values())))
             left = [p for p in positions if p not in done]
-            made = 0
+            exported = 0
             with stop_requests() as stopping:
                 for event in self.events(header, left, fields):
                     for name, sink in sinks.items():
-                        _asked(name, sink.write if isinstance(event, Frame) else sink.commit, event)
+                        _call_sink(name, sink.write if isinstance(event, Frame) else sink.commit, event)
                     if isinstance(event, BatchResult):
-                        made += len(event.positions)
+                        exported += len(event.positions)
                         if stopping.is_set():
                             break
-            if made < len(left):
+            if exported < len(left):
                 outcome = Outcome.INTERRUPTED
                 raise Interrupted(
-                    f"interrupted: {len(positions) - len(left) + made} of {len(positions)} samples are exported to "
+                    f"interrupted: {len(positions) - len(left) + exported} of {len(positions)} samples are exported to "
                     f"{output} — repeat the command with --resume to finish"
                 )
             outcome = Outcome.COMPLETED
@@ -231,15 +231,15 @@ class Recorded:
         fields: what is asked for of each step; of steps that the file does not keep there is nothing.
         """
         file = self.trajectory
-        asked: frozenset[str] = frozenset().union(*fields.values())
-        count = self._batch(header, len(self._requested(asked)), len(fields))
+        requested: frozenset[str] = frozenset().union(*fields.values())
+        count = self._batch(header, len(self._requested(requested)), len(fields))
         for first in range(0, len(positions), count):
             some = positions[first : first + count]
             states = _States(self, some, whole=2 * len(fields) > len(file.kept_steps))
             for step in file.kept_steps.tolist():
                 if step in fields:
                     yield self._frame(header.timeline.at(step), some, fields[step], states)
-            final = states.at("trajectory/x", file.steps) if "x" in asked else torch.empty(len(some), 0)
+            final = states.at("trajectory/x", file.steps) if "x" in requested else torch.empty(len(some), 0)
             with self._reading():
                 images = torch.from_numpy(np.stack([file.images[position] for position in some])).float() / 255.0
             yield BatchResult(tuple(some), final, images.unsqueeze(1) if images.dim() == 3 else images.movedim(-1, 1))
@@ -291,7 +291,7 @@ class _States:
         return torch.from_numpy(states)
 
 
-def _asked(name: str, call: Any, *args: Any) -> Any:
+def _call_sink(name: str, call: Any, *args: Any) -> Any:
     try:
         return call(*args)
     except EmnistDiffError:
@@ -305,7 +305,7 @@ def _open(sinks: Mapping[str, Sink], header: RunHeader, opened: dict[str, Sink])
     done: frozenset[int] | None = None  # a sink that keeps no account needs everything again
     for name, sink in sinks.items():
         opened[name] = sink
-        recorded = _asked(name, sink.open, header) or frozenset()
+        recorded = _call_sink(name, sink.open, header) or frozenset()
         done = recorded if done is None else done & recorded
     return done or frozenset()
 
@@ -315,7 +315,7 @@ def _closed(sinks: Mapping[str, Sink], outcome: Outcome) -> EmnistDiffError | No
     failure: EmnistDiffError | None = None
     for name, sink in sinks.items():
         try:
-            _asked(name, sink.close, outcome)
+            _call_sink(name, sink.close, outcome)
         except EmnistDiffError as error:
             log.error("sink.close_failed", sink=name, error=str(error))
             failure = failure or error

@@ -93,43 +93,18 @@ class MetadataSink:
         header = self._header
         environment = dict(header.environment)
         checkpoint = _table(environment.pop("checkpoint", None))
-        schedule = _table(checkpoint.pop("schedule", None))
-        slurm = _table(environment.pop("slurm", None))
-        channels, height, width = header.image_shape
+        _, height, width = header.image_shape
         data = {
             **self._run,
             "timestamp_end": None if outcome is None else _now(),
             "outcome": "running" if outcome is None else outcome.value,
             "config": _sorted(header.config),
             "config_sha256": fingerprint(header.config),
-            "checkpoint": {
-                "path": checkpoint.get("file"),
-                "sha256": checkpoint.get("sha256"),
-                "epoch": checkpoint.get("epoch"),
-                "classes": list(header.classes),
-                "size": height if height == width else [height, width],
-                "channels": channels,
-            },
-            "environment": {
-                "hostname": environment.pop("hostname", None),
-                "gpu": environment.pop("gpu", None),
-                "cuda_version": environment.pop("cuda", None),
-                "torch_version": environment.pop("torch", None),
-                "slurm_job_id": slurm.get("SLURM_ARRAY_JOB_ID", slurm.get("SLURM_JOB_ID")),
-                "slurm_array_task_id": slurm.get("SLURM_ARRAY_TASK_ID"),
-                **_sorted(environment),
-            },
+            "checkpoint": _checkpoint(header, checkpoint),
+            "environment": _environment(environment),
             "prediction_type": header.prediction_type,
             "forward_process": header.timeline.process,
-            "scheduler": {
-                **_sorted(_table(header.config.get("scheduler"))),
-                "num_train_timesteps": schedule.get("train_timesteps"),
-                "beta_schedule": schedule.get("beta_schedule"),
-                "beta_start": schedule.get("beta_start"),
-                "beta_end": schedule.get("beta_end"),
-                "timesteps": header.timeline.timestep.tolist(),
-                "alpha_bar": header.timeline.alpha_bar.tolist(),
-            },
+            "scheduler": _scheduler(header, _table(checkpoint.get("schedule"))),
             "geometry": {
                 "latent_resolution": list(header.shape),
                 "pixel_resolution": [height, width],
@@ -165,8 +140,48 @@ class MetadataSink:
         self._next = ended + _SHARE * (ended - started)
 
 
+def _checkpoint(header: RunHeader, checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """The denoiser's file, its classes and its images."""
+    channels, height, width = header.image_shape
+    return {
+        "path": checkpoint.get("file"),
+        "sha256": checkpoint.get("sha256"),
+        "epoch": checkpoint.get("epoch"),
+        "classes": list(header.classes),
+        "size": height if height == width else [height, width],
+        "channels": channels,
+    }
+
+
+def _environment(environment: dict[str, Any]) -> dict[str, Any]:
+    """The machine and its software: first under the names of document 000, then the rest under its own."""
+    slurm = _table(environment.pop("slurm", None))
+    return {
+        "hostname": environment.pop("hostname", None),
+        "gpu": environment.pop("gpu", None),
+        "cuda_version": environment.pop("cuda", None),
+        "torch_version": environment.pop("torch", None),
+        "slurm_job_id": slurm.get("SLURM_ARRAY_JOB_ID", slurm.get("SLURM_JOB_ID")),
+        "slurm_array_task_id": slurm.get("SLURM_ARRAY_TASK_ID"),
+        **_sorted(environment),
+    }
+
+
+def _scheduler(header: RunHeader, schedule: Mapping[str, Any]) -> dict[str, Any]:
+    """The scheduler's settings, the noise schedule of the network's training, and the run's levels."""
+    return {
+        **_sorted(_table(header.config.get("scheduler"))),
+        "num_train_timesteps": schedule.get("train_timesteps"),
+        "beta_schedule": schedule.get("beta_schedule"),
+        "beta_start": schedule.get("beta_start"),
+        "beta_end": schedule.get("beta_end"),
+        "timesteps": header.timeline.timestep.tolist(),
+        "alpha_bar": header.timeline.alpha_bar.tolist(),
+    }
+
+
 def _files(output: Path) -> dict[int, dict[str, Any]]:
-    """Of each sample and folder the file, or a pattern and how many files fit it; paths from the run's directory."""
+    """The files of each sample, by folder: one path, or a pattern with its number of files, relative to `output`."""
     found: dict[int, dict[str, list[str]]] = {}
     for folder in sorted(path for path in output.iterdir() if path.is_dir()):
         for name in sorted(path.name for path in folder.iterdir() if not path.name.startswith(".")):

@@ -69,7 +69,7 @@ class VideoSink(PictureSink):
                 f"{self.hold * self.fps:.0f} times — an mp4 takes at most {_MOST_STILL} of them"
             )
         # A trial: what the encoder will not do, it says before anything is opened, or overwritten.
-        self._made([np.zeros((16, 16), np.uint8)])
+        self._film_bytes([np.zeros((16, 16), np.uint8)])
 
     def memory(self, header: RunHeader, batch: int) -> float:
         """The pictures of a batch, and one film of them, enlarged."""
@@ -94,11 +94,11 @@ class VideoSink(PictureSink):
 
     def _encoded(self, pictures: Sequence[np.ndarray]) -> bytes:
         try:
-            return self._made([enlarged(picture, self.upscale) for picture in pictures])
+            return self._film_bytes([enlarged(picture, self.upscale) for picture in pictures])
         except ConfigError as error:
             raise ConfigError(f"sink 'video': {error}") from error
 
-    def _made(self, frames: Sequence[np.ndarray]) -> bytes:
+    def _film_bytes(self, frames: Sequence[np.ndarray]) -> bytes:
         if self.format == "mp4":
             still = round(self.hold * self.fps)
             return _film.mp4(frames, self.fps, still, self.codec, self.pixel_format, self.quality)
