@@ -155,7 +155,7 @@ def pack(
     for number, (denoiser, variant) in enumerate(networks):
         if denoiser not in spaces:
             guides = [name for name in spaces if name]
-            raise unknown("guide", denoiser, guides, f"a condition names it: say --guide {denoiser}=FILE")
+            raise unknown("guide", denoiser, guides, f"a condition names it: use --guide {denoiser}=FILE")
         space = spaces[denoiser]
         own = _counted_by(space, spaces[""], labels) if denoiser else labels
         group_conds = [c for c in wanted if (c.denoiser, c.variant) == (denoiser, variant)]

@@ -96,7 +96,7 @@ class RunConfig:
         None, MODEL, "checkpoint file, or a directory whose newest epoch is taken", converter=_path,
         otherwise="the shipped one", decides=False,
     )  # fmt: skip
-    epoch: int | None = _setting(None, MODEL, "which epoch of a checkpoint directory", _AT_LEAST_0, decides=False)
+    epoch: int | None = _setting(None, MODEL, "epoch to take from a checkpoint directory", _AT_LEAST_0, decides=False)
     denoiser: ComponentConfig | None = _setting(
         None, MODEL, 'a denoiser that needs no weights, e.g. "gaussian-mixture:shape=[2],classes=ABC"'
     )
@@ -107,9 +107,9 @@ class RunConfig:
         None, GENERATION, "the class to generate, several as A,B,k or as a JSON list, or all",
         v.optional(v.min_len(1)), aliases=("class",), otherwise="A, or the model's first",
     )  # fmt: skip
-    total_videos: int = _setting(10, GENERATION, "how many samples in all, dealt to the classes in turn", _COUNT)
+    total_videos: int = _setting(10, GENERATION, "number of all samples, assigned to the classes in turn", _COUNT)
     per_character: int | None = _setting(
-        None, GENERATION, "how many samples of each class, in place of the total", _COUNT
+        None, GENERATION, "number of samples of each class, in place of the total", _COUNT
     )
     seed: int = _setting(
         1000, GENERATION, "seed of the run, 0 … 2**63-1, or random for one that is drawn",
@@ -123,7 +123,7 @@ class RunConfig:
         None, GENERATION, 'what moves the state, e.g. ddpm or "ddim:eta=0.5"', recommended=True, kind="scheduler"
     )
     base: Literal["cfg", "cond", "uncond"] = _setting(
-        "cfg", GENERATION, "what forces are added to: cfg, cond or uncond"
+        "cfg", GENERATION, "the prediction to which forces are added: cfg, cond or uncond"
     )
     guidance_scale: float = _setting(
         3.0, GENERATION, "scale of classifier-free guidance: 0 ignores the class, 1 is the plain conditional model",
@@ -158,7 +158,7 @@ class RunConfig:
         'what evaluates the network: auto, eager, compile, "openvino:cache=false", …',
     )  # fmt: skip
     precision: Literal["auto", "fp32", "bf16", "fp16"] = _setting(
-        "auto", SPEED, "what the network computes in: fp32, bf16, fp16 or auto, which is fp32"
+        "auto", SPEED, "arithmetic of the network: fp32, bf16, fp16 or auto, which is fp32"
     )
     device: str = _setting(
         "auto", SPEED, "where the network runs: auto, cpu, cuda, cuda:1, …", v.min_len(1), decides=False
@@ -219,7 +219,7 @@ def component(data: object, what: str) -> dict[str, Any]:
         if not isinstance(inner, Mapping):
             raise ConfigError(f"{what} {out['name']!r}: {key} must be a table, got {shown(inner)}")
         if twice := settings.keys() & inner.keys():
-            raise ConfigError(f"{what} {out['name']!r}: {min(twice)!r} is said twice")
+            raise ConfigError(f"{what} {out['name']!r}: {min(twice)!r} is set twice")
         settings.update(inner)
     out["settings"] = settings
     return out
@@ -232,7 +232,7 @@ def normalised(layer: Mapping[str, Any]) -> dict[str, Any]:
         key = written.replace("-", "_")
         key = table.get(key, key)
         if key in out:
-            raise ConfigError(f"{written!r} says again what another spelling of {key!r} already said")
+            raise ConfigError(f"{written!r} repeats another spelling of {key!r}")
         if key == "seed":
             value = seeds.seed(value)
         elif key in _COMPONENTS and value is not None and not _COMPONENTS[key]:

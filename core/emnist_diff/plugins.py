@@ -106,7 +106,7 @@ class Registry:
         if len(hits) > 1:
             raise PluginError(
                 f"{kind.kind} {name!r} is offered by {' and '.join(e.distribution for e in hits)} — "
-                f"say {' or '.join(repr(e.qualified) for e in hits)}"
+                f"use {' or '.join(repr(e.qualified) for e in hits)}"
             )
         entry = hits[0]
         if entry.spec.api > API:
@@ -122,7 +122,7 @@ class Registry:
             return f"needs plugin api {entry.spec.api}, this emnist-diff speaks {API}"
         others = [e for e in self.of(type(entry.spec)) if e.spec.name == entry.spec.name and e is not entry]
         if others:
-            return f"{' and '.join(e.origin for e in others)} has the name too: say {entry.qualified}"
+            return f"{' and '.join(e.origin for e in others)} has the name too: use {entry.qualified}"
         return "ok"
 
     def _unknown(self, kind: type[Spec], distribution: str, plain: str, known: Iterable[Entry]) -> Exception:

@@ -31,7 +31,7 @@ def out_of_memory(error: BaseException | None) -> bool:
 def described(what: str, error: Exception) -> str:
     """What raised `error`, and how, in one line without the library's advice where it is memory that is short."""
     if out_of_memory(error):
-        return f"{what}: memory does not suffice — say a smaller --batch-size or --micro-batch"
+        return f"{what}: memory does not suffice — use a smaller --batch-size or --micro-batch"
     return f"{what} raised {type(error).__name__}: {error}"
 
 

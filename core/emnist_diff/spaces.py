@@ -197,7 +197,7 @@ class TextSpace:
     def characters(self, requested: str | Sequence[str] | None) -> tuple[str, ...]:
         """The texts: one, commas or not, or a list, which may be written in JSON. Raises `ConfigError` without any."""
         if requested is None:
-            raise ConfigError("this model makes what a text says — say --character TEXT")
+            raise ConfigError("this model makes what a text says — use --character TEXT")
         if isinstance(requested, str):
             requested = listed(requested) if requested.startswith("[") else [requested]
         return tuple(dict.fromkeys(requested))

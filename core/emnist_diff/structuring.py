@@ -115,7 +115,7 @@ def _renamed(data: object, cls: type, what: str, beside: Iterable[str]) -> dict[
         if key not in table:
             raise unknown(f"setting of {what}:", str(key), [*table, *beside])
         if table[key] in out:
-            raise ConfigError(f"{what}: {key!r} says again what another spelling of {table[key]!r} already said")
+            raise ConfigError(f"{what}: {key!r} repeats another spelling of {table[key]!r}")
         out[table[key]] = value
     for field in attrs.fields(cls):
         if field.name in out and "deprecated" in field.metadata:

@@ -105,10 +105,10 @@ class ClassifierForce(EnergyForce):
     def energy_of(self, x: Tensor, step: ForceStep) -> Tensor:
         """−log p(class | x), (B,)."""
         if not self._labels:
-            raise ConfigError("classifier: the force was not told the model's classes, by bound()")
+            raise ConfigError("classifier: the force was not given the model's classes, by bound()")
         self.require_shape(tuple(x.shape[1:]))
         classifier = noisy_classifier.load(self.path, self.sha256, str(x.device))
         if step.at.process != "diffusion" and self.of == "x":
-            raise ConfigError("classifier: it knows the noise of diffusions, not of flows — say of=x0")
+            raise ConfigError("classifier: it knows the noise of diffusions, not of flows — use of=x0")
         noise = 0.0 if self.of == "x0" else step.at.rates[1]
         return -classifier.log_probability(x, noise, torch.tensor(self._labels, device=x.device)[step.labels])

@@ -84,7 +84,7 @@ class EnergyForce:
         if energy.shape != (len(step.x),):
             raise ValueError(f"the energy has shape {tuple(energy.shape)} instead of ({len(step.x)},), one a sample")
         if not energy.requires_grad:
-            raise ValueError("the energy does not depend on what it is asked about")
+            raise ValueError("the energy does not depend on its argument")
         return torch.autograd.grad(energy.sum(), x)[0]
 
 

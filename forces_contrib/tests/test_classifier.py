@@ -132,7 +132,7 @@ def test_the_shipped_one_knows_handwriting():
 
 
 def test_an_engine_that_binds_nothing_is_told_so(file):
-    with pytest.raises(ConfigError, match="was not told the model's classes"):
+    with pytest.raises(ConfigError, match="was not given the model's classes"):
         ClassifierForce(file=str(file)).energy_of(torch.zeros(1, 1, 8, 8), None)
 
 
@@ -154,7 +154,7 @@ def test_states_that_are_no_images(file, shape):
 
 def test_flows(file):
     flow = attrs.evolve(ABC, prediction="flow")
-    with pytest.raises(ConfigError, match="say of=x0"):
+    with pytest.raises(ConfigError, match="use of=x0"):
         walked(ClassifierForce(file=str(file), of="x"), flow)
     assert walked(ClassifierForce(file=str(file), of="x0"), flow)[1].group("forces")[0].any()
 

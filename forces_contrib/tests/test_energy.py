@@ -105,7 +105,7 @@ def test_the_example():
     ("energy", "message"),
     [
         (lambda x, step: x.sum(), r"the energy has shape \(\) instead of \(4,\), one a sample"),
-        (lambda x, step: x.detach().sum(1), "the energy does not depend on what it is asked about"),
+        (lambda x, step: x.detach().sum(1), "the energy does not depend on its argument"),
         (lambda x, step: 3.0, "the energy is float, no tensor"),
         (lambda x, step: 1 / 0, "ZeroDivisionError"),
     ],

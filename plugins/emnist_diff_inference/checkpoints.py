@@ -113,7 +113,7 @@ def load_checkpoint(path: str | Path | None = None, epoch: int | None = None) ->
     is to be converted first.
     """
     if path is None and epoch is not None:
-        raise CheckpointError(f"epoch {epoch} was asked for without a directory to choose from — name it")
+        raise CheckpointError(f"epoch {epoch} was requested without a directory to choose from — name it")
     file = checkpoint.located(path, epoch)
     header = checkpoint.read_header(file)
     return CheckpointInfo(file, checkpoint.sha256(file), file.stat().st_size, header)

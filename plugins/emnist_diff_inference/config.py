@@ -97,7 +97,7 @@ class ForceConfig(Settings):
 
     def __attrs_post_init__(self) -> None:
         if self.preset_args and self.preset is None:
-            raise ConfigError("ForceConfig.preset_args: needs a preset — say ForceConfig(preset=…) too")
+            raise ConfigError("ForceConfig.preset_args: needs a preset — use ForceConfig(preset=…) too")
 
 
 @briefly

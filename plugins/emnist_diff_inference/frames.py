@@ -179,7 +179,7 @@ class FrameData:
 
     def _need(self, name: str, switch: str, on: bool) -> None:
         if not on:
-            raise ConfigError(f"FrameData.{name} was not kept — say CaptureConfig({switch}=True)")
+            raise ConfigError(f"FrameData.{name} was not kept — use CaptureConfig({switch}=True)")
 
     def _states(self) -> tuple[Tensor, Tensor]:
         assert self._before is not None

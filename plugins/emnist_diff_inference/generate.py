@@ -282,7 +282,7 @@ def _takes_frame(callback: FrameCallback) -> bool:
 
 
 def _check_fit(model: LoadedDenoiser, scheduler: BuiltScheduler, config: InferenceConfig, ckpt: CheckpointInfo) -> None:
-    """What is said twice must be said alike: model and scheduler belong to the checkpoint, and to the configuration."""
+    """What is set twice must be said alike: model and scheduler belong to the checkpoint, and to the configuration."""
     if model.sha256 != ckpt.sha256:
         raise ConfigError(f"the model was loaded from another checkpoint than {ckpt.path} — load_unet(ckpt_info)")
     if (scheduler.schedule, scheduler.prediction) != (model.denoiser.process, model.denoiser.prediction_type):

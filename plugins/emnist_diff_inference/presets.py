@@ -36,7 +36,7 @@ def stack(name: str, *arguments: Any, **settings: Any) -> list[dict[str, Any]]:
         raise ConfigError(f"preset {name!r} has {len(fields)} settings ({', '.join(fields)}), got {len(arguments)}")
     for field, value in zip(fields, arguments, strict=False):
         if field in settings:
-            raise ConfigError(f"preset {name!r}: {field!r} is said twice")
+            raise ConfigError(f"preset {name!r}: {field!r} is set twice")
         settings[field] = value
     _, layer = layer_of(registry, {"name": name, "settings": settings})
     if more := layer.keys() - {"base", "forces"}:

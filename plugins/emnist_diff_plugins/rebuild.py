@@ -75,7 +75,7 @@ def _require_checkpoint(trajectory: Trajectory, registry: Registry, sha256: str,
     with suppress(CheckpointError):
         if opened(registry, None).source.identity == sha256:
             return
-    raise CheckpointError(f"{wanted}, which is not the shipped one — say --checkpoint FILE")
+    raise CheckpointError(f"{wanted}, which is not the shipped one — use --checkpoint FILE")
 
 
 def _device(trajectory: Trajectory) -> str:

@@ -70,4 +70,4 @@ def kind_of(component: Any) -> str:
     cls = component if isinstance(component, type) else type(component)
     if "__call__" in dir(cls) and any("__call__" in vars(base) for base in cls.__mro__):
         return "drift"
-    raise ConfigError(f"{cls.__name__} has the methods of no kind — say kind=")
+    raise ConfigError(f"{cls.__name__} has the methods of no kind — use kind=")

@@ -179,7 +179,7 @@ def _check_complete(
         unfinished = f"; --resume finishes what {', '.join(open_runs[:4])} began" if open_runs else ""
         unfinished += _no_file_of(environments, missing)
         raise TrajectoryError(
-            f"{len(missing)} of {len(wanted)} samples are in none of these files ({_few(missing)}) — say --allow-holes "
+            f"{len(missing)} of {len(wanted)} samples are in none of these files ({_few(missing)}) — use --allow-holes "
             f"to join them without, or name the files that hold them{unfinished}"
         )
 

@@ -56,7 +56,7 @@ def test_a_directory_means_its_newest_epoch(mixture_file: Path, tmp_path: Path):
     [
         ("nothing.safetensors", None, "does not exist"),
         (".", None, "no checkpoint"),
-        (None, 3, "epoch 3 was asked for without a directory"),
+        (None, 3, "epoch 3 was requested without a directory"),
     ],
 )
 def test_bad_paths(path: str | None, epoch: int | None, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -147,7 +147,7 @@ def test_each_switch_gives_its_own_and_nothing_else(switch: str, names: tuple[st
     frame, twin = make(**{**off, switch: True, "delta_dtype": "float32"}).frames[-1], whole.frames[-1]
     for name in (*LATENTS, *PIXELS, *DELTAS, *MAPS, *STATES):
         if name not in names:
-            with pytest.raises(ConfigError, match=rf"FrameData\.{name} was not kept — say CaptureConfig\(save_"):
+            with pytest.raises(ConfigError, match=rf"FrameData\.{name} was not kept — use CaptureConfig\(save_"):
                 getattr(frame, name)
         elif name not in ("active_latent_mask", "active_pixel_mask"):  # of other thresholds
             assert plain(getattr(frame, name)) == plain(getattr(twin, name))

@@ -134,7 +134,7 @@ def test_the_help_names_every_command(cli):
         (["--threads", "100000"], 2, ["threads", "256", "100000"]),
         (["--epoch", "3"], 2, ["epoch 3", "--checkpoint"]),
         (["--drift-scale", "0.2", "--drift", "clamp"], 2, ["--drift-scale 0.2", "'noise_scale'", "(drifts: clamp)"]),
-        (["--sink", "frames", "--sink", "frames:every=2"], 2, ["sink 'frames' is asked for twice"]),
+        (["--sink", "frames", "--sink", "frames:every=2"], 2, ["sink 'frames' is given twice"]),
         (["--sink", "hdf5", "--sink", "hdf5:dtype=float16"], 2, ["'hdf5'", "twice", "filename 'trajectory.h5'"]),
         (["--seed", "-1"], 2, ["seed", "-1"]),
         (["--force-stack", "[{"], 2, ["--force-stack", "not valid JSON"]),

@@ -122,7 +122,7 @@ def test_a_preset_is_written_like_every_other_component(cli, tmp_path):
     assert beside == asked(cli, *RUN, "--preset", "attract_class:target=B", "--preset-args", '{"strength": 2}')
     assert beside["forces"][0]["settings"] == {"target": "B", "strength": 2.0}
     twice = cli(*RUN, "--preset", "attract_class:target=B", "--preset-args", '{"target": "C"}')
-    assert "'target' is said twice" in twice.error
+    assert "'target' is set twice" in twice.error
     (tmp_path / "of=mine.toml").write_text("steps = 4\n")
     assert asked(cli, "run", "--denoiser", RUN[2], "--preset", tmp_path / "of=mine.toml")["steps"] == 4
 

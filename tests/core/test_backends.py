@@ -167,18 +167,18 @@ def test_auto_passes_over_one_that_a_variant_breaks():
     assert named("auto", "").component.name == "picky"
     assert named("auto", "", "blurred").component.name == "plain"
     assert named("auto", "", "blurred").reason == "picky: broken"
-    with pytest.raises(PluginError, match="'picky' broke: RuntimeError: no blurred here — say --backend eager"):
+    with pytest.raises(PluginError, match="'picky' broke: RuntimeError: no blurred here — use --backend eager"):
         named("picky", "blurred")
 
 
 def test_what_a_denoiser_says_is_said_where_no_backend_is_left():
     class Asking(Answering):
         def predict(self, x: Any, t: Any, conds: Any) -> Any:
-            raise ConfigError("variant 'blurred' wants a file — say SIGMA=FILE")
+            raise ConfigError("variant 'blurred' wants a file — use SIGMA=FILE")
 
     limits = Limits(device=torch.device("cpu"), largest=2, total=9, variants=("blurred",))
     for asked in ("auto", "plain"):
-        with pytest.raises(ConfigError, match="variant 'blurred' wants a file — say SIGMA=FILE"):
+        with pytest.raises(ConfigError, match="variant 'blurred' wants a file — use SIGMA=FILE"):
             prepare(registry(spec("plain")), ComponentConfig(asked), Asking(), limits)
 
 
@@ -203,7 +203,7 @@ def test_one_asked_for_by_name_must_serve(backend, asked, precision, said):
 
 def test_one_that_breaks_in_any_way_is_passed_over_or_named():
     assert chosen(spec("slow"), spec("new", Unwritten, priority=9)).reason == "new: broken"
-    with pytest.raises(PluginError, match="'new' broke: TypeError: of an author's mistake — say --backend eager"):
+    with pytest.raises(PluginError, match="'new' broke: TypeError: of an author's mistake — use --backend eager"):
         chosen(spec("new", Unwritten), asked="new")
 
 
@@ -237,7 +237,7 @@ def test_memory_that_is_short_halves_the_rows_before_anything_is_made(monkeypatc
     assert laid.plan.micro_batch == 2
     fixed = attrs.evolve(settings, micro_batch=20)
     whole = Parts.of(there, fixed).layout
-    with pytest.raises(ConfigError, match="does not hold a call of 20 rows — say a smaller --micro-batch"):
+    with pytest.raises(ConfigError, match="does not hold a call of 20 rows — use a smaller --micro-batch"):
         on_backend(there, fixed, whole, networks, identities, Elsewhere(), 1)
 
 
@@ -246,7 +246,7 @@ def test_memory_that_does_not_hold_the_network_is_no_mistake_of_its_family():
         raise torch.cuda.OutOfMemoryError("CUDA out of memory")
 
     source = attrs.evolve(GaussianMixture().source(installed()), load=load)
-    with pytest.raises(ConfigError, match="the memory of cuda:0 does not hold the network — say --device cpu"):
+    with pytest.raises(ConfigError, match="the memory of cuda:0 does not hold the network — use --device cpu"):
         Found(source, Component("large", None, "theirs", "1", {})).load("cuda:0")
 
 
@@ -267,7 +267,7 @@ def test_a_guide_that_a_variant_breaks_is_asked_itself_unless_the_backend_was_as
 
 
 def test_memory_that_does_not_hold_a_guide_is_said():
-    with pytest.raises(ConfigError, match="does not hold guide 'g' beside the network — say a smaller --micro-batch"):
+    with pytest.raises(ConfigError, match="does not hold guide 'g' beside the network — use a smaller --micro-batch"):
         guided(spec("full", Full), "auto")
 
 

@@ -50,7 +50,7 @@ def test_where_memory_is_short_fewer_are_decoded_at_once(error):
     codec, x = Codec(most=1, error=error), torch.randn(6, *SHAPE)
     assert torch.equal(Decoder(codec, x.device)(x), x.mean(dim=(1, 2, 3)).reshape(-1, 1, 1, 1) + 1000)
     assert codec.counts == [4, 2, 1, 1, 1, 1, 1, 1]
-    said = r"the memory of cpu does not hold the image of one more state of shape \(4, 32, 32\) — say a smaller --batch"
+    said = r"the memory of cpu does not hold the image of one more state of shape \(4, 32, 32\) — use a smaller --batch"
     with pytest.raises(RunFailed, match=said):
         decoded(Codec(most=0, error=error), x)
 
@@ -105,7 +105,7 @@ def test_memory_that_a_step_lacks_is_said_in_one_line(make_engine, walk_all, par
     with pytest.raises(RunFailed) as raised:
         walk_all(engine)
     said = str(raised.value)
-    assert said.startswith(f"{what}: memory does not suffice — say a smaller --batch-size or --micro-batch (step ")
+    assert said.startswith(f"{what}: memory does not suffice — use a smaller --batch-size or --micro-batch (step ")
     assert "Tried" not in said
 
 

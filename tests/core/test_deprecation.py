@@ -21,12 +21,12 @@ from emnist_diff.structuring import structure
 class Old:
     """A component with a setting that has had its time."""
 
-    size: int = attrs.field(default=1, metadata={"help": "its size", "deprecated": "say scale, since 0.2"})
+    size: int = attrs.field(default=1, metadata={"help": "its size", "deprecated": "use scale, since 0.2"})
     scale: float = 1.0
 
 
 def test_a_setting_works_and_warns_those_who_set_it():
-    with pytest.warns(EmnistDiffDeprecationWarning, match="setting 'size' of drift 'old' is deprecated: say scale"):
+    with pytest.warns(EmnistDiffDeprecationWarning, match="setting 'size' of drift 'old' is deprecated: use scale"):
         assert structure({"size": 3}, Old, "drift 'old'").size == 3
     with warnings.catch_warnings():
         warnings.simplefilter("error")

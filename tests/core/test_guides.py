@@ -104,7 +104,7 @@ def test_rows_of_each_network_are_planned():
 
 
 def test_an_unknown_guide_is_named():
-    with pytest.raises(ConfigError, match=r"unknown guide 'weak' .*say --guide weak=FILE"):
+    with pytest.raises(ConfigError, match=r"unknown guide 'weak' .*use --guide weak=FILE"):
         pack([WEAK], [0], {"": ClassSpace(("A",))})
 
 
@@ -207,7 +207,7 @@ def test_a_recorded_configuration_is_run_again(recorded, place, registry, tmp_pa
     with Trajectory(recorded) as trajectory:
         config = json.loads(canonical_json(trajectory.config))
     more = {"checkpoint": str(place / "main.safetensors"), "output": str(tmp_path), "sinks": ["hdf5"]}
-    with pytest.raises(CheckpointError, match=r"made with the guide 'weak' of sha256 .* — say --guide weak=FILE"):
+    with pytest.raises(CheckpointError, match=r"made with the guide 'weak' of sha256 .* — use --guide weak=FILE"):
         configure(registry, config, more)
     with pytest.raises(CheckpointError, match=r"'weak' of sha256 .* and .*other\.safetensors is another"):
         configure(registry, config, more | {"guides": {"weak": str(place / "other.safetensors")}})
@@ -225,7 +225,7 @@ def test_replay(recorded, place, registry):
     main = str(place / "main.safetensors")
     with Trajectory(recorded) as trajectory:
         assert settings_of(trajectory, registry, main).guides == {}
-        with pytest.raises(CheckpointError, match="say --guide weak=FILE"):
+        with pytest.raises(CheckpointError, match="use --guide weak=FILE"):
             replay(trajectory, registry, checkpoint=main)
         done = replay(trajectory, registry, checkpoint=main, guides={"weak": str(place / "weak.safetensors")})
     assert done.bitwise

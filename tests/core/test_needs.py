@@ -28,10 +28,10 @@ def small(monkeypatch):
     [
         (["--total-videos", "1000000000"], "'total_videos' must be <= 4194304"),
         (["--steps", "10000000", "--scheduler", "euler"], "'steps' must be <= 1048576"),
-        (["--micro-batch", "1000000000"], "in calls of 1000000000 rows, needs 192 GB of memory, 1.0 GB are free — say a"
+        (["--micro-batch", "1000000000"], "in calls of 1000000000 rows, needs 192 GB of memory, 1.0 GB are free — use a"
          " smaller --micro-batch"),
         (["--steps", "900", "--batch-size", "20000", "--total-videos", "20000", "--sink", "hdf5"],
-         "recording 20000 samples of 900 steps at a time by sink Hdf5Sink needs 9.2 GB of memory, 1.0 GB are free — say"
+         "recording 20000 samples of 900 steps at a time by sink Hdf5Sink needs 9.2 GB of memory, 1.0 GB are free — use"
          " a smaller --batch-size"),
         (["--denoiser", "gaussian-mixture:shape=[1,100000,100000],classes=A"],
          "means of 1 classes × 2 components × 10000000000 numbers needs 320 GB of memory"),

@@ -98,7 +98,7 @@ def test_messages_show_the_ends_of_what_they_echo(settings, start, end):
 
 
 def test_no_message_is_longer_than_it_may_be():
-    assert str(EmnistDiffError("a" * 10**6 + " — say b")).endswith("aaa — say b")
+    assert str(EmnistDiffError("a" * 10**6 + " — use b")).endswith("aaa — use b")
     assert len(str(EmnistDiffError("a" * 10**6))) == LONGEST_MESSAGE
     assert shortened("abc", 3) == "abc"
 

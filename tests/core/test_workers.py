@@ -91,7 +91,7 @@ def test_half_of_what_the_user_says_must_fit_the_environment():
     assert chosen(1, None, STEP) == (1, 4)
     with pytest.raises(ConfigError, match="--rank 4 with --distributed: the environment counts 4 workers"):
         chosen(4, None, STEP)
-    with pytest.raises(ConfigError, match=r"--world-size 3 .* counts 1 worker, .* say --rank too"):
+    with pytest.raises(ConfigError, match=r"--world-size 3 .* counts 1 worker, .* use --rank too"):
         chosen(None, 3, AGAIN)  # its rank is not 0
 
 
@@ -118,9 +118,9 @@ def test_one_element_again_is_refused_with_its_rank(cli, tmp_path, monkeypatch):
         again = cli(*command, "--distributed", *more)
         assert again.code == 7
         assert "files of 3 workers" in again.error
-        assert "for this element (11) of the array say --rank 1 --world-size 3" in again.error
+        assert "for this element (11) of the array use --rank 1 --world-size 3" in again.error
     monkeypatch.delenv("SLURM_ARRAY_TASK_ID")
-    assert "say --rank R --world-size 3 with the rank that is to be made (rank 1 left no file)" in cli(*command).error
+    assert "use --rank R --world-size 3 with the rank that is to be made (rank 1 left no file)" in cli(*command).error
     assert not (inside / "trajectory.h5").exists()
 
     lacking = cli("merge", inside)
@@ -145,4 +145,4 @@ def test_a_worker_is_refused_beside_a_lone_run_and_half_a_place_is_none(cli, tmp
     for half in (("--rank", "0"), ("--world-size", "2")):
         refused = cli(*command, *half, "--overwrite")
         assert refused.code == 2
-        assert "give both, or say --distributed" in refused.error
+        assert "give both, or use --distributed" in refused.error

@@ -221,7 +221,7 @@ class TestDiscover:
             checkpoint.discover(models, 7)
 
     def test_epoch_of_another_file(self, models: Path) -> None:
-        with pytest.raises(ConfigError, match=r"epoch 8 was asked for, but .* is one file, of epoch 9 — name its dir"):
+        with pytest.raises(ConfigError, match=r"epoch 8 was requested, but .* is one file, of epoch 9 — name its dir"):
             checkpoint.discover(models / "m_epoch009.safetensors", 8)
 
     def test_epoch_of_a_file_that_is_not_named_for_it(self, tmp_path: Path) -> None:

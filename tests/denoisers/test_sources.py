@@ -220,7 +220,7 @@ def test_a_condition_with_numbers_is_a_row_of_its_own(toys):
 def test_an_open_space_is_one_of_source_and_denoiser(toys):
     with pytest.raises(PluginError, match="the denoiser has another open condition space"):
         texts(toys, denoiser={"name": "texts", "shared": False}, character="a cat")
-    with pytest.raises(ConfigError, match="say --character TEXT"):
+    with pytest.raises(ConfigError, match="use --character TEXT"):
         texts(toys)
     assert TextSpace().characters('["a, b", "c"]') == ("a, b", "c")
 

@@ -110,8 +110,8 @@ def test_states_that_are_no_pictures(cli: Any, recorded: Callable[..., Path], tm
         (["--plot", "latent_l2"], 2, "did you mean 'latent_l2_per_step'"),
         (["--plot", "schedules"], 2, "run --plot-schedules"),
         (["--plot", "denoising_strips:sample=3"], 2, "did you mean 'samples'"),
-        (["--plot", "class_grid", "--plot", "class_grid:rows=3"], 2, "asked for twice"),
-        (["--format", "jpg"], 2, "it is one of png, svg, pdf"),
+        (["--plot", "class_grid", "--plot", "class_grid:rows=3"], 2, "given twice"),
+        (["--format", "jpg"], 2, "use one of png, svg, pdf"),
         (["--theme", "drak"], 2, "did you mean 'dark'"),
     ],
 )

@@ -135,7 +135,7 @@ def test_one_bad_hook_costs_only_its_own_records(plugin):
 
 def test_a_name_that_two_distributions_claim_must_be_qualified(plugin):
     registry = discover([plugin(offering("same", "mine"), "one"), plugin(offering("same"), "two")])
-    with pytest.raises(PluginError, match=r"'same' is offered by one and two — say 'one:same' or 'two:same'"):
+    with pytest.raises(PluginError, match=r"'same' is offered by one and two — use 'one:same' or 'two:same'"):
         registry.resolve(ForceSpec, "same")
     assert registry.resolve(ForceSpec, "one:same").distribution == "one"
     assert registry.resolve(ForceSpec, "two:same").distribution == "two"

@@ -228,7 +228,7 @@ UNUSABLE = {
 
 REFUSED = {
     "of-tomorrow": (3, "force 'of-tomorrow' of too-new 1.2 needs plugin api 99, this emnist-diff speaks 1 — upgrade"),
-    "twin": (3, "force 'twin' is offered by twin-one and twin-two — say 'twin-one:twin' or 'twin-two:twin'"),
+    "twin": (3, "force 'twin' is offered by twin-one and twin-two — use 'twin-one:twin' or 'twin-two:twin'"),
     "hollow": (3, "force 'hollow' of unresolved 1.2 is broken: unresolved.force:Push cannot be loaded (AttributeError"),
     "shared-list": (3, "force 'shared-list' of mutable is broken: its setting 'weights' has a mutable default, [1.0]"),
     "nosy": (6, "force 'nosy' of undeclared 1.2 raised KeyError: \"condition 'B' was read but not declared"),
@@ -329,7 +329,7 @@ def test_listing_shows_everything_else(strangers, cli):
     assert re.search(r"^  healthy-pull +guidance  \[healthy 1.2\]$", told.out, re.MULTILINE)
     assert "attract_class" in told.out
     assert "[too-new 1.2]  — needs plugin api 99, this emnist-diff speaks 1" in told.out
-    assert "[twin-one 1.2]  — twin-two 1.2 has the name too: say twin-one:twin" in told.out
+    assert "[twin-one 1.2]  — twin-two 1.2 has the name too: use twin-one:twin" in told.out
     assert told.out.count("broken: ") == len(UNUSABLE)
 
 
@@ -380,7 +380,7 @@ def test_a_component_is_shown_by_any_of_its_names(strangers, cli):
     hollow = cli("plugins", "show", "hollow")
     assert (hollow.code, "force 'hollow' of unresolved 1.2 is broken" in hollow.error) == (3, True)
     twin = cli("plugins", "show", "twin")
-    assert (twin.code, "say 'twin-one:twin' or 'twin-two:twin'" in twin.error) == (3, True)
+    assert (twin.code, "use 'twin-one:twin' or 'twin-two:twin'" in twin.error) == (3, True)
 
 
 # ------------------------------------------------------------------ runs

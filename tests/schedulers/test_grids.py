@@ -177,12 +177,12 @@ def test_settings_that_would_change_nothing_are_refused():
         ({"spacing": "exponential", "rho": 3.0}, "rho shapes spacing karras, and spacing is 'exponential'"),
         ({"spacing": "karras", "steps_offset": 1}, "steps_offset shapes spacing leading, and spacing is 'karras'"),
         ({"threshold_max": 2.0}, "threshold_max bounds what threshold does"),
-        ({"spacing": "karras", "sigma_max": 9.0, "zero_terminal_snr": True}, "and sigma_max elsewhere — say one"),
+        ({"spacing": "karras", "sigma_max": 9.0, "zero_terminal_snr": True}, "and sigma_max elsewhere — use one"),
     ):
         with pytest.raises(ConfigError, match=message):
             Euler(**settings)
     for churn in ({"s_tmin": 0.1}, {"s_tmax": 3.0}, {"s_noise": 1.01}):
-        with pytest.raises(ConfigError, match="shape the churn, and there is none — say s_churn"):
+        with pytest.raises(ConfigError, match="shape the churn, and there is none — use s_churn"):
             Edm(**churn)
     with pytest.raises(ConfigError, match="threshold_max bounds"):
         FlowEuler(threshold_max=2.0)
@@ -232,7 +232,7 @@ def test_a_grid_may_be_written_out():
         timeline = FlowEuler(sigmas=sigmas).bind(FlowSchedule(), "flow").plan(8)
         np.testing.assert_allclose(timeline.timestep, 1000 * np.array(distilled[:-1]))
         assert timeline.alpha_bar_next[-1] == 1.0
-    with pytest.raises(ConfigError, match=r"sigmas lays 8 steps, and steps = 7 — say --steps 8"):
+    with pytest.raises(ConfigError, match=r"sigmas lays 8 steps, and steps = 7 — use --steps 8"):
         FlowEuler(sigmas=distilled).bind(FlowSchedule(), "flow").plan(7)
 
 

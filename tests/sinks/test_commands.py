@@ -137,10 +137,10 @@ def test_export_writes_beside_the_file(cli, tmp_path: Path):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        ((), 2, "nothing to make — name one or more of --deltas, --frames"),
+        ((), 2, "nothing to make — use one or more of --deltas, --frames"),
         (("--sink", "hdf5"), 2, "is a trajectory file already"),
         (("--sink", "vidoe"), 2, "unknown sink 'vidoe' — did you mean 'video'?"),
-        (("--frames", "--sink", "frames:every=2"), 2, "'frames' is asked for twice"),
+        (("--frames", "--sink", "frames:every=2"), 2, "'frames' is given twice"),
         (("--frames", "--resume", "--overwrite"), 2, "exclude each other"),
         (("--npz", "--fps", "3"), 2, "no sink of this run has the setting 'fps' (sinks: npz)"),
         (("--video", "--fps", "0"), 2, "'fps' must be >= 1: 0"),

@@ -301,9 +301,9 @@ def test_a_file_where_the_directory_should_be_is_one_line(work, trajectory_file:
 @pytest.mark.parametrize(
     ("sink", "message"),
     [
-        ({"name": "video", "codec": "nope"}, "no video encoder 'nope' — say codec=libx264"),
+        ({"name": "video", "codec": "nope"}, "no video encoder 'nope' — use codec=libx264"),
         ({"name": "video", "codec": "aac"}, "no video encoder 'aac'"),
-        ({"name": "video", "pixel_format": "yuv420"}, "takes no pixel format 'yuv420' — say yuv420p"),
+        ({"name": "video", "pixel_format": "yuv420"}, "takes no pixel format 'yuv420' — use yuv420p"),
         ({"name": "video", "codec": "prores", "pixel_format": "yuv420p"}, "prores"),
         ({"name": "video", "format": "avi"}, "'format' must be in"),
         ({"name": "video", "format": "gif", "fps": 60}, "a gif shows at most 50 frames a second, not 60"),
@@ -336,7 +336,7 @@ def test_bad_settings_cost_nothing_that_was_to_be_overwritten(cli, tmp_path: Pat
 
 def test_a_missing_extra_is_one_line(monkeypatch: pytest.MonkeyPatch, work, trajectory_file: Path, tmp_path: Path):
     monkeypatch.setitem(sys.modules, "av", None)
-    with pytest.raises(ConfigError, match=r'mp4 needs PyAV.* pip install "emnist-diff\[video\]", or say format=gif'):
+    with pytest.raises(ConfigError, match=r'mp4 needs PyAV.* pip install "emnist-diff\[video\]", or use format=gif'):
         work.export(trajectory_file, tmp_path, "video")
     assert work.export(trajectory_file, tmp_path, {"name": "video", "format": "gif"}) == 3
 
@@ -363,7 +363,7 @@ def test_latents_are_shown_by_the_decoder_of_their_checkpoint(work, latent_check
         tmp_path, ["hdf5", "frames", "strip"], denoiser=None, checkpoint=str(latent_checkpoint), forces=[], drifts=[]
     )
     file = live / "trajectory.h5"
-    with pytest.raises(CheckpointError, match="which is not the shipped one — say --checkpoint FILE"):
+    with pytest.raises(CheckpointError, match="which is not the shipped one — use --checkpoint FILE"):
         work.export(file, tmp_path / "x", "frames")
     work.export(file, tmp_path / "y", "frames", "strip", checkpoint=str(latent_checkpoint))
     exported = work.files(tmp_path / "y")

@@ -817,7 +817,7 @@ def test_a_family_that_cannot_be_loaded_says_why():
         """A family."""
 
         def source(self, registry):
-            raise ConfigError("denoiser 'heavy' needs weights — say --checkpoint FILE")
+            raise ConfigError("denoiser 'heavy' needs weights — use --checkpoint FILE")
 
     with pytest.raises(ConfigError, match="needs weights"):
         check_denoiser(Heavy)

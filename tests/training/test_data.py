@@ -92,7 +92,7 @@ def test_a_folder_of_images_that_is_read_as_another_dataset_is_recognised(config
         top = tmp_path / name.replace("/", "-")
         pictures(top / name, 1)
         settings = attrs.evolve(config(), dataset=ComponentConfig("emnist", settings={"data": str(top)}))
-        with pytest.raises(DatasetError, match=r"holds no .*; for a folder of images say --dataset folder$"):
+        with pytest.raises(DatasetError, match=r"holds no .*; for a folder of images use --dataset folder$"):
             train(settings)
     lacking = attrs.evolve(
         config(), dataset=ComponentConfig("emnist", settings={"data": str(data), "split": "letters"})

@@ -58,7 +58,7 @@ def test_a_checkpoint_says_all_that_a_run_needs(config):
 
 def test_what_is_there_is_not_overwritten(config):
     train(config(epochs=1))
-    with pytest.raises(OutputError, match="holds a training — say --resume"):
+    with pytest.raises(OutputError, match="holds a training — use --resume"):
         train(config(epochs=1))
     state.path_in(Path(config().output)).unlink()
     with pytest.raises(OutputError, match="holds checkpoints of another training"):

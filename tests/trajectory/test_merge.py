@@ -158,13 +158,13 @@ def test_holes_are_left_open_when_asked_to(tmp_path, files):
 def test_what_is_missing_is_said_and_resuming_only_where_it_helps(tmp_path, files):
     with pytest.raises(TrajectoryError) as caught:
         merge(files[1:], tmp_path / "out.h5")
-    assert "3 of 8 samples are in none of these files (0, 3, 6) — say --allow-holes to join" in str(caught.value)
+    assert "3 of 8 samples are in none of these files (0, 3, 6) — use --allow-holes to join" in str(caught.value)
     assert "--resume" not in str(caught.value)
     with h5py.File(files[1], "r+") as file:
         file["samples/steps_done"][1:] = 0  # samples 4 and 7
     with pytest.raises(TrajectoryError) as caught:
         merge(files[1:], tmp_path / "out.h5")
-    assert "5 of 8 samples are in none of these files (0, 3-4, 6-7) — say --allow-holes" in str(caught.value)
+    assert "5 of 8 samples are in none of these files (0, 3-4, 6-7) — use --allow-holes" in str(caught.value)
     assert str(caught.value).endswith(
         f"; --resume finishes what {files[1]} (4, 7) began; no file is of rank 0, whose samples --rank 0 "
         "--world-size 3 makes"

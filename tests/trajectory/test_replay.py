@@ -194,7 +194,7 @@ def test_a_plugin_file_is_recorded_by_its_own_hash(tmp_path, cli):
         refused = cli(*without)
         assert refused.code == 2
         assert "unknown drift 'halve'" in refused.error
-        assert f"came from the plugin file '{plugin.name}' — say --plugin-file with its path" in refused.error
+        assert f"came from the plugin file '{plugin.name}' — use --plugin-file with its path" in refused.error
 
 
 @pytest.mark.parametrize(
@@ -256,7 +256,7 @@ def test_a_run_of_a_checkpoint_is_made_again_with_that_checkpoint_alone(tmp_path
         replayed(shipped, checkpoint=str(copy))
     another = Path(shutil.copy(shipped, tmp_path / "t.h5"))
     spoilt(another, checkpoint_sha256="0" * 64)
-    with pytest.raises(CheckpointError, match=r"sha256 0{12}…, which is not the shipped one — say --checkpoint FILE"):
+    with pytest.raises(CheckpointError, match=r"sha256 0{12}…, which is not the shipped one — use --checkpoint FILE"):
         replayed(another)
 
 

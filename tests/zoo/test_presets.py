@@ -176,7 +176,7 @@ def test_preset_functions_keep_functions():
 def test_preset_functions_refuse_what_the_presets_refuse():
     with pytest.raises(UnknownName, match="'w_pso' — did you mean 'w_pos'"):
         presets.subtract("A", "B", w_pso=3)
-    with pytest.raises(ConfigError, match="'positive' is said twice"):
+    with pytest.raises(ConfigError, match="'positive' is set twice"):
         presets.subtract("A", positive="B", negative="C")
     with pytest.raises(ConfigError, match="preset 'null_wander' has 1 settings"):
         presets.null_wander(1, 2)
@@ -184,7 +184,7 @@ def test_preset_functions_refuse_what_the_presets_refuse():
         presets.subtract("A")
     with pytest.raises(AttributeError, match="substract"):
         presets.substract  # noqa: B018  # the access is what is tested
-    with pytest.raises(ConfigError, match="say a and b, or classes"):
+    with pytest.raises(ConfigError, match="use a and b, or classes"):
         presets.competitive("A")
 
 
@@ -247,7 +247,7 @@ def test_a_bad_preset_in_a_file(tmp_path, text, message):
 def test_presets_that_disagree_need_a_word(tmp_path):
     (tmp_path / "mine.toml").write_text('base = "cond"')
     both = ["null_wander", str(tmp_path / "mine.toml")]
-    with pytest.raises(ConfigError, match="says base = 'cond', another says 'uncond' — say which with --base"):
+    with pytest.raises(ConfigError, match="says base = 'cond', another says 'uncond' — choose one with --base"):
         expanded(preset=both)
     assert expanded(preset=both, base="cfg").base == "cfg"
 
@@ -260,7 +260,7 @@ def test_presets_that_disagree_need_a_word(tmp_path):
         ({"name": "blend", "a": "A", "b": "B", "alhpa": 1}, UnknownName, "'alhpa' — did you mean 'alpha'"),
         ({"name": "chaos", "sigma": "much"}, ConfigError, "preset 'chaos': sigma: expected a number"),
         ({"name": "chaos", "classes": "AB"}, ConfigError, "classes: expected a list, got 'AB'"),
-        ({"name": "blend", "a": "A", "b": "B", "target": "C"}, ConfigError, "'target' says again"),
+        ({"name": "blend", "a": "A", "b": "B", "target": "C"}, ConfigError, "'target' repeats"),
         ({"name": "chaos", "clip_abs": 1}, ConfigError, "preset 'chaos' cannot be clipped"),
         (3, ConfigError, "preset: expected a name or a table with a name, got 3"),
     ],

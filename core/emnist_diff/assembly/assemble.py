@@ -157,6 +157,6 @@ def _refuse_twins(sinks: Sequence[Component]) -> None:
         filename = sink.settings.get("filename")
         if (place := (sink.distribution, sink.name, filename)) in seen:
             if filename is None:
-                raise ConfigError(f"sink {sink.name!r} is asked for twice — ask for it once")
-            raise ConfigError(f"sink {sink.name!r} is asked for twice with filename {filename!r} — give each its own")
+                raise ConfigError(f"sink {sink.name!r} is given twice — give it once")
+            raise ConfigError(f"sink {sink.name!r} is given twice with filename {filename!r} — give each its own")
         seen.add(place)

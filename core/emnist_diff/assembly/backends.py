@@ -85,7 +85,7 @@ def prepare(registry: Registry, requested: ComponentConfig, denoiser: Denoiser, 
     except EmnistDiffError:
         raise
     except Exception as error:
-        message = f"backend {requested.name!r} broke: {_in_short(error)} — say --backend eager"
+        message = f"backend {requested.name!r} broke: {_in_short(error)} — use --backend eager"
         raise PluginError(message) from error
 
 
@@ -111,7 +111,7 @@ def _attempt(registry: Registry, requested: ComponentConfig, denoiser: Denoiser,
                 raise
             if limits.rows is not None or work.rows == 1:
                 raise MemoryShort(
-                    f"the memory of {limits.device} does not hold a call of {work.rows} rows — say a smaller "
+                    f"the memory of {limits.device} does not hold a call of {work.rows} rows — use a smaller "
                     "--micro-batch"
                 ) from error
         most = work.rows // 2
@@ -151,7 +151,7 @@ def prepare_guide(prepared: Prepared, name: str, guide: Denoiser, limits: Limits
         reason = error.reason if isinstance(error, Unsuitable) else _in_short(error)
         if out_of_memory(error):
             raise ConfigError(
-                f"the memory of {work.device} does not hold guide {name!r} beside the network — say a smaller "
+                f"the memory of {work.device} does not hold guide {name!r} beside the network — use a smaller "
                 "--micro-batch"
             ) from error
         if named and isinstance(error, Unsuitable):

@@ -79,5 +79,5 @@ def _merged(layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         raise ConfigError("total_videos and per_character exclude each other — one says it in all, the other of each")
     for given, missing in (("rank", "world_size"), ("world_size", "rank")):
         if given in merged and missing not in merged:
-            raise ConfigError(f"{given} = {merged[given]!r:.40} without {missing}: give both, or say --distributed")
+            raise ConfigError(f"{given} = {merged[given]!r:.40} without {missing}: give both, or use --distributed")
     return merged

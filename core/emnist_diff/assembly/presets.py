@@ -36,7 +36,7 @@ def expanded(registry: Registry, layer: Mapping[str, Any]) -> dict[str, Any]:
             elif key not in layer and below.get(key, value) != value:
                 raise ConfigError(
                     f"preset {name!r} says {key} = {shown(value)}, "
-                    f"another says {shown(below[key])} — say which with --{key}"
+                    f"another says {shown(below[key])} — choose one with --{key}"
                 )
             else:
                 below[key] = value

@@ -38,7 +38,7 @@ class Found:
             denoiser = call_component(label, self.source.load, device)
         except PluginError as error:
             if out_of_memory(error.__cause__):
-                raise ConfigError(f"the memory of {device} does not hold the network — say --device cpu") from error
+                raise ConfigError(f"the memory of {device} does not hold the network — use --device cpu") from error
             raise
         if not isinstance(denoiser, Denoiser):
             raise PluginError(f"{label}: load() returned {type(denoiser).__name__} instead of a denoiser")

@@ -22,7 +22,7 @@ from emnist_diff.plugins import Entry, Registry, load_factory
 from emnist_diff.records import CommandSpec
 
 PROGRAM = "emnist-diff"
-SECTIONS = ("Generate", "Choose", "Look", "Keep", "Machine")
+SECTIONS = ("Generate", "List", "Analyse", "Trajectory files", "Machine")
 """The headings of the program's page, in the order in which a newcomer needs them; others follow."""
 
 _OTHERS = "More, from plugins"

@@ -41,7 +41,7 @@ def decoded(denoiser: Denoiser, x: Tensor) -> Tensor:
             if count == 1:
                 raise RunFailed(
                     f"the memory of {x.device} does not hold the image of one more state of shape {tuple(x.shape[1:])} "
-                    "— say a smaller --batch-size" + (", or --device cpu" if x.device.type != "cpu" else "")
+                    "— use a smaller --batch-size" + (", or --device cpu" if x.device.type != "cpu" else "")
                 ) from error
             log.warning("memory.short", device=str(x.device), decoded=count, instead=count // 2)
         count //= 2

@@ -39,7 +39,7 @@ _SPECIAL_STEPS = 0xFFFFFFF0
 """Numbers of steps from here on are those of batch scripts and interactive shells (slurm.h, SLURM_MAX_NORMAL_STEP_ID),
 in which nothing was started by srun."""
 
-_BOTH = "say --rank and --world-size"
+_BOTH = "use --rank and --world-size"
 
 
 def recorded(environment: Mapping[str, str]) -> dict[str, str]:
@@ -65,12 +65,12 @@ def chosen(rank: int | None, world_size: int | None, environment: Mapping[str, s
     if world_size is not None and world_size != count:
         raise ConfigError(
             f"--world-size {world_size} with --distributed: the environment counts {count} worker{'s'[: count != 1]}, "
-            "so that its rank is another — say --rank too"
+            "so that its rank is another — use --rank too"
         )
     if rank is not None and not 0 <= rank < count:
         raise ConfigError(
             f"--rank {rank} with --distributed: the environment counts {count} worker{'s'[: count != 1]} — "
-            "say --world-size too"
+            "use --world-size too"
         )
     return (found if rank is None else rank), count
 

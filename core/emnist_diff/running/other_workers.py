@@ -38,10 +38,10 @@ def _way_out(header: RunHeader, others: list[WorkerFile], earlier: Earlier) -> s
     slurm = header.environment.get("slurm", {})
     element = slurm.get("SLURM_ARRAY_TASK_ID")
     if element is not None and (rank := _rank_of(element, others, earlier)) is not None:
-        return f"for this element ({element}) of the array say --rank {rank} --world-size {count}"
+        return f"for this element ({element}) of the array use --rank {rank} --world-size {count}"
     lacking = missing_ranks(others, count)
     files = f" (rank{'s'[: len(lacking) != 1]} {few(lacking)} left no file)" if lacking else ""
-    return f"say --rank R --world-size {count} with the rank that is to be made{files}"
+    return f"use --rank R --world-size {count} with the rank that is to be made{files}"
 
 
 def _rank_of(element: str, files: Iterable[WorkerFile], earlier: Earlier) -> int | None:

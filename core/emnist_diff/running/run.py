@@ -217,7 +217,7 @@ def _walk_all(
             for event in walk(engine, batch, lambda at: wanted[at.index]):
                 if stopping.is_set() and not announced:
                     announced = True
-                    log.warning("run.stopping", hint="finishing the batch in hand")
+                    log.warning("run.stopping", hint="finishing the current batch")
                 if report.wanted and isinstance(event, Frame):
                     report.wanted = False
                     progress.report(event)

@@ -111,7 +111,7 @@ class Bench:
         require_memory(
             4.0 * _COPIES * most * math.prod(self.denoiser.shape),
             f"--rows: {most} states of shape {tuple(self.denoiser.shape)}",
-            "ask for fewer rows",
+            "use fewer rows",
         )
         threads = torch.get_num_threads()
         try:

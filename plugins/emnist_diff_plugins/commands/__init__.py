@@ -18,15 +18,15 @@ _COMMANDS = (
         "Generate",
     ),
     ("replay", "replay:replay", "Make a recorded run again from its own file, and compare", "Generate"),
-    ("checkpoint", "checkpoint:app", "Look into checkpoints, and convert legacy ones", "Choose"),
-    ("plugins", "plugins:app", "List, show and check plugins", "Choose"),
-    ("inspect", "inspect:inspect", "Show what a trajectory file holds", "Look"),
-    ("plot", "plot:plot_app", "Draw what trajectory files hold", "Look"),
-    ("report", "plot:report_app", "Write a page about a recorded run", "Look"),
-    ("compare", "plot:compare_app", "Write a page about two or more runs", "Look"),
-    ("metrics", "metrics:app", "Measure every step and every sample of trajectory files", "Look"),
-    ("attribution", "attribution:app", "Show where in the picture each force acts; needs matplotlib", "Look"),
-    ("export", "export:app", "Make pictures, videos and arrays from a trajectory file", "Look"),
+    ("checkpoint", "checkpoint:app", "Inspect checkpoints, and convert legacy ones", "List"),
+    ("plugins", "plugins:app", "List, show and check plugins", "List"),
+    ("inspect", "inspect:inspect", "Show what a trajectory file holds", "Analyse"),
+    ("plot", "plot:plot_app", "Draw what trajectory files hold", "Analyse"),
+    ("report", "plot:report_app", "Write a page about a recorded run", "Analyse"),
+    ("compare", "plot:compare_app", "Write a page about two or more runs", "Analyse"),
+    ("metrics", "metrics:app", "Measure every step and every sample of trajectory files", "Analyse"),
+    ("attribution", "attribution:app", "Show where in the picture each force acts; needs matplotlib", "Analyse"),
+    ("export", "export:app", "Make pictures, videos and arrays from a trajectory file", "Analyse"),
     ("doctor", "doctor:doctor", "Check the installation: libraries, device, plugins, shipped checkpoint", "Machine"),
     ("bench", "bench:app", "Measure how fast this machine evaluates a network, and recommend settings", "Machine"),
 )
@@ -51,5 +51,5 @@ def emnist_diff_commands() -> Iterable[CommandSpec]:
     for place, name in enumerate(_LISTINGS, -len(_LISTINGS)):
         factory = f"{__name__}.listings:{name}"
         yield CommandSpec(
-            name=name, factory=factory, summary=f"List the {name}", section="Choose", place=place, logs=False
+            name=name, factory=factory, summary=f"List the {name}", section="List", place=place, logs=False
         )

@@ -69,7 +69,7 @@ def export(
     requested += [parse.component(text, "--sink") for text in sink]
     if not requested:
         names = ", ".join(f"--{e.spec.name}" for e in installed().of(SinkSpec) if e.spec.name != _RECORDER)
-        raise ConfigError(f"export: nothing to make — name one or more of {names}")
+        raise ConfigError(f"export: nothing to make — use one or more of {names}")
     from emnist_diff.components import make
     from emnist_diff.config import normalised, resolve
     from emnist_diff.shorthands import with_settings
@@ -87,7 +87,7 @@ def export(
                 f"export: {file} is a trajectory file already — to copy or shrink it, see emnist-diff pack"
             )
         if component.name in sinks:
-            raise ConfigError(f"export: {component.name!r} is asked for twice")
+            raise ConfigError(f"export: {component.name!r} is given twice")
         sinks[component.name] = component.object
     folder = file.parent if output is None else output
     with Trajectory(file) as trajectory:

@@ -48,7 +48,7 @@ def plot(
     from emnist_diff_plugins.plots.theme import theme as named
 
     if format not in FORMATS:
-        raise ConfigError(f"--format {format!r}: it is one of {', '.join(FORMATS)}")
+        raise ConfigError(f"--format {format!r}: use one of {', '.join(FORMATS)}")
     colours, registry = named(theme), installed(tuple(plugin_file))
     with ExitStack() as stack:
         runs = open_runs(stack, files)

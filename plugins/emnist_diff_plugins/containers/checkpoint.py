@@ -222,7 +222,7 @@ def discover(path: Path, epoch: int | None = None) -> Path:
         raise CheckpointError(f"{path} holds settings and no weights; its folder is {what}")
     if epoch is not None and epoch != (own := _epoch_of(path)):
         which = "one file, which does not say its epoch" if own is None else f"one file, of epoch {own}"
-        raise ConfigError(f"epoch {epoch} was asked for, but {path} is {which} — name its directory, or no epoch")
+        raise ConfigError(f"epoch {epoch} was requested, but {path} is {which} — name its directory, or no epoch")
     return path
 
 
@@ -243,7 +243,7 @@ def shipped() -> Path:
     """The checkpoint that comes with this package. Raises `CheckpointError` where an installation lacks it."""
     if SHIPPED.is_file():
         return SHIPPED
-    raise CheckpointError("no checkpoint was named, and no installed package ships one — say --checkpoint FILE")
+    raise CheckpointError("no checkpoint was named, and no installed package ships one — use --checkpoint FILE")
 
 
 def missing(path: Path) -> CheckpointError:

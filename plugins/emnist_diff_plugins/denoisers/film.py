@@ -50,7 +50,7 @@ class Film:
 
     def source(self, registry: Registry) -> Source:
         """`DenoiserFamily.source`. Raises `ConfigError`: without weights there is nothing to run."""
-        raise ConfigError("denoiser 'film' needs weights — say --checkpoint FILE instead of --denoiser")
+        raise ConfigError("denoiser 'film' needs weights — use --checkpoint FILE instead of --denoiser")
 
     @staticmethod
     def fitted(shape: tuple[int, ...], classes: int) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def convert(source: Path, destination: Path | None = None, *, overwrite: bool = 
     data = read(source)
     target = _destination(source, destination)
     if target.exists() and not overwrite:
-        raise OutputError(f"{target} exists — say --overwrite to replace it, or name another file")
+        raise OutputError(f"{target} exists — use --overwrite to replace it, or name another file")
     header, tensors = translate(source, data)
     checkpoint.save(target, header, tensors)
     return target

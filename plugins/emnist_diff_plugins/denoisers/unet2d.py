@@ -125,7 +125,7 @@ class UNet2D:
 
     def source(self, registry: Registry) -> Source:
         """`DenoiserFamily.source`. Raises `ConfigError`: without weights there is nothing to run."""
-        raise ConfigError("denoiser 'unet2d' needs weights — say --checkpoint FILE instead of --denoiser")
+        raise ConfigError("denoiser 'unet2d' needs weights — use --checkpoint FILE instead of --denoiser")
 
     @staticmethod
     def fitted(shape: tuple[int, ...], classes: int) -> dict[str, Any]:

@@ -41,7 +41,7 @@ class Normalize:
 
     def __attrs_post_init__(self) -> None:
         if self.target_norm is not None and self.target != 1.0:
-            raise ConfigError("normalize: say target, or target_norm, not both")
+            raise ConfigError("normalize: use target, or target_norm, not both")
 
     def idle(self, at: StepInfo) -> bool:
         """See `protocols.Drift`."""

@@ -37,7 +37,7 @@ class BlendTwo(ClassForce):
 
     def __attrs_post_init__(self) -> None:
         if self.alpha is not None and (self.w_a is not None or self.w_b is not None):
-            raise ConfigError("blend_two: say alpha, or w_a and w_b, not both")
+            raise ConfigError("blend_two: use alpha, or w_a and w_b, not both")
 
     def weights(self, at: StepInfo) -> list[tuple[Target, float]]:
         strength = self.strength(at)

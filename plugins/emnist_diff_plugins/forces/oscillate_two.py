@@ -36,7 +36,7 @@ class OscillateTwo(ClassForce):
 
     def __attrs_post_init__(self) -> None:
         if self.cycles is not None and self.frequency is not None:
-            raise ConfigError("oscillate_two: say cycles or frequency, not both")
+            raise ConfigError("oscillate_two: use cycles or frequency, not both")
 
     def weights(self, at: StepInfo) -> list[tuple[Target, float]]:
         if self.frequency is not None:

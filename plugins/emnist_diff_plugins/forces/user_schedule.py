@@ -70,7 +70,7 @@ class UserSchedule(ClassForce):
         self._tables()  # refuses positions that come twice, and numbers that are not finite
         odd = [where for where, _ in self.schedule if not 0 <= where <= 1]
         if odd and self.by == "fraction":
-            raise ConfigError(f"schedule: position {odd[0]:g} is no fraction of the run (0 … 1) — say by = timestep")
+            raise ConfigError(f"schedule: position {odd[0]:g} is no fraction of the run (0 … 1) — use by = timestep")
 
     def all_targets(self) -> list[Target]:
         return [] if callable(self.schedule) else list(self._tables())

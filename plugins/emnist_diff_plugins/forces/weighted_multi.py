@@ -57,7 +57,7 @@ class WeightedMulti(ClassForce):
             self.targets is not None and len(self.targets) != len(self.classes)
         ):
             raise ConfigError(
-                "weighted_multi: say weights as a table of classes, or a list of weights and as many targets"
+                "weighted_multi: use weights as a table of classes, or a list of weights and as many targets"
             )
 
     def all_targets(self) -> list[Target]:

@@ -86,7 +86,7 @@ def _requested(registry: Registry, requests: Sequence[str]) -> dict[str, Plot]:
             raise ConfigError(f"plot {item.name!r} is not of recorded runs — it is drawn by run --plot-schedules")
         plot = make(registry, PlotSpec, item)
         if plot.name in out:
-            raise ConfigError(f"plot {plot.name!r} is asked for twice")
+            raise ConfigError(f"plot {plot.name!r} is given twice")
         out[plot.name] = plot.object
     return out
 

@@ -29,7 +29,7 @@ class Competitive:
 
     def __attrs_post_init__(self) -> None:
         if (self.a is None, self.b is None) != (bool(self.classes),) * 2:
-            raise ConfigError("competitive: say a and b, or classes")
+            raise ConfigError("competitive: use a and b, or classes")
 
     def expand(self) -> dict[str, Any]:
         rivals = self.classes or (self.a, self.b)

@@ -34,9 +34,9 @@ class SufficientMemory(Review):
         samples = len(range(settings.rank, len(layout.labels), settings.world_size))
         state, batch = _FLOAT * math.prod(shape), min(plan.batch_size, samples)
         parts = len(layout.terms) + len(layout.drifts)  # each leaves a tensor of the batch's shape
-        remedy = "say a smaller --batch-size"
+        remedy = "use a smaller --batch-size"
         if plan.micro_batch > batch:
-            remedy = "say a smaller --micro-batch"
+            remedy = "use a smaller --micro-batch"
         elif batch == 1:
             remedy = "make states smaller"
         require_memory(
@@ -59,7 +59,7 @@ class SufficientMemory(Review):
         require_memory(
             sum(need for need, _ in wanted),
             f"recording {count} samples of {len(header.timeline)} steps at a time by {whose}",
-            "say a smaller --batch-size, or record less",
+            "use a smaller --batch-size, or record less",
         )
 
 

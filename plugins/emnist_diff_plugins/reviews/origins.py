@@ -73,7 +73,7 @@ def explained(error: UnknownName, name: str, record: Record) -> UnknownName:
     the record does not say."""
     for distribution, version in _origins(record.environment, name.rpartition(":")[2]):
         if distribution.endswith(".py"):
-            remedy = f"it came from the plugin file {shown(distribution)} — say --plugin-file with its path"
+            remedy = f"it came from the plugin file {shown(distribution)} — use --plugin-file with its path"
         else:
             called = f"{distribution} {version}".rstrip()
             remedy = f"it came from the distribution {shown(called)} — install that"

@@ -47,7 +47,7 @@ def require_recorded_guides(registry: Registry, guides: Mapping[str, str], recor
     for name, sha256 in hashes.items():
         wanted = f"{what} was made with the guide {str(name)!r:.80} of sha256 {sha256!s:.12}…"
         if name not in guides:
-            raise CheckpointError(f"{wanted} — say --guide {name}=FILE")
+            raise CheckpointError(f"{wanted} — use --guide {name}=FILE")
         source = opened(registry, guides[name]).source
         if source.identity != sha256:
             raise CheckpointError(f"{wanted}, and {source.label} is another")

@@ -70,7 +70,7 @@ class Diffusion(Settings):
             if given and self.spacing not in spacings:
                 raise ConfigError(f"{name} shapes spacing {' and '.join(spacings)}, and spacing is {self.spacing!r}")
         if self.zero_terminal_snr and self.sigma_max is not None:
-            raise ConfigError("zero_terminal_snr starts where there is no signal, and sigma_max elsewhere — say one")
+            raise ConfigError("zero_terminal_snr starts where there is no signal, and sigma_max elsewhere — use one")
 
     def bind(self, process: ForwardProcess, prediction_type: PredictionType) -> Bound:
         """See `protocols.SchedulerFactory`."""
@@ -89,7 +89,7 @@ class Diffusion(Settings):
             raise ConfigError(
                 "zero_terminal_snr: where there is no signal, a prediction of noise says nothing of the image — use a "
                 "model that predicts v or images, or start below that level: leave zero_terminal_snr out, and, where "
-                "the model has it, say sigma_max with spacing karras"
+                "the model has it, use sigma_max with spacing karras"
             )
         return Bound(self, process, prediction_type, partial(self.timeline, Process.of(process)))
 

@@ -52,7 +52,7 @@ class X0Rule:
 
     def __attrs_post_init__(self) -> None:
         if self.threshold_max is not None and self.threshold is None:
-            raise ConfigError("threshold_max bounds what threshold does, and there is none — say threshold")
+            raise ConfigError("threshold_max bounds what threshold does, and there is none — use threshold")
 
     def bounded(self, x0: Tensor, limit: float | None) -> Tensor | None:
         """The bounded image, or None where the rule leaves images alone. limit: half-width of the range."""

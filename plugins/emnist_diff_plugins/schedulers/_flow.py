@@ -101,7 +101,7 @@ class Flow(Settings):
         if self.sigmas is not None:
             s = self._steps_of(np.array(self.sigmas, dtype=np.float64))
             if len(s) != steps:
-                raise ConfigError(f"sigmas lays {len(s)} steps, and steps = {steps} — say --steps {len(s)}")
+                raise ConfigError(f"sigmas lays {len(s)} steps, and steps = {steps} — use --steps {len(s)}")
         else:
             s = 1.0 - np.arange(steps) / steps
         shift = self.shift

@@ -44,7 +44,7 @@ class Edm(Diffusion):
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
         if not self.s_churn and (self.s_tmin or self.s_tmax is not None or self.s_noise != 1):
-            raise ConfigError("s_tmin, s_tmax and s_noise shape the churn, and there is none — say s_churn")
+            raise ConfigError("s_tmin, s_tmax and s_noise shape the churn, and there is none — use s_churn")
 
     def timeline(self, process: Process, steps: int) -> Timeline:
         plain = timeline_through(process, self.grid(process, steps))

@@ -69,7 +69,7 @@ def animation(frames: Sequence[np.ndarray], fps: int, hold: float, format: str) 
     try:
         first.save(file, format.upper(), save_all=True, append_images=rest, duration=lasting, loop=0, **how)
     except (KeyError, OSError) as error:  # Pillow can be built without WebP
-        raise ConfigError(f"this Pillow writes no {format}: {error} — say format=mp4") from error
+        raise ConfigError(f"this Pillow writes no {format}: {error} — use format=mp4") from error
     return file.getvalue()
 
 
@@ -78,7 +78,7 @@ def _av() -> Any:
         import av
     except ImportError as error:
         raise ConfigError(
-            'mp4 needs PyAV, which is not installed — pip install "emnist-diff[video]", or say '
+            'mp4 needs PyAV, which is not installed — pip install "emnist-diff[video]", or use '
             "format=gif or format=webp"
         ) from error
     return av
@@ -90,11 +90,11 @@ def _check_codec(av: Any, codec: str, pixel_format: str) -> None:
     except ValueError:
         encoder = None
     if encoder is None or encoder.type != "video":
-        raise ConfigError(f"no video encoder {codec!r} — say codec=libx264")
+        raise ConfigError(f"no video encoder {codec!r} — use codec=libx264")
     takes = sorted(kind.name for kind in encoder.video_formats or ())
     if takes and pixel_format not in takes:
         near = nearest(pixel_format, takes) or takes[:3]
-        raise ConfigError(f"{codec} takes no pixel format {pixel_format!r} — say {' or '.join(near)}")
+        raise ConfigError(f"{codec} takes no pixel format {pixel_format!r} — use {' or '.join(near)}")
 
 
 def _options(codec: str, quality: int) -> dict[str, str]:

@@ -55,12 +55,12 @@ class VideoSink(PictureSink):
     def __attrs_post_init__(self) -> None:
         if self.format == "gif" and self.fps > _film.FASTEST_GIF:
             raise ConfigError(
-                f"a gif shows at most {_film.FASTEST_GIF} frames a second, not {self.fps} — lower fps, or say "
+                f"a gif shows at most {_film.FASTEST_GIF} frames a second, not {self.fps} — lower fps, or use "
                 "format=webp"
             )
         if self.format == "gif" and self.hold > _film.LONGEST_GIF:
             raise ConfigError(
-                f"a gif shows a frame for at most {_film.LONGEST_GIF} seconds, not {self.hold:g} — lower hold, or say "
+                f"a gif shows a frame for at most {_film.LONGEST_GIF} seconds, not {self.hold:g} — lower hold, or use "
                 "format=webp"
             )
         if self.format == "mp4" and self.hold * self.fps > _MOST_STILL:

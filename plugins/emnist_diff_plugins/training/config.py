@@ -109,7 +109,7 @@ def resolve(*layers: Mapping[str, Any]) -> TrainConfig:
             merged[key] = value
     for key, option in (("family", "FAMILY, e.g. unet2d"), ("dataset", "--data DIR")):
         if key not in merged:
-            raise ConfigError(f"the training configuration lacks {key} — say {option}")
+            raise ConfigError(f"the training configuration lacks {key} — use {option}")
     return structure(merged, TrainConfig, "the training configuration")
 
 

@@ -30,7 +30,7 @@ def load(registry: Registry, reader: ComponentConfig) -> Images:
         loaded: Images = component.object.load()
     except DatasetError as error:
         if component.name != "folder" and _holds_class_folders(component.settings.get("data")):
-            raise DatasetError(f"{error}; for a folder of images say --dataset folder") from error
+            raise DatasetError(f"{error}; for a folder of images use --dataset folder") from error
         raise
     return loaded
 

@@ -271,7 +271,7 @@ def _require_memory(config: TrainConfig, family: Any, shape: tuple[int, ...]) ->
     require_memory(
         4.0 * 4 * config.batch_size * one,
         f"a batch of {config.batch_size} images of {one} numbers in training",
-        "say a smaller --batch-size",
+        "use a smaller --batch-size",
     )
 
 

@@ -96,7 +96,7 @@ class Record:
 def _halved(name: str, tensor: Tensor) -> Tensor:
     half = tensor.half() if tensor.is_floating_point() else tensor
     if not bool(torch.isfinite(half).all()):
-        raise RunFailed(f"weight {name!r} does not fit float16 — say --resume --full")
+        raise RunFailed(f"weight {name!r} does not fit float16 — use --resume --full")
     return half
 
 

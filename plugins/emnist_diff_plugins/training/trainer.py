@@ -115,7 +115,7 @@ def _earlier(
             raise OutputError(f"{output} holds checkpoints of another training — name another --output")
         return None
     if not resume:
-        raise OutputError(f"{output} holds a training — say --resume to continue it, or name another --output")
+        raise OutputError(f"{output} holds a training — use --resume to continue it, or name another --output")
     workers.first_only(lambda: _lock(output, held))
     facts, tensors = state.load(path)
     check_resumable(resolve(facts.config), config)

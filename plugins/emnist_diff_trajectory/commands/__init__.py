@@ -21,4 +21,6 @@ _COMMANDS = (
 @hookimpl
 def emnist_diff_commands() -> Iterable[CommandSpec]:
     for place, (name, factory, summary) in enumerate(_COMMANDS):
-        yield CommandSpec(name=name, factory=f"{__name__}.{factory}", summary=summary, section="Keep", place=place)
+        yield CommandSpec(
+            name=name, factory=f"{__name__}.{factory}", summary=summary, section="Trajectory files", place=place
+        )

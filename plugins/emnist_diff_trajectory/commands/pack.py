@@ -22,7 +22,7 @@ def pack(
     """Compress a finished trajectory file without loss, for the archive.
 
     The packed file is compared with the original before it gets its name, and the original stays unless --replace is
-    said. It is read like any other, but cannot be memory-mapped or continued; zstd and blosc need hdf5plugin
+    given. It is read like any other, but cannot be memory-mapped or continued; zstd and blosc need hdf5plugin
     (pip install 'emnist-diff[pack]'), also to be read.
     """
     from emnist_diff.errors import ConfigError, unknown

@@ -26,7 +26,7 @@ def select(
     from emnist_diff_trajectory.select import select as copy
 
     if not character and sample is None:
-        raise ConfigError("say which samples: --character NAME or --sample IDS")
+        raise ConfigError("no samples are chosen — use --character NAME or --sample IDS")
     with Trajectory(file) as trajectory:
         positions = chosen(trajectory, character, sample_ids(sample))
         count = copy(trajectory, positions, output, overwrite=overwrite)
