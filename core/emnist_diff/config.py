@@ -7,7 +7,6 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal
 
 import attrs
@@ -16,8 +15,7 @@ from attrs import validators as v
 from emnist_diff import seeds
 from emnist_diff.brief import briefly
 from emnist_diff.errors import ConfigError
-from emnist_diff.paths import StrPath, local_path
-from emnist_diff.plaindata import from_json, from_toml, read_text
+from emnist_diff.paths import local_path
 from emnist_diff.scalars import scalar, scalars
 from emnist_diff.schedules import Constant, Schedule, schedule
 from emnist_diff.shown import shown
@@ -274,24 +272,3 @@ def canonical_json(data: Mapping[str, Any]) -> str:
         return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     except UnicodeEncodeError:  # what is no name of a file is its writer's to refuse
         return text
-
-
-def read_file(path: StrPath) -> dict[str, Any]:
-    """The table in a ``.toml`` or ``.json`` configuration file.
-
-    Raises `ConfigError` naming the file for anything else, and line and column for a syntax error.
-    """
-    path = Path(path)
-    try:
-        text = read_text(path)
-    except ValueError as error:
-        raise ConfigError(f"cannot read configuration {str(path)!r}: {error}") from error
-    if path.suffix not in (".json", ".toml"):
-        raise ConfigError(f"configuration {str(path)!r} must end in .toml or .json")
-    try:
-        data = from_json(text) if path.suffix == ".json" else from_toml(text)
-    except ValueError as error:
-        raise ConfigError(f"configuration {str(path)!r} is not valid {path.suffix[1:].upper()}: {error}") from error
-    if not isinstance(data, dict):
-        raise ConfigError(f"configuration {str(path)!r} must hold a table of settings, got {type(data).__name__}")
-    return data

@@ -1,13 +1,15 @@
-"""Configurations in files: a table of settings, or one of the forms that plugins read."""
+"""Configurations in files, whose forms plugins read."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from emnist_diff.components import make
-from emnist_diff.config import ComponentConfig, read_file
+from emnist_diff.config import ComponentConfig
 from emnist_diff.discovery import installed
+from emnist_diff.errors import ConfigError
 from emnist_diff.paths import StrPath
 from emnist_diff.plugins import Registry
 from emnist_diff.records import FormSpec
@@ -18,13 +20,12 @@ def read_layer(path: StrPath, registry: Registry | None = None, checkpoint: str 
 
     registry: the installed plugins when left out.  checkpoint: one that stands above the file's.
 
-    Raises `ConfigError` as `config.read_file`, and for what does not hold in a file of another form.
+    Raises `ConfigError` naming the file for one that cannot be read, and for what does not hold in it.
     """
-    data = read_file(path)
     registry = registry or installed()
-    for entry in registry.of(FormSpec):
+    for entry in sorted(registry.of(FormSpec), key=lambda entry: entry.spec.default):
         form = make(registry, FormSpec, ComponentConfig(entry.qualified)).object
-        if form.recognises(data):
-            layer: Mapping[str, Any] = form.layer(data, registry, checkpoint)
+        layer: Mapping[str, Any] | None = form.layer(Path(path), registry, checkpoint)
+        if layer is not None:
             return layer
-    return data
+    raise ConfigError(f"no installed plugin reads the configuration {str(path)!r} — see emnist-diff plugins list")

@@ -215,7 +215,7 @@ class LayerSpec(Spec):
 
 @attrs.frozen(kw_only=True)
 class FormSpec(Spec):
-    """A form of configuration file beside the plain table of settings. The factory makes a `surroundings.Form`."""
+    """A form of configuration files. The factory makes a `surroundings.Form`; the default one is asked last."""
 
     kind: ClassVar[str] = "form"
 

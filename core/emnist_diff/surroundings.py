@@ -95,13 +95,12 @@ class Layer(Protocol):
 
 @runtime_checkable
 class Form(Protocol):
-    """What a `FormSpec` names: a form of configuration file beside the plain table of settings."""
+    """What a `FormSpec` names: reads configurations in one form. The default one is asked last."""
 
-    def recognises(self, data: Mapping[str, Any]) -> bool:
-        """Whether the data of a file are of this form."""
+    def layer(self, path: Path, registry: Any, checkpoint: str | None) -> Mapping[str, Any] | None:
+        """The settings that a file means; None for one of another form.
 
-    def layer(self, data: Mapping[str, Any], registry: Any, checkpoint: str | None) -> Mapping[str, Any]:
-        """The settings that they mean.  checkpoint: one that stands above the file's, or None.
+        checkpoint: one that stands above the file's, or None.
 
         Raises `ConfigError` for what does not hold.
         """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -10,6 +11,7 @@ import attrs
 from emnist_diff import config
 from emnist_diff.plugins import Registry
 from emnist_diff_plugins.containers import checkpoint
+from emnist_diff_plugins.documents import table
 
 _NESTED = ("capture", "video", "force", "drift", "env")
 _OF_INFERENCE = ("checkpoint_path", "checkpoint_epoch", "size_name", "split", "experiment_name", "eta")
@@ -19,14 +21,15 @@ _OF_INFERENCE = ("checkpoint_path", "checkpoint_epoch", "size_name", "split", "e
 class InferenceForm:
     """An `InferenceConfig` as `to_dict` writes it, as settings of a run."""
 
-    def recognises(self, data: Mapping[str, Any]) -> bool:
-        """Whether the data hold a table or a setting that only an `InferenceConfig` has."""
-        nested = any(isinstance(data.get(key), Mapping) for key in _NESTED)
-        return nested or any(key.replace("-", "_") in _OF_INFERENCE for key in data)
+    def layer(self, path: Path, registry: Any, checkpoint: str | None) -> Mapping[str, Any] | None:
+        """The settings that it means, of a file with a table or a setting that only an `InferenceConfig` has.
 
-    def layer(self, data: Mapping[str, Any], registry: Any, checkpoint: str | None) -> Mapping[str, Any]:
-        """The settings that it means. Raises `ConfigError` for what does not hold."""
-        return _of_inference(data, registry, checkpoint)
+        Raises `ConfigError` for what does not hold.
+        """
+        data = table(path) or {}
+        nested = any(isinstance(data.get(key), Mapping) for key in _NESTED)
+        known = nested or any(key.replace("-", "_") in _OF_INFERENCE for key in data)
+        return _of_inference(data, registry, checkpoint) if known else None
 
 
 def _of_inference(data: Mapping[str, Any], registry: Registry, checkpoint_file: str | None) -> dict[str, Any]:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import attrs
 import pytest
 
 from emnist_diff.assembly.layers import configure
 from emnist_diff.components import make
-from emnist_diff.config import ComponentConfig, RunConfig, canonical_json, fingerprint, read_file, resolve, to_dict
-from emnist_diff.discovery import installed
+from emnist_diff.config import ComponentConfig, RunConfig, canonical_json, fingerprint, resolve, to_dict
+from emnist_diff.discovery import discover, installed
+from emnist_diff.documents import read_layer
 from emnist_diff.errors import CheckpointError, ConfigError, UnknownName
 from emnist_diff.records import DenoiserSpec, DriftSpec, ForceSpec, SchedulerSpec
 from emnist_diff.schedules import Constant
 from emnist_diff_plugins.containers import checkpoint
+from emnist_diff_plugins.documents import read_file
 
 
 def test_a_later_layer_replaces_a_key_as_a_whole():
@@ -124,6 +127,34 @@ def test_an_unreadable_file_is_named(tmp_path, name, text, message):
         path.write_text(text)
     with pytest.raises(ConfigError, match=message):
         read_file(path)
+
+
+STRANGER = """
+import attrs
+from emnist_diff.hookspecs import hookimpl
+from emnist_diff.records import FormSpec
+
+@attrs.frozen
+class Lines:
+    def layer(self, path, registry, checkpoint):
+        return {"character": path.read_text().strip()} if path.suffix == ".lines" else None
+
+@hookimpl
+def emnist_diff_forms():
+    yield FormSpec(name="lines", factory="lines_form:Lines", summary="a class on a line")
+"""
+
+
+def test_a_form_of_a_stranger_reads_files_of_its_own_suffix(tmp_path, monkeypatch):
+    monkeypatch.delitem(sys.modules, "lines_form", raising=False)
+    (tmp_path / "lines_form.py").write_text(STRANGER)
+    (tmp_path / "a.lines").write_text("k\n")
+    (tmp_path / "a.toml").write_text("steps = 3\n")
+    registry = discover(files=[tmp_path / "lines_form.py"])
+    assert read_layer(tmp_path / "a.lines", registry) == {"character": "k"}
+    assert read_layer(tmp_path / "a.toml", registry) == {"steps": 3}
+    with pytest.raises(ConfigError, match=r"a\.lines' must end in \.toml or \.json"):
+        read_layer(tmp_path / "a.lines")
 
 
 def test_a_directory_is_no_configuration(tmp_path):

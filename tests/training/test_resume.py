@@ -66,7 +66,7 @@ def test_a_killed_training_resumes_from_its_last_save(config, tmp_path):
     path.write_text(json.dumps(to_dict(config("killed", save_minutes=0))))
     code = (
         "import os, signal, sys\n"
-        "from emnist_diff.config import read_file\n"
+        "from emnist_diff_plugins.documents import read_file\n"
         "from pathlib import Path\n"
         "from emnist_diff_plugins.training import trainer\n"
         "from emnist_diff_plugins.training.config import resolve\n"

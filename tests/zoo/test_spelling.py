@@ -172,7 +172,7 @@ def toml(value) -> str:
 
 def read_back(tmp_path, data):
     """A table through TOML, and through JSON."""
-    from emnist_diff.config import read_file
+    from emnist_diff_plugins.documents import read_file
 
     (tmp_path / "run.toml").write_text("\n".join(f"{k} = {toml(v)}" for k, v in data.items() if v is not None))
     (tmp_path / "run.json").write_text(json.dumps(data))

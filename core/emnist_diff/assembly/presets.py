@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from emnist_diff import config
 from emnist_diff.components import call_component, make
+from emnist_diff.documents import read_layer
 from emnist_diff.errors import ConfigError, PluginError
 from emnist_diff.plugins import Registry
 from emnist_diff.records import PresetSpec
@@ -46,13 +46,13 @@ def expanded(registry: Registry, layer: Mapping[str, Any]) -> dict[str, Any]:
 
 def layer_of(registry: Registry, item: Any) -> tuple[str, dict[str, Any]]:
     """The name of a preset and its normalised layer: a plugin's, or a ``.toml`` or ``.json`` file's. Raises as
-    `components.make` and `config.read_file`."""
+    `components.make` and `documents.read_layer`."""
     requested = config.component(item, "preset")
     name = requested["name"]
     if name.endswith((".toml", ".json")):
         if requested.get("settings"):
             raise ConfigError(f"preset {name!r} is a file and takes no settings")
-        layer = config.read_file(Path(name))
+        layer = read_layer(name, registry)
         if "preset" in layer:
             raise ConfigError(f"preset {name!r} names a preset itself — write out what it stands for")
         return name, config.normalised(layer)

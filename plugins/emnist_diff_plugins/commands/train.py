@@ -126,8 +126,8 @@ def train(
     }
     layer = {name: value for name, value in layer.items() if value is not None}
 
-    from emnist_diff.config import read_file
     from emnist_diff.paths import local_path
+    from emnist_diff_plugins.documents import read_file
     from emnist_diff_plugins.training.config import resolve, to_dict
 
     file_layer = {} if config is None else read_file(config)

@@ -1,11 +1,12 @@
-"""Presets: named pieces of configuration. All of these start from the unconditional prediction."""
+"""Presets: named pieces of configuration, all of which start from the unconditional prediction; and the plain form of
+configuration files, which are pieces of configuration too."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from emnist_diff.hookspecs import hookimpl
-from emnist_diff.records import PresetSpec
+from emnist_diff.records import FormSpec, PresetSpec
 
 _PRESETS = {
     "null_wander": ("NullWander", "a walk without a class: noise on the unconditional prediction"),
@@ -27,3 +28,11 @@ _PRESETS = {
 def emnist_diff_presets() -> Iterable[PresetSpec]:
     for name, (cls, summary) in _PRESETS.items():
         yield PresetSpec(name=name, factory=f"{__name__}.{name}:{cls}", summary=summary)
+
+
+@hookimpl
+def emnist_diff_forms() -> Iterable[FormSpec]:
+    factory = "emnist_diff_plugins.documents:PlainForm"
+    yield FormSpec(
+        name="settings", factory=factory, summary="a table of a run's settings, in TOML or JSON", default=True
+    )

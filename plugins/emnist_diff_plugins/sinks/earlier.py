@@ -11,6 +11,7 @@ import attrs
 from emnist_diff.plaindata import from_json
 from emnist_diff.surroundings import EarlierRun
 from emnist_diff.workerfiles import worker_name
+from emnist_diff_plugins.documents import table
 
 _MOST_JSON = 1 << 26
 _METADATA, _MARK = "metadata.json", ".run.json"
@@ -44,13 +45,11 @@ class RecordReader:
 class MetadataForm:
     """The ``metadata.json`` of a run, as a configuration of the same run."""
 
-    def recognises(self, data: Mapping[str, Any]) -> bool:
-        """Whether the data hold a record and its hash."""
-        return isinstance(data.get("config"), Mapping) and "config_sha256" in data
-
-    def layer(self, data: Mapping[str, Any], registry: Any, checkpoint: str | None) -> Mapping[str, Any]:
-        """The record."""
-        return dict(data["config"])
+    def layer(self, path: Path, registry: Any, checkpoint: str | None) -> Mapping[str, Any] | None:
+        """The record in a file that holds one and its hash. Raises `ConfigError` for a file that cannot be read."""
+        data = table(path) or {}
+        known = isinstance(data.get("config"), Mapping) and "config_sha256" in data
+        return dict(data["config"]) if known else None
 
 
 def _json(path: Path) -> dict[str, Any]:
