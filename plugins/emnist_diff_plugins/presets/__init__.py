@@ -33,6 +33,4 @@ def emnist_diff_presets() -> Iterable[PresetSpec]:
 @hookimpl
 def emnist_diff_forms() -> Iterable[FormSpec]:
     factory = "emnist_diff_plugins.documents:PlainForm"
-    yield FormSpec(
-        name="settings", factory=factory, summary="a table of a run's settings, in TOML or JSON", default=True
-    )
+    yield FormSpec(name="plain", factory=factory, summary="a table of a run's settings, in TOML or JSON", default=True)
