@@ -13,8 +13,8 @@ from torch import Tensor
 
 from emnist_diff.brief import briefly
 from emnist_diff.errors import ConfigError
-from emnist_diff.pixels import Pixels
 from emnist_diff_inference.capture import CaptureConfig
+from emnist_diff_trajectory.pixels import Pixels
 
 Coordinates = list[tuple[int, int, float]]
 """(row, column, value), largest value first."""

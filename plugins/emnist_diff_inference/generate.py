@@ -24,7 +24,6 @@ from emnist_diff.engine.walk import walk
 from emnist_diff.errors import ConfigError
 from emnist_diff.evaluators import Evaluator
 from emnist_diff.frames import Frame
-from emnist_diff.pixels import Pixels, to_uint8
 from emnist_diff.plugins import Registry
 from emnist_diff.protocols import Denoiser
 from emnist_diff.records import SchedulerSpec
@@ -36,6 +35,7 @@ from emnist_diff_inference.config import InferenceConfig
 from emnist_diff_inference.frames import FrameData, GenerationResult, picture
 from emnist_diff_inference.limits import refuse_files, refuse_later
 from emnist_diff_plugins.containers import checkpoint
+from emnist_diff_trajectory.pixels import Pixels, to_uint8
 
 _STATE = frozenset(("x",))
 

@@ -12,7 +12,7 @@ from rich.color import Color, ColorSystem
 from rich.segment import Segment
 from rich.style import Style
 
-from emnist_diff.pixels import Pixels
+from emnist_diff_trajectory.pixels import Pixels
 
 _LEVELS = 24
 """Greys: the ramp of a terminal with 256 colours, and few enough styles to keep them all."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from emnist_diff.files import write_bytes
+from emnist_diff_trajectory.files import write_bytes
 
 _GAP = 2
 _FRAME_GREY = 40
@@ -37,5 +37,5 @@ def png(pixels: np.ndarray, scale: int = 1) -> bytes:
 
 
 def save_png(pixels: np.ndarray, path: Path, scale: int = 1, *, sync: bool = True) -> None:
-    """Write `png` to a file, as `emnist_diff.files.write_bytes` does. Raises `OutputError`."""
+    """Write `png` to a file, as `emnist_diff_trajectory.files.write_bytes` does. Raises `OutputError`."""
     write_bytes(path, png(pixels, scale), sync=sync)

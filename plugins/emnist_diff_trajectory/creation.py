@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 
 from emnist_diff.errors import OutputError
-from emnist_diff.files import make_folder, remove_leftovers, sync_file, sync_folder
+from emnist_diff_trajectory.files import make_folder, remove_leftovers, sync_file, sync_folder
 from emnist_diff_trajectory.lock import WriterLock
 from emnist_diff_trajectory.occupied import RESUME_OR_REPLACE, occupied
 from emnist_diff_trajectory.schema import Array

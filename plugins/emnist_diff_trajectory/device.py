@@ -15,7 +15,7 @@ from typing import Any
 
 import h5py
 
-from emnist_diff.files import sync_file, write_at
+from emnist_diff_trajectory.files import sync_file, write_at
 
 
 class Device:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from emnist_diff.errors import OutputError
 from emnist_diff.events import get_logger
-from emnist_diff.files import fcntl
+from emnist_diff_trajectory.files import fcntl
 
 log = get_logger()
 

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from emnist_diff.errors import TrajectoryError
-from emnist_diff.pixels import Pixels, as_images, to_uint8
 from emnist_diff_trajectory.opening import reading
+from emnist_diff_trajectory.pixels import Pixels, as_images, to_uint8
 from emnist_diff_trajectory.structure import require_sound
 
 if TYPE_CHECKING:

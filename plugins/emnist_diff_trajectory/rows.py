@@ -10,7 +10,7 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
-from emnist_diff.files import sync_file, write_at
+from emnist_diff_trajectory.files import sync_file, write_at
 from emnist_diff_trajectory.states import Values
 
 

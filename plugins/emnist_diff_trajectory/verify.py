@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emnist_diff.errors import TrajectoryError
-from emnist_diff.pixels import as_images
+from emnist_diff_trajectory.pixels import as_images
 from emnist_diff_trajectory.reader import Trajectory
 from emnist_diff_trajectory.structure import Problem, mappings, structure
 

@@ -21,11 +21,11 @@ import numpy.typing as npt
 
 from emnist_diff.config import MOST_SAMPLES
 from emnist_diff.errors import OutputError
-from emnist_diff.files import remove_leftovers
 from emnist_diff.frames import RunHeader
 from emnist_diff_trajectory.creation import create_contiguous, new_file, output_errors
 from emnist_diff_trajectory.device import building
 from emnist_diff_trajectory.extend import extend, grown_environment, smaller
+from emnist_diff_trajectory.files import remove_leftovers
 from emnist_diff_trajectory.growth import grows
 from emnist_diff_trajectory.lock import WriterLock
 from emnist_diff_trajectory.reader import Trajectory

@@ -19,8 +19,8 @@ from emnist_diff import (
     generate_sample,
 )
 from emnist_diff.errors import ConfigError
-from emnist_diff.pixels import to_uint8
 from emnist_diff_inference.frames import stats, top_coordinates
+from emnist_diff_trajectory.pixels import to_uint8
 
 UPSCALE = 3
 

@@ -26,7 +26,7 @@ from pathlib import Path
 import attrs, torch
 from emnist_diff.conditions import NULL, Cond
 from emnist_diff.families import WEIGHTS, Source
-from emnist_diff.files import sha256
+from emnist_diff_trajectory.files import sha256
 from emnist_diff.hookspecs import hookimpl
 from emnist_diff.records import DenoiserSpec, ForceSpec
 from emnist_diff.spaces import ClassSpace, TextSpace

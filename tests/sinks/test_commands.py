@@ -18,7 +18,7 @@ SMALL = (
 
 PLUGIN = """
 import attrs
-from emnist_diff.files import write_bytes
+from emnist_diff_trajectory.files import write_bytes
 from emnist_diff.hookspecs import hookimpl
 from emnist_diff.records import SinkSpec
 

@@ -14,12 +14,12 @@ from emnist_diff.engine.state import Batch
 from emnist_diff.engine.walk import walk
 from emnist_diff.errors import Interrupted, TrajectoryError, UnknownName
 from emnist_diff.frames import BatchResult, RunHeader
-from emnist_diff.pixels import to_uint8
 from emnist_diff.plugins import Registry
 from emnist_diff.running.interrupts import stop_requests
 from emnist_diff_plugins.rebuild import settings_of
 from emnist_diff_trajectory.compare import Differences
 from emnist_diff_trajectory.growth import require_recorded as require_recorded_files
+from emnist_diff_trajectory.pixels import to_uint8
 from emnist_diff_trajectory.reader import Trajectory
 from emnist_diff_trajectory.schema import dataset_of
 from emnist_diff_trajectory.structure import require_sound

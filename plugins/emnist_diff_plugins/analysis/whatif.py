@@ -15,11 +15,11 @@ from emnist_diff.engine.walk import walk
 from emnist_diff.errors import ConfigError, TrajectoryError, UnknownName, unknown
 from emnist_diff.events import get_logger
 from emnist_diff.frames import Frame
-from emnist_diff.pixels import Pixels, to_uint8
 from emnist_diff.plugins import Registry
 from emnist_diff_plugins.metrics.formulas import Array, norm
 from emnist_diff_plugins.rebuild import settings_of
 from emnist_diff_trajectory.growth import require_recorded
+from emnist_diff_trajectory.pixels import Pixels, to_uint8
 from emnist_diff_trajectory.reader import Trajectory
 from emnist_diff_trajectory.structure import require_sound
 

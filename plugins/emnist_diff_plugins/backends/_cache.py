@@ -19,8 +19,8 @@ import attrs
 
 from emnist_diff.errors import OutputError
 from emnist_diff.events import get_logger
-from emnist_diff.files import write_bytes
 from emnist_diff.paths import local_path
+from emnist_diff_trajectory.files import write_bytes
 
 log = get_logger()
 

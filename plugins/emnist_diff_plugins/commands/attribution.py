@@ -39,10 +39,10 @@ def attribution(
 
     Example:  emnist-diff attribution output/A/trajectory.h5
     """
-    from emnist_diff.files import write_bytes
     from emnist_diff_plugins.analysis.attribution import contribution_maps, top_places
     from emnist_diff_plugins.metrics.reading import BlockReader
     from emnist_diff_plugins.sinks._arrays import npz
+    from emnist_diff_trajectory.files import write_bytes
     from emnist_diff_trajectory.reader import Trajectory
     from emnist_diff_trajectory.select import chosen
 

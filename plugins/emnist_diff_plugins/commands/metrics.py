@@ -118,9 +118,9 @@ def _keys(table: Table) -> list[tuple[str, int]]:
 
 def _write(folder: Path, format: str, out: dict[str, Table], found: Measured, overwrite: bool) -> list[str]:
     """Write everything; refuses before it writes anything. Returns the names."""
-    from emnist_diff.files import write_bytes
     from emnist_diff_plugins.metrics.summary import report
     from emnist_diff_plugins.metrics.tables import json_bytes, write_table
+    from emnist_diff_trajectory.files import write_bytes
 
     summary = folder / "inference_metrics.json"
     paths = {name: folder / f"{name}.{format}" for name in out}

@@ -42,10 +42,10 @@ def plot(
     Examples:  emnist-diff plot output/A/trajectory.h5 --theme paper --format pdf    emnist-diff plot ONE OTHER --plot
     cumulative_l2
     """
-    from emnist_diff.files import write_bytes
     from emnist_diff_plugins.plots.chosen import choose, open_runs
     from emnist_diff_plugins.plots.figure import FORMATS, matplotlib, render
     from emnist_diff_plugins.plots.theme import theme as named
+    from emnist_diff_trajectory.files import write_bytes
 
     if format not in FORMATS:
         raise ConfigError(f"--format {format!r}: use one of {', '.join(FORMATS)}")
@@ -125,7 +125,7 @@ def _check_page(path: Path) -> None:
 
 
 def _written(path: Path, page: str, as_json: bool) -> None:
-    from emnist_diff.files import write_bytes
+    from emnist_diff_trajectory.files import write_bytes
 
     data = page.encode("utf-8")
     write_bytes(path, data)

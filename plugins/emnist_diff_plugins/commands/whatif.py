@@ -59,10 +59,10 @@ def whatif(
 
     Example:  emnist-diff whatif output/A/trajectory.h5 --without attract_class
     """
-    from emnist_diff.files import write_bytes
     from emnist_diff_plugins.analysis.whatif import what_if
     from emnist_diff_plugins.metrics.summary import describe
     from emnist_diff_plugins.metrics.tables import json_bytes, write_table
+    from emnist_diff_trajectory.files import write_bytes
     from emnist_diff_trajectory.reader import Trajectory
 
     ids = sample_ids(",".join(sample) if sample else None)

@@ -15,8 +15,6 @@ import attrs
 
 from emnist_diff.brief import briefly
 from emnist_diff.errors import CheckpointError, ConfigError, nearest
-from emnist_diff.files import sha256 as sha256
-from emnist_diff.files import write_bytes
 from emnist_diff.paths import local_path
 from emnist_diff.shown import shown
 from emnist_diff.structuring import structure, unstructure
@@ -24,6 +22,8 @@ from emnist_diff.timeline import FlowSchedule, ForwardProcess, NoiseSchedule, Pr
 from emnist_diff_plugins.containers import foreign, tensorfile
 from emnist_diff_plugins.containers.headers import HeaderFormat
 from emnist_diff_plugins.containers.tensorfile import TensorInfo
+from emnist_diff_trajectory.files import sha256 as sha256
+from emnist_diff_trajectory.files import write_bytes
 
 if TYPE_CHECKING:
     from torch import Tensor

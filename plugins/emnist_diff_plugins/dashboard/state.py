@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 if TYPE_CHECKING:
-    from emnist_diff.pixels import Pixels
+    from emnist_diff_trajectory.pixels import Pixels
 
 _LINES, _FINISHED = 200, 100
 

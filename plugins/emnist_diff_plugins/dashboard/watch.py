@@ -11,9 +11,9 @@ from torch import Tensor
 
 from emnist_diff.events import get_logger
 from emnist_diff.frames import BatchResult, Frame, Outcome, RunHeader
-from emnist_diff.pixels import to_uint8
 from emnist_diff.timeline import StepInfo
 from emnist_diff_plugins.dashboard.state import Finished, Picture, State
+from emnist_diff_trajectory.pixels import to_uint8
 
 log = get_logger()
 

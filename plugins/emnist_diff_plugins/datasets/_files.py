@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from emnist_diff.errors import DatasetError
-from emnist_diff.files import sha256
 from emnist_diff.paths import local_path
+from emnist_diff_trajectory.files import sha256
 
 LEFTOVERS = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "icon\r", "$recycle.bin"})
 """What Windows, macOS and network disks leave in folders, in lower case, beside what is hidden by a dot."""

@@ -16,9 +16,9 @@ from attrs import validators as v
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from emnist_diff.errors import DatasetError
-from emnist_diff.files import sha256
 from emnist_diff_plugins.datasets import _files
 from emnist_diff_plugins.datasets.images import Images, only_field
+from emnist_diff_trajectory.files import sha256
 
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 """What is decoded; Pillow knows more, some of it by starting other programs."""

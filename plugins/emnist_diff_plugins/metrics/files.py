@@ -10,12 +10,12 @@ import attrs
 import numpy as np
 
 from emnist_diff.errors import OutputError
-from emnist_diff.files import make_folder, sync_file, write_at, write_bytes
 from emnist_diff.frames import RunHeader
 from emnist_diff_plugins.metrics.record import Run
 from emnist_diff_plugins.metrics.tables import Table, csv_header, csv_rows, read_csv
 from emnist_diff_plugins.sinks._folder import rewrite
 from emnist_diff_plugins.sinks._mark import NAME, Mark
+from emnist_diff_trajectory.files import make_folder, sync_file, write_at, write_bytes
 from emnist_diff_trajectory.lock import WriterLock
 from emnist_diff_trajectory.occupied import occupied
 

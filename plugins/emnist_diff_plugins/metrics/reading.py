@@ -13,7 +13,6 @@ import torch
 from emnist_diff.errors import EmnistDiffError, TrajectoryError
 from emnist_diff.events import get_logger
 from emnist_diff.frames import RunHeader
-from emnist_diff.pixels import to_uint8
 from emnist_diff.plugins import Registry
 from emnist_diff_plugins.metrics.block import Block, Levels
 from emnist_diff_plugins.metrics.formulas import Array
@@ -21,6 +20,7 @@ from emnist_diff_plugins.sinks._recorded import Recorded
 from emnist_diff_plugins.sinks.decoder import FileDecoder
 from emnist_diff_trajectory.estimates import prediction_type
 from emnist_diff_trajectory.opening import reading
+from emnist_diff_trajectory.pixels import to_uint8
 from emnist_diff_trajectory.reader import Trajectory
 
 log = get_logger()

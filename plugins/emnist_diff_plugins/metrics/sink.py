@@ -14,9 +14,7 @@ from attrs import validators as v
 
 from emnist_diff.discovery import installed
 from emnist_diff.errors import OutputError
-from emnist_diff.files import write_bytes
 from emnist_diff.frames import FIELDS, BatchResult, Frame, Outcome, RunHeader, is_requested
-from emnist_diff.pixels import to_uint8
 from emnist_diff.timeline import StepInfo
 from emnist_diff_plugins.metrics.block import Block
 from emnist_diff_plugins.metrics.files import GrowingTables
@@ -27,6 +25,8 @@ from emnist_diff_plugins.metrics.summary import report
 from emnist_diff_plugins.metrics.tables import json_bytes, read_csv
 from emnist_diff_plugins.sinks._beside import trajectories_beside
 from emnist_diff_plugins.sinks._recorded import Recorded
+from emnist_diff_trajectory.files import write_bytes
+from emnist_diff_trajectory.pixels import to_uint8
 
 _BYTES = 1 << 26
 """Of the states that are measured together."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from emnist_diff.errors import OutputError, PluginError
-from emnist_diff.files import write_bytes
+from emnist_diff_trajectory.files import write_bytes
 
 Table = dict[str, Any]
 """Columns by name, numpy arrays or lists of one length; NaN where there is no value."""

@@ -25,10 +25,10 @@ from emnist_diff import PACKAGES
 from emnist_diff.components import Component, call_component
 from emnist_diff.errors import ConfigError, PluginError
 from emnist_diff.families import WEIGHTS
-from emnist_diff.files import sha256
 from emnist_diff.protocols import NamesFiles, offers
 from emnist_diff.schedules import Function, Product, Schedule
 from emnist_diff.surroundings import Review
+from emnist_diff_trajectory.files import sha256
 
 FILE = "file"
 """The key of a field's metadata that marks a setting as the name of a file or a directory, or as a list of them."""

@@ -14,13 +14,13 @@ from attrs import validators as v
 from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError
 from emnist_diff.frames import BatchResult, Frame, Outcome, RunHeader, is_requested
-from emnist_diff.pixels import Pixels, to_uint8
 from emnist_diff.structuring import unstructure
 from emnist_diff.timeline import StepInfo
 from emnist_diff_plugins.sinks._beside import trajectories_beside
 from emnist_diff_plugins.sinks._folder import Folder
 from emnist_diff_plugins.sinks._recorded import Recorded
 from emnist_diff_plugins.sinks._settings import every_setting, samples_setting
+from emnist_diff_trajectory.pixels import Pixels, to_uint8
 
 
 @attrs.define(eq=False, kw_only=True)

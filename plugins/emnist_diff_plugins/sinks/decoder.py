@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from emnist_diff.pixels import as_images
 from emnist_diff.plugins import Registry
 from emnist_diff_plugins import rebuild
 from emnist_diff_trajectory.pictures import are_pictures
+from emnist_diff_trajectory.pixels import as_images
 from emnist_diff_trajectory.reader import Trajectory
 
 

@@ -11,11 +11,11 @@ import torch
 from attrs import validators as v
 
 from emnist_diff.frames import BatchResult, Frame, Outcome, RunHeader
-from emnist_diff.pixels import as_images, to_uint8
 from emnist_diff.timeline import StepInfo
 from emnist_diff_plugins.pictures import save_png, table
 from emnist_diff_plugins.sinks._beside import trajectories_beside
 from emnist_diff_trajectory.occupied import occupied
+from emnist_diff_trajectory.pixels import as_images, to_uint8
 
 
 @attrs.define(eq=False)

@@ -11,9 +11,9 @@ from attrs import validators as v
 from torch import Tensor
 
 from emnist_diff.frames import FIELDS, BatchResult, Frame, Outcome, RunHeader, is_requested
-from emnist_diff.pixels import to_uint8
 from emnist_diff.timeline import StepInfo
 from emnist_diff_plugins.sinks._settings import every_setting, samples_setting
+from emnist_diff_trajectory.pixels import to_uint8
 from emnist_diff_trajectory.schema import Capture, arrays, dataset_of
 from emnist_diff_trajectory.writer import TrajectoryWriter
 

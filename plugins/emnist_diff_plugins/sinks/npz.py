@@ -10,12 +10,12 @@ import numpy as np
 from attrs import validators as v
 
 from emnist_diff.frames import STATES, BatchResult, Frame, RunHeader
-from emnist_diff.pixels import to_uint8
 from emnist_diff.timeline import StepInfo
 from emnist_diff_plugins.sinks._arrays import npz
 from emnist_diff_plugins.sinks._folder import sample_name
 from emnist_diff_plugins.sinks._per_sample import PerSampleSink
 from emnist_diff_plugins.sinks._settings import every_setting
+from emnist_diff_trajectory.pixels import to_uint8
 
 
 @attrs.define(eq=False, kw_only=True)

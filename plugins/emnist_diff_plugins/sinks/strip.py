@@ -10,11 +10,11 @@ import numpy as np
 from attrs import validators as v
 
 from emnist_diff.frames import BatchResult, Frame, RunHeader
-from emnist_diff.pixels import to_uint8
 from emnist_diff.timeline import StepInfo
 from emnist_diff_plugins.pictures import png, table
 from emnist_diff_plugins.sinks._folder import sample_name
 from emnist_diff_plugins.sinks._per_sample import PerSampleSink, upscale_setting
+from emnist_diff_trajectory.pixels import to_uint8
 
 
 @attrs.define(eq=False, kw_only=True)

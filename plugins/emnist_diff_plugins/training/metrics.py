@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from emnist_diff.files import write_bytes
+from emnist_diff_trajectory.files import write_bytes
 
 
 @attrs.frozen(eq=False, kw_only=True)

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from emnist_diff.errors import ConfigError
 from emnist_diff.events import get_logger
-from emnist_diff.pixels import to_uint8
 from emnist_diff_plugins.pictures import save_png, table
 from emnist_diff_plugins.training.config import TrainConfig
+from emnist_diff_trajectory.pixels import to_uint8
 
 log = get_logger()
 

@@ -14,10 +14,10 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from emnist_diff.errors import CheckpointError
-from emnist_diff.files import write_bytes
 from emnist_diff.structuring import unstructure
 from emnist_diff_plugins.containers import tensorfile
 from emnist_diff_plugins.containers.headers import HeaderFormat
+from emnist_diff_trajectory.files import write_bytes
 
 FORMAT_VERSION = 1
 _KEY = "emnist_diff_training"

@@ -20,7 +20,7 @@ import attrs
 
 from emnist_diff import __version__
 from emnist_diff.errors import ConfigError, OutputError, unknown
-from emnist_diff.files import write_bytes
+from emnist_diff_trajectory.files import write_bytes
 
 _TEMPLATES = resources.files(__name__) / "templates"
 _DISTRIBUTION = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")  # PEP 508

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from emnist_diff.pixels import as_images, to_uint8
+from emnist_diff_trajectory.pixels import as_images, to_uint8
 
 
 def test_states_that_are_pictures_run_from_black_to_white():

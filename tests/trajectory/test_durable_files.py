@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from emnist_diff.errors import OutputError
-from emnist_diff.files import write_bytes
+from emnist_diff_trajectory.files import write_bytes
 
 
 def test_a_file_is_made_with_its_folders_and_replaced(tmp_path):
