@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import re
 from collections.abc import Mapping
@@ -257,18 +255,3 @@ def resolve(*layers: Mapping[str, Any]) -> RunConfig:
 def to_dict(config: RunConfig) -> dict[str, Any]:
     """JSON-ready data that `resolve` turns back into an equal configuration."""
     return dict(unstructure(config))
-
-
-def fingerprint(data: Mapping[str, Any]) -> str:
-    """SHA-256 of the canonical JSON of `data`."""
-    return hashlib.sha256(canonical_json(data).encode()).hexdigest()
-
-
-def canonical_json(data: Mapping[str, Any]) -> str:
-    """JSON with sorted keys and no spare spaces; refuses NaN. Names of files that Python could not decode are read as
-    UTF-8."""
-    text = json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
-    try:
-        return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    except UnicodeEncodeError:  # what is no name of a file is its writer's to refuse
-        return text

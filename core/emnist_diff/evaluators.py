@@ -16,7 +16,6 @@ if TYPE_CHECKING:  # the contracts can be read without paying for torch
 
     from emnist_diff.components import Component
     from emnist_diff.conditions import RowConditions
-    from emnist_diff.config import ComponentConfig
     from emnist_diff.plugins import Registry
     from emnist_diff.protocols import Denoiser
 
@@ -136,9 +135,9 @@ class Prepared:
 class Chooser(Protocol):
     """What a `ChooserSpec` names: takes a backend where a configuration says ``auto``."""
 
-    def choose(self, registry: Registry, limits: Limits, attempt: Callable[[ComponentConfig], Prepared]) -> Prepared:
+    def choose(self, registry: Registry, limits: Limits, attempt: Callable[..., Prepared]) -> Prepared:
         """The network on the backend that is taken.
 
-        attempt: prepares the network on a backend. Raises `Unsuitable` where that one refuses, `MemoryShort` where
-        the device's memory does not hold even one row, and whatever else the backend raises.
+        attempt: ``attempt(name, **settings)`` prepares the network on a backend. Raises `Unsuitable` where that one
+        refuses, `MemoryShort` where the device's memory does not hold even one row, and what else the backend raises.
         """

@@ -75,6 +75,7 @@ class RunHeader:
     resume: continue what is there; overwrite: replace what is there; neither: what is there is an error.
     rank, world_size: this is the share of one worker of several, which write into one directory.
     fsync: whether a sink's commit waits until what it wrote is on the disk.
+    replayed: whether frames come from a file of the run, and not from the run itself.
     decode: images in [0, 1], (B, C, H, W), from states (B, *shape), as the denoiser shows them; cheap to ask twice in
     a row for the same states, as several sinks do.
     """
@@ -101,6 +102,7 @@ class RunHeader:
     prediction_type: PredictionType = "epsilon"
     conditioned: bool = True
     activations: tuple[str, ...] = ()
+    replayed: bool = False
 
     @property
     def fields(self) -> tuple[str, ...]:

@@ -11,8 +11,8 @@ from typing import Any
 import attrs
 import numpy as np
 
-from emnist_diff.config import canonical_json
 from emnist_diff.errors import OutputError
+from emnist_diff.identity import canonical_json
 from emnist_diff_trajectory import plugin_data
 from emnist_diff_trajectory.creation import create_contiguous, new_file, output_errors
 from emnist_diff_trajectory.device import Device, building

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from emnist_diff.errors import TrajectoryError
-from emnist_diff.identity import COUNT, differing, run_fingerprint
+from emnist_diff.identity import COUNT, run_fingerprint
+from emnist_diff_trajectory.other_files import differing
 
 
 def sample_count(record: Mapping[str, Any]) -> int:

@@ -14,8 +14,8 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from emnist_diff.config import fingerprint
 from emnist_diff.errors import TrajectoryError
+from emnist_diff.identity import fingerprint
 from emnist_diff_trajectory.states import Piece
 
 if TYPE_CHECKING:

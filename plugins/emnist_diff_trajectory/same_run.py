@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from emnist_diff.config import fingerprint
 from emnist_diff.errors import TrajectoryError
 from emnist_diff.frames import RunHeader
-from emnist_diff.identity import differing
+from emnist_diff.identity import fingerprint
 from emnist_diff_trajectory.growth import shrinks
+from emnist_diff_trajectory.other_files import differing
 from emnist_diff_trajectory.reader import Trajectory
 from emnist_diff_trajectory.rows import Place
 from emnist_diff_trajectory.schema import MARKERS, Capture, arrays

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from emnist_diff.conditions import RowConditions
-from emnist_diff.engine.direct import Direct
-from emnist_diff.engine.onethread import one_thread
+from emnist_diff.direct import Direct
 from emnist_diff.errors import ConfigError
 from emnist_diff.evaluators import Workload
+from emnist_diff.onethread import one_thread
 from emnist_diff_plugins.backends import _traced
 from emnist_diff_plugins.backends.eager import Eager
 from emnist_diff_plugins.containers.checkpoint import CheckpointHeader

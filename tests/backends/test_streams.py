@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emnist_diff.engine.direct import MOST
+from emnist_diff.direct import MOST
 from emnist_diff_plugins.backends._streams import Cut, Streams
 
 

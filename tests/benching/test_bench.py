@@ -35,7 +35,7 @@ TINY = UNet2D(
 
 BACKENDS = '''
 import attrs
-from emnist_diff.engine.direct import Direct
+from emnist_diff.direct import Direct
 from emnist_diff.hookspecs import hookimpl
 from emnist_diff.records import BackendSpec
 

@@ -14,8 +14,8 @@ from emnist_diff.assembly.layers import configure
 from emnist_diff.assembly.sources import Found
 from emnist_diff.components import Component
 from emnist_diff.config import ComponentConfig, resolve
+from emnist_diff.direct import Direct
 from emnist_diff.discovery import installed
-from emnist_diff.engine.direct import Direct
 from emnist_diff.errors import ConfigError, PluginError, UnknownName
 from emnist_diff.evaluators import Limits, Prepared, Workload
 from emnist_diff.plugins import Entry, Registry

@@ -14,11 +14,11 @@ import pytest
 
 from emnist_diff.components import Component
 from emnist_diff.errors import ConfigError, PluginError
-from emnist_diff.identity import differing
 from emnist_diff.schedules import schedule
 from emnist_diff_plugins.reviews.files import content_sha256, recorded_files
 from emnist_diff_testing.rules import rules_of
 from emnist_diff_testing.subjects import Subject
+from emnist_diff_trajectory.other_files import differing
 from emnist_diff_trajectory.reader import Trajectory
 
 PLUGIN = '''

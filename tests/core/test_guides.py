@@ -12,12 +12,13 @@ import torch
 from emnist_diff.assembly.assemble import assemble
 from emnist_diff.assembly.layers import configure
 from emnist_diff.conditions import OWN, Cond, RowConditions, pack
-from emnist_diff.config import canonical_json, resolve, to_dict
+from emnist_diff.config import resolve, to_dict
 from emnist_diff.discovery import installed
 from emnist_diff.engine.base import Base
 from emnist_diff.engine.plan import WeightedForce, make_plan
 from emnist_diff.engine.state import Engine
 from emnist_diff.errors import CheckpointError, ConfigError
+from emnist_diff.identity import canonical_json
 from emnist_diff.parameterization import convert
 from emnist_diff.running.run import run
 from emnist_diff.spaces import ClassSpace

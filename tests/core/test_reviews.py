@@ -10,7 +10,7 @@ import attrs
 import pytest
 
 from emnist_diff.assembly.assemble import assemble
-from emnist_diff.config import ComponentConfig, resolve
+from emnist_diff.config import resolve
 from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError, PluginError, UnknownName
 from emnist_diff.plugins import Entry, Registry
@@ -75,7 +75,7 @@ class Plainest:
     """A chooser that takes the backend `eager` and says why."""
 
     def choose(self, registry: Registry, limits: Any, attempt: Any) -> Any:
-        return attrs.evolve(attempt(ComponentConfig("eager")), reason="the plainest", hint="use another")
+        return attrs.evolve(attempt("eager"), reason="the plainest", hint="use another")
 
 
 @pytest.fixture(autouse=True)

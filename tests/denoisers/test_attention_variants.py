@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from emnist_diff.conditions import Cond, RowConditions
-from emnist_diff.engine.onethread import one_thread
 from emnist_diff.errors import ConfigError
+from emnist_diff.onethread import one_thread
 from emnist_diff.variants import Variant, understood
 from emnist_diff_plugins.containers.checkpoint import CheckpointHeader
 from emnist_diff_plugins.denoisers._attention import VARIANTS, Perturbed, blurred

@@ -19,8 +19,8 @@ from diffusers import DDPMScheduler, UNet2DModel
 from typer.testing import CliRunner
 
 from emnist_diff.conditions import RowConditions
-from emnist_diff.engine.onethread import one_thread
 from emnist_diff.errors import CheckpointError, ConfigError, OutputError
+from emnist_diff.onethread import one_thread
 from emnist_diff_plugins.commands import checkpoint as command
 from emnist_diff_plugins.containers import checkpoint
 from emnist_diff_plugins.containers.checkpoint import CheckpointHeader

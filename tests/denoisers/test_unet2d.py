@@ -10,8 +10,8 @@ from diffusers import UNet2DModel
 
 from emnist_diff.conditions import RowConditions
 from emnist_diff.discovery import installed
-from emnist_diff.engine.onethread import one_thread
 from emnist_diff.errors import CheckpointError, ConfigError
+from emnist_diff.onethread import one_thread
 from emnist_diff.protocols import Denoiser
 from emnist_diff_plugins.containers.checkpoint import CheckpointHeader
 from emnist_diff_plugins.containers.families import TrainableFamily

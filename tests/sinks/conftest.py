@@ -18,6 +18,8 @@ from emnist_diff.records import SinkSpec
 from emnist_diff.running.run import execute
 from emnist_diff.timeline import NoiseSchedule
 from emnist_diff_plugins.containers import checkpoint
+from emnist_diff_plugins.exporting.decoder import FileDecoder
+from emnist_diff_plugins.exporting.feeding import feed
 from emnist_diff_plugins.sinks._recorded import Recorded
 from emnist_diff_trajectory.reader import Trajectory
 
@@ -56,7 +58,8 @@ class Work:
             item = make(installed(), SinkSpec, ComponentConfig(data["name"], settings=data.get("settings", {})))
             made[item.name] = item.object
         with Trajectory(file) as trajectory:
-            return Recorded(trajectory, installed(), checkpoint).feed(made, output, **how)
+            recorded = Recorded(trajectory, FileDecoder(trajectory, installed(), checkpoint))
+            return feed(recorded, made, output, **how)
 
     @staticmethod
     def files(folder: Path) -> dict[str, bytes]:

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from emnist_diff.conditions import NULL, OWN, named
-from emnist_diff.engine.direct import Direct
+from emnist_diff.direct import Direct
 from emnist_diff.errors import ConfigError, OutputError, RunFailed, UnknownName
 from emnist_diff.families import Source
 from emnist_diff.spaces import ClassSpace

@@ -23,8 +23,8 @@ from emnist_diff.engine.plan import Plan
 from emnist_diff.engine.state import Engine
 from emnist_diff.errors import ConfigError
 from emnist_diff.evaluators import Prepared
+from emnist_diff.forks import use_threads
 from emnist_diff.frames import RunHeader
-from emnist_diff.machine.forks import use_threads
 from emnist_diff.plugins import Registry
 from emnist_diff.protocols import Denoiser, Sink
 from emnist_diff.records import SchedulerSpec, SinkSpec

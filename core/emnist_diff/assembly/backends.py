@@ -11,11 +11,11 @@ from emnist_diff.assembly.layout import Layout
 from emnist_diff.components import Component, call_component, make
 from emnist_diff.conditions import RowConditions
 from emnist_diff.config import AUTO, ComponentConfig, RunConfig
-from emnist_diff.engine.direct import Direct
+from emnist_diff.direct import Direct
 from emnist_diff.errors import ConfigError, EmnistDiffError, PluginError, UnknownName
 from emnist_diff.evaluators import Evaluator, Limits, MemoryShort, Prepared, Unsuitable, Workload
 from emnist_diff.events import get_logger
-from emnist_diff.machine.forks import generation
+from emnist_diff.forks import generation
 from emnist_diff.plugins import Registry
 from emnist_diff.protocols import Denoiser
 from emnist_diff.records import BackendSpec, ChooserSpec
@@ -69,8 +69,8 @@ def prepare(registry: Registry, requested: ComponentConfig, denoiser: Denoiser, 
     `PluginError` for one that breaks.
     """
 
-    def attempt(backend: ComponentConfig) -> Prepared:
-        return _attempt(registry, backend, denoiser, limits)
+    def attempt(name: str, **settings: object) -> Prepared:
+        return _attempt(registry, ComponentConfig(name, settings=settings), denoiser, limits)
 
     if requested.name == AUTO:
         if requested.settings:
@@ -79,7 +79,7 @@ def prepare(registry: Registry, requested: ComponentConfig, denoiser: Denoiser, 
         prepared: Prepared = call_component(chooser.label("chooser"), chooser.object.choose, registry, limits, attempt)
         return prepared
     try:
-        return attempt(requested)
+        return _attempt(registry, requested, denoiser, limits)
     except UnknownName as error:
         raise UnknownName(f"{error}, or auto") from error
     except EmnistDiffError:

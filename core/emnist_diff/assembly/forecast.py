@@ -12,7 +12,7 @@ import torch
 from emnist_diff.assembly.assemble import Assembly
 from emnist_diff.assembly.padding import Padding
 from emnist_diff.conditions import RowConditions
-from emnist_diff.engine.direct import rows_of
+from emnist_diff.direct import rows_of
 from emnist_diff.engine.state import Engine
 
 

@@ -6,7 +6,7 @@ import math
 
 import attrs
 
-from emnist_diff.engine.direct import rows_of
+from emnist_diff.direct import rows_of
 from emnist_diff.engine.plan import Plan
 from emnist_diff.engine.state import Engine
 

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from emnist_diff.conditions import Cond, Group, Packing, RowConditions, pack
+from emnist_diff.direct import rows_of
 from emnist_diff.engine.checks import blamed_on
-from emnist_diff.engine.direct import rows_of
 from emnist_diff.engine.gradients import Tape
-from emnist_diff.engine.onethread import one_thread
 from emnist_diff.engine.state import Batch, Engine
 from emnist_diff.evaluators import Evaluator
+from emnist_diff.onethread import one_thread
 from emnist_diff.parameterization import convert
 from emnist_diff.timeline import PredictionType, StepInfo
 

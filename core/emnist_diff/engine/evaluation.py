@@ -16,8 +16,8 @@ from emnist_diff.engine.calls import PackedCalls
 from emnist_diff.engine.checks import blamed_on, require_tensor
 from emnist_diff.engine.gradients import Tape, autograd_enabled
 from emnist_diff.engine.memory import Memory
-from emnist_diff.engine.onethread import one_thread
 from emnist_diff.engine.plan import WeightedForce, conditions_at
+from emnist_diff.onethread import one_thread
 from emnist_diff.steps import ForceStep
 from emnist_diff.timeline import StepInfo
 

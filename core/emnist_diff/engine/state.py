@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from emnist_diff.brief import briefly
+from emnist_diff.direct import Direct
 from emnist_diff.engine.base import Base
-from emnist_diff.engine.direct import Direct
 from emnist_diff.engine.noise import Normal, batch_normal
 from emnist_diff.engine.plan import WeightedDrift, WeightedForce
 from emnist_diff.evaluators import Evaluator

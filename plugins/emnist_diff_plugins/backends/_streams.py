@@ -16,8 +16,8 @@ import attrs
 import torch
 from torch import Tensor
 
-from emnist_diff.engine.direct import part_rows
-from emnist_diff.machine.forks import generation
+from emnist_diff.direct import part_rows
+from emnist_diff.forks import generation
 
 Network = Callable[[Tensor, Tensor, Tensor], Tensor]
 """x (R, *shape) float32, t (R,) float32, index (R,) int64 → (R, *shape), for one number of rows R."""

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import attrs
 
-from emnist_diff.config import ComponentConfig
 from emnist_diff.errors import EmnistDiffError, PluginError
 from emnist_diff.evaluators import Limits, MemoryShort, Prepared, Unsuitable
 from emnist_diff.events import get_logger
-from emnist_diff.plugins import Registry
 from emnist_diff.records import BackendSpec
+
+if TYPE_CHECKING:
+    from emnist_diff.plugins import Registry
 
 log = get_logger()
 
@@ -20,7 +22,7 @@ log = get_logger()
 class Auto:
     """Takes the best backend that can serve, and never fails because a better one cannot."""
 
-    def choose(self, registry: Registry, limits: Limits, attempt: Callable[[ComponentConfig], Prepared]) -> Prepared:
+    def choose(self, registry: Registry, limits: Limits, attempt: Callable[..., Prepared]) -> Prepared:
         """`evaluators.Chooser`. Raises `MemoryShort`; where no backend is left, what a denoiser raises when it is
         evaluated, else `PluginError` with each one's reason."""
         passed: list[str] = []
@@ -38,7 +40,7 @@ class Auto:
                 hints += [passed[-1]] if reason == spec.missing() else []
                 continue
             try:
-                prepared = attempt(ComponentConfig(name))
+                prepared = attempt(name)
             except MemoryShort:
                 raise  # with a smaller --micro-batch it serves
             except Unsuitable as error:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from emnist_diff.conditions import RowConditions
-from emnist_diff.engine.direct import Direct, rows_of
+from emnist_diff.direct import Direct, rows_of
 from emnist_diff.errors import ConfigError
 from emnist_diff.evaluators import Evaluator, Workload
 from emnist_diff.protocols import Denoiser, Exportable

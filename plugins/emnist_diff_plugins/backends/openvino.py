@@ -18,7 +18,7 @@ from emnist_diff.conditions import RowConditions
 from emnist_diff.errors import ConfigError, PluginError, RunFailed
 from emnist_diff.evaluators import Evaluator, Precision, Workload
 from emnist_diff.events import get_logger
-from emnist_diff.machine.forks import generation
+from emnist_diff.forks import generation
 from emnist_diff.protocols import Denoiser, Exportable
 from emnist_diff_plugins.backends import _graph
 from emnist_diff_plugins.backends._cache import Cache, key_of, user_cache

@@ -15,7 +15,7 @@ from torch import Tensor
 from emnist_diff.components import make
 from emnist_diff.conditions import RowConditions
 from emnist_diff.config import ComponentConfig
-from emnist_diff.engine.direct import Direct
+from emnist_diff.direct import Direct
 from emnist_diff.evaluators import Backend, Evaluator, Precision, Workload
 from emnist_diff.plugins import Registry
 from emnist_diff.protocols import Denoiser

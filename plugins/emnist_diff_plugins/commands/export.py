@@ -73,6 +73,8 @@ def export(
     from emnist_diff.components import make
     from emnist_diff.config import normalised, resolve
     from emnist_diff.shorthands import with_settings
+    from emnist_diff_plugins.exporting.decoder import FileDecoder
+    from emnist_diff_plugins.exporting.feeding import feed
     from emnist_diff_plugins.sinks._recorded import Recorded
     from emnist_diff_trajectory.reader import Trajectory
 
@@ -91,7 +93,8 @@ def export(
         sinks[component.name] = component.object
     folder = file.parent if output is None else output
     with Trajectory(file) as trajectory:
-        count = Recorded(trajectory, registry, checkpoint).feed(sinks, folder, resume=resume, overwrite=overwrite)
+        recorded = Recorded(trajectory, FileDecoder(trajectory, registry, checkpoint))
+        count = feed(recorded, sinks, folder, resume=resume, overwrite=overwrite)
     if as_json:
         typer.echo(json.dumps({"output": str(folder), "samples": count, "sinks": list(sinks)}))
     else:

@@ -15,8 +15,8 @@ from torch import Tensor
 from emnist_diff.components import make
 from emnist_diff.config import ComponentConfig
 from emnist_diff.engine.decoding import NUMBERS
-from emnist_diff.engine.onethread import one_thread
 from emnist_diff.errors import CheckpointError, ConfigError
+from emnist_diff.onethread import one_thread
 from emnist_diff.plugins import Registry
 from emnist_diff.protocols import offers
 from emnist_diff.records import CodecSpec

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import attrs
 
-from emnist_diff.components import make
-from emnist_diff.config import ComponentConfig
 from emnist_diff.errors import CheckpointError
 from emnist_diff.families import WEIGHTS, DenoiserFamily, Source
 from emnist_diff.names import typed
-from emnist_diff.plugins import Registry
 from emnist_diff.protocols import Denoiser
-from emnist_diff.records import DenoiserSpec
 from emnist_diff.spaces import ClassSpace
 from emnist_diff.structuring import unstructure
 from emnist_diff_plugins.containers import checkpoint, codecs
 from emnist_diff_plugins.containers.checkpoint import CheckpointHeader
 from emnist_diff_plugins.containers.families import NetworkFamily
+from emnist_diff_plugins.containers.networks import network_of
 from emnist_diff_plugins.denoisers.coded import Coded
+
+if TYPE_CHECKING:
+    from emnist_diff.plugins import Registry
 
 
 @attrs.frozen
@@ -56,7 +57,7 @@ class Checkpoint:
             raise CheckpointError(
                 f"{path} holds a codec and no denoiser — train one on it: emnist-diff train unet2d --codec {path}"
             )
-        network = make(registry, DenoiserSpec, ComponentConfig(header.family, settings=header.network))
+        network = network_of(registry, header)
         shape, load = _loading(network.object, path, header, registry)
         sha256 = checkpoint.sha256(path)
         facts = {"file": typed(path.name), "sha256": sha256, "epoch": header.epoch,

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import torch
@@ -15,15 +15,17 @@ from torch.nn import functional as F
 
 from emnist_diff.brief import briefly
 from emnist_diff.conditions import RowConditions
-from emnist_diff.engine.onethread import one_thread
 from emnist_diff.errors import CheckpointError, ConfigError
 from emnist_diff.families import Source
-from emnist_diff.plugins import Registry
+from emnist_diff.onethread import one_thread
 from emnist_diff.spaces import ClassSpace, ConditionSpace
 from emnist_diff.timeline import ForwardProcess, PredictionType
 from emnist_diff_plugins.containers.checkpoint import MOST_CLASSES, CheckpointHeader
 from emnist_diff_plugins.containers.weights import filled
 from emnist_diff_plugins.fields import between, setting
+
+if TYPE_CHECKING:
+    from emnist_diff.plugins import Registry
 
 _WIDEST = 65_536
 

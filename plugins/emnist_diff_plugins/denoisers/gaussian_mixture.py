@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 import string
+from typing import TYPE_CHECKING
 
 import attrs
 import numpy as np
@@ -26,11 +27,13 @@ from emnist_diff.brief import briefly
 from emnist_diff.conditions import RowConditions
 from emnist_diff.errors import ConfigError
 from emnist_diff.families import Source
-from emnist_diff.plugins import Registry
 from emnist_diff.spaces import ClassSpace, ConditionSpace
 from emnist_diff.timeline import MOST_TIMESTEPS, FlowSchedule, ForwardProcess, NoiseSchedule, PredictionType
 from emnist_diff_plugins.capacity import require_memory
 from emnist_diff_plugins.schedulers._process import Process
+
+if TYPE_CHECKING:
+    from emnist_diff.plugins import Registry
 
 _SYMBOLS = string.digits + string.ascii_uppercase + string.ascii_lowercase
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 import torch
@@ -12,10 +12,9 @@ from torch import Tensor
 
 from emnist_diff.brief import briefly
 from emnist_diff.conditions import RowConditions
-from emnist_diff.engine.onethread import one_thread
 from emnist_diff.errors import CheckpointError, ConfigError
 from emnist_diff.families import Source
-from emnist_diff.plugins import Registry
+from emnist_diff.onethread import one_thread
 from emnist_diff.spaces import ClassSpace, ConditionSpace
 from emnist_diff.timeline import ForwardProcess, PredictionType
 from emnist_diff.variants import require
@@ -23,6 +22,9 @@ from emnist_diff_plugins.containers.checkpoint import MOST_CLASSES, CheckpointHe
 from emnist_diff_plugins.containers.weights import filled
 from emnist_diff_plugins.denoisers._attention import VARIANTS, perturbed
 from emnist_diff_plugins.denoisers._unet import Sizes, UNet
+
+if TYPE_CHECKING:
+    from emnist_diff.plugins import Registry
 
 _LARGEST_SIDE, _WIDEST, _MOST_LEVELS, _MOST_LAYERS = 4096, 16_384, 12, 64
 """Bounds on settings, far above what anybody trains here: a header cannot ask for what no machine holds."""

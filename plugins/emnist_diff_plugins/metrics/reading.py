@@ -14,10 +14,10 @@ from emnist_diff.errors import EmnistDiffError, TrajectoryError
 from emnist_diff.events import get_logger
 from emnist_diff.frames import RunHeader
 from emnist_diff.plugins import Registry
+from emnist_diff_plugins.exporting.decoder import FileDecoder
 from emnist_diff_plugins.metrics.block import Block, Levels
 from emnist_diff_plugins.metrics.formulas import Array
 from emnist_diff_plugins.sinks._recorded import Recorded
-from emnist_diff_plugins.sinks.decoder import FileDecoder
 from emnist_diff_trajectory.estimates import prediction_type
 from emnist_diff_trajectory.opening import reading
 from emnist_diff_trajectory.pixels import to_uint8
@@ -27,11 +27,6 @@ log = get_logger()
 
 _BATCH, _BYTES, _LARGEST = 32, 1 << 26, 1 << 29
 """Samples in a block, what they should take of memory together, and what one of them may."""
-
-
-def from_file(header: RunHeader) -> bool:
-    """Whether a sink is fed from a trajectory file, and not by a run."""
-    return isinstance(header.decode, FileDecoder)
 
 
 def levels_of(header: RunHeader, steps: npt.NDArray[np.int64]) -> Levels:
@@ -64,7 +59,8 @@ class BlockReader:
     def __attrs_post_init__(self) -> None:
         """Raises `TrajectoryError` for a file that is not what it must be."""
         file = self.trajectory
-        self.header = Recorded(file, self.registry, self.checkpoint).header(file.path.parent)
+        shows = FileDecoder(file, self.registry, self.checkpoint)
+        self.header = Recorded(file, shows).header(file.path.parent)
 
     @property
     def positions(self) -> list[int]:

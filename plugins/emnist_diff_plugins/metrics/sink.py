@@ -12,14 +12,13 @@ import numpy as np
 import torch
 from attrs import validators as v
 
-from emnist_diff.discovery import installed
 from emnist_diff.errors import OutputError
 from emnist_diff.frames import FIELDS, BatchResult, Frame, Outcome, RunHeader, is_requested
 from emnist_diff.timeline import StepInfo
 from emnist_diff_plugins.metrics.block import Block
 from emnist_diff_plugins.metrics.files import GrowingTables
 from emnist_diff_plugins.metrics.formulas import Array
-from emnist_diff_plugins.metrics.reading import from_file, levels_of
+from emnist_diff_plugins.metrics.reading import levels_of
 from emnist_diff_plugins.metrics.record import Run, rows
 from emnist_diff_plugins.metrics.summary import report
 from emnist_diff_plugins.metrics.tables import json_bytes, read_csv
@@ -81,7 +80,7 @@ class MetricsSink:
         try:
             for trajectory in trajectories_beside(self.header) if positions else ():
                 left = [position for position in positions if position not in found]
-                found.update(Recorded(trajectory, installed()).recall(self.header, self, left))
+                found.update(Recorded(trajectory).recall(self.header, self, left))
         finally:
             self._recalling = False
         return found
@@ -98,7 +97,7 @@ class MetricsSink:
     def commit(self, batch: BatchResult) -> None:
         assert self._run is not None
         assert self._tables is not None
-        known = not self._recalling and not from_file(self.header)  # how long it took
+        known = not self._recalling and not self.header.replayed  # how long it took
         share = (time.perf_counter() - self._batch.began) / len(batch.positions) if known else None
         seconds = np.array(self._batch.seconds) if known else None
         peak = _gpu_peak_mb() if known else None
@@ -114,7 +113,7 @@ class MetricsSink:
             return
         try:
             videos = read_csv(self._tables.videos)
-            seconds = None if self._tables.done or from_file(self.header) else time.perf_counter() - self._opened
+            seconds = None if self._tables.done or self.header.replayed else time.perf_counter() - self._opened
             write_bytes(
                 self._tables.summary, json_bytes(report(self.header.config, videos, seconds)), sync=self.header.fsync
             )

@@ -12,10 +12,10 @@ from emnist_diff.assembly.sources import Found, opened
 from emnist_diff.components import Component, make
 from emnist_diff.config import RunConfig
 from emnist_diff.errors import CheckpointError, ConfigError
-from emnist_diff.identity import differing
 from emnist_diff.plugins import Registry
 from emnist_diff.records import DriftSpec, ForceSpec, SchedulerSpec
 from emnist_diff.surroundings import Review
+from emnist_diff_trajectory.other_files import differing
 
 
 @attrs.frozen

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from attrs import validators as v
 
-from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError
 from emnist_diff.frames import BatchResult, Frame, Outcome, RunHeader, is_requested
 from emnist_diff.structuring import unstructure
@@ -97,7 +96,7 @@ class PerSampleSink:
         """Make the files of those of these samples that a trajectory file of the run has; which they were."""
         left = list(positions)
         for trajectory in trajectories_beside(self.header) if left else ():
-            found = set(Recorded(trajectory, installed()).recall(self.header, self, left))
+            found = set(Recorded(trajectory).recall(self.header, self, left))
             left = [position for position in left if position not in found]
         return [position for position in positions if position not in left]
 

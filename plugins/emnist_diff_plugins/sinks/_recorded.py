@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,20 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from emnist_diff.errors import ConfigError, EmnistDiffError, Interrupted, OutputError, RunFailed, TrajectoryError
-from emnist_diff.events import get_logger
-from emnist_diff.frames import BatchResult, Frame, Outcome, RunHeader, is_requested
-from emnist_diff.plugins import Registry
+from emnist_diff.errors import EmnistDiffError, TrajectoryError
+from emnist_diff.frames import BatchResult, Frame, RunHeader, is_requested, no_decoder
 from emnist_diff.protocols import Sink
-from emnist_diff.running.interrupts import stop_requests
 from emnist_diff.timeline import ProcessKind, StepInfo, Timeline
 from emnist_diff_plugins.sinks._beside import is_of
-from emnist_diff_plugins.sinks.decoder import FileDecoder
 from emnist_diff_trajectory.estimates import prediction_type
 from emnist_diff_trajectory.reader import Trajectory
-from emnist_diff_trajectory.schema import dataset_of, field_of
-
-log = get_logger()
+from emnist_diff_trajectory.schema import dataset_of
 
 _BATCH, _BYTES, _LARGEST = 16, 64_000_000, 512_000_000
 """Samples in a batch, what they should take of memory together, and what one of them may."""
@@ -34,14 +28,10 @@ _BATCH, _BYTES, _LARGEST = 16, 64_000_000, 512_000_000
 
 @attrs.frozen(eq=False)
 class Recorded:
-    """A trajectory file, and what shows its states as images.
-
-    registry, checkpoint: where `feed` finds the codec of a latent model, if one is needed; see `rebuild.decoder`.
-    """
+    """A trajectory file, and what shows its states (B, *shape) as images (B, C, H, W) in [0, 1]."""
 
     trajectory: Trajectory
-    registry: Registry
-    checkpoint: str | None = None
+    decode: Callable[[Tensor], Tensor] = no_decoder
 
     def recall(self, header: RunHeader, sink: Sink, positions: Sequence[int]) -> list[int]:
         """Hand a sink of a resumed run those of these samples of which the file holds all that the sink asks for, to
@@ -68,50 +58,6 @@ class Recorded:
                 sink.commit(event)
         return found
 
-    def feed(self, sinks: Mapping[str, Sink], output: Path, *, resume: bool = False, overwrite: bool = False) -> int:
-        """Hand every committed sample to the sinks, as a run would have, and close them; returns how many there were.
-
-        sinks: by the names that messages call them.  output: the directory of the run.
-        resume: leave what is there, and make the rest; overwrite: replace what is there.
-
-        Raises `ConfigError` when a sink asks for what the file does not hold, `OutputError` when a sink cannot write
-        or there is nothing to export, `RunFailed`, with the sink's name, for whatever else one raises, and
-        `Interrupted` after SIGINT or SIGTERM, with the batch in hand committed.
-        """
-        header = self.header(output, resume, overwrite)
-        opened: dict[str, Sink] = {}
-        outcome = Outcome.FAILED
-        try:
-            output.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"cannot write {output}: {error.strerror or error}") from error
-        try:
-            done = _open(sinks, header, opened)
-            fields = self._fields(sinks, header.timeline)
-            positions = self._positions(bool(frozenset().union(*fields.values())))
-            left = [p for p in positions if p not in done]
-            exported = 0
-            with stop_requests() as stopping:
-                for event in self.events(header, left, fields):
-                    for name, sink in sinks.items():
-                        _call_sink(name, sink.write if isinstance(event, Frame) else sink.commit, event)
-                    if isinstance(event, BatchResult):
-                        exported += len(event.positions)
-                        if stopping.is_set():
-                            break
-            if exported < len(left):
-                outcome = Outcome.INTERRUPTED
-                raise Interrupted(
-                    f"interrupted: {len(positions) - len(left) + exported} of {len(positions)} samples are exported to "
-                    f"{output} — repeat the command with --resume to finish"
-                )
-            outcome = Outcome.COMPLETED
-        finally:
-            failure = _closed(opened, outcome)
-        if failure is not None:
-            raise failure
-        return len(positions)
-
     def header(self, output: Path, resume: bool = False, overwrite: bool = False) -> RunHeader:
         """What the run said of itself to its sinks. Raises `TrajectoryError` where the file is not what it must be."""
         file = self.trajectory
@@ -136,7 +82,8 @@ class Recorded:
                 conditioned=file.conditioned,
                 resume=resume,
                 overwrite=overwrite,
-                decode=FileDecoder(file, self.registry, self.checkpoint),
+                decode=self.decode,
+                replayed=True,
                 prediction_type=prediction_type(file),
             )
 
@@ -184,44 +131,6 @@ class Recorded:
         after = levels.get("alpha_bar_next", np.append(file.alpha_bar[1:], 1.0))
         path: ProcessKind = "flow" if file.forward_process == "flow" else "diffusion"
         return Timeline(levels["timestep"], levels["alpha_bar"], after, path)
-
-    def _fields(self, sinks: Mapping[str, Sink], timeline: Timeline) -> dict[int, frozenset[str]]:
-        """What is asked for of each kept step. Raises `ConfigError` for what the file does not hold."""
-        file = self.trajectory
-        held = [field_of(name) for name in file.datasets()]
-        none = {"forces" if not file.force_names else "", "drifts" if not file.drift_names else ""}
-        out: dict[int, frozenset[str]] = {}
-        missed = 0
-        kept = set(file.kept_steps.tolist())
-        for name, sink in sinks.items():
-            for step in range(len(timeline)):
-                wanted = sink.wants(timeline.at(step))
-                if lacking := sorted(  # of a run without forces, none is all of them
-                    request for request in wanted - none if not any(is_requested(field, (request,)) for field in held)
-                ):
-                    raise ConfigError(
-                        f"sink {name!r} asks for {' and '.join(lacking)}, which {file.path} does not hold; it has "
-                        f"{', '.join(file.fields) or 'no states'} — change the sink's settings"
-                    )
-                if wanted and step not in kept:
-                    missed += 1
-                elif wanted:
-                    out[step] = out.get(step, frozenset()) | wanted
-        if missed:
-            log.warning("export.steps_not_kept", file=str(file.path), kept=len(kept), of=len(timeline))
-        return out
-
-    def _positions(self, states: bool) -> list[int]:
-        """The samples that can be shown: committed, and with states where those are asked for."""
-        file = self.trajectory
-        committed = file.committed
-        kept = set(file.kept_samples.tolist())
-        out = [position for position in committed if position in kept or not states]
-        if len(out) < len(file):
-            log.warning("export.samples_left_out", file=str(file.path), committed=len(committed), exported=len(out))
-        if not out:
-            raise OutputError(f"{file.path} holds no committed sample to export — finish the run with --resume")
-        return out
 
     def events(
         self, header: RunHeader, positions: Sequence[int], fields: Mapping[int, frozenset[str]]
@@ -289,34 +198,3 @@ class _States:
         if not np.isfinite(states).all():
             raise TrajectoryError(f"{file.path}: {name} is not finite at step {step} — see emnist-diff verify")
         return torch.from_numpy(states)
-
-
-def _call_sink(name: str, call: Any, *args: Any) -> Any:
-    try:
-        return call(*args)
-    except EmnistDiffError:
-        raise
-    except Exception as error:
-        raise RunFailed(f"sink {name!r} failed: {type(error).__name__}: {error}") from error
-
-
-def _open(sinks: Mapping[str, Sink], header: RunHeader, opened: dict[str, Sink]) -> frozenset[int]:
-    """Open the sinks, each in `opened` before it is; returns the positions that all of them have recorded."""
-    done: frozenset[int] | None = None  # a sink that keeps no account needs everything again
-    for name, sink in sinks.items():
-        opened[name] = sink
-        recorded = _call_sink(name, sink.open, header) or frozenset()
-        done = recorded if done is None else done & recorded
-    return done or frozenset()
-
-
-def _closed(sinks: Mapping[str, Sink], outcome: Outcome) -> EmnistDiffError | None:
-    """Close every sink, whatever the others do; the first failure of an export that went well so far."""
-    failure: EmnistDiffError | None = None
-    for name, sink in sinks.items():
-        try:
-            _call_sink(name, sink.close, outcome)
-        except EmnistDiffError as error:
-            log.error("sink.close_failed", sink=name, error=str(error))
-            failure = failure or error
-    return failure if outcome is Outcome.COMPLETED else None

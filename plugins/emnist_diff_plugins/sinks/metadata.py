@@ -11,16 +11,14 @@ from typing import Any
 
 import attrs
 
-from emnist_diff.config import canonical_json, fingerprint
 from emnist_diff.errors import OutputError
 from emnist_diff.frames import BatchResult, Frame, Outcome, RunHeader
-from emnist_diff.identity import run_fingerprint
+from emnist_diff.identity import canonical_json, fingerprint, run_fingerprint
 from emnist_diff.plaindata import from_json
 from emnist_diff.timeline import StepInfo
 from emnist_diff_plugins.sinks._beside import trajectories_beside
 from emnist_diff_plugins.sinks._folder import sample_name, sample_number
 from emnist_diff_plugins.sinks._run_id import run_id
-from emnist_diff_plugins.sinks.decoder import FileDecoder
 from emnist_diff_trajectory.files import write_bytes
 from emnist_diff_trajectory.growth import shrinks
 from emnist_diff_trajectory.occupied import occupied
@@ -83,7 +81,7 @@ class MetadataSink:
 
     def close(self, outcome: Outcome) -> None:
         if self._header is not None:
-            if outcome is Outcome.COMPLETED and not isinstance(self._header.decode, FileDecoder):
+            if outcome is Outcome.COMPLETED and not self._header.replayed:
                 self._done.update(range(len(self._header.sample_ids)))  # those of earlier runs, too
             self._write_index()
             self._write_metadata(outcome)

@@ -1,0 +1,72 @@
+"""What components may import: the contract, and of the plugins what stands beneath all components."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from emnist_diff.plaindata import from_toml
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import measures  # it stands beside this file
+
+BENEATH = {
+    "blocks": "states as characters of a terminal",
+    "capacity": "what this machine has of memory",
+    "checkpoints": "the shipped files",
+    "containers": "the checkpoint file, which makes the components that its header names",
+    "documents": "tables in files",
+    "fields": "a setting with a sentence of help",
+    "pictures": "PNG files",
+    "signatures": "calls of users' functions",
+}
+"""What stands beside the components and may be imported by them."""
+
+CONTRIBUTED = ("forces_contrib", "drifts_contrib")
+
+
+def _contracts() -> dict[str, dict[str, Any]]:
+    project = from_toml((measures.ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    return {contract["name"]: contract for contract in project["tool"]["importlinter"]["contracts"]}
+
+
+def _forbidden() -> set[str]:
+    return set(_contracts()["components import the contract only"]["forbidden_modules"])
+
+
+def test_whatever_of_the_core_is_not_the_contract_is_forbidden_to_components():
+    layers = [
+        {name.strip() for name in layer.split(":")}
+        for layer in _contracts()["the core stands in layers, and every part of it in one"]["layers"]
+    ]
+    contract = {"hookspecs", *layers[-2], *layers[-1]}
+    forbidden = {name.partition(".")[2] for name in _forbidden() if name.startswith("emnist_diff.")}
+    assert forbidden == set().union(*layers) - contract
+
+
+def test_each_part_of_the_plugins_is_a_component_or_beneath_them_or_forbidden_to_them():
+    top = measures.PACKAGES["emnist_diff_plugins"]
+    parts = {path.stem for path in top.iterdir() if path.is_dir() or path.suffix == ".py"} - {"__init__", "__pycache__"}
+    sources = _contracts()["components import the contract only"]["source_modules"]
+    forbidden = {name for name in _forbidden() if name.startswith("emnist_diff_plugins.")}
+    assert {f"emnist_diff_plugins.{part}" for part in parts} == {
+        *sources,
+        *forbidden,
+        *(f"emnist_diff_plugins.{part}" for part in BENEATH),
+    }
+    assert len(parts) == len(sources) + len(forbidden) + len(BENEATH), "each in one of them"
+
+
+@pytest.mark.parametrize("folder", CONTRIBUTED)
+def test_contributed_packages_import_the_contract_only(folder: str):
+    forbidden = _forbidden()
+    for path in sorted((measures.ROOT / folder / f"emnist_diff_{folder}").rglob("*.py")):
+        for module in measures.imports(path):
+            parts = module.split(".")
+            names = {".".join(parts[: i + 1]) for i in range(len(parts))}
+            assert not names & forbidden, f"{path.name} imports {module}"
+            assert parts[0] not in ("emnist_diff_testing", "emnist_diff_inference", "emnist_diff_plugins"), path.name
