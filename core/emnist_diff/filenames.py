@@ -13,7 +13,7 @@ import unicodedata
 from collections.abc import Sequence
 
 _PLAIN = re.compile(r"[0-9A-Za-z](?:[0-9A-Za-z_-]{0,38}[0-9A-Za-z_])?")
-_MADE = re.compile(r".*-([0-9a-f]{8}|lower)", re.IGNORECASE)
+_TRANSLATED = re.compile(r".*-([0-9a-f]{8}|lower)", re.IGNORECASE)
 """What the names that are made here end in, and none that stands for itself."""
 _RESERVED = re.compile(r"con|prn|aux|nul|com\d|lpt\d", re.IGNORECASE)
 _LONGEST_SLUG = 32
@@ -28,7 +28,7 @@ def of_class(name: str) -> str:
     if re.fullmatch("[a-z]", name):
         return f"{name}-lower"
     one_of_its_cases = name == (name.upper() if len(name) == 1 else name.lower())
-    if one_of_its_cases and _PLAIN.fullmatch(name) and not (_MADE.fullmatch(name) or _RESERVED.fullmatch(name)):
+    if one_of_its_cases and _PLAIN.fullmatch(name) and not (_TRANSLATED.fullmatch(name) or _RESERVED.fullmatch(name)):
         return name
     ascii_letters = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
     slug = re.sub(r"[^0-9A-Za-z_]+", "-", ascii_letters)[:_LONGEST_SLUG].strip("-") or "class"

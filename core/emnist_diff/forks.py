@@ -37,7 +37,7 @@ def _forked() -> None:
 def use_threads(count: int | None) -> int:
     """Have torch compute with `count` threads here, or as it does; returns how many. In a forked process it is one."""
     if _forks and count is not None and count > 1:
-        log.warning("threads.forked", asked=count, used=1, hint="start processes with 'spawn' for more threads")
+        log.warning("threads.forked", threads=count, used=1, hint="start processes with 'spawn' for more threads")
         count = 1
     if count is not None:
         torch.set_num_threads(count)

@@ -91,8 +91,8 @@ def model(trajectory: Trajectory, registry: Registry, file: str | None = None) -
     network = found(registry, settings)
     files = trajectory.config.get("files")
     known = {
-        place: said
-        for place, said in (files if isinstance(files, dict) else {}).items()
+        place: recorded
+        for place, recorded in (files if isinstance(files, dict) else {}).items()
         if place.startswith("denoiser.")
     }
     require_recorded_files(

@@ -16,7 +16,7 @@ import attrs
 from emnist_diff.machine.workers import in_slurm_step
 
 WAIT_POLICY = "OMP_WAIT_POLICY"
-ASKED_FOR = "OMP_NUM_THREADS"
+THREADS_VARIABLE = "OMP_NUM_THREADS"
 
 _LOCAL_WORKERS = ("LOCAL_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS")
 """How many processes a launcher (torchrun and accelerate, Open MPI, MPICH) has started on this machine."""
@@ -47,9 +47,9 @@ def default_threads(environment: Mapping[str, str] = os.environ, root: Path = Pa
     counted once, at most what control groups allow, and of those this worker's share where a launcher has started
     several.  root: where /proc and /sys are.
     """
-    said = environment.get(ASKED_FOR, "").split(",")[0]
-    if said.isdecimal() and int(said):
-        return Threads(int(said), ASKED_FOR)
+    chosen = environment.get(THREADS_VARIABLE, "").split(",")[0]
+    if chosen.isdecimal() and int(chosen):
+        return Threads(int(chosen), THREADS_VARIABLE)
     usable = usable_cpu_numbers(root)
     cores, reason = physical_cores(usable, root), f"{len(usable)} CPUs"
     if cores < len(usable):
@@ -57,10 +57,10 @@ def default_threads(environment: Mapping[str, str] = os.environ, root: Path = Pa
     quota = cpu_quota(root)
     if quota is not None and quota < cores:
         cores, reason = max(1, int(quota)), f"a quota of {quota:g} CPUs"
-    mine = _share(cores, environment)
-    if mine < cores:
+    cores_of_worker = _share(cores, environment)
+    if cores_of_worker < cores:
         reason += f", shared with other workers: {_workers(environment)} on this machine"
-    return Threads(mine, reason)
+    return Threads(cores_of_worker, reason)
 
 
 def share(threads: int, environment: Mapping[str, str] = os.environ) -> int:
@@ -127,9 +127,9 @@ def _limit(folder: Path) -> float | None:
 
 def _share(cores: int, environment: Mapping[str, str]) -> int:
     """The cores of this worker, of those that it may run on."""
-    asked = environment.get("SLURM_CPUS_PER_TASK", "")
-    if asked.isdecimal() and int(asked):
-        return max(1, min(cores, int(asked)))
+    allotted = environment.get("SLURM_CPUS_PER_TASK", "")
+    if allotted.isdecimal() and int(allotted):
+        return max(1, min(cores, int(allotted)))
     workers, on_node = _workers(environment), environment.get("SLURM_CPUS_ON_NODE", "")
     if on_node.isdecimal() and int(on_node):
         if cores <= int(on_node) // workers:  # the scheduler has bound this worker to its share already

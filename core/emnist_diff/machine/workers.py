@@ -178,8 +178,8 @@ def _nothing_counts(environment: Mapping[str, str]) -> str:
         )
     for rank, size in (("RANK", "WORLD_SIZE"), *(names[1:] for names in _MPI)):
         if (rank in environment) != (size in environment):
-            there, lacking = (rank, size) if rank in environment else (size, rank)
-            return f"--distributed: {there} is set and {lacking} is not — set both, or {_BOTH}"
+            present, lacking = (rank, size) if rank in environment else (size, rank)
+            return f"--distributed: {present} is set and {lacking} is not — set both, or {_BOTH}"
     return (
         "--distributed: no variable of SLURM, torchrun or MPI says which worker this is — start it by sbatch --array, "
         f"srun, torchrun or mpirun, or {_BOTH}"
