@@ -19,9 +19,10 @@ from typing import Any
 
 import attrs
 
+from emnist_diff.curves import CURVES
 from emnist_diff.discovery import installed
 from emnist_diff.plugins import KINDS, Entry, load_factory
-from emnist_diff.schedules import _KINDS, Schedule, to_data
+from emnist_diff.schedules import Schedule, to_data
 from emnist_diff.structuring import structure
 from emnist_diff_testing.rules import kinds, rules_of
 
@@ -138,7 +139,7 @@ def schedules() -> Iterator[str]:
     """A table of the kinds of schedules."""
     yield "| kind | value | keys, with defaults |"
     yield "| --- | --- | --- |"
-    for kind, cls in _KINDS.items():
+    for kind, cls in CURVES.items():
         keys = ", ".join(
             f"`{field.metadata.get('key') or field.name}`" + _key_default(field) for field in attrs.fields(cls)
         )

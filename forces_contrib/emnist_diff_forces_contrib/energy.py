@@ -9,8 +9,9 @@ import attrs
 import torch
 from attrs import validators as v
 from emnist_diff.conditions import Cond, Predictions
+from emnist_diff.functions import as_function
 from emnist_diff.parameterization import to_x0
-from emnist_diff.schedules import Schedule, as_function
+from emnist_diff.schedules import Schedule
 from emnist_diff.steps import ForceStep
 from emnist_diff.timeline import StepInfo
 from torch import Tensor

@@ -38,7 +38,10 @@ MODULES = (
         )
     ),
     "emnist_diff.parameterization",
-    *(f"emnist_diff.{name}" for name in ("families", "spaces", "conditions", "schedules", "errors", "deprecation")),
+    *(
+        f"emnist_diff.{name}"
+        for name in ("families", "spaces", "conditions", "curves", "functions", "schedules", "errors", "deprecation")
+    ),
     *(f"emnist_diff_inference.{name}" for name in ("capture", "checkpoints", "config", "frames")),
     "emnist_diff_testing",
 )

@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from emnist_diff.conditions import NULL, named
+from emnist_diff.curves import Window
 from emnist_diff.engine.base import Base
 from emnist_diff.engine.plan import make_plan
 from emnist_diff.engine.state import Batch, WalkState
 from emnist_diff.engine.walk import walk
 from emnist_diff.errors import ConfigError
 from emnist_diff.frames import FIELDS, STATES
-from emnist_diff.schedules import Window
 from emnist_diff.timeline import FlowSchedule, NoiseSchedule
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
 from emnist_diff_plugins.drifts.default import DefaultDrift

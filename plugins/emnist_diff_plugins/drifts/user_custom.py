@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 from torch import Tensor
 
-from emnist_diff.schedules import as_function
+from emnist_diff.functions import as_function
 from emnist_diff.steps import DriftStep
 from emnist_diff_plugins.signatures import require_parameters
 

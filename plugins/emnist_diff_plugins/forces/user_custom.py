@@ -10,7 +10,7 @@ from torch import Tensor
 
 from emnist_diff.conditions import NULL, OWN, Cond, Predictions
 from emnist_diff.errors import ConfigError
-from emnist_diff.schedules import as_function
+from emnist_diff.functions import as_function
 from emnist_diff.shown import shown
 from emnist_diff.spaces import ConditionSpace
 from emnist_diff.steps import ForceStep

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 
 import attrs
 
-from emnist_diff.schedules import Constant, Cosine, Power, Product, Ramp, Schedule, Sine, Table, Window
+from emnist_diff.curves import Cosine, Power, Ramp, Sine, Table, Window
+from emnist_diff.schedules import Constant, Product, Schedule
 from emnist_diff.timeline import StepInfo
 
 _ROUNDING = 1e-12
