@@ -10,7 +10,7 @@ import pytest
 import torch
 from emnist_diff.conditions import NULL, Cond, RowConditions, named, row_of
 from emnist_diff.engine.base import Base
-from emnist_diff.engine.plan import WeightedForce, make_plan
+from emnist_diff.engine.plan import Evaluations, WeightedForce, make_plan
 from emnist_diff.engine.state import Batch, Engine
 from emnist_diff.engine.walk import walk
 from emnist_diff.errors import UnknownName
@@ -205,7 +205,8 @@ def test_nothing_is_asked_where_nothing_is_added(force):
     for frame in walked({"": main}, force):
         assert not frame.group("forces")[0].any()
     timeline = Ddim().bind(main.process, main.prediction_type).plan(2)
-    plan = make_plan(timeline, Base("cond"), [WeightedForce("f", force, lambda at: 1.0)], [0], {"": main.conditions}, 1)
+    evaluations = Evaluations.of(timeline, Base("cond"), [WeightedForce("f", force, lambda at: 1.0)])
+    plan = make_plan(evaluations, {"": main.conditions}, [0], 1)
     assert plan.networks == {("", ""): {1: 2}}
 
 

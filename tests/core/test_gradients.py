@@ -10,7 +10,7 @@ import torch
 from emnist_diff.conditions import NULL, OWN
 from emnist_diff.engine.base import Base
 from emnist_diff.engine.gradients import Tape
-from emnist_diff.engine.plan import make_plan
+from emnist_diff.engine.plan import Evaluations
 from emnist_diff.engine.state import Batch
 from emnist_diff.engine.walk import walk
 from emnist_diff.frames import FIELDS
@@ -122,8 +122,8 @@ def test_only_active_steps_are_differentiated(make_engine):
     engine = make_engine(forces=[(Toward(), 1.0), (Plain(), 1.0)])
     term = attrs.evolve(engine.forces[0], weight=lambda at: 0.5 if at.index in (2, 3) else 0.0)
     engine = attrs.evolve(engine, forces=[term, engine.forces[1]])
-    plan = make_plan(engine.timeline, engine.base, engine.forces, [0], {"": engine.denoisers[""].conditions}, 1)
-    assert plan.gradients == (2, 3)
+    evaluations = Evaluations.of(engine.timeline, engine.base, engine.forces)
+    assert evaluations.gradients == (2, 3)
     off = attrs.evolve(engine, forces=[attrs.evolve(term, weight=lambda at: 0.0), engine.forces[1]])
     batch = Batch((0, 1), (0, 1), (0, 0), (7, 7))
     one, other = (list(walk(e, batch, lambda at: frozenset(FIELDS))) for e in (engine, off))

@@ -15,7 +15,7 @@ from emnist_diff.conditions import OWN, Cond, RowConditions, pack
 from emnist_diff.config import resolve, to_dict
 from emnist_diff.discovery import installed
 from emnist_diff.engine.base import Base
-from emnist_diff.engine.plan import WeightedForce, make_plan
+from emnist_diff.engine.plan import Evaluations, WeightedForce, make_plan
 from emnist_diff.engine.state import Engine
 from emnist_diff.errors import CheckpointError, ConfigError
 from emnist_diff.identity import canonical_json
@@ -99,7 +99,8 @@ def test_conversions_agree_with_the_states_they_describe(path):
 def test_rows_of_each_network_are_planned():
     engine = engine_with(GaussianMixture(shape=(3,), classes="ABC", seed=2).denoiser())
     spaces = {name: d.conditions for name, d in engine.denoisers.items()}
-    plan = make_plan(engine.timeline, engine.base, engine.forces, [0, 1, 2, 0, 1], spaces, 2, 2)
+    evaluations = Evaluations.of(engine.timeline, engine.base, engine.forces)
+    plan = make_plan(evaluations, spaces, [0, 1, 2, 0, 1], 2, 2)
     assert plan.networks == {("", ""): {2: 8, 1: 4}, ("weak", ""): {2: 8, 1: 4}}
     assert (plan.rows, plan.calls, plan.calls_of(("weak", "")), plan.calls_of(("other", ""))) == (40, 24, 12, 0)
 

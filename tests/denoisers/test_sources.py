@@ -200,7 +200,7 @@ def test_texts_share_a_packed_evaluation_and_no_row_is_there_twice(toys):
     assert space.classes == ("a cat", "a dog", "any text")
     # of a cat: itself, nothing, any text; of a dog: itself, nothing, any text, a cat
     assert run.plan.rows == 3 * (2 * 3 + 2 * 4)
-    packing = pack(run.plan.conditions[0], [0, 1, 0, 1], {"": space})
+    packing = pack(run.plan.evaluations.conditions[0], [0, 1, 0, 1], {"": space})
     assert len(packing.groups) == 1
     rows = list(zip(packing.groups[0].sample.tolist(), packing.groups[0].index.tolist(), strict=True))
     assert len(rows) == len(set(rows)) == 14

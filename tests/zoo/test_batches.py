@@ -72,7 +72,7 @@ def test_forces_over_u_classes_cost_u_plus_1_conditions(zoo, run, custom, count,
     steps, samples = 5, 3
     walked = zoo.walk(run(stack, base=base, steps=steps, total_videos=samples), ids=range(samples))
     plan, micro = walked.layout.plan, walked.layout.plan.micro_batch
-    assert {len(conds) for conds in plan.conditions} == {classes + 1 + own}
+    assert {len(conds) for conds in plan.evaluations.conditions} == {classes + 1 + own}
     assert plan.rows == steps * samples * (classes + 1 + own)
     assert walked.rows == plan.calls * micro
     assert walked.rows - plan.rows < micro * steps  # no more than the padding of the last call of a step
@@ -98,14 +98,14 @@ def test_what_a_step_does_not_read_is_not_evaluated(zoo, run):
     ]
     for forces, expected in cases:
         laid = zoo.layout(run(forces, base="uncond", steps=5))
-        assert {i: len(laid.plan.conditions[i]) for i in expected} == expected, forces
+        assert {i: len(laid.plan.evaluations.conditions[i]) for i in expected} == expected, forces
 
 
 def test_a_function_that_reads_nothing_costs_nothing(zoo, run):
     force = {"name": "user_custom", "function": "operator:sub"}
     for reads, conditions in (([], 1), (["null"], 2), (["B"], 3), (["B", "own"], 3)):
         laid = zoo.layout(run([{**force, "reads": reads}], base="cond", steps=2))
-        assert {len(conds) for conds in laid.plan.conditions} == {conditions}
+        assert {len(conds) for conds in laid.plan.evaluations.conditions} == {conditions}
 
 
 def test_samples_of_the_class_that_a_force_is_about_cost_no_row_more(zoo, run):

@@ -27,7 +27,7 @@ def forecast(assembly: Assembly) -> dict[str, Any]:
     padding = Padding.of(plan, engine)
     steps = []
     first = 0
-    for conditions, run in itertools.groupby(plan.conditions):
+    for conditions, run in itertools.groupby(plan.evaluations.conditions):
         count = len(list(run))
         steps.append({"steps": [first, first + count - 1], "conditions": [str(cond) for cond in conditions]})
         first += count
@@ -43,7 +43,7 @@ def forecast(assembly: Assembly) -> dict[str, Any]:
             }
             for (name, variant), sizes in plan.networks.items()
         ],
-        "steps_with_gradients": list(plan.gradients),
+        "steps_with_gradients": list(plan.evaluations.gradients),
         "network_rows": plan.rows,
         "network_calls": plan.calls,
         "micro_batch": plan.micro_batch,

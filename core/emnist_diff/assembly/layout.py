@@ -14,7 +14,16 @@ from emnist_diff.assembly.reviews import reviews
 from emnist_diff.components import Component, call_component, make
 from emnist_diff.config import MOST_SAMPLES, ComponentConfig, RunConfig
 from emnist_diff.engine.base import Base, Clip, ClipSum
-from emnist_diff.engine.plan import Plan, WeightedDrift, WeightedForce, make_plan, nominal_batch, streams
+from emnist_diff.engine.plan import (
+    NOMINAL_BATCH,
+    NOMINAL_BATCH_GPU,
+    Evaluations,
+    Plan,
+    WeightedDrift,
+    WeightedForce,
+    make_plan,
+    streams,
+)
 from emnist_diff.engine.state import Engine
 from emnist_diff.errors import ConfigError, PluginError
 from emnist_diff.evaluators import Evaluator
@@ -60,7 +69,7 @@ class Layout:
     @property
     def conditioned(self) -> bool:
         """Whether the base or a force reads the samples' own classes. Else these decide nothing of the samples."""
-        read = (cond for conds in self.plan.conditions for cond in conds)
+        read = (cond for conds in self.plan.evaluations.conditions for cond in conds)
         return any(cond.kind == "own" or "own" in cond.values for cond in read) or any(
             offers(term.force, ReadsOwn) and term.force.reads_own for term in self.terms
         )
@@ -79,7 +88,7 @@ class Layout:
         ids = range(self.settings.rank, len(self.labels), self.settings.world_size)
         labels = [self.labels[i] for i in ids]
         rows, size = self.plan.micro_batch, self.plan.batch_size
-        return make_plan(self.timeline, self.base, self.terms, labels, self.spaces, size, rows, ids, drifts=self.drifts)
+        return make_plan(self.plan.evaluations, self.spaces, labels, size, rows, ids)
 
     def engine(
         self,
@@ -138,9 +147,10 @@ def lay_out(
     terms, maps = _terms(settings, forces, space), _maps(drifts)
     indices, count = [space.index(name) for name in characters], _count(settings, characters)
     labels = tuple(indices[number % len(indices)] for number in range(count))  # whatever the count, the first stay
-    nominal = nominal_batch(torch.device(choose_device(settings.device)).type)
-    size = settings.batch_size or nominal
-    plan = make_plan(timeline, base, terms, labels, spaces, size, settings.micro_batch, nominal=nominal, drifts=maps)
+    on_cpu = torch.device(choose_device(settings.device)).type == "cpu"
+    nominal = NOMINAL_BATCH if on_cpu else NOMINAL_BATCH_GPU
+    evaluations, size = Evaluations.of(timeline, base, terms, maps), settings.batch_size or nominal
+    plan = make_plan(evaluations, spaces, labels, size, settings.micro_batch, nominal=nominal)
     components = tuple(component for component, _ in (*forces, *drifts))
     return Layout(settings, components, spaces, characters, labels, scheduler, timeline, base, terms, maps, plan)
 

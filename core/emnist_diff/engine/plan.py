@@ -23,17 +23,10 @@ ROWS_PER_CALL = 32
 """Rows of one network call at most, unless a configuration says otherwise: on a CPU, several middling calls are
 faster than one huge one, and beyond this many rows nothing is gained."""
 
-NOMINAL_BATCH = {"cpu": 16}
-"""Samples that are walked together where a configuration does not say, by kind of device. The rows of a call are chosen
-for as many, and not for those of the configured batch, which must change no result."""
-
-NOMINAL_BATCH_GPU = 256
-"""The same for every other kind of device, which wants more to do at once."""
-
-
-def nominal_batch(device: str) -> int:
-    """Samples walked together on a kind of device (``cpu``, ``cuda``) unless a configuration says otherwise."""
-    return NOMINAL_BATCH.get(device, NOMINAL_BATCH_GPU)
+NOMINAL_BATCH, NOMINAL_BATCH_GPU = 16, 256
+"""Samples that are walked together where a configuration does not say, on a CPU and on other devices, which want more
+to do at once. The rows of a call are chosen for as many, and not for those of the configured batch, which must change no
+result."""
 
 
 @attrs.frozen
@@ -131,24 +124,58 @@ def conditions_at(at: StepInfo, base: Base, forces: Iterable[WeightedForce]) -> 
     return tuple(dict.fromkeys(conds))
 
 
+@attrs.frozen
+class Evaluations:
+    """What the steps of a run evaluate, whatever its samples.
+
+    conditions: of each step, at its first evaluation.
+    counts: of each set of conditions, how often it is evaluated: at the stages of steps, and where drifts evaluate
+    their ends.
+    gradients: steps at which networks are evaluated with gradients.
+    """
+
+    conditions: tuple[tuple[Cond, ...], ...]
+    counts: Mapping[tuple[Cond, ...], int]
+    gradients: tuple[int, ...]
+
+    @classmethod
+    def of(
+        cls,
+        timeline: Timeline,
+        base: Base,
+        forces: Sequence[WeightedForce] = (),
+        drifts: Sequence[WeightedDrift] = (),
+    ) -> Evaluations:
+        """The evaluations of these steps. Raises as `conditions_at` and `WeightedDrift.evaluations`."""
+        conditions, gradients = [], []
+        counts: Counter[tuple[Cond, ...]] = Counter()
+        for i in range(len(timeline)):
+            at, end = timeline.at(i), timeline.end(i)
+            read = [conditions_at(stage, base, forces) for stage in timeline.stages(i)]
+            counts.update(read)
+            if (count := sum(drift.evaluations(at, end) for drift in drifts)) and end is not None:
+                counts[conditions_at(end, base, forces)] += count
+            conditions.append(read[0])
+            if any(force.differentiates and force.weight(at) != 0 for force in forces):
+                gradients.append(i)
+        return cls(tuple(conditions), counts, tuple(gradients))
+
+
 @briefly
 @attrs.frozen
 class Plan:
     """The work ahead.
 
-    timeline: the steps.  conditions: of each step, at its first evaluation.  batch_size: samples walked together.
+    evaluations: of the steps.  batch_size: samples walked together.
     networks: for each (denoiser, variant), rows that it is asked for at once → how often.
-    largest: of those for a nominal batch.  gradients: steps at which networks are evaluated with gradients.
-    micro_batch: rows of every network call, constant in the run.
+    largest: of those for a nominal batch.  micro_batch: rows of every network call, constant in the run.
     """
 
-    timeline: Timeline
-    conditions: tuple[tuple[Cond, ...], ...]
+    evaluations: Evaluations
     batch_size: int
     networks: Mapping[tuple[str, str], Mapping[int, int]]
     largest: int
     micro_batch: int
-    gradients: tuple[int, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -166,52 +193,31 @@ class Plan:
         return sum(math.ceil(size / self.micro_batch) * count for size, count in sizes.items())
 
 
-def _evaluations(
-    timeline: Timeline, base: Base, forces: Sequence[WeightedForce], drifts: Sequence[WeightedDrift]
-) -> Counter[tuple[Cond, ...]]:
-    """How often each set of conditions is evaluated: at the stages of steps, and where drifts evaluate their ends."""
-    times: Counter[tuple[Cond, ...]] = Counter()
-    for i in range(len(timeline)):
-        times.update(conditions_at(at, base, forces) for at in timeline.stages(i))
-        end = timeline.end(i)
-        if (count := sum(item.evaluations(timeline.at(i), end) for item in drifts)) and end is not None:
-            times[conditions_at(end, base, forces)] += count
-    return times
-
-
 def make_plan(
-    timeline: Timeline,
-    base: Base,
-    forces: Sequence[WeightedForce],
-    labels: Sequence[int],
+    evaluations: Evaluations,
     spaces: Mapping[str, ConditionSpace],
+    labels: Sequence[int],
     batch_size: int,
     micro_batch: int | None = None,
     sample_ids: Sequence[int] | None = None,
-    nominal: int = NOMINAL_BATCH["cpu"],
-    drifts: Sequence[WeightedDrift] = (),
+    nominal: int = NOMINAL_BATCH,
 ) -> Plan:
     """Plan a run over samples with these own class indices, and ids (0 … N-1 when left out).
 
     batch_size: samples walked together, at least 1.  micro_batch: rows of a network call; None chooses it so that
     `nominal` samples split into equal calls of at most `ROWS_PER_CALL` rows.
     """
-    conditions = tuple(conditions_at(timeline.at(i), base, forces) for i in range(len(timeline)))
-    positions = range(len(labels))
-    ids = positions if sample_ids is None else sample_ids
-    times = _evaluations(timeline, base, forces, drifts)
+    ids = range(len(labels)) if sample_ids is None else sample_ids
 
-    def group_sizes(conds: tuple[Cond, ...], batch: Sequence[int]) -> list[tuple[tuple[str, str], int]]:
-        packing = pack(conds, [labels[p] for p in batch], spaces, [ids[p] for p in batch])
-        return [((group.denoiser, group.variant), len(group.sample)) for group in packing.groups]
+    def rows_of(conds: tuple[Cond, ...], batch: slice) -> list[tuple[tuple[str, str], int]]:
+        groups = pack(conds, labels[batch], spaces, ids[batch]).groups
+        return [((group.denoiser, group.variant), len(group.sample)) for group in groups]
 
     networks: dict[tuple[str, str], Counter[int]] = {}
     for start in range(0, len(labels), batch_size):
-        for conds, count in times.items():
-            for network, size in group_sizes(conds, positions[start : start + batch_size]):
+        for conds, count in evaluations.counts.items():
+            for network, size in rows_of(conds, slice(start, start + batch_size)):
                 networks.setdefault(network, Counter())[size] += count
-    largest = max(size for conds in times for _, size in group_sizes(conds, positions[:nominal]))
+    largest = max(size for conds in evaluations.counts for _, size in rows_of(conds, slice(nominal)))
     rows = evenly(largest, ROWS_PER_CALL) if micro_batch is None else micro_batch
-    live = [force for force in forces if force.differentiates]
-    gradients = tuple(i for i in range(len(timeline)) if any(force.weight(timeline.at(i)) != 0 for force in live))
-    return Plan(timeline, conditions, batch_size, networks, largest, rows, gradients)
+    return Plan(evaluations, batch_size, networks, largest, rows)

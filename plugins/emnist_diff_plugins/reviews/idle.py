@@ -64,7 +64,7 @@ def _report_merged(layout: Layout) -> None:
     """Log the classes that a configuration names and the model's dataset has folded into others."""
     requested, folded = layout.settings.character or "", layout.spaces[""].merged
     names = [requested, *listed(requested)] if isinstance(requested, str) else list(requested)
-    for conds in dict.fromkeys(layout.plan.conditions):
+    for conds in dict.fromkeys(layout.plan.evaluations.conditions):
         names += [name for cond in conds for name in (cond.value, *cond.values)]
     if merged := [name for name in dict.fromkeys(names) if name in folded]:
         log.info("class.merged", requested=",".join(merged), used=",".join(folded[name] for name in merged))
