@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import torch
 from torch import Tensor
 
-_SAYINGS = (
-    "out of memory",
-    "can't allocate memory",
-    "not enough memory",
-    "cannot allocate memory",
-    "bad_alloc",
-    "bad allocation",
-    "status_alloc_failed",
+_SHORT = re.compile(
+    "(out of|can't allocate|not enough|cannot allocate) memory|bad_alloc|bad allocation|alloc_failed", re.IGNORECASE
 )
 """In messages of CUDA, of torch's allocator on a CPU, of systems, of C++, and of cuDNN and cuBLAS."""
 
@@ -22,7 +18,7 @@ def out_of_memory(error: BaseException | None) -> bool:
     while error is not None:
         if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError):
             return True
-        if isinstance(error, RuntimeError | OSError) and any(word in str(error).lower() for word in _SAYINGS):
+        if isinstance(error, RuntimeError | OSError) and _SHORT.search(str(error)):
             return True
         error = error.__cause__
     return False

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from types import MappingProxyType
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import attrs
 
@@ -86,6 +87,7 @@ class ClassSpace:
     classes: tuple[str, ...] = attrs.field(converter=_names)
     null_index: int | None = None
     merged: Mapping[str, str] = attrs.field(factory=dict)
+    open: ClassVar[bool] = False
 
     def resolve(self, name: str) -> str:
         """The class that `name` stands for, itself or the one it was merged into.
@@ -129,11 +131,6 @@ class ClassSpace:
             return self.classes
         return tuple(dict.fromkeys(self.resolve(name) for name in listed(requested)))
 
-    @property
-    def open(self) -> bool:
-        """False: nothing but its classes will do."""
-        return False
-
     def index(self, name: str, inputs: Inputs = ()) -> int:
         """The row index of a class, by name. Raises as `resolve`, `ConfigError` for inputs: a class has none."""
         if inputs:
@@ -153,12 +150,9 @@ class TextSpace:
     """
 
     null: bool = True
+    merged: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    open: ClassVar[bool] = True
     _indices: dict[tuple[str, Inputs], int] = attrs.field(factory=dict, init=False)
-
-    @property
-    def open(self) -> bool:
-        """True: any text is a name."""
-        return True
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -169,11 +163,6 @@ class TextSpace:
     def null_index(self) -> int | None:
         """-1, or None where there is no such row."""
         return -1 if self.null else None
-
-    @property
-    def merged(self) -> Mapping[str, str]:
-        """Nothing: a text stands for itself."""
-        return {}
 
     def resolve(self, name: str) -> str:
         """The text itself."""

@@ -57,7 +57,7 @@ class Variant:
 
 
 def understood(requested: str, declared: Iterable[str]) -> bool:
-    """Whether one of the declared variants is `asked`."""
+    """Whether one of the declared variants is the requested one."""
     variant = Variant.parse(requested)
     for one in declared:
         rest = one.removesuffix(EVERYWHERE)
@@ -67,16 +67,9 @@ def understood(requested: str, declared: Iterable[str]) -> bool:
     return False
 
 
-def declared(denoiser: Denoiser) -> tuple[str, ...]:
-    """The variants that a denoiser declares."""
-    return tuple(denoiser.variants) if offers(denoiser, HasVariants) else ()
-
-
 def require(denoiser: Denoiser, requested: str, name: str) -> None:
     """Raise `ConfigError` for a variant that a denoiser, called `name` in the message, does not declare."""
-    if not requested:
-        return
-    known = declared(denoiser)
-    if not understood(requested, known):
+    known = tuple(denoiser.variants) if offers(denoiser, HasVariants) else ()
+    if requested and not understood(requested, known):
         has = "it declares " + ", ".join(known) if known else "it has no variants"
         raise ConfigError(f"denoiser {name!r} has no variant {requested!r} — {has}")

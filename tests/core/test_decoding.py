@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from emnist_diff.engine.base import Base
-from emnist_diff.engine.decoding import NUMBERS, Decoder, decoded, image_shape
+from emnist_diff.engine.decoding import NUMBERS, decoded, decoder, image_shape
 from emnist_diff.errors import RunFailed
 from emnist_diff.shortage import out_of_memory, pinned
 from emnist_diff_plugins.denoisers.gaussian_mixture import MixtureDenoiser
@@ -48,7 +48,7 @@ def test_as_many_are_decoded_at_once_whatever_the_batch(batch):
 @pytest.mark.parametrize("error", [FULL, MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
 def test_where_memory_is_short_fewer_are_decoded_at_once(error):
     codec, x = Codec(most=1, error=error), torch.randn(6, *SHAPE)
-    assert torch.equal(Decoder(codec, x.device)(x), x.mean(dim=(1, 2, 3)).reshape(-1, 1, 1, 1) + 1000)
+    assert torch.equal(decoder(codec, x.device)(x), x.mean(dim=(1, 2, 3)).reshape(-1, 1, 1, 1) + 1000)
     assert codec.counts == [4, 2, 1, 1, 1, 1, 1, 1]
     said = r"the memory of cpu does not hold the image of one more state of shape \(4, 32, 32\) — use a smaller --batch"
     with pytest.raises(RunFailed, match=said):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from emnist_diff.conditions import NULL, OWN, named
 from emnist_diff.engine.base import Base
-from emnist_diff.engine.noise import INITIAL, standard_normal
+from emnist_diff.engine.noise import INITIAL, batch_normal
 from emnist_diff.engine.plan import Evaluations, WeightedForce, make_plan, streams
 from emnist_diff.errors import RunFailed
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
@@ -40,7 +40,7 @@ def test_guided_ddim_with_forces_matches_a_float64_integration(make_engine, walk
 
     means = np.random.default_rng(5).uniform(-1, 1, (4, 2, 16))
     alpha_bar = exact.linear_alpha_bar()
-    x = np.stack([standard_normal(11, i, INITIAL, "init", 16) for i in range(count)]).astype(np.float64)
+    x = batch_normal([11] * count, range(count), INITIAL, "init", (16,)).double().numpy()
     states, predictions = [], []
     for k in range(steps):
         t = 999 - k * (1000 // steps)

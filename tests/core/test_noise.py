@@ -6,9 +6,14 @@ import hashlib
 import struct
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
-from emnist_diff.engine.noise import INITIAL, batch_normal, standard_normal
+from emnist_diff.engine.noise import INITIAL, batch_normal
+
+
+def standard_normal(seed: int, sample_id: int, step: int, stream: str, count: int) -> npt.NDArray[np.float32]:
+    return batch_normal([seed], [sample_id], step, stream, (count,))[0].numpy()
 
 
 def definition(seed: int, sample_id: int, step: int, stream: str, count: int) -> np.ndarray:

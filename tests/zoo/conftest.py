@@ -23,7 +23,7 @@ from emnist_diff.components import make
 from emnist_diff.conditions import named
 from emnist_diff.config import normalised, resolve
 from emnist_diff.discovery import installed
-from emnist_diff.engine.noise import INITIAL, standard_normal
+from emnist_diff.engine.noise import INITIAL, batch_normal
 from emnist_diff.engine.state import Batch
 from emnist_diff.engine.walk import walk
 from emnist_diff.frames import FIELDS
@@ -151,7 +151,7 @@ class Zoo:
         size = math.prod(self.mixture.shape)
 
         def noise(step: int, stream: str) -> np.ndarray:
-            return np.stack([standard_normal(seed, i, step, stream, size) for i in ids]).astype(np.float64)
+            return batch_normal([seed] * len(ids), ids, step, stream, (size,)).double().numpy()
 
         x = noise(INITIAL, "init")
         kept: dict[str, list[Any]] = {"x": [], "prediction": [], "base": [], "forces": []}

@@ -139,9 +139,9 @@ def lay_out(
     timeline = call_component(label, scheduler.plan, settings.steps)
     if not isinstance(timeline, Timeline):
         raise PluginError(f"{label}: plan() returned {type(timeline).__name__} instead of a Timeline")
-    examining = reviews(registry)
-    forces = [_amended(examining, ForceSpec, force, timeline) for force in forces]
-    drifts = [_amended(examining, DriftSpec, drift, timeline) for drift in drifts]
+    for review in reviews(registry):
+        forces = [_amended(review, ForceSpec, *force, timeline) for force in forces]
+        drifts = [_amended(review, DriftSpec, *drift, timeline) for drift in drifts]
     settings = attrs.evolve(settings, forces=tuple(c for _, c in forces), drifts=tuple(c for _, c in drifts))
     base = Base(settings.base, settings.guidance_scale)
     terms, maps = _terms(settings, forces, space), _maps(drifts)
@@ -158,14 +158,13 @@ def lay_out(
 _Configured = tuple[Component, ComponentConfig]
 
 
-def _amended(examining: Sequence[Review], kind: type[Spec], configured: _Configured, timeline: Timeline) -> _Configured:
-    """A force or drift as the reviews have it, so that what is recorded is what acts."""
-    component, config = configured
-    weight = config.weight
-    for review in examining:
-        component, weight = review.amend(kind.kind, component, weight, timeline)
-    settings = config.settings if component is configured[0] else component.settings
-    return component, attrs.evolve(config, weight=weight, settings=settings)
+def _amended(
+    review: Review, kind: type[Spec], component: Component, config: ComponentConfig, timeline: Timeline
+) -> _Configured:
+    """A force or drift as a review has it, so that what is recorded is what acts."""
+    amended, weight = review.amend(kind.kind, component, config.weight, timeline)
+    settings = config.settings if amended is component else amended.settings
+    return amended, attrs.evolve(config, weight=weight, settings=settings)
 
 
 def _terms(settings: RunConfig, forces: Sequence[_Configured], space: ConditionSpace) -> tuple[WeightedForce, ...]:
@@ -211,7 +210,7 @@ def bound_scheduler(component: Component, process: ForwardProcess, prediction: P
 
 
 def _bound(force: Component, space: ConditionSpace) -> Any:
-    """A force that wants to know the model's classes, bound to them."""
-    return (
-        call_component(force.label("force"), force.object.bind, space) if offers(force.object, Binds) else force.object
-    )
+    """A force, which is bound to the model's classes where it wants to know them."""
+    if not offers(force.object, Binds):
+        return force.object
+    return call_component(force.label("force"), force.object.bind, space)

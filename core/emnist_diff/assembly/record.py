@@ -13,7 +13,7 @@ from emnist_diff import config
 from emnist_diff.assembly.reviews import reviews
 from emnist_diff.components import Component
 from emnist_diff.config import RunConfig
-from emnist_diff.engine.decoding import Decoder, image_shape
+from emnist_diff.engine.decoding import decoder, image_shape
 from emnist_diff.families import WEIGHTS
 from emnist_diff.frames import RunHeader
 from emnist_diff.plugins import Registry
@@ -53,7 +53,7 @@ def header_of(
         rank=settings.rank,
         world_size=settings.world_size,
         fsync=settings.fsync,
-        decode=Decoder(denoiser, engine.device),
+        decode=decoder(denoiser, engine.device),
         prediction_type=denoiser.prediction_type,
         activations=tuple(denoiser.activations) if offers(denoiser, Captures) else (),
     )

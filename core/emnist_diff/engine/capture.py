@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -19,43 +19,38 @@ from emnist_diff.timeline import StepInfo
 def captured(
     run: BatchEngine, at: StepInfo, x: Tensor, packing: Packing, requests: Iterable[str]
 ) -> tuple[tuple[Cond, ...], dict[str, Tensor]]:
-    """The activations that some requests mean, at a step's first evaluation, and the conditions that they are of;
-    nothing, and cheap, where no request goes beyond what every run has."""
+    """The conditions that the main network evaluates at x (B, *shape), and the requested activations of it for each
+    sample and each of them: (B, conditions, *shape of the activation) float32, by name. Nothing, and cheap, where no
+    request goes beyond what every run has.
+
+    Raises `RunFailed` for a denoiser that raises, or gives activations of another shape than it says.
+    """
     denoiser, inner_requests = run.engine.denoisers[""], [r for r in requests if r.partition("/")[0] not in FIELDS]
     if not inner_requests or not offers(denoiser, Captures):
         return (), {}
-    names = frozenset(name for name in denoiser.activations if is_requested(name, inner_requests))
+    names = sorted(name for name in denoiser.activations if is_requested(name, inner_requests))
     if not names:
         return (), {}
-    with blamed_on("the denoiser", at):
-        return capture(denoiser, packing, x, at.timestep, names, run.engine.micro_batch)
-
-
-def capture(
-    denoiser: Captures, packing: Packing, x: Tensor, timestep: float, names: frozenset[str], most_rows: int
-) -> tuple[tuple[Cond, ...], dict[str, Tensor]]:
-    """The conditions that the main network evaluates at x (B, *shape), and its activations for each sample and each of
-    them: (B, conditions, *shape of the activation) float32, by name.
-
-    most_rows: of a call.  Raises `RunFailed` for activations of another shape than the denoiser says.
-    """
     number_of = {cond: number for cond, (number, _) in packing.gather.items() if not packing.groups[number].denoiser}
-    rows = {n: _rows(denoiser, packing.groups[n], x, timestep, names, most_rows) for n in set(number_of.values())}
-    tensors = {
-        name: torch.stack([rows[n][name].index_select(0, packing.gather[cond][1]) for cond, n in number_of.items()], 1)
-        for name in sorted(names)
+    with blamed_on("the denoiser", at):
+        rows = {n: _rows(run, denoiser, packing.groups[n], x, at, names) for n in set(number_of.values())}
+    parts = {
+        name: [rows[n][name].index_select(0, packing.gather[cond][1]) for cond, n in number_of.items()]
+        for name in names
     }
-    return tuple(number_of), tensors
+    return tuple(number_of), {name: torch.stack(tensors, 1) for name, tensors in parts.items()}
 
 
 def _rows(
-    denoiser: Captures, group: Group, x: Tensor, timestep: float, names: frozenset[str], most_rows: int
+    run: BatchEngine, denoiser: Captures, group: Group, x: Tensor, at: StepInfo, names: Sequence[str]
 ) -> dict[str, Tensor]:
-    """The activations of the rows of one group."""
+    """The activations of the rows of one group, as many at a time as a call has."""
     parts: dict[str, list[Tensor]] = {name: [] for name in names}
-    for sample, index in zip(group.sample.split(most_rows), group.index.split(most_rows), strict=True):
-        t = torch.full((len(sample),), timestep, dtype=torch.float32, device=x.device)
-        answer = denoiser.capture(x.index_select(0, sample), t, RowConditions(index, group.variant), names)
+    most = run.engine.micro_batch
+    for sample, index in zip(group.sample.split(most), group.index.split(most), strict=True):
+        t = torch.full((len(sample),), at.timestep, dtype=torch.float32, device=x.device)
+        conds = RowConditions(index, group.variant)
+        answer = denoiser.capture(x.index_select(0, sample), t, conds, frozenset(names))
         for name in names:
             value, shape = answer[name].detach().float(), (len(sample), *denoiser.activations[name])
             if value.shape != shape:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
-import attrs
 import torch
 from torch import Tensor
 
@@ -70,20 +70,14 @@ def image_shape(denoiser: Denoiser, device: torch.device) -> tuple[int, ...]:
         return tuple(decoded(denoiser, torch.zeros(1, *denoiser.shape, device=device)).shape[1:])
 
 
-@attrs.define(eq=False)
-class Decoder:
-    """A denoiser's decoder, `decoded`: states (B, *shape) → images in [0, 1], (B, C, H, W).
+def decoder(denoiser: Denoiser, device: torch.device) -> Callable[[Tensor], Tensor]:
+    """A denoiser's `decoded` as a function of states, wherever they are. The last answer is kept, because several
+    sinks request pictures of the same step."""
+    last: list[Tensor] = []  # states and their images
 
-    The last answer is kept, because several sinks ask for pictures of the same step.
-    """
+    def decode(x: Tensor) -> Tensor:
+        if not last or x is not last[0]:
+            last[:] = x, decoded(denoiser, x.to(device))
+        return last[1]
 
-    _denoiser: Denoiser
-    _device: torch.device
-    _states: Tensor | None = attrs.field(init=False, default=None)
-    _images: Tensor | None = attrs.field(init=False, default=None)
-
-    def __call__(self, x: Tensor) -> Tensor:
-        if self._images is None or x is not self._states:
-            self._images = decoded(self._denoiser, x.to(self._device))
-            self._states = x
-        return self._images
+    return decode

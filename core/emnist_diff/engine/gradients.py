@@ -6,7 +6,8 @@ outputs of its own, and the way from the one to the other leads through the one 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import attrs
@@ -39,17 +40,11 @@ class Tape:
             return leaf, list(outputs)
 
 
-class autograd_enabled:
+@contextmanager
+def autograd_enabled() -> Iterator[None]:
     """Autograd on, whatever the caller has turned off."""
-
-    def __enter__(self) -> None:
-        self._modes = (torch.inference_mode(False), torch.enable_grad())
-        for mode in self._modes:
-            mode.__enter__()
-
-    def __exit__(self, *error: Any) -> None:
-        for mode in reversed(self._modes):
-            mode.__exit__(*error)
+    with torch.inference_mode(False), torch.enable_grad():
+        yield
 
 
 class _Again(torch.autograd.Function):

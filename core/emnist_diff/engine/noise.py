@@ -29,20 +29,13 @@ _AT_ONCE = 1 << 16
 """Numbers that are transformed together: what they take of memory stays in a processor's cache."""
 
 
-def standard_normal(seed: int, sample_id: int, step: int, stream: str, count: int) -> npt.NDArray[np.float32]:
-    """`count` standard normal float32 numbers of one key.
-
-    seed: 0 … 2**64-1.  sample_id: 0 … 2**63-1.  step: -1 (the starting state) … 2**62.  stream: any text.
-    """
-    out = np.empty(count, dtype=np.float32)
-    fill(out[None], [seed], [sample_id], step, stream)
-    return out
-
-
 def batch_normal(
     seeds: Sequence[int], sample_ids: Sequence[int], step: int, stream: str, shape: tuple[int, ...]
 ) -> Tensor:
-    """(B, *shape) float32 standard normal noise on the CPU, one key a sample."""
+    """(B, *shape) float32 standard normal noise on the CPU, one key a sample.
+
+    seeds: 0 … 2**64-1.  sample_ids: 0 … 2**63-1.  step: -1 (the starting state) … 2**62.  stream: any text.
+    """
     out = torch.empty(len(sample_ids), *shape)
     fill(out.numpy().reshape(len(sample_ids), -1), seeds, sample_ids, step, stream)
     return out

@@ -25,7 +25,7 @@ faster than one huge one, and beyond this many rows nothing is gained."""
 
 NOMINAL_BATCH, NOMINAL_BATCH_GPU = 16, 256
 """Samples that are walked together where a configuration does not say, on a CPU and on other devices, which want more
-to do at once. The rows of a call are chosen for as many, and not for those of the configured batch, which must change no
+to do at once. The rows of a call are chosen for as many, not for those of the configured batch, which must change no
 result."""
 
 
