@@ -130,6 +130,11 @@ class Review:
         """A force or drift (`kind`) and its weight as the run is to have and to record them. Raises `ConfigError`."""
         return component, weight
 
+    def resume(self, layout: Layout, registry: Registry) -> Layout:
+        """The run as it is to go on with what an earlier one left in its directory: what its settings leave to choice
+        is as it was there."""
+        return layout
+
     def require(self, layout: Layout, shape: Sequence[int], device: torch.device) -> None:
         """Raise `ConfigError` for a run that cannot end well, before its networks are set up.  shape: of one state."""
 
@@ -140,7 +145,7 @@ class Review:
         """Log what a user should know of a run that is ready to start."""
 
     def require_sinks(self, assembly: Assembly) -> None:
-        """Raise `ConfigError` for a run whose sinks cannot record it, before they are opened."""
+        """Raise `ConfigError` or `OutputError` for a run whose sinks cannot record it, before they are opened."""
 
     def files(self, parts: Mapping[str, Component | Schedule]) -> Mapping[str, Any]:
         """JSON-ready: the files that decide what components and schedules do, by their place in the configuration

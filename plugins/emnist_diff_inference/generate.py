@@ -148,7 +148,7 @@ def _on_backend(
         denoisers, identities = {"": model.denoiser, **guides}, {"": model.sha256}
         for name, guide in guides.items():
             identities[name] = next(known for known, loaded in model.guides.items() if loaded is guide)
-        there, _, evaluators = on_backend(registry, settings, laid, denoisers, identities, model.device, model.threads)
+        there, _, evaluators = on_backend(registry, laid, denoisers, identities, model.device, model.threads)
         model.on_backends[key] = there, evaluators
     there, evaluators = model.on_backends[key]
     return laid.with_rows(there.plan.micro_batch), evaluators

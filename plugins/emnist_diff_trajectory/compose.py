@@ -12,10 +12,10 @@ import attrs
 import numpy as np
 
 from emnist_diff.errors import OutputError
-from emnist_diff.identity import canonical_json
 from emnist_diff_trajectory import plugin_data
 from emnist_diff_trajectory.creation import create_contiguous, new_file, output_errors
 from emnist_diff_trajectory.device import Device, building
+from emnist_diff_trajectory.identity import canonical_json
 from emnist_diff_trajectory.merged import Source
 from emnist_diff_trajectory.parts import Part, Rows, blocks, plan, read
 from emnist_diff_trajectory.reader import Trajectory

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from emnist_diff.errors import TrajectoryError
-from emnist_diff.identity import COUNT, run_fingerprint
+from emnist_diff_trajectory.identity import COUNT, run_fingerprint
 from emnist_diff_trajectory.other_files import differing
 
 

@@ -17,10 +17,10 @@ import numpy.typing as npt
 
 from emnist_diff.config import MOST_SAMPLES
 from emnist_diff.errors import OutputError, TrajectoryError
-from emnist_diff.identity import fingerprint
 from emnist_diff.workerfiles import few, missing_ranks
 from emnist_diff.workerfiles import worker_files as all_worker_files
 from emnist_diff_trajectory.compose import Merged, compose
+from emnist_diff_trajectory.identity import fingerprint
 from emnist_diff_trajectory.merged import Source
 from emnist_diff_trajectory.open_files import OpenFiles
 from emnist_diff_trajectory.opening import reading

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emnist_diff.errors import TrajectoryError
-from emnist_diff.identity import fingerprint
+from emnist_diff_trajectory.identity import fingerprint
 from emnist_diff_trajectory.states import Piece
 
 if TYPE_CHECKING:

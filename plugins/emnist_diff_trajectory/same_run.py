@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from emnist_diff.errors import TrajectoryError
 from emnist_diff.frames import RunHeader
-from emnist_diff.identity import fingerprint
 from emnist_diff_trajectory.growth import shrinks
+from emnist_diff_trajectory.identity import fingerprint
 from emnist_diff_trajectory.other_files import differing
 from emnist_diff_trajectory.reader import Trajectory
 from emnist_diff_trajectory.rows import Place

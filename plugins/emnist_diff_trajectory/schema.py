@@ -15,7 +15,7 @@ from emnist_diff import __version__
 from emnist_diff.config import MOST_SAMPLES
 from emnist_diff.errors import OutputError
 from emnist_diff.frames import FIELDS, RunHeader, component_fields, is_requested
-from emnist_diff.identity import canonical_json, fingerprint
+from emnist_diff_trajectory.identity import canonical_json, fingerprint
 
 FORMAT = "emnist-diff-trajectory"
 FORMAT_VERSION = (1, 0)

@@ -18,7 +18,6 @@ from emnist_diff.engine.base import Base
 from emnist_diff.engine.plan import Evaluations, WeightedForce, make_plan
 from emnist_diff.engine.state import Engine
 from emnist_diff.errors import CheckpointError, ConfigError
-from emnist_diff.identity import canonical_json
 from emnist_diff.parameterization import convert
 from emnist_diff.running.run import run
 from emnist_diff.spaces import ClassSpace
@@ -28,6 +27,7 @@ from emnist_diff_plugins.containers import checkpoint
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
 from emnist_diff_plugins.rebuild import settings_of
 from emnist_diff_plugins.schedulers.ddim import Ddim
+from emnist_diff_trajectory.identity import canonical_json
 from emnist_diff_trajectory.reader import Trajectory
 
 WEAK = Cond("own", denoiser="weak")

@@ -60,6 +60,12 @@ class Explaining(Review):
 
 
 @attrs.frozen
+class Resuming(Review):
+    def resume(self, layout: Any, registry: Registry) -> Any:
+        return attrs.evolve(layout, settings=attrs.evolve(layout.settings, seed=7, micro_batch=3))
+
+
+@attrs.frozen
 class Breaking(Review):
     def report(self, layout: Any) -> None:
         raise TypeError("an author's mistake")
@@ -114,6 +120,15 @@ def test_a_review_refuses_a_run_and_explains_an_unknown_name():
     unknown = resolve(MIXTURE, {"drifts": [{"name": "nowhere"}]})
     with pytest.raises(UnknownName, match=r"'nowhere'.*; ask next door"):
         assemble(with_others(ReviewSpec, Explaining), unknown, resume=True)
+
+
+def test_a_review_has_a_run_that_is_resumed_go_on_as_before():
+    fresh, resumed = (
+        assemble(with_others(ReviewSpec, Resuming), resolve(MIXTURE), resume=again) for again in (False, True)
+    )
+    assert set(fresh.header.seeds.tolist()) == {1000}
+    assert set(resumed.header.seeds.tolist()) == {7}
+    assert (resumed.config.seed, resumed.header.config["seed"], resumed.header.config["micro_batch"]) == (7, 7, 3)
 
 
 @pytest.mark.parametrize(

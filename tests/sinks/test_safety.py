@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
-from emnist_diff.assembly.earlier import Earlier, as_before
 from emnist_diff.assembly.layers import configure
 from emnist_diff.discovery import installed
 from emnist_diff.errors import CheckpointError, ConfigError, OutputError, RunFailed, TrajectoryError
+from emnist_diff_plugins.reviews.earlier import Earlier
+from emnist_diff_plugins.reviews.resuming import as_before
 from emnist_diff_trajectory.reader import Trajectory
 from emnist_diff_trajectory.select import select
 

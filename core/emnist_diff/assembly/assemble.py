@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from pathlib import Path
 
 import attrs
 import torch
 
 from emnist_diff.assembly.backends import on_backend
 from emnist_diff.assembly.devices import choose_device
-from emnist_diff.assembly.earlier import Earlier, as_before
 from emnist_diff.assembly.layout import Layout, bound_scheduler, lay_out
 from emnist_diff.assembly.record import header_of
 from emnist_diff.assembly.reviews import reviews, unknown_names_explained
@@ -90,8 +88,8 @@ def assemble(
 ) -> Assembly:
     """Everything a run needs, checked before any work starts.
 
-    resume: where backend, precision and rows of a call are left to choice, take those of the earlier run in the
-    directory, so that the rest of its samples, or further ones, are of the same arithmetic.
+    resume: where settings are left to choice, take those of the earlier run in the directory, so that the rest of its
+    samples, or others beside them, are of the same arithmetic; see `Review.resume`.
     report: log which components do nothing; a run that leaves some out on purpose need not.
     denoiser: what `configure` found for the settings, which is then not searched for again.
 
@@ -105,15 +103,13 @@ def assemble(
         parts = Parts.of(registry, settings, denoiser)
     if report:
         report_on(registry, parts.layout)
-    if resume:
-        settings = as_before(settings, Path(settings.output) / parts.layout.folder, Earlier.of(registry))
-        if settings.micro_batch is not None:
-            parts = attrs.evolve(parts, layout=parts.layout.with_rows(settings.micro_batch))
+    for review in reviews(registry) if resume else ():
+        parts = attrs.evolve(parts, layout=review.resume(parts.layout, registry))
     denoisers = parts.load(device)
     for review in reviews(registry):
         review.require(parts.layout, denoisers[""].shape, device)
     identities = {name: network.source.identity for name, network in parts.networks.items()}
-    layout, backend, evaluators = on_backend(registry, settings, parts.layout, denoisers, identities, device, threads)
+    layout, backend, evaluators = on_backend(registry, parts.layout, denoisers, identities, device, threads)
     engine = layout.engine(denoisers, device, evaluators, parts.networks[""].component.name)
     parts = attrs.evolve(parts, layout=layout)
     header = header_of(registry, parts, engine, backend, sinks)

@@ -10,7 +10,7 @@ import torch
 from emnist_diff.assembly.layout import Layout
 from emnist_diff.components import Component, call_component, make
 from emnist_diff.conditions import RowConditions
-from emnist_diff.config import AUTO, ComponentConfig, RunConfig
+from emnist_diff.config import AUTO, ComponentConfig
 from emnist_diff.direct import Direct
 from emnist_diff.errors import ConfigError, EmnistDiffError, PluginError, UnknownName
 from emnist_diff.evaluators import Evaluator, Limits, MemoryShort, Prepared, Unsuitable, Workload
@@ -26,7 +26,6 @@ log = get_logger()
 
 def on_backend(
     registry: Registry,
-    settings: RunConfig,
     layout: Layout,
     denoisers: Mapping[str, Denoiser],
     identities: Mapping[str, str],
@@ -39,6 +38,7 @@ def on_backend(
 
     Raises as `prepare`; of guides, `ConfigError` where a backend that was requested by name refuses one.
     """
+    settings = layout.settings
     generation()  # from now on, a forked process knows what threads it lacks
     limits = Limits(
         device=device,

@@ -10,10 +10,8 @@ from numbers import Integral
 from pathlib import Path
 
 import attrs
-import numpy as np
 
 from emnist_diff.assembly.assemble import Assembly, assemble
-from emnist_diff.assembly.earlier import Earlier
 from emnist_diff.assembly.reviews import reviews
 from emnist_diff.config import RunConfig
 from emnist_diff.discovery import installed
@@ -25,7 +23,6 @@ from emnist_diff.frames import BatchResult, Frame, Outcome, RunHeader
 from emnist_diff.plugins import Registry
 from emnist_diff.protocols import Sink
 from emnist_diff.running.interrupts import Report, Signals, report_requests, stop_requests
-from emnist_diff.running.other_workers import require_same_workers
 from emnist_diff.running.prefetch import noise_ahead
 from emnist_diff.running.recording import begin_recording, call_sink, requested_fields
 from emnist_diff.seeds import DrawnSeed
@@ -81,14 +78,12 @@ def execute(
     signals: Signals = Signals(),  # noqa: B008  # it is frozen
 ) -> RunResult:
     """Run what was assembled; see `run`. `signals` are those that it listens to while it walks and closes."""
-    assembly = _with_settled_seed(assembly, resume)
+    _report_seed(assembly)
     header = attrs.evolve(assembly.header, resume=resume, overwrite=overwrite)
     total = len(header.sample_ids)
     if not total:
         log.info("run.nothing_to_do", rank=header.rank, world_size=header.world_size)
         return RunResult(header.output, 0, 0, 0.0, 0, assembly.plan.micro_batch, assembly.config.seed)
-    if assembly.sinks:
-        require_same_workers(header, Earlier.of(assembly.registry))
     for review in reviews(assembly.registry):
         review.require_sinks(assembly)
     requested_fields(assembly.sinks, header)  # what is refused is refused before a sink replaces anything
@@ -118,29 +113,13 @@ def execute(
     return RunResult(header.output, made, len(done), seconds, plan.rows, plan.micro_batch, assembly.config.seed)
 
 
-def _with_settled_seed(assembly: Assembly, resume: bool) -> Assembly:
-    """The same run with the seed that it will have: a drawn one gives way to that of the run that is continued.
-
-    Raises `ConfigError` where each of several workers would have drawn its own.
-    """
-    seed, header = assembly.config.seed, assembly.header
-    if not isinstance(seed, DrawnSeed):
-        return assembly
-    there = Earlier.of(assembly.registry).of_any_worker(header.output) if resume else None
-    recorded = None if there is None else there.config.get("seed")
-    if isinstance(recorded, int) and not isinstance(recorded, bool) and 0 <= recorded < 1 << 63:
-        log.info("seed.recorded", seed=recorded)
-        return attrs.evolve(
-            assembly,
-            config=attrs.evolve(assembly.config, seed=recorded),
-            header=attrs.evolve(
-                header, config={**header.config, "seed": recorded}, seeds=np.full_like(header.seeds, recorded)
-            ),
-        )
-    if header.world_size > 1:
-        raise ConfigError(f"seed random would be another for each of {header.world_size} workers — give all one number")
-    log.info("seed.drawn", seed=int(seed))
-    return assembly
+def _report_seed(assembly: Assembly) -> None:
+    """Log a seed that was drawn. Raises `ConfigError` where each of several workers would have drawn its own."""
+    seed, workers = assembly.config.seed, assembly.header.world_size
+    if isinstance(seed, DrawnSeed):
+        if workers > 1:
+            raise ConfigError(f"seed random would be another for each of {workers} workers — give all one number")
+        log.info("seed.drawn", seed=int(seed))
 
 
 def _tell_backend(assembly: Assembly) -> None:

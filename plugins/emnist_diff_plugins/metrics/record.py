@@ -9,12 +9,12 @@ import attrs
 import numpy as np
 
 from emnist_diff.frames import RunHeader, component_fields
-from emnist_diff.identity import run_fingerprint
 from emnist_diff_plugins.metrics import steps as of_steps
 from emnist_diff_plugins.metrics import videos as of_videos
 from emnist_diff_plugins.metrics.block import Block
 from emnist_diff_plugins.metrics.formulas import Array
 from emnist_diff_plugins.metrics.tables import Table
+from emnist_diff_trajectory.identity import run_fingerprint
 
 
 def run_name(config: Mapping[str, Any]) -> str:

@@ -15,6 +15,11 @@ _REVIEWS = {
     "recorded-weights": ("records:RecordedWeights", "refuses other weights than a recorded configuration names"),
     "padded-calls": ("padding:PaddedCalls", "warns where much of what a run computes is padding"),
     "missing-plugins": ("origins:MissingPlugins", "says where unknown components of recorded runs came from"),
+    "resumed-runs": (
+        "resuming:ResumedRuns",
+        "has a resumed run go on with the earlier one's seed, backend and rows",
+    ),
+    "same-workers": ("workers:SameWorkers", "refuses a directory that another number of workers wrote to"),
     "deciding-files": ("files:DecidingFiles", "records the files that decide what components do"),
     "provenance": ("provenance:Provenance", "records versions, device, plugins and SLURM's job"),
 }

@@ -10,7 +10,7 @@ import numpy as np
 from emnist_diff.errors import TrajectoryError
 from emnist_diff.events import get_logger
 from emnist_diff.frames import RunHeader
-from emnist_diff.identity import run_fingerprint
+from emnist_diff_trajectory.identity import run_fingerprint
 from emnist_diff_trajectory.reader import Trajectory
 
 log = get_logger()

@@ -9,8 +9,8 @@ from typing import Any
 import attrs
 
 from emnist_diff.frames import RunHeader
-from emnist_diff.identity import evaluation, run_fingerprint
 from emnist_diff_trajectory.growth import sample_count
+from emnist_diff_trajectory.identity import evaluation, run_fingerprint
 
 NAME = ".run.json"
 

@@ -5,11 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from emnist_diff.assembly.earlier import Earlier
+import attrs
+
+from emnist_diff.assembly.assemble import Assembly
 from emnist_diff.errors import OutputError
 from emnist_diff.frames import RunHeader
-from emnist_diff.identity import run_fingerprint
+from emnist_diff.surroundings import Review
 from emnist_diff.workerfiles import WorkerFile, few, missing_ranks, worker_files
+from emnist_diff_plugins.reviews.earlier import Earlier
+from emnist_diff_trajectory.identity import run_fingerprint
+
+
+@attrs.frozen
+class SameWorkers(Review):
+    """Refuses a run whose directory holds what another number of workers left."""
+
+    def require_sinks(self, assembly: Assembly) -> None:
+        """`Review.require_sinks`. Raises `OutputError`."""
+        if assembly.sinks:
+            require_same_workers(assembly.header, Earlier.of(assembly.registry))
 
 
 def require_same_workers(header: RunHeader, earlier: Earlier) -> None:
@@ -19,7 +33,7 @@ def require_same_workers(header: RunHeader, earlier: Earlier) -> None:
     if others:
         raise OutputError(
             f"{header.output} holds files of {others[0].count} workers ({others[0].path.name}), and this is "
-            f"{_itself(header)} — {_way_out(header, others, earlier)}, or name another --output"
+            f"{_itself(header)} — {_remedy(header, others, earlier)}, or name another --output"
         )
     if header.world_size > 1 and (alone := _lone_file(header, earlier)) is not None:
         raise OutputError(
@@ -32,7 +46,7 @@ def _itself(header: RunHeader) -> str:
     return "a lone run" if header.world_size == 1 else f"worker {header.rank} of {header.world_size}"
 
 
-def _way_out(header: RunHeader, others: list[WorkerFile], earlier: Earlier) -> str:
+def _remedy(header: RunHeader, others: list[WorkerFile], earlier: Earlier) -> str:
     """The rank and world size to give, as exactly as the files let them be known."""
     count = others[0].count
     slurm = header.environment.get("slurm", {})
