@@ -15,10 +15,10 @@ from emnist_diff.discovery import installed
 from emnist_diff.errors import CheckpointError, ConfigError, unknown
 from emnist_diff.plugins import Registry
 from emnist_diff.records import DriftSpec, ForceSpec, Spec
-from emnist_diff.shorthands import switched
 from emnist_diff.structuring import aliases
 from emnist_diff_inference.checkpoints import chosen_scheduler
 from emnist_diff_inference.limits import refuse_later, written
+from emnist_diff_plugins.shorthands import switched
 
 if TYPE_CHECKING:
     from emnist_diff_inference.config import InferenceConfig

@@ -72,9 +72,9 @@ def export(
         raise ConfigError(f"export: nothing to make — use one or more of {names}")
     from emnist_diff.components import make
     from emnist_diff.config import normalised, resolve
-    from emnist_diff.shorthands import with_settings
     from emnist_diff_plugins.exporting.decoder import FileDecoder
     from emnist_diff_plugins.exporting.feeding import feed
+    from emnist_diff_plugins.shorthands import with_settings
     from emnist_diff_plugins.sinks._recorded import Recorded
     from emnist_diff_trajectory.reader import Trajectory
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import attrs
 
 from emnist_diff.assembly.assemble import Assembly
-from emnist_diff.assembly.padding import Padding
 from emnist_diff.events import get_logger
 from emnist_diff.surroundings import Review
+from emnist_diff_plugins.forecast import Padding
 
 log = get_logger()
 

@@ -56,7 +56,7 @@ def saved(registry: Registry, names: Iterable[str]) -> dict[str, bool]:
 
     Raises `UnknownName` for a name that no sink with a flag has.
     """
-    from emnist_diff.shorthands import flags
+    from emnist_diff_plugins.shorthands import flags
 
     known = flags(registry)
     out: dict[str, bool] = {}
@@ -82,7 +82,7 @@ def sinks(
 
     given, written: settings of the command line, and of the file under them.
     """
-    from emnist_diff.shorthands import switched, with_settings
+    from emnist_diff_plugins.shorthands import switched, with_settings
 
     values = {key: value for key, value in values.items() if value is not None}
     if not values and not switches:
@@ -105,7 +105,7 @@ def layers_beneath(registry: Registry, left_out: Collection[str]) -> list[Mappin
 def completed(registry: Registry, settings: RunConfig, drift_scale: float | None) -> RunConfig:
     """The settings with the noise of their drifts, and with the threads that a command uses where none are named."""
     from emnist_diff.machine.threads import default_threads
-    from emnist_diff.shorthands import with_noise
+    from emnist_diff_plugins.shorthands import with_noise
 
     if drift_scale is not None:
         settings = attrs.evolve(settings, drifts=with_noise(registry, settings.drifts, drift_scale))

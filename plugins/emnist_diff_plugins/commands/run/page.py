@@ -35,7 +35,7 @@ class RunCommand(TyperCommand):
 
 
 def _of_sinks() -> Iterator[Switch]:
-    from emnist_diff.shorthands import flags
+    from emnist_diff_plugins.shorthands import flags
 
     for flag, spec in flags(installed()).items():
         yield Switch(

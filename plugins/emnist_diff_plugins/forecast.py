@@ -1,18 +1,20 @@
-"""What a run would do, and for how long: the plan of an assembly in plain data."""
+"""What a run would do, and for how long: the plan of an assembly in plain data, and the rows that nobody reads."""
 
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from collections.abc import Mapping
 from typing import Any
 
+import attrs
 import torch
 
 from emnist_diff.assembly.assemble import Assembly
-from emnist_diff.assembly.padding import Padding
 from emnist_diff.conditions import RowConditions
 from emnist_diff.direct import rows_of
+from emnist_diff.engine.plan import Plan
 from emnist_diff.engine.state import Engine
 
 
@@ -81,3 +83,25 @@ def seconds_per_call(engine: Engine, denoiser: str, variant: str, rows: int, rep
             evaluator(x, t, conds).sum().item()  # waits for the device
             times.append(time.perf_counter() - started)
     return min(times[1:])
+
+
+@attrs.frozen
+class Padding:
+    """rows: that are read.  computed: those and the ones that fill up the last call of each step."""
+
+    rows: int
+    computed: int
+
+    @classmethod
+    def of(cls, plan: Plan, engine: Engine) -> Padding:
+        """The padding of a plan on the evaluators of an engine."""
+        computed = 0
+        for (name, _), sizes in plan.networks.items():
+            together = rows_of(engine.evaluator(name), engine.micro_batch)
+            computed += sum(math.ceil(size / together) * together * count for size, count in sizes.items())
+        return cls(plan.rows, computed)
+
+    @property
+    def share(self) -> float:
+        """Of what is computed, 0 … 1."""
+        return 1 - self.rows / self.computed if self.computed else 0.0
