@@ -16,6 +16,7 @@ from emnist_diff.engine.decoding import decoded
 from emnist_diff.errors import CheckpointError, ConfigError, TrajectoryError
 from emnist_diff.plugins import Registry
 from emnist_diff.protocols import Denoiser
+from emnist_diff_plugins.checkpoint_search import Wanted, find, missing
 from emnist_diff_plugins.reviews.files import recorded_files
 from emnist_diff_plugins.reviews.origins import require_known
 from emnist_diff_plugins.reviews.records import require_recorded_guides
@@ -29,8 +30,9 @@ def settings_of(
 ) -> RunConfig:
     """The configuration that made a file, ready to be assembled, without sinks.
 
-    file: the checkpoint; the shipped one when left out, if its hash is the recorded one.  guides: name → file; where
-    none are given, the configuration has none either, and cannot be assembled if a condition names one.
+    file: the checkpoint; when left out, one with the recorded hash is looked for (`checkpoint_search.find`).
+    guides: name → file; those that are recorded and left out are looked for too. Without any mapping, the configuration
+    has none either, and cannot be assembled if a condition names one.
     Raises `CheckpointError` when checkpoint or guides are others than the recorded ones, `TrajectoryError` when the
     file's configuration is none, `UnknownName` for a component that is not installed, with the distribution that it
     came from.
@@ -40,13 +42,13 @@ def settings_of(
     recorded_guides = data.pop("guide_sha256", None)
     data.pop("files", None)  # which are compared once the components that name them are made
     if guides is not None:
+        guides = {**_guides(trajectory, registry, recorded_guides, guides), **guides}
         require_recorded_guides(registry, guides, recorded_guides, str(trajectory.path))
-        data["guides"] = dict(guides)
+        data["guides"] = guides
     if sha256 is None and file is not None:
         raise CheckpointError(f"{trajectory.path} was made without a checkpoint — leave --checkpoint out")
     if sha256 is not None:
-        _require_checkpoint(trajectory, registry, str(sha256), file)
-        data["checkpoint"] = file
+        data["checkpoint"] = _checkpoint(trajectory, registry, str(sha256), file)
         if not opens_paths(registry, data.get("denoiser")):
             data.pop("denoiser", None)  # which the record copied from the checkpoint
     threads = trajectory.environment.get("threads")
@@ -62,20 +64,46 @@ def settings_of(
     return settings
 
 
-def _require_checkpoint(trajectory: Trajectory, registry: Registry, sha256: str, file: str | None) -> None:
-    """Raise `CheckpointError` where the checkpoint at `file`, or the default one, has not this hash."""
-    recorded = trajectory.environment.get("checkpoint")
-    name = recorded.get("file") if isinstance(recorded, dict) else None
-    wanted = f"{trajectory.path} was made with the checkpoint {str(name)!r:.80} of sha256 {sha256:.12}…"
+def _checkpoint(trajectory: Trajectory, registry: Registry, sha256: str, file: str | None) -> str | None:
+    """The checkpoint with this hash: the one at `file`, the default one (None), or one that is found near the
+    trajectory file. Raises `CheckpointError` where `file` has not this hash, and where there is none."""
+    wanted = Wanted(sha256, _facts(trajectory.environment.get("checkpoint")))
     if file is not None:
         source = opened(registry, file).source
         if source.identity != sha256:
-            raise CheckpointError(f"{wanted}, and {source.label} is another")
-        return
+            raise CheckpointError(
+                f"{trajectory.path} was made with the checkpoint {str(wanted.facts.get('file'))!r:.80} of sha256 "
+                f"{sha256:.12}…, and {source.label} is another"
+            )
+        return file
     with suppress(CheckpointError):
         if opened(registry, None).source.identity == sha256:
-            return
-    raise CheckpointError(f"{wanted}, which is not the shipped one — use --checkpoint FILE")
+            return None
+    return _located(wanted, trajectory, registry, "the checkpoint", "--checkpoint FILE")
+
+
+def _guides(trajectory: Trajectory, registry: Registry, recorded: object, named: Mapping[str, str]) -> dict[str, str]:
+    """Name → file of the recorded guides that are not named. Raises `CheckpointError` for one that is not found."""
+    facts = _facts(trajectory.environment.get("guides"))
+    hashes = {name: sha256 for name, sha256 in _facts(recorded).items() if name not in named}
+    return {
+        name: _located(
+            Wanted(str(sha256), _facts(facts.get(name))), trajectory, registry, f"the guide {name!r:.80},",
+            f"--guide {name}=FILE",
+        )
+        for name, sha256 in hashes.items()
+    }  # fmt: skip
+
+
+def _located(wanted: Wanted, trajectory: Trajectory, registry: Registry, what: str, option: str) -> str:
+    path = find(registry, wanted, trajectory.path)
+    if path is None:
+        raise missing(wanted, trajectory.path, what, option)
+    return str(path)
+
+
+def _facts(recorded: object) -> Mapping[str, Any]:
+    return recorded if isinstance(recorded, Mapping) else {}
 
 
 def _device(trajectory: Trajectory) -> str:

@@ -7,8 +7,11 @@ decides what its samples are of::
     backend = "openvino"
     threads = 4
 
+    [checkpoints]
+    folders = ["~/models"]
+
 ``emnist-diff run`` reads it under everything else that is said; ``emnist-diff bench --write`` writes it. The Python API
-never looks at it.
+never looks at it. In the folders of ``[checkpoints]`` the model of a recorded file is looked for.
 """
 
 from __future__ import annotations
@@ -34,7 +37,7 @@ from emnist_diff_trajectory.files import write_bytes
 VARIABLE = "EMNIST_DIFF_CONFIG"
 """The environment variable that names another file; empty, it means none."""
 
-_TABLE = "run"
+_TABLE, _CHECKPOINTS, _FOLDERS = "run", "checkpoints", "folders"
 
 
 SETTINGS = ("backend", "precision", "threads", "micro_batch", "device")
@@ -63,14 +66,24 @@ def read() -> dict[str, Any]:
     Raises `ConfigError` naming the file for one that cannot be read, is no TOML, or holds anything but these settings
     with values that they can have, and for one that ``$EMNIST_DIFF_CONFIG`` names and that is not there.
     """
+    file = _present()
+    return {} if file is None else _settings(_text(file), file)
+
+
+def checkpoint_folders() -> list[str]:
+    """The folders of the table ``[checkpoints]``, as they stand there. Raises as `read`."""
+    file = _present()
+    return [] if file is None else _folders(_tables(_text(file), file), file)
+
+
+def _present() -> Path | None:
+    """The file, where there is one. Raises `ConfigError` for one that is named and that is not there."""
     file = path()
-    if file is None:
-        return {}
-    if not os.path.exists(file):  # pathlib raises for a name that is too long
-        if os.environ.get(VARIABLE):
-            raise ConfigError(f"${VARIABLE} names {str(file)!r}, which is not there — unset it, or run bench --write")
-        return {}
-    return _settings(_text(file), file)
+    if file is None or os.path.exists(file):  # pathlib raises for a name that is too long
+        return file
+    if os.environ.get(VARIABLE):
+        raise ConfigError(f"${VARIABLE} names {str(file)!r}, which is not there — unset it, or run bench --write")
+    return None
 
 
 @attrs.frozen
@@ -126,14 +139,32 @@ def _text(file: Path) -> str:
         raise ConfigError(f"cannot read the user's configuration {str(file)!r}: {error}") from error
 
 
-def _settings(text: str, file: Path) -> dict[str, Any]:
-    """The table ``[run]`` of a file with this text, checked."""
+def _tables(text: str, file: Path) -> Mapping[str, Any]:
+    """The tables of a file with this text, of the names that it may hold."""
     try:
         data = from_toml(text)
     except ValueError as error:
         raise ConfigError(f"the user's configuration {str(file)!r} is not valid TOML: {error}") from error
-    if other := sorted(data.keys() - {_TABLE}):
-        raise ConfigError(f"the user's configuration {str(file)!r} holds {other[0]!r} — it has one table, [run]")
+    if other := sorted(data.keys() - {_TABLE, _CHECKPOINTS}):
+        raise ConfigError(
+            f"the user's configuration {str(file)!r} holds {other[0]!r} — its tables are [run] and [checkpoints]"
+        )
+    return data
+
+
+def _folders(data: Mapping[str, Any], file: Path) -> list[str]:
+    """The table ``[checkpoints]``, checked."""
+    table = data.get(_CHECKPOINTS, {})
+    folders = table.get(_FOLDERS, []) if isinstance(table, Mapping) and not table.keys() - {_FOLDERS} else None
+    if not isinstance(folders, list) or not all(isinstance(folder, str) for folder in folders):
+        raise ConfigError(f'[checkpoints] of {file} is not as in: folders = ["~/models"]')
+    return folders
+
+
+def _settings(text: str, file: Path) -> dict[str, Any]:
+    """The table ``[run]`` of a file with this text, all of which is checked."""
+    data = _tables(text, file)
+    _folders(data, file)
     table = data.get(_TABLE, {})
     what = f"[run] of {file}"
     checked = dict(table) if isinstance(table, Mapping) else table

@@ -49,7 +49,9 @@ def export(
     fps: int | None = typer.Option(None, help="Frames a second of videos."),
     upscale: int | None = typer.Option(None, help="Pixels become squares of this size."),
     checkpoint: str | None = typer.Option(
-        None, help="The checkpoint that made the file, if its states are no pictures. [default: the shipped one]"
+        None,
+        help="The checkpoint that made the file, if its states are no pictures. "
+        "[default: the one with the recorded hash, if it is near]",
     ),
     resume: bool = typer.Option(False, "--resume", help="Keep what is there, and make the rest."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace what is there."),

@@ -28,7 +28,10 @@ def inspect(
         "--decode",
         help="Show states through the codec of the model that the file names, which is run: for files that you trust.",
     ),
-    checkpoint: str | None = typer.Option(None, help="The checkpoint of that model; implies --decode."),
+    checkpoint: str | None = typer.Option(
+        None,
+        help="The checkpoint of that model; implies --decode. [default: the one with the recorded hash, if it is near]",
+    ),
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
     """Show what a trajectory file holds: samples, commit state, schedule, size and figures of each field,

@@ -43,7 +43,7 @@ def metrics(
     checkpoint: str | None = typer.Option(
         None,
         help="The checkpoint that made the files, for --basin model and where states are no pictures. "
-        "[default: the shipped one]",
+        "[default: the one with the recorded hash, if it is near]",
     ),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace what is there."),
     as_json: bool = typer.Option(False, "--json", help="Print the result as JSON."),

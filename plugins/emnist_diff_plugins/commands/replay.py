@@ -16,10 +16,10 @@ from emnist_diff_trajectory.sample_ids import sample_ids
 def replay(
     file: Path = typer.Argument(help="A trajectory file."),
     checkpoint: str | None = typer.Option(
-        None, help="The checkpoint that made it, if it was not the shipped one; its hash must be the recorded one."
+        None, help="The checkpoint that made it. [default: the one with the recorded hash, if it is near]"
     ),
     guide: list[str] = typer.Option(
-        [], "--guide", help="A guide that took part in making it, as NAME=FILE; its hash must be the recorded one."
+        [], "--guide", help="A guide that took part in making it, as NAME=FILE. [default: as for --checkpoint]"
     ),
     sample: str | None = typer.Option(None, help="Only samples with these ids, e.g. 3 or 0-9. [default: all]"),
     tolerance: float | None = typer.Option(

@@ -41,10 +41,12 @@ def whatif(
     ),
     checkpoint: str | None = typer.Option(
         None,
-        help="The checkpoint that made the file, if it was not the shipped one; its hash must be the recorded one.",
+        help="The checkpoint that made the file. [default: the one with the recorded hash, if it is near]",
     ),
     guide: list[str] = typer.Option(
-        [], "--guide", help="A guide that took part in making the file, as NAME=FILE; may be repeated."
+        [],
+        "--guide",
+        help="A guide that took part in making the file, as NAME=FILE; may be repeated. [default: as for --checkpoint]",
     ),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace what is there."),
     as_json: bool = typer.Option(False, "--json", help="Print the result as JSON."),
