@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar, Protocol, runtime_checkable
@@ -10,7 +12,6 @@ import attrs
 
 from emnist_diff.errors import ConfigError, unknown
 from emnist_diff.names import known
-from emnist_diff.plaindata import from_json
 
 _DEFAULT = "A"
 """The class that is generated where nothing is requested."""
@@ -32,12 +33,17 @@ def listed(requested: str) -> list[str]:
     """The names in ``A,B, k`` or in a JSON list of texts; names of a JSON list keep their spaces and commas."""
     if requested.startswith("["):
         try:
-            names = from_json(requested)
-        except ValueError:
+            names = json.loads(requested)
+        except (ValueError, RecursionError):
             names = None
-        if isinstance(names, list) and names and all(isinstance(name, str) for name in names):
+        if isinstance(names, list) and names and all(map(_is_text, names)):
             return names
     return [name.strip() for name in requested.split(",")]
+
+
+def _is_text(value: object) -> bool:
+    """Whether it is text that a file can hold: without null characters and halves of characters, which JSON can say."""
+    return isinstance(value, str) and not re.search("[\0\ud800-\udfff]", value)
 
 
 @runtime_checkable

@@ -10,7 +10,7 @@ import attrs
 
 from emnist_diff.errors import ConfigError
 from emnist_diff.paths import StrPath
-from emnist_diff.plaindata import from_json, from_toml, read_text
+from emnist_diff_trajectory.plaindata import from_json, from_toml, read_text
 
 _SUFFIXES = (".json", ".toml")
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from emnist_diff.errors import ConfigError
-from emnist_diff.plaindata import from_json, read_text
 from emnist_diff.shown import shown
+from emnist_diff_trajectory.plaindata import from_json, read_text
 
 
 def component(text: str, option: str) -> dict[str, Any]:

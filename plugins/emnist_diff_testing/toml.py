@@ -7,7 +7,7 @@ from typing import Any
 
 import tomlkit
 
-from emnist_diff.plaindata import from_toml
+from emnist_diff_trajectory.plaindata import from_toml
 
 
 def carried(settings: Mapping[str, Any]) -> dict[str, Any]:

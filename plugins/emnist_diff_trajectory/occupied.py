@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from emnist_diff.errors import EmnistDiffError, OutputError
-from emnist_diff.plaindata import from_json, read_text
+from emnist_diff_trajectory.plaindata import from_json, read_text
 
 _LONGEST = 60
 

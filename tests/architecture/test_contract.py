@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from emnist_diff.plaindata import from_toml
+from emnist_diff_trajectory.plaindata import from_toml
 
 sys.path.insert(0, str(Path(__file__).parent))
 

@@ -223,6 +223,8 @@ def test_an_open_space_is_one_of_source_and_denoiser(toys):
     with pytest.raises(ConfigError, match="use --character TEXT"):
         texts(toys)
     assert TextSpace().characters('["a, b", "c"]') == ("a, b", "c")
+    for text in ('["a\\u0000"]', '["\\ud800"]', "[" * 100_000, "[1]"):  # no lists of names, though they start like one
+        assert TextSpace().characters(text) == (text,)
 
 
 def test_a_latent_model_encodes_and_decodes(toys):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from emnist_diff.plaindata import from_json, read_text
+from emnist_diff_trajectory.plaindata import from_json, read_text
 
 _MAGIC = (
     (b"version https://git-lfs", "a Git LFS pointer, not the weights it stands for — run git lfs pull"),

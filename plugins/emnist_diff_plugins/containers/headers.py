@@ -9,9 +9,9 @@ from typing import Any, Generic, TypeVar
 import attrs
 
 from emnist_diff.errors import CheckpointError, ConfigError
-from emnist_diff.plaindata import from_json
 from emnist_diff.structuring import structure
 from emnist_diff_plugins.containers.tensorfile import TensorFile
+from emnist_diff_trajectory.plaindata import from_json
 
 T = TypeVar("T")
 

@@ -18,9 +18,9 @@ from typing import Any
 import attrs
 
 from emnist_diff.errors import CheckpointError
-from emnist_diff.plaindata import from_json
 from emnist_diff.shown import shown
 from emnist_diff_plugins.containers import foreign
+from emnist_diff_trajectory.plaindata import from_json
 
 LARGEST_HEADER = 8 << 20
 """Bytes, enough for tens of thousands of tensors. Read into memory it takes up to thirty times as much."""

@@ -8,10 +8,10 @@ from typing import Any
 
 import attrs
 
-from emnist_diff.plaindata import from_json
 from emnist_diff.surroundings import EarlierRun
 from emnist_diff.workerfiles import worker_name
 from emnist_diff_plugins.documents import table
+from emnist_diff_trajectory.plaindata import from_json
 
 _MOST_JSON = 1 << 26
 _METADATA, _MARK = "metadata.json", ".run.json"

@@ -13,7 +13,6 @@ import attrs
 
 from emnist_diff.errors import OutputError
 from emnist_diff.frames import BatchResult, Frame, Outcome, RunHeader
-from emnist_diff.plaindata import from_json
 from emnist_diff.timeline import StepInfo
 from emnist_diff_plugins.sinks._beside import trajectories_beside
 from emnist_diff_plugins.sinks._folder import sample_name, sample_number
@@ -22,6 +21,7 @@ from emnist_diff_trajectory.files import write_bytes
 from emnist_diff_trajectory.growth import shrinks
 from emnist_diff_trajectory.identity import canonical_json, fingerprint, run_fingerprint
 from emnist_diff_trajectory.occupied import occupied
+from emnist_diff_trajectory.plaindata import from_json
 
 _SHARE = 20
 """The index is written anew when this many times as long has passed as writing it took."""

@@ -11,9 +11,9 @@ import pytest
 
 from emnist_diff.config import resolve
 from emnist_diff.errors import ConfigError, EmnistDiffError
-from emnist_diff.plaindata import LARGEST_TEXT, from_json, from_toml
 from emnist_diff.shown import LONGEST_MESSAGE, shortened, shown
 from emnist_diff_plugins.documents import read_file
+from emnist_diff_trajectory.plaindata import LARGEST_TEXT, from_json, from_toml
 
 DEEP = 100
 HUGE = "9" * 5000
