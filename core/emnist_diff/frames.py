@@ -17,7 +17,6 @@ import attrs
 
 from emnist_diff.brief import briefly
 from emnist_diff.timeline import PredictionType, StepInfo, Timeline
-from emnist_diff.workerfiles import worker_name
 
 if TYPE_CHECKING:  # the contracts can be read without paying for torch
     from pathlib import Path
@@ -53,6 +52,15 @@ def component_fields(group: str, names: Sequence[str]) -> list[str]:
 def run_fields(forces: Sequence[str], drifts: Sequence[str]) -> tuple[str, ...]:
     """The fields of a run with components of these names, in order."""
     return (*STATES, *component_fields("forces", forces), *component_fields("drifts", drifts))
+
+
+def worker_name(name: str, rank: int, world_size: int) -> str:
+    """The name of a worker's own file where all workers of a run need one: ``trajectory.h5`` of a lone one, else
+    ``trajectory-0003-of-0010.h5``."""
+    stem, dot, suffix = name.rpartition(".")
+    if world_size == 1:
+        return name
+    return f"{stem or name}-{rank:04d}-of-{world_size:04d}{dot}{suffix if stem else ''}"
 
 
 def is_requested(field: str, requests: Iterable[str]) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 import torch
-from torch import Tensor
 
 _SHORT = re.compile(
     "(out of|can't allocate|not enough|cannot allocate) memory|bad_alloc|bad allocation|alloc_failed", re.IGNORECASE
@@ -29,13 +28,3 @@ def described(what: str, error: Exception) -> str:
     if out_of_memory(error):
         return f"{what}: memory does not suffice — use a smaller --batch-size or --micro-batch"
     return f"{what} raised {type(error).__name__}: {error}"
-
-
-def pinned(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Memory on the CPU from which a GPU copies while it computes, or, where there is no more of it, any other."""
-    try:
-        return torch.empty(shape, dtype=dtype, pin_memory=True)
-    except RuntimeError as error:
-        if not out_of_memory(error):
-            raise
-        return torch.empty(shape, dtype=dtype)

@@ -8,9 +8,10 @@ from pathlib import Path
 import attrs
 
 from emnist_diff.errors import TrajectoryError
+from emnist_diff.frames import worker_name
 from emnist_diff.surroundings import EarlierRun
-from emnist_diff.workerfiles import OF_A_WORKER, worker_name
 from emnist_diff_trajectory.reader import Trajectory
+from emnist_diff_trajectory.workerfiles import OF_A_WORKER
 
 
 @attrs.frozen

@@ -17,8 +17,6 @@ import numpy.typing as npt
 
 from emnist_diff.config import MOST_SAMPLES
 from emnist_diff.errors import OutputError, TrajectoryError
-from emnist_diff.workerfiles import few, missing_ranks
-from emnist_diff.workerfiles import worker_files as all_worker_files
 from emnist_diff_trajectory.compose import Merged, compose
 from emnist_diff_trajectory.identity import fingerprint
 from emnist_diff_trajectory.merged import Source
@@ -28,6 +26,8 @@ from emnist_diff_trajectory.other_files import differing
 from emnist_diff_trajectory.parts import Part, Rows
 from emnist_diff_trajectory.reader import Trajectory
 from emnist_diff_trajectory.schema import Array
+from emnist_diff_trajectory.workerfiles import few, missing_ranks
+from emnist_diff_trajectory.workerfiles import worker_files as all_worker_files
 
 
 def worker_files(folder: Path, stem: str = "trajectory") -> list[Path]:

@@ -12,7 +12,8 @@ import torch
 from emnist_diff.engine.base import Base
 from emnist_diff.engine.decoding import NUMBERS, decoded, decoder, image_shape
 from emnist_diff.errors import RunFailed
-from emnist_diff.shortage import out_of_memory, pinned
+from emnist_diff.running.pinning import pinned
+from emnist_diff.shortage import out_of_memory
 from emnist_diff_plugins.denoisers.gaussian_mixture import MixtureDenoiser
 
 SHAPE = (4, 32, 32)

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from emnist_diff.frames import RunHeader
-from emnist_diff.workerfiles import worker_files
 from emnist_diff_trajectory.identity import run_fingerprint
+from emnist_diff_trajectory.workerfiles import worker_files
 
 _SPACE = uuid.UUID("6f1c9a52-2a7e-5f0b-9c55-0d3f6f0d8a11")
 _MOST_JSON = 1 << 26

@@ -8,8 +8,8 @@ from typing import Any
 
 import attrs
 
+from emnist_diff.frames import worker_name
 from emnist_diff.surroundings import EarlierRun
-from emnist_diff.workerfiles import worker_name
 from emnist_diff_plugins.documents import table
 from emnist_diff_trajectory.plaindata import from_json
 

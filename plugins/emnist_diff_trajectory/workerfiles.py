@@ -10,16 +10,7 @@ from pathlib import Path
 import attrs
 
 OF_A_WORKER = re.compile(r"(?P<stem>.+)-(?P<rank>\d{4,})-of-(?P<count>\d{4,})(?:\.[^.]*)?")
-"""The names of such files."""
-
-
-def worker_name(name: str, rank: int, world_size: int) -> str:
-    """The name of a worker's own file where all workers of a run need one: ``trajectory.h5`` of a lone one, else
-    ``trajectory-0003-of-0010.h5``."""
-    stem, dot, suffix = name.rpartition(".")
-    if world_size == 1:
-        return name
-    return f"{stem or name}-{rank:04d}-of-{world_size:04d}{dot}{suffix if stem else ''}"
+"""The names of such files, see `frames.worker_name`."""
 
 
 @attrs.frozen
