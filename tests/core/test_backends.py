@@ -257,7 +257,7 @@ def guided(backend: BackendSpec, asked: str) -> Any:
     component = Component(backend.name, there.load(BackendSpec, entry.qualified)(), "theirs", "1", {})
     prepared = Prepared(None, 8, "fp32", component)
     limits = Limits(device=torch.device("cpu"), largest=2, total=6, rows=8, variants=("blurred",))
-    return prepare_guide(prepared, "g", Answering(), limits, named=asked != "auto")
+    return prepare_guide(prepared, "g", Answering(), limits, required=asked != "auto")
 
 
 def test_a_guide_that_a_variant_breaks_is_asked_itself_unless_the_backend_was_asked_for():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import nullcontext
 
 import attrs
@@ -133,26 +133,20 @@ def report_on(registry: Registry, layout: Layout) -> None:
         review.report(layout)
 
 
-def _sinks(registry: Registry, settings: RunConfig) -> list[Component]:
-    """The sinks that the settings mean. Raises `ConfigError` for two of them that would write the same files."""
-    requested = settings.sinks if settings.sinks is not None else default_sinks(registry)
-    sinks = [make(registry, SinkSpec, c) for c in requested]
-    _refuse_twins(sinks)
-    return sinks
-
-
 def default_sinks(registry: Registry) -> list[ComponentConfig]:
     """The sinks of a configuration that names none."""
     return [ComponentConfig(e.qualified) for e in registry.of(SinkSpec) if e.spec.default]
 
 
-def _refuse_twins(sinks: Sequence[Component]) -> None:
-    """Raise `ConfigError` for two sinks that would write the same files: the same one twice, under one filename."""
-    seen = set()
-    for sink in sinks:
-        filename = sink.settings.get("filename")
-        if (place := (sink.distribution, sink.name, filename)) in seen:
+def _sinks(registry: Registry, settings: RunConfig) -> list[Component]:
+    """The sinks that the settings mean. Raises `ConfigError` for two of them that would write the same files: the same
+    one twice, under one filename."""
+    requested = settings.sinks if settings.sinks is not None else default_sinks(registry)
+    sinks = [make(registry, SinkSpec, config) for config in requested]
+    places = [(sink.distribution, sink.name, sink.settings.get("filename")) for sink in sinks]
+    for number, (_, name, filename) in enumerate(places):
+        if places[number] in places[:number]:
             if filename is None:
-                raise ConfigError(f"sink {sink.name!r} is given twice — give it once")
-            raise ConfigError(f"sink {sink.name!r} is given twice with filename {filename!r} — give each its own")
-        seen.add(place)
+                raise ConfigError(f"sink {name!r} is given twice — give it once")
+            raise ConfigError(f"sink {name!r} is given twice with filename {filename!r} — give each its own")
+    return sinks

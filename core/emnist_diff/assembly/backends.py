@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import attrs
 import torch
 
 from emnist_diff.assembly.layout import Layout
@@ -38,28 +37,28 @@ def on_backend(
 
     Raises as `prepare`; of guides, `ConfigError` where a backend that was requested by name refuses one.
     """
-    settings = layout.settings
     generation()  # from now on, a forked process knows what threads it lacks
-    limits = Limits(
-        device=device,
-        precision="fp32" if settings.precision == "auto" else settings.precision,  # the only harmless one
-        largest=layout.plan.largest,
-        total=layout.plan.rows,
-        rows=settings.micro_batch,
-        threads=threads,
-        identity=identities[""],
-        variants=_variants(layout, ""),
-    )
-    prepared = prepare(registry, settings.backend, denoisers[""], limits)
-    layout = layout.with_rows(prepared.rows)
+    settings, plan = layout.settings, layout.plan
+
+    def limits(name: str, rows: int | None) -> Limits:
+        return Limits(
+            device=device,
+            precision="fp32" if settings.precision == "auto" else settings.precision,  # the only harmless one
+            largest=plan.largest,
+            total=plan.rows,
+            rows=rows,
+            threads=threads,
+            identity=identities[name],
+            variants=tuple(variant for network, variant in plan.networks if network == name),
+        )
+
+    prepared = prepare(registry, settings.backend, denoisers[""], limits("", settings.micro_batch))
     evaluators = {"": prepared.evaluator}
     for name, guide in denoisers.items():
         if name:
-            of_guide = attrs.evolve(
-                limits, rows=prepared.rows, identity=identities[name], variants=_variants(layout, name)
-            )
-            evaluators[name] = prepare_guide(prepared, name, guide, of_guide, named=settings.backend.name != AUTO)
-    return layout, prepared, evaluators
+            required = settings.backend.name != AUTO
+            evaluators[name] = prepare_guide(prepared, name, guide, limits(name, prepared.rows), required)
+    return layout.with_rows(prepared.rows), prepared, evaluators
 
 
 def prepare(registry: Registry, requested: ComponentConfig, denoiser: Denoiser, limits: Limits) -> Prepared:
@@ -85,8 +84,7 @@ def prepare(registry: Registry, requested: ComponentConfig, denoiser: Denoiser, 
     except EmnistDiffError:
         raise
     except Exception as error:
-        message = f"backend {requested.name!r} broke: {_in_short(error)} — use --backend eager"
-        raise PluginError(message) from error
+        raise PluginError(f"backend {requested.name!r} broke: {_in_short(error)} — use --backend eager") from error
 
 
 def _attempt(registry: Registry, requested: ComponentConfig, denoiser: Denoiser, limits: Limits) -> Prepared:
@@ -110,10 +108,8 @@ def _attempt(registry: Registry, requested: ComponentConfig, denoiser: Denoiser,
             if not out_of_memory(error):
                 raise
             if limits.rows is not None or work.rows == 1:
-                raise MemoryShort(
-                    f"the memory of {limits.device} does not hold a call of {work.rows} rows — use a smaller "
-                    "--micro-batch"
-                ) from error
+                message = f"the memory of {limits.device} does not hold a call of {work.rows} rows"
+                raise MemoryShort(f"{message} — use a smaller --micro-batch") from error
         most = work.rows // 2
         log.warning("memory.short", device=str(limits.device), rows=work.rows, instead=most)
         torch.cuda.empty_cache()
@@ -138,10 +134,10 @@ def set_up(backend: Component, denoiser: Denoiser, work: Workload, variants: tup
     return evaluator
 
 
-def prepare_guide(prepared: Prepared, name: str, guide: Denoiser, limits: Limits, named: bool) -> Evaluator:
+def prepare_guide(prepared: Prepared, name: str, guide: Denoiser, limits: Limits, required: bool) -> Evaluator:
     """A guide on the backend of the run's own network, in calls of as many rows.
 
-    named: whether that backend was requested by name: then it must serve; else a guide that it refuses is evaluated
+    required: whether that backend was requested by name and so must serve; else a guide that it refuses is evaluated
     directly. Raises `ConfigError` for a guide that it must serve and refuses, and where the device's memory is short.
     """
     work, backend = limits.work(prepared.rows), prepared.component
@@ -150,23 +146,16 @@ def prepare_guide(prepared: Prepared, name: str, guide: Denoiser, limits: Limits
     except Exception as error:
         reason = error.reason if isinstance(error, Unsuitable) else _in_short(error)
         if out_of_memory(error):
-            raise ConfigError(
-                f"the memory of {work.device} does not hold guide {name!r} beside the network — use a smaller "
-                "--micro-batch"
-            ) from error
-        if named and isinstance(error, Unsuitable):
+            message = f"the memory of {work.device} does not hold guide {name!r} beside the network"
+            raise ConfigError(f"{message} — use a smaller --micro-batch") from error
+        if required and isinstance(error, Unsuitable):
             raise ConfigError(f"backend {backend.name!r} cannot serve guide {name!r}: {reason}") from error
-        if named and isinstance(error, EmnistDiffError):
+        if required and isinstance(error, EmnistDiffError):
             raise
-        if named:
+        if required:
             raise PluginError(f"backend {backend.name!r} broke for guide {name!r}: {reason}") from error
     log.info("backend.refused", backend=backend.name, guide=name, reason=reason)
     return Direct.of(guide, work.rows, work.device, work.threads)
-
-
-def _variants(layout: Layout, name: str) -> tuple[str, ...]:
-    """The variants of a network that a run evaluates."""
-    return tuple(variant for network, variant in layout.plan.networks if network == name)
 
 
 def _in_short(error: Exception) -> str:

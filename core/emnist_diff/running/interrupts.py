@@ -46,13 +46,13 @@ def stop_requests(signals: Sequence[signal.Signals] = STOP_SIGNALS) -> Iterator[
     if threading.current_thread() is not threading.main_thread():
         yield stopping
         return
-    asked: list[float] = []
+    requests: list[float] = []
 
     def request(number: int, frame: FrameType | None) -> None:
-        if not asked:
-            asked.append(time.monotonic())  # before the event: a signal that comes while it is being set must not
+        if not requests:
+            requests.append(time.monotonic())  # before the event: a signal that comes while it is being set must not
             stopping.set()  # wait for its lock. And no more: logging here would wait for a lock in the same way
-        elif time.monotonic() - asked[0] >= _SAME_REQUEST:
+        elif time.monotonic() - requests[0] >= _SAME_REQUEST:
             raise KeyboardInterrupt
 
     with _handled(signals, request):

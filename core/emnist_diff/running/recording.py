@@ -39,10 +39,12 @@ def call_sink(sink: Sink, what: str, call, *args):  # type: ignore[no-untyped-de
     except EmnistDiffError:
         raise
     except Exception as error:
-        said = f"sink {type(sink).__name__} failed to {what}"
+        failure = f"sink {type(sink).__name__} failed to {what}"
         if out_of_memory(error):
-            raise RunFailed(f"{said}: memory does not suffice — use a smaller --batch-size, or record less") from error
-        raise RunFailed(f"{said}: {type(error).__name__}: {error}") from error
+            raise RunFailed(
+                f"{failure}: memory does not suffice — use a smaller --batch-size, or record less"
+            ) from error
+        raise RunFailed(f"{failure}: {type(error).__name__}: {error}") from error
 
 
 def requested_fields(sinks: Sequence[Sink], header: RunHeader) -> list[frozenset[str]]:

@@ -108,9 +108,9 @@ def execute(
     finally:
         with stop_requests(signals.stop):  # what is being finished is not stopped, unless for a second time
             _close(opened, outcome)
-    made, plan = total - len(done), assembly.plan
-    log.info("run.completed", output=str(header.output), samples=made, seconds=round(seconds, 3))
-    return RunResult(header.output, made, len(done), seconds, plan.rows, plan.micro_batch, assembly.config.seed)
+    written, plan = total - len(done), assembly.plan
+    log.info("run.completed", output=str(header.output), samples=written, seconds=round(seconds, 3))
+    return RunResult(header.output, written, len(done), seconds, plan.rows, plan.micro_batch, assembly.config.seed)
 
 
 def _report_seed(assembly: Assembly) -> None:
