@@ -34,8 +34,8 @@ def offers(component: object, capability: type[_Capability]) -> TypeGuard[_Capab
 
 @runtime_checkable
 class Force(Protocol):
-    """A term of the prediction (score space). It may also be any of `Binds`, `Differentiates`, `HasShape`, `Idles`,
-    `HasDirections`, `ReadsOwn` and `NamesFiles`."""
+    """A term of the prediction (score space). It may also be any of `Binds`, `Differentiates`, `HasShape`,
+    `HoldsImages`, `Idles`, `HasDirections`, `ReadsOwn` and `NamesFiles`."""
 
     def conditions(self, at: StepInfo) -> Iterable[Cond]:
         """The conditions that `__call__` will read at this step. Pure; may be fewer, or none, outside a window."""
@@ -46,8 +46,8 @@ class Force(Protocol):
 
 @runtime_checkable
 class Drift(Protocol):
-    """A map of the state after a step (state space). It may also be any of `Evaluates`, `HasShape`, `Idles`,
-    `HasDirections` and `NamesFiles`."""
+    """A map of the state after a step (state space). It may also be any of `Evaluates`, `HasShape`, `HoldsImages`,
+    `Idles`, `HasDirections` and `NamesFiles`."""
 
     def __call__(self, x: Tensor, step: DriftStep) -> Tensor:
         """The new state, (B, *shape); `x` itself must not be changed."""
@@ -83,6 +83,13 @@ class HasShape(Protocol):
 
     def require_shape(self, shape: tuple[int, ...]) -> None:
         """Raises `ConfigError` for a shape that it does not take; called before a run starts."""
+
+
+class HoldsImages(Protocol):
+    """A force or drift that holds images, or masks over them, which are states of models of pixels alone."""
+
+    def encoded(self, denoiser: Denoiser) -> Force | Drift:
+        """The same with this denoiser's states for them, see `Encodes`; before `require_shape`. Raises `ConfigError`."""
 
 
 class Idles(Protocol):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import warnings
 from collections.abc import Collection
 from pathlib import Path
@@ -31,6 +32,8 @@ EXAMPLE = "example:"
 FORMATS = ("PNG", "JPEG", "BMP")
 """What is decoded as a picture; Pillow knows more, some of it by starting other programs."""
 
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".npy")
+
 
 def path_of(name: str) -> Path:
     """The file that a name means. Raises `ConfigError` for an example that there is none of."""
@@ -44,6 +47,19 @@ def path_of(name: str) -> Path:
     return path
 
 
+def bank(name: str) -> list[str]:
+    """The pictures and arrays directly in a folder, in the order of their names; [] for what is no folder.
+
+    Raises `ConfigError` for a folder without any.
+    """
+    if name.startswith(EXAMPLE) or not os.path.isdir(local_path(name)):
+        return []
+    files = sorted(entry.path for entry in os.scandir(local_path(name)) if entry.name.lower().endswith(_SUFFIXES))
+    if not files:
+        raise ConfigError(f"the folder {name!r} holds no images ({', '.join(_SUFFIXES)})")
+    return files
+
+
 def content(name: str) -> bytes:
     """The bytes of a file. Raises `ConfigError` naming it."""
     try:
@@ -54,8 +70,10 @@ def content(name: str) -> bytes:
 
 
 def digest(name: str) -> str:
-    """The SHA-256 of a file, in hexadecimal. Raises as `content`."""
-    return hashlib.sha256(content(name)).hexdigest()
+    """The SHA-256 of a file, or of those of a folder's images in their order, in hexadecimal. Raises as `content`."""
+    files = bank(name)
+    data = "".join(map(digest, files)).encode() if files else content(name)
+    return hashlib.sha256(data).hexdigest()
 
 
 def digest_field(of: str, other: Collection[str] = ()) -> Any:

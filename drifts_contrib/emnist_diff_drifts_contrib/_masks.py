@@ -8,9 +8,12 @@ import attrs
 import numpy as np
 import torch
 from emnist_diff.errors import ConfigError
+from emnist_diff.protocols import Denoiser, Encodes, offers
 from torch import Tensor
+from torch.nn import functional
 
 from emnist_diff_drifts_contrib._files import Floats, array, pixels
+from emnist_diff_drifts_contrib._images import image_shape
 
 REGIONS = ("left", "right", "top", "bottom", "centre", "border")
 """Masks that need no file: halves of the last axis (left, right) and of the one before (top, bottom); the middle half
@@ -51,13 +54,42 @@ class Mask:
         """
         if self.values is None:
             return _region(self.name, shape)
-        if self.values.ndim > len(shape) or self.values.shape != shape[len(shape) - self.values.ndim :]:
+        if not _ends(shape, self.values.shape):
             raise ConfigError(f"mask {self.name!r} has shape {self.values.shape}, and a state has {shape}")
         return np.broadcast_to(self.values, shape)
+
+    def encoded(self, denoiser: Denoiser) -> Mask:
+        """Over the states of this denoiser, where they are made of images. A mask of the size of its images is resized
+        to the places of the latents, each of which has the mean of what it covers; one of the latents' own shape stays.
+
+        Raises `ConfigError` for latents without places, and for a mask of another size.
+        """
+        shape = tuple(denoiser.shape)
+        if not offers(denoiser, Encodes) or (self.values is not None and _ends(shape, self.values.shape)):
+            return self
+        if len(shape) != 3:
+            raise ConfigError(
+                f"mask {self.name!r}: no number in latents of shape {shape} stands for a place in the image — give an "
+                "array of that shape, .npy, or use a model of pixels"
+            )
+        if self.values is None:
+            return self
+        height, width = image_shape(denoiser)[1:]
+        if self.values.shape != (height, width):
+            raise ConfigError(
+                f"mask {self.name!r} has shape {self.values.shape}, and images of this model have {(height, width)}"
+            )
+        small = functional.adaptive_avg_pool2d(torch.from_numpy(self.values)[None], shape[1:])
+        return Mask(self.name, small[0].numpy())
 
     def like(self, x: Tensor) -> Tensor:
         """Beside states x (B, *shape): (*shape). Raises as `shaped`."""
         return torch.from_numpy(self.shaped(tuple(x.shape[1:])).copy()).to(x)
+
+
+def _ends(shape: tuple[int, ...], last: tuple[int, ...]) -> bool:
+    """Whether a shape ends in another."""
+    return len(last) <= len(shape) and shape[len(shape) - len(last) :] == last
 
 
 def _region(name: str, shape: tuple[int, ...]) -> Floats:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import attrs
-import torch
 from attrs import validators as v
 from emnist_diff.errors import ConfigError
+from emnist_diff.protocols import Denoiser
 from emnist_diff.steps import DriftStep
 from emnist_diff.timeline import StepInfo
 from torch import Tensor
 
 from emnist_diff_drifts_contrib._files import array, digest_field
-from emnist_diff_drifts_contrib._images import Known, known_field
+from emnist_diff_drifts_contrib._images import Known, known_field, replaced
 from emnist_diff_drifts_contrib._levels import noise_estimate
 from emnist_diff_drifts_contrib._masks import REGIONS, Mask, mask_setting
 from emnist_diff_drifts_contrib._operators import Averaged, Blurred, Masked, Matrix, Operator
@@ -100,6 +101,14 @@ class DataConsistency:
         if bool(self.image) == bool(self.measurement):
             raise ConfigError("data_consistency: name an image to be measured, or a measurement — one of the two")
 
+    def encoded(self, denoiser: Denoiser) -> DataConsistency:
+        """See `protocols.HoldsImages`."""
+        image = None if self._image is None else self._image.encoded(denoiser)
+        operator = self._operator
+        if isinstance(operator, Masked):
+            operator = Masked(operator.mask.encoded(denoiser))
+        return replaced(self, _image=image, _operator=operator)
+
     def require_shape(self, shape: tuple[int, ...]) -> None:
         """See `protocols.Drift`."""
         out = self._operator.out_shape(shape)
@@ -119,13 +128,13 @@ class DataConsistency:
         away = -x
         if noise:
             away = noise * (noise_estimate(step) if self.noise == "predicted" else step.noise()) - x
-        missing = signal * self._measured(x) + self._operator.apply(away)
+        missing = signal * self._measured(x, step.sample_ids) + self._operator.apply(away)
         return x + self.strength * self._operator.pinv(missing, shape)
 
-    def _measured(self, x: Tensor) -> Tensor:
-        """y, (1, *out), beside states x (B, *shape)."""
+    def _measured(self, x: Tensor, sample_ids: Sequence[int]) -> Tensor:
+        """y, (1, *out) or (B, *out), beside states x (B, *shape)."""
         if self._image is not None:
-            return self._operator.apply(self._image.like(x)[None])
+            return self._operator.apply(self._image.like(x, sample_ids).reshape(-1, *x.shape[1:]))
         assert self._measurement is not None  # it is one or the other
         out = self._operator.out_shape(tuple(x.shape[1:]))
-        return torch.from_numpy(self._measurement.shaped(out)).to(x)[None]
+        return self._measurement.like(x.new_empty(1, *out), sample_ids).reshape(-1, *out)

@@ -6,11 +6,13 @@ from typing import Literal
 
 import attrs
 from attrs import validators as v
+from emnist_diff.protocols import Denoiser
 from emnist_diff.steps import DriftStep
 from emnist_diff.timeline import StepInfo
 from torch import Tensor
 
 from emnist_diff_drifts_contrib._files import digest_field
+from emnist_diff_drifts_contrib._images import replaced
 from emnist_diff_drifts_contrib._levels import is_last, noise_estimate, noised
 from emnist_diff_drifts_contrib._masks import REGIONS, Mask, mask_field, mask_setting
 
@@ -43,6 +45,10 @@ class FreezeMask:
     )
     mask_sha256: str = digest_field("mask", REGIONS)
     _where: Mask = mask_field()
+
+    def encoded(self, denoiser: Denoiser) -> FreezeMask:
+        """See `protocols.HoldsImages`."""
+        return replaced(self, _where=self._where.encoded(denoiser))
 
     def require_shape(self, shape: tuple[int, ...]) -> None:
         """See `protocols.Drift`."""

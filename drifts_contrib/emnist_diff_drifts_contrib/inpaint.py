@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import attrs
+from emnist_diff.protocols import Denoiser
 from emnist_diff.steps import DriftStep
 from torch import Tensor
 
 from emnist_diff_drifts_contrib._files import digest_field
-from emnist_diff_drifts_contrib._images import Known, known_field
+from emnist_diff_drifts_contrib._images import Known, known_field, replaced
 from emnist_diff_drifts_contrib._levels import noised
 from emnist_diff_drifts_contrib._masks import REGIONS, Mask, mask_field, mask_setting
 
@@ -22,18 +23,22 @@ class Inpaint:
     levels is the scheduler's, not a drift's; a Langevin corrector behind this drift, and this one again, do what
     resampling does at one level.
 
-    A picture has the height and width of the states, and stands for values −1 … 1; states that are no pixels take an
-    array of their shape.
+    A picture has the height and width of the images, and stands for values −1 … 1; a model over latents encodes it.
+    Of a folder, samples take an image each in turn.
 
     Example: ``--scheduler ddim --drift "inpaint:image=example:letter.png,mask=left"``
     """
 
-    image: str = attrs.field(metadata={"help": "what is known: a picture, or an array of a state in .npy"})
+    image: str = attrs.field(metadata={"help": "what is known: a picture, an array of a state (.npy), or a folder"})
     mask: str = mask_setting("where it is known, 1 or white")
     image_sha256: str = digest_field("image")
     mask_sha256: str = digest_field("mask", REGIONS)
     _known: Known = known_field("image")
     _where: Mask = mask_field()
+
+    def encoded(self, denoiser: Denoiser) -> Inpaint:
+        """See `protocols.HoldsImages`."""
+        return replaced(self, _known=self._known.encoded(denoiser), _where=self._where.encoded(denoiser))
 
     def require_shape(self, shape: tuple[int, ...]) -> None:
         """See `protocols.Drift`."""
@@ -41,5 +46,5 @@ class Inpaint:
         self._where.shaped(shape)
 
     def __call__(self, x: Tensor, step: DriftStep) -> Tensor:
-        known = noised(self._known.like(x), step.noise(), step)
+        known = noised(self._known.like(x, step.sample_ids), step.noise(), step)
         return x + self._where.like(x) * (known - x)

@@ -8,12 +8,13 @@ import attrs
 import torch.nn.functional as F
 from attrs import validators as v
 from emnist_diff.errors import ConfigError
+from emnist_diff.protocols import Denoiser
 from emnist_diff.steps import DriftStep
 from emnist_diff.timeline import StepInfo
 from torch import Tensor
 
 from emnist_diff_drifts_contrib._files import digest_field
-from emnist_diff_drifts_contrib._images import Known, known_field
+from emnist_diff_drifts_contrib._images import Known, known_field, replaced
 from emnist_diff_drifts_contrib._levels import noised
 
 
@@ -32,7 +33,7 @@ class LowPass:
     """
 
     reference: str = attrs.field(
-        metadata={"help": "the reference: a picture, or an array of a state in .npy", "aliases": ("image",)}
+        metadata={"help": "the reference: a picture, an array of a state in .npy, or a folder", "aliases": ("image",)}
     )
     factor: int = attrs.field(
         default=4, validator=v.ge(2), metadata={"help": "N of the filter; divides height and width; at least 2"}
@@ -55,6 +56,10 @@ class LowPass:
         if self.since > self.until:
             raise ConfigError(f"low_pass: since = {self.since:g} comes after until = {self.until:g}")
 
+    def encoded(self, denoiser: Denoiser) -> LowPass:
+        """See `protocols.HoldsImages`."""
+        return replaced(self, _known=self._known.encoded(denoiser))
+
     def require_shape(self, shape: tuple[int, ...]) -> None:
         """See `protocols.Drift`."""
         self._known.shaped(shape)
@@ -72,7 +77,7 @@ class LowPass:
         if not self.since <= step.at.frac <= self.until:
             return x
         self.require_shape(tuple(x.shape[1:]))
-        reference = noised(self._known.like(x), step.noise(), step)
+        reference = noised(self._known.like(x, step.sample_ids), step.noise(), step)
         return x + low_pass(reference - x, self.factor, self.kernel)  # φ is linear
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import attrs
 from attrs import validators as v
+from emnist_diff.protocols import Denoiser
 from emnist_diff.steps import DriftStep
 from emnist_diff.timeline import StepInfo
 from torch import Tensor
 
 from emnist_diff_drifts_contrib._files import digest_field
-from emnist_diff_drifts_contrib._images import Known, known_field
+from emnist_diff_drifts_contrib._images import Known, known_field, replaced
 from emnist_diff_drifts_contrib._levels import noised
 
 _NOISE = "noise"
@@ -27,12 +28,12 @@ class SdEdit:
 
     The level: `strength` of the walk's steps are left to the model, counted as diffusers counts them; the paper's t0,
     of which it recommends 0.3 … 0.6. 0 gives the image back, 1 leaves nothing of it. `sigma` names the level itself,
-    by its noise-to-signal ratio.
+    by its noise-to-signal ratio. Of a folder, samples take an image each in turn, by the order of the names.
 
     Example: ``--scheduler ddim --drift "sdedit:image=example:strokes.png,strength=0.5"``
     """
 
-    image: str = attrs.field(metadata={"help": "the image: a picture, or an array of a state in .npy"})
+    image: str = attrs.field(metadata={"help": "the image: a picture, an array of a state (.npy), or a folder"})
     strength: float = attrs.field(
         default=0.5,
         validator=v.and_(v.ge(0), v.le(1)),
@@ -45,6 +46,10 @@ class SdEdit:
     )
     image_sha256: str = digest_field("image")
     _known: Known = known_field("image")
+
+    def encoded(self, denoiser: Denoiser) -> SdEdit:
+        """See `protocols.HoldsImages`."""
+        return replaced(self, _known=self._known.encoded(denoiser))
 
     def require_shape(self, shape: tuple[int, ...]) -> None:
         """See `protocols.Drift`."""
@@ -66,4 +71,4 @@ class SdEdit:
             return x
         noise = step.memory[_NOISE] if _NOISE in step.memory else step.noise()
         step.remember(_NOISE, noise)
-        return noised(self._known.like(x), noise, step)
+        return noised(self._known.like(x, step.sample_ids), noise, step)

@@ -14,7 +14,7 @@ import pytest
 from emnist_diff.errors import ConfigError
 from emnist_diff.structuring import structure, unstructure
 
-from emnist_diff_drifts_contrib._images import Known
+from emnist_diff_drifts_contrib._images import Image
 from emnist_diff_drifts_contrib._masks import REGIONS, Mask
 from emnist_diff_drifts_contrib.data_consistency import DataConsistency
 from emnist_diff_drifts_contrib.freeze_mask import FreezeMask
@@ -27,13 +27,13 @@ COLOUR = np.stack([GRAY, GRAY // 2, 255 - GRAY], axis=2)
 
 
 def test_a_picture_stands_for_minus_1_to_1(save):
-    found = Known.read(save("gray.png", GRAY))
+    found = Image.read(save("gray.png", GRAY))
     np.testing.assert_allclose(found.shaped((1, 4, 5))[0], GRAY / 127.5 - 1, atol=1e-6)
     np.testing.assert_allclose(found.shaped((3, 4, 5)), np.stack([GRAY / 127.5 - 1] * 3), atol=1e-6)
 
 
 def test_colours_go_where_there_are_channels_for_them(save):
-    found = Known.read(save("colour.png", COLOUR))
+    found = Image.read(save("colour.png", COLOUR))
     np.testing.assert_allclose(found.shaped((3, 4, 5)), COLOUR.transpose(2, 0, 1) / 127.5 - 1, atol=1e-6)
     luma = COLOUR @ np.array([0.299, 0.587, 0.114])
     np.testing.assert_allclose(found.shaped((1, 4, 5))[0], luma / 127.5 - 1, atol=1e-5)
@@ -41,12 +41,12 @@ def test_colours_go_where_there_are_channels_for_them(save):
 
 def test_an_array_is_a_state_as_it_stands(save):
     values = np.random.default_rng(0).normal(size=(2, 3))
-    assert np.array_equal(Known.read(save("state.npy", values)).shaped((2, 3)), values.astype(np.float32))
+    assert np.array_equal(Image.read(save("state.npy", values)).shaped((2, 3)), values.astype(np.float32))
 
 
 @pytest.mark.parametrize("name", ["example:letter.png", "example:strokes.png"])
 def test_the_examples_are_images_of_the_shipped_checkpoint(name):
-    values = Known.read(name).shaped((1, 28, 28))
+    values = Image.read(name).shaped((1, 28, 28))
     assert values.min() < -0.9
     assert values.max() > 0.9
 

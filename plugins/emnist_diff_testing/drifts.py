@@ -11,7 +11,7 @@ from torch import Tensor
 
 from emnist_diff.engine.plan import WeightedDrift
 from emnist_diff.engine.state import Engine
-from emnist_diff.protocols import Denoiser, HasShape, offers
+from emnist_diff.protocols import Denoiser, HasShape, HoldsImages, offers
 from emnist_diff.schedules import Constant
 from emnist_diff.steps import DriftStep
 from emnist_diff_testing.models import Model, as_models
@@ -26,6 +26,8 @@ class DriftBench(Steering):
     """A drift, and models walked with it."""
 
     def engine(self, model: Model, component: Any, calls: list[Call] | None, weight: float) -> Engine:
+        if offers(component, HoldsImages):
+            component = component.encoded(model.denoiser)
         if offers(component, HasShape):
             component.require_shape(tuple(model.denoiser.shape))
         watched = component if calls is None else WatchedDrift(component, calls)

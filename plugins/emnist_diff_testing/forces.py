@@ -11,7 +11,7 @@ from emnist_diff.conditions import Cond
 from emnist_diff.engine.plan import WeightedForce
 from emnist_diff.engine.state import Engine, WalkState
 from emnist_diff.errors import ConfigError
-from emnist_diff.protocols import Binds, Denoiser, HasShape, offers
+from emnist_diff.protocols import Binds, Denoiser, HasShape, HoldsImages, offers
 from emnist_diff.schedules import Constant
 from emnist_diff.timeline import StepInfo
 from emnist_diff.variants import require
@@ -28,6 +28,8 @@ class ForceBench(Steering):
 
     def engine(self, model: Model, component: Any, calls: list[Call] | None, weight: float) -> Engine:
         force = _bound(component, model)
+        if offers(force, HoldsImages):
+            force = force.encoded(model.denoiser)
         if offers(force, HasShape):
             force.require_shape(tuple(model.denoiser.shape))
         guides = _networks(model, force)

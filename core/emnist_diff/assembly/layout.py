@@ -28,7 +28,7 @@ from emnist_diff.engine.state import Engine
 from emnist_diff.errors import ConfigError, PluginError
 from emnist_diff.evaluators import Evaluator
 from emnist_diff.plugins import Registry
-from emnist_diff.protocols import Binds, Denoiser, HasShape, ReadsOwn, Scheduler, offers
+from emnist_diff.protocols import Binds, Denoiser, HasShape, HoldsImages, ReadsOwn, Scheduler, offers
 from emnist_diff.records import DriftSpec, ForceSpec, Spec
 from emnist_diff.schedules import Constant
 from emnist_diff.spaces import ConditionSpace
@@ -75,8 +75,7 @@ class Layout:
         )
 
     def require_variants(self, denoisers: Mapping[str, Denoiser], main: str) -> None:
-        """Raise `ConfigError` for a variant that one of these denoisers does not declare.  main: the main one's name,
-        for messages."""
+        """Raise `ConfigError` for a variant that one of these denoisers does not declare.  main: its name."""
         for name, variant in self.plan.networks:
             if name in denoisers:
                 variants.require(denoisers[name], variant, name or main)
@@ -101,25 +100,22 @@ class Layout:
         plan's `micro_batch`.  main: the main one's name, for messages.
 
         Raises `ConfigError` for a variant that a denoiser does not declare, and for states that a
-        force or drift does not take; `PluginError` where its `require_shape` raises anything else.
+        force or drift does not take; `PluginError` where it raises anything else.
         """
         self.require_variants(denoisers, main)
-        parts: list[tuple[str, Any]] = [(item.label, item.force) for item in self.terms]
-        parts += [(item.label, item.drift) for item in self.drifts]
-        for label, part in parts:
-            if offers(part, HasShape):
-                call_component(label, part.require_shape, tuple(denoisers[""].shape))
-        return Engine(
-            denoisers=dict(denoisers),
-            scheduler=self.scheduler,
-            timeline=self.timeline,
-            base=self.base,
-            forces=self.terms,
-            drifts=self.drifts,
-            micro_batch=self.plan.micro_batch,
-            device=device,
-            evaluators=dict(evaluators or {}),
-        )
+        own = denoisers[""]
+        forces = tuple(attrs.evolve(item, force=_fitting(item.label, item.force, own)) for item in self.terms)
+        drifts = tuple(attrs.evolve(item, drift=_fitting(item.label, item.drift, own)) for item in self.drifts)
+        parts = (dict(denoisers), self.scheduler, self.timeline, self.base, forces, drifts, self.plan.micro_batch)
+        return Engine(*parts, device, evaluators=dict(evaluators or {}))
+
+
+def _fitting(label: str, part: Any, denoiser: Denoiser) -> Any:
+    """A force or drift whose images are states of the denoiser, and which takes states of this shape."""
+    part = call_component(label, part.encoded, denoiser) if offers(part, HoldsImages) else part
+    if offers(part, HasShape):
+        call_component(label, part.require_shape, tuple(denoiser.shape))
+    return part
 
 
 def lay_out(
@@ -181,11 +177,8 @@ def _terms(settings: RunConfig, forces: Sequence[_Configured], space: ConditionS
 
 def _maps(drifts: Sequence[_Configured]) -> tuple[WeightedDrift, ...]:
     """The drifts in order."""
-    scopes = streams("drift", [drift.name for drift, _ in drifts])
-    return tuple(
-        WeightedDrift(drift.name, drift.object, scope, c.weight, drift.foreign)
-        for (drift, c), scope in zip(drifts, scopes, strict=True)
-    )
+    scoped = zip(drifts, streams("drift", [drift.name for drift, _ in drifts]), strict=True)
+    return tuple(WeightedDrift(d.name, d.object, scope, c.weight, d.foreign) for (d, c), scope in scoped)
 
 
 def _count(settings: RunConfig, characters: Sequence[str]) -> int:

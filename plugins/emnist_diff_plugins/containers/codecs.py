@@ -70,6 +70,7 @@ class Codec:
         return self._in_calls(decoded, states, self.header.image_shape)
 
     def _in_calls(self, call: Callable[[Tensor], Tensor], items: Tensor, shape: tuple[int, ...]) -> Tensor:
+        items = items.to(self.mean.device)
         out = items.new_empty((len(items), *shape), dtype=torch.float32)
         with one_thread(items.device):
             for start in range(0, len(items), self.rows):
