@@ -89,7 +89,7 @@ class HoldsImages(Protocol):
     """A force or drift that holds images, or masks over them, which are states of models of pixels alone."""
 
     def encoded(self, denoiser: Denoiser) -> Force | Drift:
-        """The same with this denoiser's states for them, see `Encodes`; before `require_shape`. Raises `ConfigError`."""
+        """The same with its states for them, see `Encodes`; called before `require_shape`. Raises `ConfigError`."""
 
 
 class Idles(Protocol):
