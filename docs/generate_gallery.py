@@ -22,7 +22,7 @@ import attrs
 import h5py
 import numpy as np
 
-from emnist_diff.cli import main as emnist_diff
+from emnist_diff import main as emnist_diff
 from emnist_diff_plugins.pictures import save_png, table
 
 HERE = Path(__file__).parent

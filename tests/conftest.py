@@ -140,7 +140,7 @@ class Finished:
 @pytest.fixture
 def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
     """Run ``emnist-diff`` in this process, through its entry point."""
-    from emnist_diff.cli import main
+    from emnist_diff import main
 
     def call(*arguments: str | Path) -> Finished:
         monkeypatch.setattr(sys, "argv", ["emnist-diff", *map(str, arguments)])

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from emnist_diff_inference.frames import GenerationResult as GenerationResult
     from emnist_diff_inference.generate import generate_sample as generate_sample
     from emnist_diff_inference.generate import generate_samples as generate_samples
+    from emnist_diff_plugins.terminal import main as main
     from emnist_diff_trajectory.reader import Trajectory as Trajectory
 
 __version__ = "0.1.0"
@@ -57,6 +58,7 @@ _NAMES = {
     "emnist_diff_inference.config": "DriftConfig EnvironmentConfig ForceConfig InferenceConfig",
     "emnist_diff_inference.frames": "FrameData GenerationResult",
     "emnist_diff_inference.generate": "generate_sample generate_samples",
+    "emnist_diff_plugins.terminal": "main",
     "emnist_diff_trajectory.reader": "Trajectory",
 }
 _WHERE = {name: module for module, names in _NAMES.items() for name in names.split()}

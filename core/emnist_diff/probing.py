@@ -12,7 +12,7 @@ from emnist_diff.shown import shortened
 
 class Care:
     """What a library can do: it must not fork the process that it is used in, whose threads and devices it does not
-    know, nor change where that process writes to. The command line does more (`emnist_diff.cli.isolation`)."""
+    know, nor change where that process writes to. A program, which owns its process, does more."""
 
     def fatal(self, count: int, visit: Callable[[int], None]) -> dict[int, str]:
         """Which of `visit(0)` … `visit(count - 1)` must not be called, and why: those that end or block the process, or
@@ -31,7 +31,7 @@ class Care:
 
 
 care = Care()
-"""How this process treats the code of plugins; the command line sets another."""
+"""How this process treats the code of plugins; a program sets another."""
 
 
 def reason(error: BaseException) -> str:

@@ -14,8 +14,7 @@ import numpy as np
 import pytest
 import structlog
 import torch
-from emnist_diff import discovery, plugins
-from emnist_diff.cli import main
+from emnist_diff import discovery, main, plugins
 from emnist_diff.steps import DriftStep
 from emnist_diff.timeline import StepInfo
 

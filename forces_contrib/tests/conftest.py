@@ -13,10 +13,9 @@ import numpy as np
 import pytest
 import structlog
 import torch
-from emnist_diff import discovery, plugins
+from emnist_diff import discovery, main, plugins
 from emnist_diff.assembly.assemble import Assembly, assemble
 from emnist_diff.assembly.layers import configure
-from emnist_diff.cli import main
 from emnist_diff.conditions import NULL, OWN, Predictions, RowConditions, pack
 from emnist_diff.engine.state import Batch
 from emnist_diff.engine.walk import walk

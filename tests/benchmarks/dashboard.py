@@ -26,10 +26,10 @@ import structlog
 
 from emnist_diff.assembly.assemble import assemble
 from emnist_diff.assembly.layers import configure
-from emnist_diff.cli import logging
 from emnist_diff.discovery import installed
 from emnist_diff.running.run import execute
 from emnist_diff_plugins.dashboard.dashboard import Dashboard
+from emnist_diff_plugins.terminal import logging
 
 
 class Busy:

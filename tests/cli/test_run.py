@@ -170,7 +170,7 @@ def test_an_interrupted_replay_says_what_it_saw(cli, tmp_path, monkeypatch, batc
 def test_a_run_imports_nothing_that_it_does_not_need(tmp_path):
     """Libraries that would take longer than making a sample: a run of the shipped checkpoint starts without them."""
     code = (
-        "import sys; from emnist_diff.cli import main\n"
+        "import sys; from emnist_diff import main\n"
         "try: main()\n"
         "except SystemExit as end: assert not end.code\n"
         "print(*sorted(sys.modules))"

@@ -179,7 +179,8 @@ def test_what_is_ignored_stays_ignored(plugin):
 @pytest.mark.parametrize(("name", "code", "err"), [("SIGUSR1", 0, ""), ("SIGUSR2", 130, "emnist-diff: stopped\n")])
 def test_signals_for_runs_kill_no_other_command(name, code, err):
     program = (
-        "import os, signal; from emnist_diff.cli import app, main; from emnist_diff_plugins.commands import plugins\n"
+        "import os, signal; from emnist_diff_plugins.terminal import app, main\n"
+        "from emnist_diff_plugins.commands import plugins\n"
         "show = plugins.echo\n"
         "def say(*words):\n"
         f"    os.kill(os.getpid(), signal.{name})\n"

@@ -475,7 +475,7 @@ def test_fifty_plugins_are_listed_fast_and_none_of_their_code_is_imported(tmp_pa
         install(site, f"stranger-{number}", modules)
     script = (
         "import resource, sys\n"
-        "from emnist_diff.cli import main\n"
+        "from emnist_diff import main\n"
         "sys.argv = ['emnist-diff', 'plugins', 'list', '--kind', 'force']\n"
         "try:\n    main()\n"
         "except SystemExit:\n    pass\n"

@@ -55,8 +55,8 @@ BROKEN = {
 
 COMMAND = """
 import sys
-from emnist_diff.cli import isolation
-from emnist_diff.cli import main
+from emnist_diff_plugins.terminal import isolation
+from emnist_diff import main
 isolation.PATIENCE = 1.0
 sys.argv[0] = "emnist-diff"
 main()

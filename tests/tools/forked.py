@@ -11,7 +11,7 @@ from pathlib import Path
 
 SERVER = """
 import contextlib, io, json, os, sys
-from emnist_diff.cli import main
+from emnist_diff import main
 
 sys.argv = ["emnist-diff", *sys.argv[1:]]
 with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):

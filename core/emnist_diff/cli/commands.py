@@ -1,5 +1,5 @@
 """Groups of commands, and commands made from records: each is imported when it is called, and gets what all of them
-have: a help page in sections, the options of the log, paths with homes written out."""
+have: a help page in sections, paths with homes written out, and the options that its program adds."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import attrs
 import typer
 from typer.core import TyperGroup
 
-from emnist_diff.cli.help import LAST, write_options, write_rows
+from emnist_diff.cli.help import write_options, write_rows
 from emnist_diff.discovery import installed
-from emnist_diff.errors import ConfigError, unknown
+from emnist_diff.errors import unknown
 from emnist_diff.names import typed
 from emnist_diff.paths import local_path
 from emnist_diff.plugins import Entry, Registry, load_factory
@@ -27,12 +27,14 @@ SECTIONS = ("Generate", "List", "Analyse", "Trajectory files", "Machine")
 
 _OTHERS = "More, from plugins"
 _COMMANDS = "Commands"
-_LOG_CHOICES = __name__
 
 
 class Group(TyperGroup):
     """The program, or a group of its commands: those of its own app, and those whose records name the group; the
     commands of the program name none."""
+
+    def add_options(self, command: Any) -> None:
+        """Give a command whose record says that it logs the options of a log. A program that has one overrides this."""
 
     def _registered(self) -> Registry:
         """The commands of this group."""
@@ -57,7 +59,7 @@ class Group(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name in self.commands or cmd_name not in self.list_commands(ctx):
             return super().get_command(ctx, cmd_name)
-        return _command(self._registered().resolve(CommandSpec, cmd_name))
+        return _command(self._registered().resolve(CommandSpec, cmd_name), self.add_options)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """What Typer resolves; of a mistyped name, the nearest of all commands, where Typer knows its own alone."""
@@ -80,7 +82,7 @@ def _spec(entry: Entry) -> CommandSpec:
     return entry.spec
 
 
-def _command(entry: Entry) -> Any:
+def _command(entry: Entry, add_options: Callable[[Any], None]) -> Any:
     """The command, or the group of commands, that a record names."""
     app, spec = load_factory(entry), _spec(entry)
     if not isinstance(app, typer.Typer):
@@ -88,19 +90,19 @@ def _command(entry: Entry) -> Any:
         app.command(spec.name)(function)
     command = typer.main.get_command(app)
     command.name = spec.name
-    _equip(command, spec.logs)
+    _equip(command, add_options if spec.logs else None)
     return command
 
 
-def _equip(command: Any, logs: bool) -> None:
-    """Give a command, or each of a group, the page in sections, the options of the log, and arguments as meant."""
+def _equip(command: Any, add_options: Callable[[Any], None] | None) -> None:
+    """Give a command, or each of a group, the page in sections, further options, and arguments as meant."""
     write = write_options
     if isinstance(command, TyperGroup):
         write = _write_group
         for part in command.commands.values():
-            _equip(part, logs)
-    elif logs:
-        _add_log_options(command)
+            _equip(part, add_options)
+    elif add_options is not None:
+        add_options(command)
     if command.callback is not None:
         command.callback = _with_meant_arguments(command.callback)
     command.format_options = functools.partial(write, command)
@@ -129,49 +131,3 @@ def _each(meaning: Callable[[Any], str], value: Any) -> Any:
     if isinstance(value, list | tuple):
         return type(value)(_each(meaning, item) for item in value)
     return type(value)(meaning(value)) if isinstance(value, str | Path) else value
-
-
-def _choose_log(ctx: typer.Context, param: typer.CallbackParam, value: Any) -> None:
-    """Take one of the log's options; it holds at once, so that the command finds a log that is set up."""
-    from emnist_diff.cli.logging import FORMATS, configure
-
-    choices = attrs.evolve(log_choices(ctx), **{str(param.name).removeprefix("log_"): value})
-    if choices.verbose and choices.quiet:
-        raise ConfigError("--verbose and --quiet exclude each other — one says more, the other less")
-    if choices.format not in FORMATS:
-        raise unknown("log format", choices.format, FORMATS)
-    ctx.meta[_LOG_CHOICES] = choices
-    configure(choices)
-
-
-_LOG: dict[str, Any] = {"rich_help_panel": LAST, "expose_value": False, "callback": _choose_log}
-
-
-def _log_options(
-    log_verbose: bool = typer.Option(False, "--verbose", "-v", help="Log debug events too.", **_LOG),
-    log_quiet: bool = typer.Option(
-        False, "--quiet", "-q", help="Log only warnings and errors, and show no progress.", **_LOG
-    ),
-    log_format: str = typer.Option(
-        "auto", help="How to log: human, json or auto (human on a terminal, json elsewhere).", **_LOG
-    ),
-) -> None:
-    """The options of every command that logs; Typer reads the signature."""
-
-
-def _add_log_options(command: Any) -> None:
-    """Give a command these options, unless it has them, or options of the same names, already."""
-    taken = {text for option in command.params for text in option.opts}
-    app = typer.Typer(add_completion=False)
-    app.command()(_log_options)
-    for option in typer.main.get_command(app).params:
-        option.opts = [text for text in option.opts if text not in taken]
-        if any(text.startswith("--") for text in option.opts):
-            command.params.append(option)
-
-
-def log_choices(ctx: Any) -> Any:
-    """The `logging.Choices` that the options of this command make."""
-    from emnist_diff.cli.logging import Choices
-
-    return ctx.meta.get(_LOG_CHOICES) or Choices()

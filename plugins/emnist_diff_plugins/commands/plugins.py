@@ -12,14 +12,14 @@ import attrs
 import typer
 
 from emnist_diff import plugins as registry_module
-from emnist_diff.cli.commands import Group
 from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError, unknown
 from emnist_diff.plugins import KINDS, Entry, Registry
 from emnist_diff.printable import echo
+from emnist_diff_plugins.terminal.program import Program
 
 app = typer.Typer(
-    cls=Group,
+    cls=Program,
     help="What is installed, whose it is, and what is broken.",
     no_args_is_help=True,
     add_completion=False,

@@ -9,9 +9,9 @@ from typing import Any
 
 import typer
 
-from emnist_diff.cli.commands import log_choices
 from emnist_diff.printable import echo
 from emnist_diff_plugins import parse
+from emnist_diff_plugins.terminal.program import log_choices
 from emnist_diff_plugins.training.page import TrainCommand
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)

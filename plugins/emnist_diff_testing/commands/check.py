@@ -41,10 +41,10 @@ def check(
             raise ConfigError("name a distribution, or one plugin file with --plugin-file")
         distribution = plugin_file[0].name
 
-    from emnist_diff.cli.commands import log_choices
-    from emnist_diff.cli.logging import configure
     from emnist_diff.discovery import installed
     from emnist_diff.errors import unknown
+    from emnist_diff_plugins.terminal.logging import configure
+    from emnist_diff_plugins.terminal.program import log_choices
     from emnist_diff_testing.distributions import as_data, checked, only
 
     configure(attrs.evolve(log_choices(ctx), tap=_only_trouble))

@@ -156,7 +156,7 @@ def _call(arguments: list[str], files: list[Path], item: Input) -> None:
     code: Any = 0
     try:
         _confine(item)
-        from emnist_diff.cli import main
+        from emnist_diff import main
 
         sys.argv = ["emnist-diff", *arguments]
         main()
@@ -172,8 +172,8 @@ def _call(arguments: list[str], files: list[Path], item: Input) -> None:
 
 
 def _confine(item: Input) -> None:
-    from emnist_diff.cli import isolation
     from emnist_diff.discovery import installed
+    from emnist_diff_plugins.terminal import isolation
 
     size = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY, size + MEMORY))

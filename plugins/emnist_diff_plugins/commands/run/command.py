@@ -9,7 +9,6 @@ import attrs
 import typer
 from typer import Option
 
-from emnist_diff.cli.commands import log_choices
 from emnist_diff.cli.help import LAST
 from emnist_diff.config import FORCES, OUTPUT, WORKERS, RunConfig
 from emnist_diff.errors import ConfigError
@@ -17,6 +16,7 @@ from emnist_diff.seeds import DrawnSeed
 from emnist_diff_plugins.commands.run import options
 from emnist_diff_plugins.commands.run.page import SETTINGS, RunCommand, displays_requested, layers_left_out, switches
 from emnist_diff_plugins.commands.run.settings import layer, takes
+from emnist_diff_plugins.terminal.program import log_choices
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -119,11 +119,11 @@ def run(
         settings |= options.this_worker(settings["rank"], settings["world_size"])
     given = layer(RunConfig, settings) | options.forces(force_stack) | options.presets(preset, preset_args)
 
-    from emnist_diff.cli.logging import configure as configure_logging
     from emnist_diff.discovery import installed
     from emnist_diff.documents import read_layer
     from emnist_diff.plugins import require_healthy
     from emnist_diff_plugins.commands.run import displays, result
+    from emnist_diff_plugins.terminal.logging import configure as configure_logging
 
     log = log_choices(ctx)
     registry = installed(tuple(plugin_file))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import typer
 
 from emnist_diff import __version__
-from emnist_diff.cli.commands import PROGRAM, Group
+from emnist_diff.cli.commands import PROGRAM
 from emnist_diff.printable import echo
+from emnist_diff_plugins.terminal.program import Program
 
 app = typer.Typer(
     name=PROGRAM,
-    cls=Group,
+    cls=Program,
     help="Steer and record diffusion: forces on the score, drifts on the state, every trajectory kept in HDF5.",
     epilog="""\b
 First steps:
