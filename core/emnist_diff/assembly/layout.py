@@ -166,19 +166,19 @@ def _amended(
 def _terms(settings: RunConfig, forces: Sequence[_Configured], space: ConditionSpace) -> tuple[WeightedForce, ...]:
     """The terms of the prediction: the forces in order, and the bound on their sum behind them."""
     scopes = streams("force", [force.name for force, _ in forces])
-    terms = [
-        WeightedForce(force.name, _bound(force, space), c.weight, scope, Clip(c.clip_abs, c.clip_norm), force.foreign)
-        for (force, c), scope in zip(forces, scopes, strict=True)
-    ]
-    if clip := Clip(settings.clip_abs, settings.clip_norm):
-        terms.append(WeightedForce("clip", ClipSum(clip), Constant(1.0)))
+    terms = []
+    for (force, config), scope in zip(forces, scopes, strict=True):
+        clip, label = Clip(config.clip_abs, config.clip_norm), force.label("force")
+        terms.append(WeightedForce(force.name, _bound(force, space), config.weight, scope, clip, label))
+    if clip_of_sum := Clip(settings.clip_abs, settings.clip_norm):
+        terms.append(WeightedForce("clip", ClipSum(clip_of_sum), Constant(1.0)))
     return tuple(terms)
 
 
 def _maps(drifts: Sequence[_Configured]) -> tuple[WeightedDrift, ...]:
     """The drifts in order."""
     scoped = zip(drifts, streams("drift", [drift.name for drift, _ in drifts]), strict=True)
-    return tuple(WeightedDrift(d.name, d.object, scope, c.weight, d.foreign) for (d, c), scope in scoped)
+    return tuple(WeightedDrift(d.name, d.object, scope, c.weight, d.label("drift")) for (d, c), scope in scoped)
 
 
 def _count(settings: RunConfig, characters: Sequence[str]) -> int:

@@ -25,7 +25,8 @@ class BatchEngine:
     """An engine for the samples of one batch: a step depends on it and on the `WalkState` alone.
 
     labels: (B,) own class indices, on the device.  fields: that a frame can hold, in order.
-    packed: calls by the conditions that they serve, made when a step reads these for the first time.
+    packed: calls by the conditions that they serve and whether they can be differentiated, set up when a step reads
+    these for the first time.
     """
 
     engine: Engine
@@ -33,7 +34,7 @@ class BatchEngine:
     labels: Tensor
     checks: Checks
     fields: tuple[str, ...]
-    packed: dict[tuple[Cond, ...], PackedCalls] = attrs.field(factory=dict)
+    packed: dict[tuple[tuple[Cond, ...], bool], PackedCalls] = attrs.field(factory=dict)
 
     @classmethod
     def of(cls, engine: Engine, batch: Batch) -> BatchEngine:
@@ -46,11 +47,12 @@ class BatchEngine:
         """Where a walk begins: noise, and nothing remembered."""
         return WalkState(0, self.noise(INITIAL, INITIAL_STREAM), {})
 
-    def calls(self, conds: tuple[Cond, ...]) -> PackedCalls:
+    def calls(self, conds: tuple[Cond, ...], differentiable: bool) -> PackedCalls:
         """The calls for some conditions."""
-        if conds not in self.packed:
-            self.packed[conds] = PackedCalls.of(self.engine, self.batch, conds)
-        return self.packed[conds]
+        key = conds, differentiable
+        if key not in self.packed:
+            self.packed[key] = PackedCalls.of(self.engine, self.batch, *key)
+        return self.packed[key]
 
     def noise(self, step: int, stream: str) -> Tensor:
         """(B, *shape) standard normal noise of a stream."""

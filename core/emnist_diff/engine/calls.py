@@ -1,4 +1,4 @@
-"""One packed evaluation of all networks that a step asks: rows, calls, and the way back for gradients."""
+"""One packed evaluation of all networks that a step asks: rows and calls."""
 
 from __future__ import annotations
 
@@ -11,10 +11,8 @@ from torch import Tensor
 from emnist_diff.conditions import Cond, Group, Packing, RowConditions, pack
 from emnist_diff.direct import rows_of
 from emnist_diff.engine.checks import blamed_on
-from emnist_diff.engine.gradients import Tape
 from emnist_diff.engine.state import Batch, Engine
 from emnist_diff.evaluators import Evaluator
-from emnist_diff.onethread import one_thread
 from emnist_diff.parameterization import convert
 from emnist_diff.timeline import PredictionType, StepInfo
 
@@ -59,33 +57,22 @@ class NetworkCall:
 @attrs.frozen(eq=False)
 class PackedCalls:
     """The rows of some conditions and the calls that evaluate them, with all that does not change from step to step
-    made once.
-
-    plain: on the backends.  differentiable: without, for few backends can be differentiated.
-    """
+    set up once."""
 
     packing: Packing
-    plain: Sequence[NetworkCall]
-    differentiable: Sequence[NetworkCall]
-    device: torch.device
+    calls: Sequence[NetworkCall]
 
     @classmethod
-    def of(cls, engine: Engine, batch: Batch, conds: tuple[Cond, ...]) -> PackedCalls:
-        """The calls for these conditions of a batch."""
+    def of(cls, engine: Engine, batch: Batch, conds: tuple[Cond, ...], differentiable: bool) -> PackedCalls:
+        """The calls for these conditions of a batch.  differentiable: without backends, few of which can be
+        differentiated."""
         spaces = {name: denoiser.conditions for name, denoiser in engine.denoisers.items()}
+        evaluator = engine.differentiable if differentiable else engine.evaluator
         with torch.inference_mode(False):  # indices that autograd may keep
             packing = pack(conds, batch.labels, spaces, batch.sample_ids).to(engine.device)
-            plain, differentiable = (
-                [NetworkCall.of(evaluator(group.denoiser), group, engine) for group in packing.groups]
-                for evaluator in (engine.evaluator, engine.differentiable)
-            )
-        return cls(packing, plain, differentiable, engine.device)
+            calls = [NetworkCall.of(evaluator(group.denoiser), group, engine) for group in packing.groups]
+        return cls(packing, calls)
 
-    def evaluate(self, x: Tensor, at: StepInfo) -> list[Tensor]:
+    def __call__(self, x: Tensor, at: StepInfo) -> list[Tensor]:
         """Each call's predictions at x (B, *shape)."""
-        return [call(x, at) for call in self.plain]
-
-    def tape(self, x: Tensor, at: StepInfo) -> Tape:
-        """The same, with the way back to x."""
-        with one_thread(self.device):
-            return Tape.of(x, lambda leaf: [call(leaf, at) for call in self.differentiable])
+        return [call(x, at) for call in self.calls]

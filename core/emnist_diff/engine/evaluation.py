@@ -40,13 +40,16 @@ class Evaluation:
 def evaluate(run: BatchEngine, at: StepInfo, x: Tensor, memory: Memory, suffix: str = "") -> Evaluation:
     """Base and forces at x (B, *shape).  suffix: sets the noise of further evaluations apart from that of the first."""
     engine = run.engine
-    calls = run.calls(conditions_at(at, engine.base, engine.forces))
+    conds = conditions_at(at, engine.base, engine.forces)
     weights = [_weight(force, at) for force in engine.forces]
-    if any(weight != 0 and force.differentiates for force, weight in zip(engine.forces, weights, strict=True)):
-        tape = calls.tape(x, at)
+    live = any(weight != 0 and force.differentiates for force, weight in zip(engine.forces, weights, strict=True))
+    calls = run.calls(conds, live)
+    if live:
+        with one_thread(engine.device):
+            tape = Tape.of(x, lambda leaf: calls(leaf, at))
         outputs = [output.detach() for output in tape.outputs]
     else:
-        tape, outputs = None, calls.evaluate(x, at)
+        tape, outputs = None, calls(x, at)
     predictions = Predictions(calls.packing, outputs)
     base = engine.base(predictions)
     run.checks.require_state(base, x, "the denoiser", at)

@@ -35,8 +35,7 @@ class WeightedForce:
 
     name: of the force, and in records.  weight: what its contribution is multiplied by, at a step.
     stream: the scope of its noise and of its memory.  clip: a bound on its weighted contribution.
-    origin: the distribution that it comes from, where that is not this one.
-    differentiates: whether it asks for gradients through the network; as the force says, unless it is given.
+    label: how messages call it.  differentiates: whether it asks for gradients through the network.
     """
 
     name: str
@@ -44,17 +43,16 @@ class WeightedForce:
     weight: Callable[[StepInfo], float]
     stream: str = "force"
     clip: Clip = Clip()
-    origin: str = ""
-    differentiates: bool = attrs.field()
+    label: str = attrs.field()
+    differentiates: bool = attrs.field(init=False)
+
+    @label.default
+    def _label_without_origin(self) -> str:
+        return f"force {self.name!r}"
 
     @differentiates.default
     def _as_the_force_says(self) -> bool:
         return offers(self.force, Differentiates) and bool(self.force.gradient)
-
-    @property
-    def label(self) -> str:
-        """How messages call it."""
-        return f"force {self.name!r}" + (f" of {self.origin}" if self.origin else "")
 
 
 @attrs.frozen
@@ -63,25 +61,23 @@ class WeightedDrift:
 
     name: of the drift, and in records.  stream: the scope of its noise and of its memory.
     weight: the share of its change that is applied at a step; at 0 the drift is not called.
-    origin: the distribution that it comes from, where that is not this one.
-    evaluates: what says how often it evaluates the network; the drift, where it offers that, unless it is given.
+    label: how messages call it.  evaluates: the drift, where it says how often it evaluates the network.
     """
 
     name: str
     drift: Drift
     stream: str = "drift"
     weight: Callable[[StepInfo], float] = Constant(1.0)
-    origin: str = ""
-    evaluates: Evaluates | None = attrs.field()
+    label: str = attrs.field()
+    evaluates: Evaluates | None = attrs.field(init=False)
+
+    @label.default
+    def _label_without_origin(self) -> str:
+        return f"drift {self.name!r}"
 
     @evaluates.default
     def _as_the_drift_says(self) -> Evaluates | None:
         return self.drift if offers(self.drift, Evaluates) else None
-
-    @property
-    def label(self) -> str:
-        """How messages call it."""
-        return f"drift {self.name!r}" + (f" of {self.origin}" if self.origin else "")
 
     def evaluations(self, at: StepInfo, end: StepInfo | None) -> int:
         """How often the drift may evaluate the network where step `at` ends, which is `end`, None for the image.
@@ -100,12 +96,8 @@ class WeightedDrift:
 def streams(kind: str, names: Sequence[str]) -> list[str]:
     """The noise scope of each component: ``drift.default``, and ``drift.default.1`` for a second of that name.
     Position plays no part, so that adding a component shifts no other's noise."""
-    counts: Counter[str] = Counter()
-    out = []
-    for name in names:
-        out.append(f"{kind}.{name}" + (f".{counts[name]}" if counts[name] else ""))
-        counts[name] += 1
-    return out
+    earlier = [names[:number].count(name) for number, name in enumerate(names)]
+    return [f"{kind}.{name}" + (f".{count}" if count else "") for name, count in zip(names, earlier, strict=True)]
 
 
 def conditions_at(at: StepInfo, base: Base, forces: Iterable[WeightedForce]) -> tuple[Cond, ...]:
