@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,8 @@ def _named(folder: Path, name: str) -> Iterator[Path]:
                 yield path
 
 
+@cache
 def _noted(path: Path, beside: Path) -> Path:
+    """The path, which the log names once."""
     log.info("checkpoint.found", file=str(path), of=str(beside))
     return path

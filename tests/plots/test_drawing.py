@@ -32,7 +32,7 @@ TOLERANCE = 0.02
 def opened() -> Iterator[Callable[..., list[Run]]]:
     """Files as runs, open as long as the test."""
     with ExitStack() as stack:
-        yield lambda *files: open_runs(stack, files)
+        yield lambda *files: open_runs(stack, files, installed())
 
 
 def small(name: str, dpi: int = 50) -> Theme:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,6 +14,7 @@ from emnist_diff import Trajectory
 from emnist_diff.assembly.sources import opened
 from emnist_diff.discovery import installed
 from emnist_diff.errors import CheckpointError, ConfigError
+from emnist_diff_plugins import checkpoint_search
 from emnist_diff_plugins.containers import checkpoint, codecs
 from emnist_diff_plugins.training.trainer import train
 
@@ -103,6 +106,38 @@ def test_a_run_of_latents_is_steered_recorded_and_replayed(latent, cli, tmp_path
     assert {p.name for p in Path(one.path).parent.iterdir()} >= {"samples.png", "strips.png"}
     replayed = cli("replay", one.path, "--checkpoint", latent)
     assert replayed.code == 0, replayed.err
+
+
+def test_latents_are_drawn_compared_and_refused_with_the_reason(latent, trained, cli, tmp_path):
+    force = ("--force", "attract_class:target=D,strength=2", "--output", tmp_path / "run")
+    assert cli("run", "--checkpoint", latent, *RUN, *force).code == 0
+    file = next((tmp_path / "run").rglob("trajectory.h5"))
+    drawn = json.loads(cli("plot", file, "--json").out)
+    assert set(drawn["left_out"]) == {"generation_times", "run_distance"}
+    assert {"denoising_strips", "pixel_l2_per_step"} <= drawn["drawn"].keys()
+    page = cli("report", file)
+    assert page.code == 0, page.err
+    done = json.loads(cli("whatif", file, "--without", "attract_class", "--json").out)
+    assert done["final_pixel_l2"]["mean"] > 0
+    refused = cli("attribution", file)
+    assert refused.code == 5
+    assert "states of shape (6,) have no places, for no number of a vector stands for one" in refused.error
+    latent.unlink()
+    said = json.loads(cli("plot", file, "--list", "--json").out)["left_out"]["denoising_strips"]
+    assert said.startswith("states that are pictures, or their model (")
+    assert checkpoint_search.VARIABLE in said
+
+
+def test_forces_on_latents_with_places_are_mapped(trained, cli, tmp_path):
+    codec = trained("vae", "codec", network={"widths": [8], "groups": 4}, objective=None)
+    unet = {"block_out_channels": [8], "attention": [True], "norm_num_groups": 4, "attention_head_dim": 8}
+    path = trained("unet2d", "latent", str(codec), unet, objective={"name": "flow"})
+    force = ("--force", "attract_class:target=D", "--output", tmp_path / "run")
+    assert cli("run", "--checkpoint", path, *RUN, *force).code == 0
+    file = next((tmp_path / "run").rglob("trajectory.h5"))
+    done = cli("attribution", file)
+    assert done.code == 0, done.err
+    assert np.load(file.with_name("attribution.npz"))["maps"].shape[2:] == Trajectory(file).field("x").shape[3:]
 
 
 def test_a_resumed_training_needs_no_codec_file_and_ends_in_the_same_bits(config, trained, tmp_path, cli):

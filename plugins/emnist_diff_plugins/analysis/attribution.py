@@ -118,7 +118,10 @@ def contribution_maps(reader: BlockReader, positions: Sequence[int] | None = Non
     file = reader.trajectory
     shape = reader.header.shape
     if len(shape) not in (2, 3):
-        raise TrajectoryError(f"{file.path}: states of shape {shape} have no places — maps need (C, H, W) or (H, W)")
+        raise TrajectoryError(
+            f"{file.path}: states of shape {shape} have no places, for no number of a "
+            "vector stands for one in the image — maps need (C, H, W) or (H, W)"
+        )
     if not file.force_names or "forces" not in file.fields:
         why = "its recorder left them out" if file.force_names else "it has no forces"
         raise TrajectoryError(

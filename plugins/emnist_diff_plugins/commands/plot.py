@@ -18,6 +18,11 @@ compare_app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 _THEME = typer.Option("light", help="dark, light or paper (for print: one column wide, no grid).")
 _PLUGIN_FILE = typer.Option([], "--plugin-file", help="A Python file with plugins of your own; may be repeated.")
+_CHECKPOINT = typer.Option(
+    None,
+    help="The checkpoint that made the files, where states are no pictures. "
+    "[default: the one with the recorded hash, if it is near]",
+)
 _JSON = typer.Option(False, "--json", help="Print the result as JSON.")
 
 
@@ -33,6 +38,7 @@ def plot(
         None, "--output", "--output-dir", help="Directory to write into. [default: plots, beside the first file]"
     ),
     names: bool = typer.Option(False, "--list", help="Only say which plots these files allow."),
+    checkpoint: str | None = _CHECKPOINT,
     as_json: bool = _JSON,
     plugin_file: list[Path] = _PLUGIN_FILE,
 ) -> None:
@@ -51,7 +57,7 @@ def plot(
         raise ConfigError(f"--format {format!r}: use one of {', '.join(FORMATS)}")
     colours, registry = named(theme), installed(tuple(plugin_file))
     with ExitStack() as stack:
-        runs = open_runs(stack, files)
+        runs = open_runs(stack, files, registry, checkpoint)
         chosen = choose(registry, plots, runs)
         if not chosen.drawn:
             raise ConfigError(f"nothing to draw of {files[0]}: {chosen.line}")
@@ -77,6 +83,7 @@ def report(
     output: Path | None = typer.Option(None, help="The page. [default: report.html, beside the file]"),
     theme: str = _THEME,
     video: bool = typer.Option(True, help="Put a video of some samples in, where PyAV is installed."),
+    checkpoint: str | None = _CHECKPOINT,
     as_json: bool = _JSON,
     plugin_file: list[Path] = _PLUGIN_FILE,
 ) -> None:
@@ -89,8 +96,9 @@ def report(
     path = file.parent / "report.html" if output is None else output
     _check_page(path)
     with ExitStack() as stack:
-        (run,) = open_runs(stack, [file])
-        page = report_page(run, installed(tuple(plugin_file)), theme, video)
+        registry = installed(tuple(plugin_file))
+        (run,) = open_runs(stack, [file], registry, checkpoint)
+        page = report_page(run, registry, theme, video)
     _written(path, page, as_json)
 
 
@@ -99,6 +107,7 @@ def compare(
     files: list[Path] = typer.Argument(help="Two trajectory files or more; the first is what others differ from."),
     output: Path = typer.Option(Path("compare.html"), help="The page."),
     theme: str = _THEME,
+    checkpoint: str | None = _CHECKPOINT,
     as_json: bool = _JSON,
     plugin_file: list[Path] = _PLUGIN_FILE,
 ) -> None:
@@ -114,7 +123,8 @@ def compare(
         raise ConfigError(f"one file alone, {files[0]}, is not compared — name another, or use emnist-diff report")
     _check_page(output)
     with ExitStack() as stack:
-        page = compare_page(open_runs(stack, files), installed(tuple(plugin_file)), theme)
+        registry = installed(tuple(plugin_file))
+        page = compare_page(open_runs(stack, files, registry, checkpoint), registry, theme)
     _written(output, page, as_json)
 
 

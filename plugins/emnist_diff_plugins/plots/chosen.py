@@ -16,6 +16,7 @@ from emnist_diff.errors import ConfigError
 from emnist_diff.plugins import Registry
 from emnist_diff.records import PlotSpec
 from emnist_diff_plugins import parse
+from emnist_diff_plugins.exporting.decoder import FileDecoder
 from emnist_diff_plugins.plots.plot import Plot
 from emnist_diff_plugins.plots.runs import Run, shown
 from emnist_diff_trajectory.reader import Trajectory
@@ -40,16 +41,20 @@ class Chosen:
         return "; ".join(f"{', '.join(names)}: needs {lacking}" for lacking, names in reasons.items())
 
 
-def open_runs(stack: ExitStack, files: Sequence[Path]) -> list[Run]:
+def open_runs(stack: ExitStack, files: Sequence[Path], registry: Registry, checkpoint: str | None = None) -> list[Run]:
     """The files, open as long as `stack`, with names that tell them apart.
 
+    registry, checkpoint: where the codec of states that are no pictures is looked for, see `rebuild.decoder`.
     Raises `ConfigError` for a file named twice, `TrajectoryError` for one that cannot be shown.
     """
     paths = [Path(os.path.realpath(file)) for file in files]
     if len(set(paths)) < len(paths):
         raise ConfigError("a file is named twice — name each once")
     opened = [stack.enter_context(Trajectory(file)) for file in files]
-    return [Run(trajectory, name) for trajectory, name in zip(opened, names(paths), strict=True)]
+    return [
+        Run(trajectory, name, FileDecoder(trajectory, registry, checkpoint))
+        for trajectory, name in zip(opened, names(paths), strict=True)
+    ]
 
 
 def names(paths: Sequence[Path]) -> list[str]:

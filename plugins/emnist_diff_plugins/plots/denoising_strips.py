@@ -12,7 +12,6 @@ from attrs import validators as v
 from emnist_diff_plugins.plots import panels
 from emnist_diff_plugins.plots.runs import Run, position_of
 from emnist_diff_plugins.plots.theme import Theme
-from emnist_diff_trajectory.pictures import pictures
 
 
 @attrs.frozen
@@ -58,7 +57,7 @@ class DenoisingStrips:
             name = panels.label(run.classes(np.array([position]))[0])
             text = f"{name}  #{number}" + (f"\n{run.name}" if len(runs) > 1 else "")
             axes[row, 0].set_ylabel(text, rotation=0, ha="right", va="center")
-            for axis, image, step in zip(axes[row], pictures(run.trajectory, position, moments), moments, strict=True):
+            for axis, image, step in zip(axes[row], run.pictures(position, moments), moments, strict=True):
                 _show(axis, image, theme)
                 if row == 0:
                     fraction = f"{step / run.trajectory.steps:.0%}"

@@ -19,7 +19,6 @@ from emnist_diff_plugins.plots.theme import theme as named
 from emnist_diff_plugins.sinks._film import mp4
 from emnist_diff_trajectory.compare import Comparison
 from emnist_diff_trajectory.compare import compare as bit_by_bit
-from emnist_diff_trajectory.pictures import pictures
 
 PICTURES = ("class_grid", "denoising_strips")
 _SUMS_UP = ("inference_dashboard", "video_summary")
@@ -97,13 +96,13 @@ def _drawn(registry: Registry, runs: Sequence[Run], appearance: Theme) -> tuple[
 
 
 def _video(run: Run) -> str:
-    """A few samples side by side as a film, where PyAV is there and states are pictures."""
-    if not run.shows_pictures:
+    """A few samples side by side as a film, where PyAV is there and states can be shown."""
+    if run.picture_need:
         return ""
     kept = [*run.steps.tolist(), run.trajectory.steps]
     moments = [kept[i] for i in np.unique(np.linspace(0, len(kept) - 1, _FRAMES).round().astype(int)).tolist()]
     count = max(1, min(_FILMED, _FILM_BYTES // (len(moments) * math.prod(run.trajectory.images.shape[1:]))))
-    frames = [pictures(run.trajectory, position, moments) for position in run.positions[:count].tolist()]
+    frames = [run.pictures(position, moments) for position in run.positions[:count].tolist()]
     columns = min(8, len(frames))
     scale = max(1, 480 // (columns * frames[0].shape[2]))
     film = [mosaic(some, columns).repeat(scale, axis=0).repeat(scale, axis=1) for some in zip(*frames, strict=True)]

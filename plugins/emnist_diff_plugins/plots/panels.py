@@ -165,7 +165,7 @@ def need(runs: Sequence[Run], *fields: str) -> str:
 
 def picture_need(runs: Sequence[Run]) -> str:
     """The same for what is drawn from pictures of states."""
-    return need(runs, "x") or ("" if all(run.shows_pictures for run in runs) else "states that are pictures")
+    return next((run.picture_need for run in runs if run.picture_need), "")
 
 
 def means(values: Floats) -> npt.NDArray[np.float64]:

@@ -5,21 +5,23 @@ Datasets are read once, in blocks of bounded size, and only when a plot asks for
 
 from __future__ import annotations
 
-import csv
 import math
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
-from emnist_diff.errors import TrajectoryError
+from emnist_diff.errors import EmnistDiffError, TrajectoryError
+from emnist_diff_plugins.exporting.decoder import FileDecoder
 from emnist_diff_plugins.metrics.record import run_name
+from emnist_diff_plugins.plots.measured import measured
 from emnist_diff_trajectory.opening import reading
-from emnist_diff_trajectory.pictures import are_pictures
+from emnist_diff_trajectory.pictures import are_pictures, pictures
+from emnist_diff_trajectory.pixels import Pixels, to_uint8
 from emnist_diff_trajectory.reader import Trajectory
 from emnist_diff_trajectory.structure import require_sound
 
@@ -37,12 +39,14 @@ class Run:
 
     Only committed samples whose states are kept are looked at; M of them, K steps. A step's displacement is the
     change of the state up to the next kept step.
+    decoder: shows states that are no pictures; without one, what is drawn from their pictures is left out.
     Raises `TrajectoryError` when the file is damaged or holds no such sample.
     """
 
-    def __init__(self, trajectory: Trajectory, name: str = "") -> None:
+    def __init__(self, trajectory: Trajectory, name: str = "", decoder: FileDecoder | None = None) -> None:
         require_sound(trajectory)
         self.trajectory = trajectory
+        self._decoder = decoder
         self.name = shown(name or trajectory.path.stem)
         self.committed: npt.NDArray[np.int64] = np.array(trajectory.committed, dtype=np.int64)
         if not len(self.committed):
@@ -76,9 +80,33 @@ class Run:
         return bool(len(self.positions)) and field in self.trajectory.fields
 
     @cached_property
-    def shows_pictures(self) -> bool:
+    def picture_need(self) -> str:
+        """What is missing to show states as pictures; "" where they can be shown."""
+        if not self.holds("x"):
+            return "x"
+        if self._are_pictures:
+            return ""
+        if self._decoder is None:
+            return "states that are pictures"
+        try:
+            self._decode(self._read(self.trajectory.x, self._rows[:1], -1).astype(np.float32))
+        except EmnistDiffError as error:
+            return f"states that are pictures, or their model ({error})"
+        return ""
+
+    @cached_property
+    def _are_pictures(self) -> bool:
         """Whether states are pictures as they are."""
-        return self.holds("x") and are_pictures(self.trajectory)
+        return are_pictures(self.trajectory)
+
+    def _decode(self, states: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
+        """Images (n, C, H, W) of states (n, *shape)."""
+        assert self._decoder is not None, "states are no pictures"
+        return self._decoder(torch.from_numpy(np.ascontiguousarray(states))).numpy()
+
+    def pictures(self, position: int, steps: Sequence[int]) -> Pixels:
+        """What a sample looked like where these steps began, see `pictures.pictures`; where `picture_need` is "" ."""
+        return pictures(self.trajectory, position, steps, None if self._are_pictures else self._decode)
 
     def classes(self, positions: npt.NDArray[np.int64]) -> list[str]:
         """Names of the samples' own classes, as they are shown."""
@@ -98,11 +126,11 @@ class Run:
     @cached_property
     def _displacements(self) -> tuple[Floats, Floats | None]:
         latent = np.empty((len(self.positions), len(self.steps)))
-        pixel = np.empty_like(latent) if self.shows_pictures else None
+        pixel = None if self.picture_need else np.empty_like(latent)
         for rows, x in self._blocks("trajectory/x"):
             latent[rows] = _norms(np.diff(x, axis=1))
             if pixel is not None:
-                pixel[rows] = _norms(np.diff(_grey_levels(x), axis=1))
+                pixel[rows] = _norms(np.diff(self._grey_levels(x), axis=1))
         return self._finite("trajectory/x", latent), pixel
 
     @property
@@ -114,7 +142,7 @@ class Run:
     def pixel_l2(self) -> Floats:
         """(M, K) L2 norm of the change of the picture, in grey levels of 255, at the picture's own size.
 
-        Only where `shows_pictures`.
+        Only where `picture_need` is "".
         """
         pixel = self._displacements[1]
         assert pixel is not None, "states are no pictures"
@@ -205,7 +233,14 @@ class Run:
         """What the metrics sink measured while the run was made: ``seconds`` and ``gpu_mb``, (committed,) each, NaN
         where it is not known; without entries that nothing is known of."""
         file = self.trajectory
-        return _measured(file.path.parent / "metrics", file.ids[self.committed], run_name(file.config))
+        return measured(file.path.parent / "metrics", file.ids[self.committed], run_name(file.config))
+
+    def _grey_levels(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """The whole grey levels of the pictures of states (n, times, *shape)."""
+        if self._are_pictures:
+            return _grey_levels(x)
+        images = to_uint8(self._decode(x.reshape(-1, *x.shape[2:])))
+        return images.reshape(*x.shape[:2], -1).astype(np.float32)
 
     # reading ------------------------------------------------------------------------------------------------------
 
@@ -267,36 +302,6 @@ def _grey_levels(x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     np.clip(levels, 0.0, 1.0, out=levels)
     levels *= np.float32(255.0)
     return np.rint(levels, out=levels)
-
-
-_COLUMNS = {"seconds": "generation_time_sec", "gpu_mb": "gpu_mem_peak_mb"}
-
-
-def _measured(folder: Path, ids: npt.NDArray[np.int64], run: str) -> dict[str, Floats]:
-    """Columns of ``video_metrics*.csv``, workers' shards included, by sample id; what cannot be read is not known.
-
-    run: rows that say that they are of another, left from before this file was made anew, are passed over.
-    """
-    places = {int(number): place for place, number in enumerate(ids.tolist())}
-    out = {name: np.full(len(ids), np.nan) for name in _COLUMNS}
-    for path in sorted(folder.glob("video_metrics*.csv")) if folder.is_dir() else ():
-        try:
-            with path.open(newline="", encoding="utf-8-sig") as lines:
-                for row in csv.DictReader(lines):
-                    place = places.get(_number(row.get("vid_id"), int, -1))
-                    for name, column in _COLUMNS.items():
-                        if place is not None and row.get("run", run) == run:
-                            out[name][place] = _number(row.get(column), float, math.nan)
-        except (OSError, UnicodeDecodeError, csv.Error):
-            continue
-    return {name: values for name, values in out.items() if np.isfinite(values).any()}
-
-
-def _number(text: Any, kind: Any, otherwise: Any) -> Any:
-    try:
-        return kind(text)
-    except (TypeError, ValueError):
-        return otherwise
 
 
 def position_of(run: Run, number: int) -> int | None:

@@ -85,7 +85,7 @@ def quantities(run: Run) -> dict[str, Floats]:
     if run.holds("x"):
         out["Σ ‖Δx‖₂"] = run.latent_l2.sum(axis=1)
         out["largest ‖Δx‖₂ of a step"] = run.latent_l2.max(axis=1)
-    if run.shows_pictures:
+    if not run.picture_need:
         out["Σ ‖Δpixels‖₂"] = run.pixel_l2.sum(axis=1)
     for field in ("base", "prediction"):
         if run.holds(field):
