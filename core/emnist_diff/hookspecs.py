@@ -63,7 +63,7 @@ emnist_diff_choosers = _hook(
     records.ChooserSpec, "Choosers: what takes a backend where a configuration leaves it open."
 )
 emnist_diff_reviews = _hook(
-    records.ReviewSpec, "Reviews: what amends, refuses, reports and records runs before they start."
+    records.ReviewSpec, "Reviews: what expands, amends, refuses, reports and records runs before they start."
 )
 
 HOOKS: dict[str, type[records.Spec]] = {

@@ -111,6 +111,11 @@ class Review:
     """What a `ReviewSpec` names derives from this class: it examines runs before they start. Each method is called of
     every review, and does nothing unless it is overridden."""
 
+    def expand(self, settings: Mapping[str, Any], registry: Registry) -> Mapping[str, Any]:
+        """The settings of a run, in the form of `config.normalised`, with others in place of those that stand for them,
+        as a preset does. Raises `ConfigError` for settings that contradict each other."""
+        return settings
+
     def explain(self, error: UnknownName, registry: Registry, settings: RunConfig) -> UnknownName:
         """The error that a component is unknown, with what helps; or the same."""
         return error

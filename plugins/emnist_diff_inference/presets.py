@@ -15,11 +15,11 @@ from typing import Any
 
 import attrs
 
-from emnist_diff.assembly.presets import layer_of
 from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError
 from emnist_diff.records import PresetSpec
 from emnist_diff.schedules import Function, Product, Schedule, to_data
+from emnist_diff_plugins.reviews.presets import layer_of
 
 
 def stack(name: str, *arguments: Any, **settings: Any) -> list[dict[str, Any]]:

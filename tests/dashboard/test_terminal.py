@@ -208,14 +208,14 @@ def test_no_control_codes_in_a_pipe(
 
 
 FAILING = """
-from emnist_diff import cli
+from emnist_diff import main
 from emnist_diff_plugins.dashboard import dashboard
 
 def fail(*arguments):
     raise ValueError("cannot be drawn")
 
 dashboard.screen = fail
-cli.main()
+main()
 """
 
 

@@ -22,14 +22,14 @@ import attrs
 import pytest
 import structlog
 
-from emnist_diff import cli, hookspecs
+from emnist_diff import hookspecs, main
 from emnist_diff.assembly.assemble import preview
 from emnist_diff.assembly.layers import configure
-from emnist_diff.assembly.presets import expanded
 from emnist_diff.config import normalised, resolve
 from emnist_diff.discovery import installed
 from emnist_diff.errors import CheckpointError
 from emnist_diff_plugins.containers.checkpoint import shipped
+from emnist_diff_plugins.reviews.presets import expanded
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -82,7 +82,7 @@ def run_command(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", words)
     code: object = 0
     try:
-        cli.main()
+        main()
     except SystemExit as stop:
         code = stop.code
     finally:

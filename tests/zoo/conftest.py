@@ -17,7 +17,6 @@ import structlog
 import torch
 from hypothesis import strategies as st
 
-from emnist_diff.assembly import presets
 from emnist_diff.assembly.layout import Layout, lay_out
 from emnist_diff.components import make
 from emnist_diff.conditions import named
@@ -30,6 +29,7 @@ from emnist_diff.frames import FIELDS
 from emnist_diff.records import SchedulerSpec
 from emnist_diff.spaces import ConditionSpace
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
+from emnist_diff_plugins.reviews import presets
 
 Run = Mapping[str, Any]
 

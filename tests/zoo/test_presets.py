@@ -6,13 +6,13 @@ import json
 
 import pytest
 
-from emnist_diff.assembly.presets import expanded as expanded_layer
 from emnist_diff.components import make
 from emnist_diff.config import ComponentConfig, normalised, resolve, to_dict
 from emnist_diff.discovery import discover, installed
 from emnist_diff.errors import ConfigError, PluginError, UnknownName
 from emnist_diff.records import ForceSpec, PresetSpec
 from emnist_diff_inference import presets
+from emnist_diff_plugins.reviews.presets import expanded as expanded_layer
 
 PAIR = {"target": "A", "secondary": "B"}
 STACKS = {

@@ -8,7 +8,6 @@ from typing import Any
 import attrs
 
 from emnist_diff import config
-from emnist_diff.assembly import presets
 from emnist_diff.assembly.reviews import reviews, unknown_names_explained
 from emnist_diff.assembly.sources import Found, found
 from emnist_diff.components import default
@@ -25,8 +24,8 @@ RECORDED = ("checkpoint_sha256", "guide_sha256", "files")
 
 
 def configure(registry: Registry, *layers: Mapping[str, Any]) -> tuple[RunConfig, Found]:
-    """The configuration from layers of plain data (file, then command line), with presets expanded and the settings
-    that its denoiser recommends under them; and that denoiser, of which no weights are read.
+    """The configuration from layers of plain data (file, then command line), as the reviews expand them and with
+    the settings that its denoiser recommends under them; and that denoiser, of which no weights are read.
 
     A configuration as a trajectory file records it is one too: its ``checkpoint_sha256`` and ``guide_sha256`` say which
     checkpoint and guides must be there. Raises `CheckpointError` when they are others.
@@ -36,7 +35,8 @@ def configure(registry: Registry, *layers: Mapping[str, Any]) -> tuple[RunConfig
     if record["checkpoint_sha256"] is not None and not opens_paths(registry, merged.get("denoiser")):
         merged.pop("denoiser", None)  # which the record copied from the checkpoint
     guided = merged.get("guidance_scale")
-    merged = presets.expanded(registry, merged)
+    for review in reviews(registry):
+        merged = dict(review.expand(merged, registry))
     named_only = _with_scheduler(registry, config.resolve(merged))
     if guided is not None and named_only.base != "cfg":
         log.warning("guidance.unused", guidance_scale=guided, base=named_only.base, hint="only base cfg is guided")

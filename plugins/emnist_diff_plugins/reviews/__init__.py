@@ -8,6 +8,7 @@ from emnist_diff.hookspecs import hookimpl
 from emnist_diff.records import ReviewSpec
 
 _REVIEWS = {
+    "presets": ("presets:Presets", "puts what presets stand for beneath the user's own settings"),
     "named-directions": ("directions:NamedDirections", "negative numbers of forces whose name says a direction"),
     "idle-components": ("idle:IdleComponents", "forces and drifts that do nothing, guides and classes without use"),
     "sufficient-memory": ("memory:SufficientMemory", "refuses what main memory does not hold"),

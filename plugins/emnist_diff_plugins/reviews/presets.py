@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import attrs
+
 from emnist_diff import config
 from emnist_diff.components import call_component, make
 from emnist_diff.documents import read_layer
@@ -13,8 +15,18 @@ from emnist_diff.plugins import Registry
 from emnist_diff.records import PresetSpec
 from emnist_diff.shown import shown
 from emnist_diff.structuring import structure
+from emnist_diff.surroundings import Review
 
 _ADDED = ("forces", "drifts")
+
+
+@attrs.frozen
+class Presets(Review):
+    """Puts what presets stand for beneath the user's own settings."""
+
+    def expand(self, settings: Mapping[str, Any], registry: Registry) -> Mapping[str, Any]:
+        """`Review.expand`. Raises as `expanded`."""
+        return expanded(registry, settings)
 
 
 def expanded(registry: Registry, layer: Mapping[str, Any]) -> dict[str, Any]:
