@@ -73,9 +73,10 @@ class Parts:
         return denoisers
 
     @property
-    def components(self) -> list[Component]:
-        """The main denoiser's, the scheduler, forces and drifts."""
-        return [self.networks[""].component, self.scheduler, *self.layout.components]
+    def components(self) -> dict[str, Component]:
+        """All components by their place in the configuration, such as ``denoiser``, ``guides.weak``, ``forces[0]``."""
+        networks = {f"guides.{name}" if name else "denoiser": found.component for name, found in self.networks.items()}
+        return {**networks, "scheduler": self.scheduler, **self.layout.components}
 
 
 def assemble(

@@ -40,13 +40,14 @@ from emnist_diff.timeline import ForwardProcess, PredictionType, Timeline
 class Layout:
     """A run laid out before its network is loaded.
 
-    settings: with forces and drifts as they act, which reviews may have amended.  components: forces, then drifts.
+    settings: with forces and drifts as they act, which reviews may have amended.
+    components: forces, then drifts, by their place in the settings, ``forces[0]``.
     spaces: the condition spaces of the networks by name; ``""`` is the main one.
     characters: the classes to generate, in order.  labels: (N,) each sample's own class index.  plan: the work ahead.
     """
 
     settings: RunConfig
-    components: tuple[Component, ...]
+    components: Mapping[str, Component]
     spaces: Mapping[str, ConditionSpace]
     characters: tuple[str, ...]
     labels: tuple[int, ...]
@@ -106,8 +107,17 @@ class Layout:
         own = denoisers[""]
         forces = tuple(attrs.evolve(item, force=_fitting(item.label, item.force, own)) for item in self.terms)
         drifts = tuple(attrs.evolve(item, drift=_fitting(item.label, item.drift, own)) for item in self.drifts)
-        parts = (dict(denoisers), self.scheduler, self.timeline, self.base, forces, drifts, self.plan.micro_batch)
-        return Engine(*parts, device, evaluators=dict(evaluators or {}))
+        return Engine(
+            dict(denoisers),
+            self.scheduler,
+            self.timeline,
+            self.base,
+            forces,
+            drifts,
+            micro_batch=self.plan.micro_batch,
+            device=device,
+            evaluators=dict(evaluators or {}),
+        )
 
 
 def _fitting(label: str, part: Any, denoiser: Denoiser) -> Any:
@@ -147,7 +157,8 @@ def lay_out(
     nominal = NOMINAL_BATCH if on_cpu else NOMINAL_BATCH_GPU
     evaluations, size = Evaluations.of(timeline, base, terms, maps), settings.batch_size or nominal
     plan = make_plan(evaluations, spaces, labels, size, settings.micro_batch, nominal=nominal)
-    components = tuple(component for component, _ in (*forces, *drifts))
+    components = {f"forces[{number}]": force for number, (force, _) in enumerate(forces)}
+    components |= {f"drifts[{number}]": drift for number, (drift, _) in enumerate(drifts)}
     return Layout(settings, components, spaces, characters, labels, scheduler, timeline, base, terms, maps, plan)
 
 

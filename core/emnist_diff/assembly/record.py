@@ -74,29 +74,23 @@ def _environment(
 
 def _config(registry: Registry, parts: Parts, backend: Prepared) -> dict[str, Any]:
     """What decides the samples, as the file records it; equal records mean equal samples."""
-    layout, source = parts.layout, parts.networks[""].source
+    layout, network = parts.layout, parts.networks[""]
     settings = layout.settings
     data = config.to_dict(settings)
     for key in config.UNRELATED_TO_SAMPLES:
         del data[key]
-    denoiser, scheduler, *acting = parts.components
-    full = [
-        {**recorded, "name": component.name, "settings": source.conditions.spelled(component.settings)}
-        for component, recorded in zip(acting, [*data["forces"], *data["drifts"]], strict=True)
-    ]
+    for recorded, component in zip([*data["forces"], *data["drifts"]], layout.components.values(), strict=True):
+        recorded |= {"name": component.name, "settings": network.source.conditions.spelled(component.settings)}
     data["character"], data["total_videos"], data["per_character"] = list(layout.characters), len(layout.labels), None
-    data["denoiser"] = {"name": denoiser.name, "settings": _without_weights(denoiser)}
-    data["scheduler"] = {"name": scheduler.name, "settings": scheduler.settings}
-    data["forces"], data["drifts"] = full[: len(settings.forces)], full[len(settings.forces) :]
-    data["checkpoint_sha256"] = source.identity or None
-    guides = {name: network for name, network in parts.networks.items() if name}
-    if guides:
-        data["guide_sha256"] = {name: guide.source.identity for name, guide in guides.items()}
+    data["denoiser"] = {"name": network.component.name, "settings": _without_weights(network.component)}
+    data["scheduler"] = {"name": parts.scheduler.name, "settings": parts.scheduler.settings}
+    data["checkpoint_sha256"] = network.source.identity or None
+    if guides := {name: guide.source.identity for name, guide in parts.networks.items() if name}:
+        data["guide_sha256"] = guides
     data["micro_batch"] = layout.plan.micro_batch
     data["backend"] = {"name": backend.component.name, "settings": backend.component.settings}
     data["precision"] = backend.precision
-    others = {name: guide.component for name, guide in guides.items()}
-    return data | files_of(registry, settings, parts.components, others)
+    return data | files_of(registry, settings, parts.components)
 
 
 def _without_weights(family: Component) -> dict[str, Any]:
@@ -105,20 +99,14 @@ def _without_weights(family: Component) -> dict[str, Any]:
     return {key: value for key, value in family.settings.items() if key not in marked}
 
 
-def files_of(
-    registry: Registry, settings: RunConfig, components: Sequence[Component], guides: Mapping[str, Component]
-) -> dict[str, Any]:
+def files_of(registry: Registry, settings: RunConfig, components: Mapping[str, Component]) -> dict[str, Any]:
     """The files that decide the samples beside checkpoint and guides, as the record names them; {} without any.
 
-    components: denoiser, scheduler, forces and drifts.
+    components: by their place in the configuration, as of `assemble.Parts`.
     """
-    denoiser, scheduler, *acting = components
-    parts: dict[str, Component | Schedule] = {"denoiser": denoiser, "scheduler": scheduler}
-    parts |= {f"guides.{name}": guide for name, guide in guides.items()}
-    places = [f"forces[{number}]" for number in range(len(settings.forces))]
-    places += [f"drifts[{number}]" for number in range(len(settings.drifts))]
-    for place, component, requested in zip(places, acting, (*settings.forces, *settings.drifts), strict=True):
-        parts |= {place: component, f"{place}.weight": requested.weight}
+    parts: dict[str, Component | Schedule] = dict(components)
+    for group, configured in (("forces", settings.forces), ("drifts", settings.drifts)):
+        parts |= {f"{group}[{number}].weight": item.weight for number, item in enumerate(configured)}
     files: dict[str, Any] = {}
     for review in reviews(registry):
         files |= review.files(parts)

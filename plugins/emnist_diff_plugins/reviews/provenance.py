@@ -37,7 +37,7 @@ class Provenance(Review):
     ) -> Mapping[str, Any]:
         """`Review.environment`."""
         guides = {name: network for name, network in parts.networks.items() if name}
-        used = [*parts.components, *(guide.component for guide in guides.values()), *sinks, backend.component]
+        used = [*parts.components.values(), *sinks, backend.component]
         data: dict[str, Any] = {
             "emnist_diff": __version__,
             "python": platform.python_version(),

@@ -57,8 +57,8 @@ def require_recorded_guides(registry: Registry, guides: Mapping[str, str], recor
 
 def _require_files(registry: Registry, settings: RunConfig, denoiser: Component, recorded: Any) -> None:
     """Raise `ConfigError` where a record says that other files decided its samples than those that are named now."""
-    components = [denoiser, make(registry, SchedulerSpec, settings.scheduler)]
-    components += [make(registry, ForceSpec, force) for force in settings.forces]
-    components += [make(registry, DriftSpec, drift) for drift in settings.drifts]
-    if odd := differing({"files": recorded}, files_of(registry, settings, components, {})):
+    components = {"denoiser": denoiser, "scheduler": make(registry, SchedulerSpec, settings.scheduler)}
+    components |= {f"forces[{n}]": make(registry, ForceSpec, force) for n, force in enumerate(settings.forces)}
+    components |= {f"drifts[{n}]": make(registry, DriftSpec, drift) for n, drift in enumerate(settings.drifts)}
+    if odd := differing({"files": recorded}, files_of(registry, settings, components)):
         raise ConfigError(f"this configuration was recorded with other files ({odd}) — give back those that it names")
