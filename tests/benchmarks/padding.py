@@ -18,7 +18,7 @@ from sidebyside import interleaved, machine, machine_line
 from emnist_diff.assembly.assemble import Assembly, assemble
 from emnist_diff.assembly.layers import configure
 from emnist_diff.discovery import installed
-from emnist_diff.machine.threads import usable_cpus
+from emnist_diff.running.processors import usable_cpus
 from emnist_diff.running.run import execute
 from emnist_diff_plugins.forecast import Padding
 

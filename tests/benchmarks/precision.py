@@ -36,7 +36,7 @@ from emnist_diff.assembly.assemble import assemble
 from emnist_diff.assembly.layers import configure
 from emnist_diff.discovery import installed
 from emnist_diff.errors import EmnistDiffError
-from emnist_diff.machine.threads import usable_cpus
+from emnist_diff.running.processors import usable_cpus
 from emnist_diff.running.run import execute
 from emnist_diff_plugins.datasets.emnist import Emnist
 from schedulers import HELD_OUT, distance, features, fitted

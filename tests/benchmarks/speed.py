@@ -48,8 +48,8 @@ from emnist_diff.components import make
 from emnist_diff.discovery import installed
 from emnist_diff.errors import EmnistDiffError
 from emnist_diff.frames import BatchResult
-from emnist_diff.machine.threads import usable_cpus
 from emnist_diff.records import SinkSpec
+from emnist_diff.running.processors import usable_cpus
 from emnist_diff.running.run import execute
 from emnist_diff.structuring import unstructure
 from emnist_diff_plugins.containers import checkpoint

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from emnist_diff.machine.threads import default_threads
 from emnist_diff_plugins.benching import userconfig
+from emnist_diff_plugins.machine.threads import default_threads
 
 SMALL = ("run", "--dry-run", "--denoiser", "gaussian-mixture:shape=[2],classes=ABC")
 

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from emnist_diff.machine import threads
-from emnist_diff.machine.threads import cpu_quota, default_threads, physical_cores, usable_cpus, wait_quietly
+from emnist_diff.running import processors
+from emnist_diff.running.processors import cpu_quota, usable_cpus
+from emnist_diff_plugins.machine import threads
+from emnist_diff_plugins.machine.threads import default_threads, physical_cores, wait_quietly
 
 
 @pytest.fixture
@@ -16,7 +18,8 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A machine that is only files: CPUs, hyperthreads of a core, and files of control groups."""
 
     def make(cpus: int = 8, siblings: int = 1, files: dict[str, str] | None = None) -> Path:
-        monkeypatch.setattr(threads, "usable_cpu_numbers", lambda root: frozenset(range(cpus)))
+        for module in (threads, processors):
+            monkeypatch.setattr(module, "usable_cpu_numbers", lambda root: frozenset(range(cpus)))
         for cpu in range(cpus):
             first = cpu % (cpus // siblings)
             group = ",".join(str(first + k * cpus // siblings) for k in range(siblings))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from emnist_diff.errors import ConfigError
-from emnist_diff.machine.workers import chosen, from_environment
+from emnist_diff_plugins.machine.workers import chosen, from_environment
 
 JOB = {"SLURM_JOB_ID": "77", "SLURM_PROCID": "0", "SLURM_NTASKS": "4"}
 """What the batch script of ``sbatch --ntasks=4`` sees."""

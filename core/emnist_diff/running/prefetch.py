@@ -16,8 +16,8 @@ from torch import Tensor
 
 from emnist_diff.engine.noise import INITIAL, batch_normal, fill
 from emnist_diff.engine.state import Engine
-from emnist_diff.machine.threads import usable_cpus
 from emnist_diff.running.pinning import pinned
+from emnist_diff.running.processors import usable_cpus
 
 LEAST = 1 << 14
 """Numbers of a draw from which it is worth another thread; drawing fewer takes less than a millisecond."""

@@ -19,9 +19,9 @@ from torch import Tensor
 
 from emnist_diff.errors import ConfigError, EmnistDiffError, RunFailed
 from emnist_diff.frames import FIELDS, BatchResult, Frame, RunHeader, is_requested
-from emnist_diff.machine.threads import usable_cpus
 from emnist_diff.protocols import Sink
 from emnist_diff.running.pinning import pinned
+from emnist_diff.running.processors import usable_cpus
 from emnist_diff.shortage import out_of_memory
 
 Event = Frame | BatchResult

@@ -27,10 +27,10 @@ import tomlkit.exceptions
 
 from emnist_diff import config
 from emnist_diff.errors import ConfigError, unknown
-from emnist_diff.machine.threads import share
 from emnist_diff.paths import local_path
 from emnist_diff.shown import shown
 from emnist_diff.structuring import structure
+from emnist_diff_plugins.machine.threads import share
 from emnist_diff_trajectory.files import write_bytes
 from emnist_diff_trajectory.plaindata import from_toml, read_text
 

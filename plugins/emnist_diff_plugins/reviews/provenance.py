@@ -21,8 +21,8 @@ from emnist_diff.assembly.assemble import Parts
 from emnist_diff.components import Component
 from emnist_diff.engine.state import Engine
 from emnist_diff.evaluators import Prepared
-from emnist_diff.machine import workers
 from emnist_diff.surroundings import Review
+from emnist_diff_plugins.machine import workers
 
 
 @attrs.frozen

@@ -56,7 +56,7 @@ def _with_streams(stops: Stops) -> int:
 
 def _command(stops: Stops) -> int:
     """Run the command; its exit code."""
-    from emnist_diff.machine.threads import wait_quietly
+    from emnist_diff_plugins.machine.threads import wait_quietly
 
     wait_quietly()
 

@@ -19,7 +19,7 @@ from emnist_diff_plugins import parse
 
 def this_worker(rank: int | None, world_size: int | None) -> dict[str, int]:
     """Which of several workers this is, as what starts them says it."""
-    from emnist_diff.machine.workers import chosen
+    from emnist_diff_plugins.machine.workers import chosen
 
     rank, world_size = chosen(rank, world_size, os.environ)
     return {"rank": rank, "world_size": world_size}
@@ -104,7 +104,7 @@ def layers_beneath(registry: Registry, left_out: Collection[str]) -> list[Mappin
 
 def completed(registry: Registry, settings: RunConfig, drift_scale: float | None) -> RunConfig:
     """The settings with the noise of their drifts, and with the threads that a command uses where none are named."""
-    from emnist_diff.machine.threads import default_threads
+    from emnist_diff_plugins.machine.threads import default_threads
     from emnist_diff_plugins.shorthands import with_noise
 
     if drift_scale is not None:

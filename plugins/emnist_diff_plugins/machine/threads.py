@@ -13,7 +13,8 @@ from pathlib import Path
 
 import attrs
 
-from emnist_diff.machine.workers import in_slurm_step
+from emnist_diff.running.processors import cpu_quota, system_text, usable_cpu_numbers
+from emnist_diff_plugins.machine.workers import in_slurm_step
 
 WAIT_POLICY = "OMP_WAIT_POLICY"
 THREADS_VARIABLE = "OMP_NUM_THREADS"
@@ -68,61 +69,13 @@ def share(threads: int, environment: Mapping[str, str] = os.environ) -> int:
     return max(1, threads // _workers(environment))
 
 
-def usable_cpus(root: Path = Path("/")) -> int:
-    """How many CPUs this process can keep busy, at least 1: those it may run on, at most its quota."""
-    count, quota = len(usable_cpu_numbers(root)), cpu_quota(root)
-    return count if quota is None else max(1, min(count, int(quota)))
-
-
-def usable_cpu_numbers(root: Path = Path("/")) -> frozenset[int]:
-    """The CPUs that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return frozenset(os.sched_getaffinity(0))
-    return frozenset(range(os.cpu_count() or 1))
-
-
 def physical_cores(cpus: frozenset[int], root: Path = Path("/")) -> int:
     """How many cores these CPUs are: a core's hyperthreads count once. All of them where the system does not say."""
     cores = set()
     for cpu in cpus:
-        siblings = _text(root / f"sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
+        siblings = system_text(root / f"sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
         cores.add(siblings or str(cpu))
     return max(1, len(cores))
-
-
-def cpu_quota(root: Path = Path("/")) -> float | None:
-    """The CPUs' worth of time that control groups (version 2 or 1) give this process; None without a limit."""
-    limits = (_limit(folder) for folder in control_groups("cpu", root))
-    return min((limit for limit in limits if limit is not None), default=None)
-
-
-def control_groups(controller: str, root: Path = Path("/")) -> list[Path]:
-    """The folders of the control groups (version 2 or 1) that a process is in, and of those around them, for one
-    controller, ``cpu`` or ``memory``."""
-    found = []
-    for line in _text(root / "proc/self/cgroup").splitlines():
-        number, _, rest = line.partition(":")
-        controllers, _, group = rest.partition(":")
-        if number == "0" and not controllers:
-            mounts = [root / "sys/fs/cgroup", root / "sys/fs/cgroup/unified"]
-        elif controller in controllers.split(","):
-            mounts = [root / "sys/fs/cgroup" / name for name in (controller, controllers)]
-        else:
-            continue
-        # In a container the path may be that of the host; then its own group is mounted at the root.
-        inside = Path(group.lstrip("/"))
-        found += [mount / folder for mount in mounts for folder in (inside, *inside.parents)]
-    return found
-
-
-def _limit(folder: Path) -> float | None:
-    """The limit that one control group sets."""
-    quota, _, period = _text(folder / "cpu.max").partition(" ")
-    if not quota:
-        quota, period = _text(folder / "cpu.cfs_quota_us"), _text(folder / "cpu.cfs_period_us")
-    if not quota.isdecimal() or not period.isdecimal() or not int(period):  # "max", or -1: no limit
-        return None
-    return int(quota) / int(period)
 
 
 def _share(cores: int, environment: Mapping[str, str]) -> int:
@@ -150,11 +103,3 @@ def _workers(environment: Mapping[str, str]) -> int:
         counts = counts or re.findall(r"^(\d+)$", environment.get("SLURM_NTASKS_PER_NODE", ""))
         return max(1, *map(int, counts), 1)
     return 1
-
-
-def _text(path: Path) -> str:
-    """The content of a small file of the system, "" where it is not there."""
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return ""
