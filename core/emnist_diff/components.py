@@ -9,7 +9,7 @@ import attrs
 
 from emnist_diff.config import ComponentConfig
 from emnist_diff.deprecation import deprecated
-from emnist_diff.errors import ConfigError, EmnistDiffError, PluginError
+from emnist_diff.errors import ConfigError, PluginError, blame
 from emnist_diff.plugins import CORE_DISTRIBUTION, Registry
 from emnist_diff.records import DriftSpec, ForceSpec, Spec
 from emnist_diff.schedules import Constant
@@ -79,14 +79,11 @@ def call_component(label: str, call: Callable[..., Any], *arguments: Any) -> Any
     Raises `PluginError` naming the component for whatever it raises, `ConfigError` where memory does not suffice;
     errors of this package pass as they are.
     """
-    try:
-        return call(*arguments)
-    except EmnistDiffError:
-        raise
-    except MemoryError as error:
-        raise ConfigError(f"{label} needs more memory than there is: {error} — give it smaller settings") from error
-    except Exception as error:  # a stranger's method may raise anything
-        raise PluginError(f"{label} raised {type(error).__name__}: {error}") from error
+    with blame(PluginError, lambda error: f"{label} raised {type(error).__name__}: {error}"):
+        try:
+            return call(*arguments)
+        except MemoryError as error:
+            raise ConfigError(f"{label} needs more memory than there is: {error} — give it smaller settings") from error
 
 
 def mutable_defaults(factory: Any) -> list[Any]:

@@ -7,7 +7,8 @@ exits with `exit_code`; the codes are documented in `docs/cli.md`.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 from emnist_diff.shown import shortened, shown
 
@@ -25,6 +26,18 @@ class EmnistDiffError(Exception):
         if isinstance(message, str):
             message = shortened(message if "\n" not in message else " ".join(message.split()))
         super().__init__(message, *more)
+
+
+@contextmanager
+def blame(kind: type[EmnistDiffError], message: Callable[[Exception], str]) -> Iterator[None]:
+    """Whatever is raised inside becomes an error of this kind, whose message says where it came from; errors of this
+    package pass as they are."""
+    try:
+        yield
+    except EmnistDiffError:
+        raise
+    except Exception as error:  # a stranger's code may raise anything
+        raise kind(message(error)) from error
 
 
 class ConfigError(EmnistDiffError):

@@ -20,7 +20,7 @@ import cattrs
 from cattrs.gen import mapping_structure_factory
 
 from emnist_diff.deprecation import deprecated
-from emnist_diff.errors import ConfigError, EmnistDiffError, unknown
+from emnist_diff.errors import ConfigError, EmnistDiffError, blame, unknown
 from emnist_diff.scalars import scalar
 from emnist_diff.schedules import Function, Schedule, schedule, to_data
 from emnist_diff.shown import shown
@@ -44,13 +44,13 @@ def structure(data: object, cls: type[_T], what: str, beside: Iterable[str] = ()
 
     Raises `ConfigError` naming key, value and the way out, or what is missing, and `UnknownName` for unknown keys.
     """
-    try:
+
+    def message(error: Exception) -> str:
+        reasons = (reason.removeprefix(f"{cls.__name__}: ") for reason in _messages(error))  # `what` names it better
+        return f"{what}: {'; '.join(reasons)}"
+
+    with blame(ConfigError, message):
         return _converter().structure(_renamed(data, cls, what, beside), cls)
-    except EmnistDiffError:
-        raise
-    except Exception as error:
-        reasons = (message.removeprefix(f"{cls.__name__}: ") for message in _messages(error))  # `what` names it better
-        raise ConfigError(f"{what}: {'; '.join(reasons)}") from error
 
 
 def as_written(cls: type[_T]) -> type[_T]:

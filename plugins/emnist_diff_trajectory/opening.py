@@ -6,14 +6,13 @@ import errno
 import importlib
 import math
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
 import h5py
 
-from emnist_diff.errors import EmnistDiffError, TrajectoryError
+from emnist_diff.errors import TrajectoryError, blame
 
 MOST_CHUNK = 1 << 26
 """Bytes of a chunk; HDF5 takes them whole into memory for a single value."""
@@ -91,15 +90,9 @@ def _open_fresh(path: Path, locking: bool) -> Any:
     return h5py.File(h5py.h5f.open(os.fsencode(path), h5py.h5f.ACC_RDONLY, access))
 
 
-@contextmanager
-def reading(path: Path) -> Iterator[None]:
+def reading(path: Path) -> AbstractContextManager[None]:
     """What HDF5 raises for the values of a damaged file, which may be anything, as a `TrajectoryError`."""
-    try:
-        yield
-    except EmnistDiffError:
-        raise
-    except Exception as error:
-        raise TrajectoryError(f"{path} is damaged: {one_line(error)}") from error
+    return blame(TrajectoryError, lambda error: f"{path} is damaged: {one_line(error)}")
 
 
 def one_line(error: BaseException) -> str:

@@ -11,7 +11,7 @@ from emnist_diff.components import Component, call_component, make
 from emnist_diff.conditions import RowConditions
 from emnist_diff.config import AUTO, ComponentConfig
 from emnist_diff.direct import Direct
-from emnist_diff.errors import ConfigError, EmnistDiffError, PluginError, UnknownName
+from emnist_diff.errors import ConfigError, EmnistDiffError, PluginError, UnknownName, blame
 from emnist_diff.evaluators import Evaluator, Limits, MemoryShort, Prepared, Unsuitable, Workload
 from emnist_diff.events import get_logger
 from emnist_diff.forks import generation
@@ -77,14 +77,11 @@ def prepare(registry: Registry, requested: ComponentConfig, denoiser: Denoiser, 
         chooser = make(registry, ChooserSpec, None)
         prepared: Prepared = call_component(chooser.label("chooser"), chooser.object.choose, registry, limits, attempt)
         return prepared
-    try:
-        return _attempt(registry, requested, denoiser, limits)
-    except UnknownName as error:
-        raise UnknownName(f"{error}, or auto") from error
-    except EmnistDiffError:
-        raise
-    except Exception as error:
-        raise PluginError(f"backend {requested.name!r} broke: {_in_short(error)} — use --backend eager") from error
+    with blame(PluginError, lambda e: f"backend {requested.name!r} broke: {_in_short(e)} — use --backend eager"):
+        try:
+            return _attempt(registry, requested, denoiser, limits)
+        except UnknownName as error:
+            raise UnknownName(f"{error}, or auto") from error
 
 
 def _attempt(registry: Registry, requested: ComponentConfig, denoiser: Denoiser, limits: Limits) -> Prepared:

@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
 import attrs
 import torch
 from torch import Tensor
 
-from emnist_diff.errors import EmnistDiffError, RunFailed
+from emnist_diff.errors import RunFailed, blame
 from emnist_diff.shortage import described
 from emnist_diff.timeline import StepInfo
 
 
-@contextmanager
-def blamed_on(label: str, at: StepInfo) -> Iterator[None]:
+def blamed_on(label: str, at: StepInfo) -> AbstractContextManager[None]:
     """Whatever is raised inside becomes a `RunFailed` that names the component and the step.
 
     label: how messages call it. Errors of this package pass as they are.
     """
-    try:
-        yield
-    except EmnistDiffError:
-        raise
-    except Exception as error:
-        raise RunFailed(f"{described(label, error)} (step {at.index})") from error
+    return blame(RunFailed, lambda error: f"{described(label, error)} (step {at.index})")
 
 
 def require_tensor(value: object, label: str, at: StepInfo) -> None:

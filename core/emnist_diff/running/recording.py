@@ -17,7 +17,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from emnist_diff.errors import ConfigError, EmnistDiffError, RunFailed
+from emnist_diff.errors import ConfigError, RunFailed, blame
 from emnist_diff.frames import FIELDS, BatchResult, Frame, RunHeader, is_requested
 from emnist_diff.protocols import Sink
 from emnist_diff.running.pinning import pinned
@@ -34,17 +34,15 @@ MOST_BYTES, MOST_FRAMES = 256_000_000, 256
 
 def call_sink(sink: Sink, what: str, call, *args):  # type: ignore[no-untyped-def]  # passes any sink's method through
     """Call a sink; what it raises becomes a `RunFailed` that names it."""
-    try:
-        return call(*args)
-    except EmnistDiffError:
-        raise
-    except Exception as error:
+
+    def message(error: Exception) -> str:
         failure = f"sink {type(sink).__name__} failed to {what}"
         if out_of_memory(error):
-            raise RunFailed(
-                f"{failure}: memory does not suffice — use a smaller --batch-size, or record less"
-            ) from error
-        raise RunFailed(f"{failure}: {type(error).__name__}: {error}") from error
+            return f"{failure}: memory does not suffice — use a smaller --batch-size, or record less"
+        return f"{failure}: {type(error).__name__}: {error}"
+
+    with blame(RunFailed, message):
+        return call(*args)
 
 
 def requested_fields(sinks: Sequence[Sink], header: RunHeader) -> list[frozenset[str]]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from emnist_diff.errors import ConfigError, EmnistDiffError, Interrupted, OutputError, RunFailed
+from emnist_diff.errors import ConfigError, EmnistDiffError, Interrupted, OutputError, RunFailed, blame
 from emnist_diff.events import get_logger
 from emnist_diff.frames import BatchResult, Frame, Outcome, RunHeader, is_requested
 from emnist_diff.protocols import Sink
@@ -105,12 +105,8 @@ def _positions(file: Trajectory, states: bool) -> list[int]:
 
 
 def _call_sink(name: str, call: Any, *args: Any) -> Any:
-    try:
+    with blame(RunFailed, lambda error: f"sink {name!r} failed: {type(error).__name__}: {error}"):
         return call(*args)
-    except EmnistDiffError:
-        raise
-    except Exception as error:
-        raise RunFailed(f"sink {name!r} failed: {type(error).__name__}: {error}") from error
 
 
 def _open(sinks: Mapping[str, Sink], header: RunHeader, opened: dict[str, Sink]) -> frozenset[int]:

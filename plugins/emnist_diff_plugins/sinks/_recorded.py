@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from emnist_diff.errors import EmnistDiffError, TrajectoryError
+from emnist_diff.errors import TrajectoryError
 from emnist_diff.frames import BatchResult, Frame, RunHeader, is_requested, no_decoder
 from emnist_diff.protocols import Sink
 from emnist_diff.timeline import ProcessKind, StepInfo, Timeline
 from emnist_diff_plugins.sinks._beside import is_of
 from emnist_diff_trajectory.estimates import prediction_type
+from emnist_diff_trajectory.opening import reading
 from emnist_diff_trajectory.reader import Trajectory
 from emnist_diff_trajectory.schema import dataset_of
 
@@ -61,7 +61,7 @@ class Recorded:
     def header(self, output: Path, resume: bool = False, overwrite: bool = False) -> RunHeader:
         """What the run said of itself to its sinks. Raises `TrajectoryError` where the file is not what it must be."""
         file = self.trajectory
-        with self._reading():
+        with reading(self.trajectory.path):
             states = self._check_shapes()
             height, width, *channels = file.images.shape[1:]
             weights = [np.asarray(file.field(f"forces/{n}/weight"), np.float64) for n in file.force_names]
@@ -110,19 +110,8 @@ class Recorded:
                 raise TrajectoryError(f"{file.path} is damaged: {name} is {dataset.dtype} {dataset.shape}")
         return shape or ()
 
-    @contextmanager
-    def _reading(self) -> Iterator[None]:
-        """What a damaged file makes HDF5 raise, as a `TrajectoryError`."""
-        try:
-            yield
-        except EmnistDiffError:
-            raise
-        except Exception as error:
-            reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-            raise TrajectoryError(f"{self.trajectory.path} is damaged: {reason}") from error
-
     def _read(self, name: str, *where: Any) -> np.ndarray:
-        with self._reading():
+        with reading(self.trajectory.path):
             return np.asarray(self.trajectory.field(name)[where or ...], dtype=np.float32)
 
     def _timeline(self) -> Timeline:
@@ -149,7 +138,7 @@ class Recorded:
                 if step in fields:
                     yield self._frame(header.timeline.at(step), some, fields[step], states)
             final = states.at("trajectory/x", file.steps) if "x" in requested else torch.empty(len(some), 0)
-            with self._reading():
+            with reading(self.trajectory.path):
                 images = torch.from_numpy(np.stack([file.images[position] for position in some])).float() / 255.0
             yield BatchResult(tuple(some), final, images.unsqueeze(1) if images.dim() == 3 else images.movedim(-1, 1))
 
