@@ -130,8 +130,13 @@ def model(trajectory: Trajectory, registry: Registry, file: str | None = None) -
 
 
 def decoder(trajectory: Trajectory, registry: Registry, file: str | None = None) -> Decode:
-    """The codec of the model that made a file, from its own configuration; raises as `model`."""
+    """The codec of the model that made a file, from its own configuration; raises as `model`, and `TrajectoryError`
+    where the file's states are not the model's."""
     settings, denoiser = model(trajectory, registry, file)
+    if (shape := trajectory.x.shape[2:]) != tuple(denoiser.shape):
+        raise TrajectoryError(
+            f"{trajectory.path} holds states of shape {shape}, and its model has states of shape {tuple(denoiser.shape)}"
+        )
 
     def decode(states: Any) -> Any:
         return decoded(denoiser, torch.from_numpy(states).to(settings.device)).cpu().numpy()
