@@ -135,7 +135,7 @@ def decoder(trajectory: Trajectory, registry: Registry, file: str | None = None)
     settings, denoiser = model(trajectory, registry, file)
     if (shape := trajectory.x.shape[2:]) != tuple(denoiser.shape):
         raise TrajectoryError(
-            f"{trajectory.path} holds states of shape {shape}, and its model has states of shape {tuple(denoiser.shape)}"
+            f"{trajectory.path} holds states of shape {shape}, and those of its model are {tuple(denoiser.shape)}"
         )
 
     def decode(states: Any) -> Any:

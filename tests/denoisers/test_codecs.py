@@ -103,6 +103,59 @@ def test_a_file_that_does_not_hold_the_codec_of_its_header_is_refused():
         codecs.family_of(installed(), ComponentConfig("vae"))[0].fitted((1, 28, 32))
 
 
+@pytest.fixture
+def public(tmp_path):
+    """Saves a tiny autoencoder of diffusers, and gives it with its folder."""
+    from diffusers import AutoencoderKL
+
+    def save(**settings):
+        levels = {"down_block_types": ("DownEncoderBlock2D",) * 2, "up_block_types": ("UpDecoderBlock2D",) * 2}
+        torch.manual_seed(1)
+        model = AutoencoderKL(
+            in_channels=1, block_out_channels=(8, 16), norm_num_groups=4, latent_channels=2, sample_size=64,
+            **{"out_channels": 1, **levels, **settings},
+        )  # fmt: skip
+        model.save_pretrained(tmp_path / "pipeline" / "vae")
+        return model.eval(), tmp_path / "pipeline" / "vae"
+
+    return save
+
+
+@pytest.mark.parametrize(
+    "scaling",
+    [
+        {"scaling_factor": 0.25, "shift_factor": 0.5},
+        {"scaling_factor": 2.0, "latents_mean": [0.1, -0.2], "latents_std": [3.0, 4.0]},
+    ],
+)
+def test_an_autoencoder_of_diffusers_is_a_codec_with_its_own_scaling(public, scaling):
+    model, folder = public(**scaling)
+    codec, file = codecs.read(installed(), folder.parent, "cpu", 16)
+    assert file == folder
+    assert (codec.header.image_shape, codec.header.shape) == ((1, 16, 16), (2, 8, 8))
+    assert codecs.read(installed(), folder, "cpu")[0].header.image_shape == (1, 64, 64)
+    images = torch.rand(3, 1, 16, 16)
+    with torch.inference_mode():
+        latents = model.encode(2 * images - 1).latent_dist.mode()
+        shown = model.decode(latents).sample / 2 + 0.5
+    mean = torch.tensor(scaling.get("latents_mean", [scaling.get("shift_factor")] * 2)).view(-1, 1, 1)
+    std = torch.tensor(scaling.get("latents_std", [1.0, 1.0])).view(-1, 1, 1)
+    states = codec.encode(images)
+    torch.testing.assert_close(states, (latents - mean) / std * scaling["scaling_factor"], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(codec.decode(states), shown.clamp(0, 1), atol=1e-4, rtol=1e-4)
+
+
+def test_an_autoencoder_of_diffusers_that_cannot_be_a_codec_is_one_line(public):
+    _, folder = public(out_channels=3)
+    with pytest.raises(CheckpointError, match="out_channels is 3, and codec 'autoencoder_kl' has 1 alone"):
+        codecs.read(installed(), folder, "cpu")
+    with pytest.raises(ConfigError, match="images of 15 pixels do not divide by 2"):
+        codecs.read(installed(), public()[1], "cpu", 15)
+    (folder / "diffusion_pytorch_model.safetensors").unlink()
+    with pytest.raises(CheckpointError, match="holds no AutoencoderKL that diffusers can read"):
+        codecs.read(installed(), folder, "cpu")
+
+
 def test_cross_attention_is_that_of_diffusers():
     from diffusers.models.attention_processor import Attention
 

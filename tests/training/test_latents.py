@@ -12,10 +12,13 @@ import torch
 
 from emnist_diff import Trajectory
 from emnist_diff.assembly.sources import opened
+from emnist_diff.config import ComponentConfig
 from emnist_diff.discovery import installed
-from emnist_diff.errors import CheckpointError, ConfigError
+from emnist_diff.errors import CheckpointError, ConfigError, DatasetError
+from emnist_diff.structuring import unstructure
 from emnist_diff_plugins import checkpoint_search
 from emnist_diff_plugins.containers import checkpoint, codecs
+from emnist_diff_plugins.containers.checkpoint import CheckpointHeader
 from emnist_diff_plugins.training.trainer import train
 
 CODEC = {"widths": [8, 8], "hidden": 16, "latent": 6}
@@ -46,6 +49,16 @@ def latent(trained) -> Path:
     """A flow over the latents of an autoencoder."""
     codec = trained("conv_ae", "codec", network=CODEC, objective=None)
     return trained("film", "latent", str(codec.parent), FILM, objective={"name": "flow", "time_scale": 100.0})
+
+
+def saved_codec(path: Path) -> Path:
+    """The checkpoint of an untrained codec of images (1, 28, 28)."""
+    family, config = codecs.family_of(installed(), ComponentConfig("mlp_ae"))
+    tensors = {**family.network().state_dict(), "mean": torch.zeros(16), "std": torch.ones(16)}
+    described = codecs.described(family, config, tensors)
+    header = CheckpointHeader(role="codec", family="mlp_ae", classes=("A", "D"), codec=described)
+    checkpoint.save(path, header, {codecs.PREFIX + name: tensor for name, tensor in tensors.items()})
+    return path
 
 
 def test_a_codecs_checkpoint_says_what_it_is_and_what_it_leaves_of_an_image(trained):
@@ -159,6 +172,8 @@ def test_a_resumed_training_needs_no_codec_file_and_ends_in_the_same_bits(config
 def test_what_does_not_fit_is_said_in_one_line(latent, trained, config, cli, tmp_path):
     other = trained("conv_ae", "other", network=CODEC, objective=None, seed=5)
     stranger = trained("film", "stranger", str(other), FILM, objective={"name": "flow", "time_scale": 100.0})
+    without_z = {**unstructure(config().dataset)["settings"], "name": "emnist", "only": "Z"}
+    large = saved_codec(tmp_path / "large.safetensors")
     run = ("run", "--checkpoint", latent, *RUN, "--output", tmp_path / "run")
     for arguments, words in (
         ((*run, "--scheduler", "ddim"), "walks diffusions, and this model is a flow"),
@@ -169,13 +184,17 @@ def test_what_does_not_fit_is_said_in_one_line(latent, trained, config, cli, tmp
         assert done.code
         assert words in done.err
     for more, words in (
-        ({"family": {"name": "unet2d", "settings": {}}, "codec": str(latent)}, "images must be square"),
+        ({"family": {"name": "unet2d", "settings": {}}, "codec": str(latent)}, r"images must be square.*such as vae"),
+        ({"family": {"name": "film", "settings": {}}, "codec": str(large)},
+         r"the codec takes images of shape \(1, 28, 28\), and the data's are \(1, 8, 8\) — train a codec"),
+        ({"family": {"name": "film", "settings": {}}, "codec": str(latent), "dataset": without_z},
+         "there is no class 'Z'"),
         ({"family": {"name": "film", "settings": {}}}, "states must be vectors"),
         ({"family": {"name": "conv_ae", "settings": {}}, "codec": str(latent)}, "is itself a codec"),
         ({"family": {"name": "film", "settings": FILM}, "codec": str(stranger), "init_from": str(latent)},
          "init_from: the checkpoint's states are latents"),
     ):  # fmt: skip
-        with pytest.raises(ConfigError, match=words):
+        with pytest.raises((ConfigError, DatasetError), match=words):
             train(config(output="refused", objective=None, **more))
     header, tensors = checkpoint.load(other)
     checkpoint.save(tmp_path / "bare.safetensors", header, {n: t for n, t in tensors.items() if n != "codec/std"})

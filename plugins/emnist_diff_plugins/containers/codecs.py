@@ -17,10 +17,11 @@ from emnist_diff.config import ComponentConfig
 from emnist_diff.engine.decoding import NUMBERS
 from emnist_diff.errors import CheckpointError, ConfigError
 from emnist_diff.onethread import one_thread
+from emnist_diff.paths import local_path
 from emnist_diff.plugins import Registry
 from emnist_diff.protocols import offers
 from emnist_diff.records import CodecSpec
-from emnist_diff_plugins.containers import checkpoint
+from emnist_diff_plugins.containers import checkpoint, diffusers_vae
 from emnist_diff_plugins.containers.checkpoint import CheckpointHeader, CodecHeader
 from emnist_diff_plugins.containers.families import CodecFamily, CodecNetwork, Statistics
 from emnist_diff_plugins.containers.weights import filled
@@ -149,12 +150,28 @@ def loaded(
     return Codec(header, network, tensors, mean, std)  # type: ignore[arg-type]  # a module with encode and decode
 
 
-def read(registry: Registry, path: str | Path, device: str) -> tuple[Codec, Path]:
-    """The codec in a file or a folder's newest epoch: a codec's own, or one of a model trained on it; and that file.
-    Raises as `checkpoint.discover`, `CheckpointError` for a file without one."""
+def read(registry: Registry, path: str | Path, device: str, size: int | None = None) -> tuple[Codec, Path]:
+    """The codec in a file or a folder's newest epoch: a codec's own, or one of a model trained on it; or diffusers'
+    autoencoder in a folder of its own, or of a pipeline; and that file or folder.
+
+    size: of the images that diffusers' autoencoder is to take; those that it was trained on when left out.
+    Raises as `checkpoint.discover` and `diffusers_vae.read`, `CheckpointError` for a file without a codec.
+    """
+    if (folder := diffusers_vae.folder_of(Path(local_path(path)))) is not None:
+        return _of_diffusers(registry, folder, device, size), folder
     file = checkpoint.discover(Path(path))
     header, tensors = checkpoint.load(file)
     return loaded(registry, _codec_of(header, file), tensors, device, str(file)), file
+
+
+def _of_diffusers(registry: Registry, folder: Path, device: str, size: int | None) -> Codec:
+    settings, tensors, statistics = diffusers_vae.read(folder, size)
+    family, config = family_of(registry, ComponentConfig(diffusers_vae.NAME, settings=settings))
+    for name, value in zip((MEAN, STD), statistics, strict=True):
+        each = torch.as_tensor(value, dtype=torch.float32)
+        tensors[name] = each.reshape(-1, *(1,) * (len(family.shape) - 1)).expand(family.shape).clone()
+    header = described(family, config, tensors)
+    return loaded(registry, header, {PREFIX + name: t for name, t in tensors.items()}, device, str(folder))
 
 
 def _codec_of(header: CheckpointHeader, file: Path) -> CodecHeader:

@@ -133,7 +133,12 @@ class UNet2D:
     def fitted(shape: tuple[int, ...], classes: int) -> dict[str, Any]:
         """`TrainableFamily.fitted`: square images; the row after the last class is the null class."""
         if len(shape) != 3 or shape[1] != shape[2]:
-            raise ConfigError(f"unet2d: images must be square, (C, H, H), got {shape}")
+            raise ConfigError(
+                f"unet2d: images must be square, (C, H, H), got {shape} — train film on vectors, or name a --codec of "
+                "small images, such as vae"
+                if len(shape) != 3
+                else f"unet2d: images must be square, (C, H, H), got {shape}"
+            )
         return {"channels": shape[0], "sample_size": shape[1], "num_class_embeds": classes + 1}
 
     def evaluate(self, network: torch.nn.Module, x: Tensor, t: Tensor, index: Tensor) -> Tensor:

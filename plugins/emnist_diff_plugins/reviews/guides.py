@@ -12,6 +12,7 @@ from emnist_diff.errors import ConfigError
 from emnist_diff.families import Source
 from emnist_diff.names import known
 from emnist_diff.surroundings import Review
+from emnist_diff.timeline import FlowSchedule
 
 
 @attrs.frozen
@@ -35,8 +36,13 @@ def require_fit(name: str, guide: Source, main: Source) -> None:
             f"guide {name!r} has no class {lacking[0]!r}, which the run's model has — a guide must know all of its "
             "classes, by name"
         )
+    if type(guide.process) is not type(main.process):
+        own, other = ("flow" if isinstance(each.process, FlowSchedule) else "diffusion" for each in (main, guide))
+        raise ConfigError(
+            f"guide {name!r} was trained on another forward process than the run's model: a {other} instead of a {own}"
+        )
     ours, theirs = (attrs.asdict(attrs.evolve(each.process, clip_sample=None)) for each in (main, guide))
-    if type(guide.process) is not type(main.process) or ours != theirs:
+    if ours != theirs:
         differing = sorted(key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key))
         changes = ", ".join(f"{key} {theirs.get(key)} instead of {ours.get(key)}" for key in differing)
         raise ConfigError(f"guide {name!r} was trained on another forward process than the run's model: {changes}")

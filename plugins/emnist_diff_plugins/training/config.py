@@ -34,7 +34,7 @@ class TrainConfig:
     )
     codec: str | None = setting(
         None,
-        "checkpoint of the codec whose latents a denoiser learns; pixels when null",
+        "checkpoint of the codec whose latents a denoiser learns, or a diffusers AutoencoderKL; pixels when null",
         converter=attrs.converters.optional(local_path),
     )
     output: str = setting(

@@ -78,6 +78,9 @@ def prepare(config: TrainConfig, registry: Registry, before: Before | None, devi
     provenance = json.loads(json.dumps(dict(images.provenance)))
     if before is not None and before[0].data != provenance:
         raise ConfigError("cannot resume: the dataset's files are not those that the training began with")
+    size = images.images.shape[2]
+    if codec is not None and config.codec is not None and before is None and codec.header.image_shape[1] != size:
+        codec = codecs.read(registry, config.codec, str(device), size)[0]  # an autoencoder of diffusers takes any size
     if beginning.spec is CodecSpec:
         return _codec_task(config, registry, beginning, images, provenance)
     return _denoiser_task(config, registry, beginning, images, provenance, codec)
@@ -126,7 +129,7 @@ def _codec(config: TrainConfig, registry: Registry, before: Before | None, devic
     facts, tensors = before
     was = None if facts.codec is None else structure(facts.codec, CodecHeader, "the training state's codec")
     if config.codec is not None and config.codec != facts.config.get("codec"):
-        named, file = codecs.read(registry, config.codec, "cpu")
+        named, file = codecs.read(registry, config.codec, "cpu", None if was is None else was.image_shape[1])
         if was is None or named.header.sha256 != was.sha256:
             raise ConfigError(
                 f"cannot resume: the codec in {file} is not the one that the training began with — leave --codec out "
@@ -170,7 +173,10 @@ def _denoiser_task(
     shape = tuple(images.images.shape[1:])
     if codec is not None:
         if shape != codec.header.image_shape:
-            raise ConfigError(f"the codec takes images of shape {codec.header.image_shape}, and the data's are {shape}")
+            raise ConfigError(
+                f"the codec takes images of shape {codec.header.image_shape}, and the data's are {shape} — "
+                "train a codec on this data"
+            )
         shape = codec.header.shape
     fitted = dict(registry.load(DenoiserSpec, beginning.family.name).fitted(shape, len(images.classes)))
     component = _fitted(registry, beginning, fitted)
