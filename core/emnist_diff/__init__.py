@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from emnist_diff.config import RunConfig as RunConfig
     from emnist_diff.config import resolve as resolve
     from emnist_diff.discovery import installed as installed
-    from emnist_diff.documents import read_layer as read_layer
     from emnist_diff.hookspecs import hookimpl as hookimpl
     from emnist_diff.running.run import run as run
     from emnist_diff_inference.capture import CaptureConfig as CaptureConfig
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from emnist_diff_inference.frames import GenerationResult as GenerationResult
     from emnist_diff_inference.generate import generate_sample as generate_sample
     from emnist_diff_inference.generate import generate_samples as generate_samples
+    from emnist_diff_plugins.forms import read_layer as read_layer
     from emnist_diff_plugins.terminal import main as main
     from emnist_diff_trajectory.reader import Trajectory as Trajectory
 
@@ -49,7 +49,6 @@ _NAMES = {
     "emnist_diff.assembly.layers": "configure",
     "emnist_diff.config": "RunConfig resolve",
     "emnist_diff.discovery": "installed",
-    "emnist_diff.documents": "read_layer",
     "emnist_diff.hookspecs": "hookimpl",
     "emnist_diff.running.run": "run",
     "emnist_diff_inference.capture": "CaptureConfig VideoConfig",
@@ -58,6 +57,7 @@ _NAMES = {
     "emnist_diff_inference.config": "DriftConfig EnvironmentConfig ForceConfig InferenceConfig",
     "emnist_diff_inference.frames": "FrameData GenerationResult",
     "emnist_diff_inference.generate": "generate_sample generate_samples",
+    "emnist_diff_plugins.forms": "read_layer",
     "emnist_diff_plugins.terminal": "main",
     "emnist_diff_trajectory.reader": "Trajectory",
 }

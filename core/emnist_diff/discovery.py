@@ -67,7 +67,7 @@ def discover(
     plugins = [*_installed(points, narrow), *(_Plugin(Source(p.stem, p.name, "", p.stem), p) for p in files)]
     foreign = [plugin for plugin in plugins if plugin.source.distribution != CORE_DISTRIBUTION]
     fatal = {foreign[n]: why for n, why in probing.care.fatal(len(foreign), lambda n: _visit(foreign[n])).items()}
-    entries: list[Entry] = []
+    entries: list[Entry[Spec]] = []
     broken: list[Broken] = []
     for plugin in plugins:
         if why := fatal.get(plugin):
@@ -106,7 +106,7 @@ def _visit(plugin: _Plugin) -> None:
         _examined(plugin)
 
 
-def _examined(plugin: _Plugin) -> tuple[list[Entry], list[Broken]]:
+def _examined(plugin: _Plugin) -> tuple[list[Entry[Spec]], list[Broken]]:
     """What a plugin offers, and what is broken of it. Raises `PluginError` for a file that cannot be imported."""
     source = plugin.source
     manager = pluggy.PluginManager(hookspecs.GROUP)
@@ -122,10 +122,10 @@ def _examined(plugin: _Plugin) -> tuple[list[Entry], list[Broken]]:
         return _records(manager, module, source)
 
 
-def _records(manager: pluggy.PluginManager, module: object, source: Source) -> tuple[list[Entry], list[Broken]]:
+def _records(manager: pluggy.PluginManager, module: object, source: Source) -> tuple[list[Entry[Spec]], list[Broken]]:
     """What the hooks of one plugin module hand over. What was meant as a hook and is none is broken: pluggy passes over
     a misspelt name, and over a function without the mark, in silence."""
-    entries: list[Entry] = []
+    entries: list[Entry[Spec]] = []
     broken: list[Broken] = []
     callers = {caller.name: caller for caller in manager.get_hookcallers(module) or ()}
     for hook, caller in callers.items():

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterable
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import attrs
 
@@ -19,13 +19,14 @@ from emnist_diff.records import API, Spec
 
 CORE_DISTRIBUTION = "emnist-diff"
 _S = TypeVar("_S", bound=Spec)
+_S_co = TypeVar("_S_co", bound=Spec, covariant=True)
 
 
 @attrs.frozen
-class Entry:
+class Entry(Generic[_S_co]):
     """A component as found: its record, and the distribution that brought it."""
 
-    spec: Spec
+    spec: _S_co
     distribution: str
     version: str
 
@@ -70,17 +71,16 @@ class Source:
 class Registry:
     """Everything discovery found."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[Entry[Spec], ...]
     broken: tuple[Broken, ...]
     sources: tuple[Source, ...] = ()
 
-    def of(self, kind: type[_S]) -> list[Entry]:
+    def of(self, kind: type[_S]) -> list[Entry[_S]]:
         """The components of one kind, by name."""
-        return sorted(
-            (e for e in self.entries if isinstance(e.spec, kind)), key=lambda e: (e.spec.name, e.distribution)
-        )
+        found = cast("list[Entry[_S]]", [entry for entry in self.entries if isinstance(entry.spec, kind)])
+        return sorted(found, key=lambda entry: (entry.spec.name, entry.distribution))
 
-    def resolve(self, kind: type[_S], name: str) -> Entry:
+    def resolve(self, kind: type[_S], name: str) -> Entry[_S]:
         """The component called `name`: its name, an alias, either with the kind's prefix (``force_…``), or
         ``dist:name``.
 
@@ -116,7 +116,7 @@ class Registry:
             )
         return entry
 
-    def health(self, entry: Entry) -> str:
+    def health(self, entry: Entry[Spec]) -> str:
         """``ok``, or why a component cannot be asked for by its name; nothing is imported to find out."""
         if entry.spec.api > API:
             return f"needs plugin api {entry.spec.api}, this emnist-diff speaks {API}"
@@ -125,7 +125,7 @@ class Registry:
             return f"{' and '.join(e.origin for e in others)} has the name too: use {entry.qualified}"
         return "ok"
 
-    def _unknown(self, kind: type[Spec], distribution: str, plain: str, known: Iterable[Entry]) -> Exception:
+    def _unknown(self, kind: type[Spec], distribution: str, plain: str, known: Iterable[Entry[Spec]]) -> Exception:
         names = [e.spec.name for e in known]
         hint = f"see emnist-diff plugins list --kind {kind.kind}"
         if distribution in names:
@@ -151,7 +151,7 @@ class Registry:
         return factory
 
 
-def load_factory(entry: Entry) -> Any:
+def load_factory(entry: Entry[Spec]) -> Any:
     """Import what a record's `factory` names; a failure is a `PluginError` that names the distribution."""
     module, _, attribute = entry.spec.factory.partition(":")
     try:

@@ -20,7 +20,7 @@ def flags(registry: Registry) -> dict[str, SinkSpec]:
     """The sinks that a flag switches on and off, by that flag; of several sinks that claim one, the first."""
     out: dict[str, SinkSpec] = {}
     for entry in registry.of(SinkSpec):
-        if isinstance(entry.spec, SinkSpec) and entry.spec.flag:
+        if entry.spec.flag:
             out.setdefault(entry.spec.flag, entry.spec)
     return out
 

@@ -15,7 +15,7 @@ import typer
 from emnist_diff.discovery import installed
 from emnist_diff.errors import EmnistDiffError, PluginError, unknown
 from emnist_diff.plugins import Broken, Entry, Registry, load_factory
-from emnist_diff.records import API, CommandSpec
+from emnist_diff.records import API, CommandSpec, Spec
 from emnist_diff_testing.rules import Case, Finding, Rule, kinds, kit, rules_of
 from emnist_diff_testing.settings import OF_THE_CLASS
 from emnist_diff_testing.subjects import Subject, subject
@@ -29,7 +29,7 @@ class Checked:
     models: how many it was tried on.  refused: those of them that it does not work with, by label, and why.
     """
 
-    entry: Entry
+    entry: Entry[Spec]
     rules: int
     findings: tuple[Finding, ...]
     models: int = 0
@@ -45,7 +45,7 @@ class Checked:
 class _Record:
     """A record on the bench, with everything else that is installed."""
 
-    entry: Entry
+    entry: Entry[Spec]
     registry: Registry
 
     @property
@@ -134,7 +134,7 @@ def only(distribution: str, files: Sequence[Path] = ()) -> Registry:
     )
 
 
-def checked(entry: Entry, registry: Registry) -> Checked:
+def checked(entry: Entry[Spec], registry: Registry) -> Checked:
     """A component checked; `registry` is all that is installed."""
     record = _Record(entry, registry)
     findings = [finding for rule in RECORD_RULES for finding in rule.findings(record)]
@@ -176,7 +176,7 @@ def cases_of(distribution: str, component: str | None, skip: Collection[str]) ->
     return [case for case in out if case.rule.name not in skip]
 
 
-def _on_bench(entry: Entry) -> tuple[tuple[Rule, ...], Callable[[], Any]]:
+def _on_bench(entry: Entry[Spec]) -> tuple[tuple[Rule, ...], Callable[[], Any]]:
     """The rules for the component of a record, and what makes its bench.
 
     Of a kind that the kit does not know more of, these are the rules for every component; one that needs settings,

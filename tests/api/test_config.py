@@ -27,13 +27,13 @@ from emnist_diff import (
     load_checkpoint,
 )
 from emnist_diff.config import ComponentConfig, RunConfig, resolve, to_dict
-from emnist_diff.documents import read_layer
 from emnist_diff.errors import CheckpointError, ConfigError, UnknownName
 from emnist_diff.structuring import aliases
 from emnist_diff_inference import mapping
 from emnist_diff_inference.config import NESTED
 from emnist_diff_plugins.containers import checkpoint
 from emnist_diff_plugins.documents import read_file
+from emnist_diff_plugins.forms import read_layer
 
 NAME = st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "Zs")), min_size=1, max_size=8)
 NUMBER = st.floats(allow_nan=False, allow_infinity=False)

@@ -12,12 +12,12 @@ from emnist_diff.assembly.layers import configure
 from emnist_diff.components import make
 from emnist_diff.config import ComponentConfig, RunConfig, resolve, to_dict
 from emnist_diff.discovery import discover, installed
-from emnist_diff.documents import read_layer
 from emnist_diff.errors import CheckpointError, ConfigError, UnknownName
 from emnist_diff.records import DenoiserSpec, DriftSpec, ForceSpec, SchedulerSpec
 from emnist_diff.schedules import Constant
 from emnist_diff_plugins.containers import checkpoint
 from emnist_diff_plugins.documents import read_file
+from emnist_diff_plugins.forms import read_layer
 from emnist_diff_trajectory.identity import canonical_json, fingerprint
 
 

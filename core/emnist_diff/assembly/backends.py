@@ -90,7 +90,6 @@ def _attempt(registry: Registry, requested: ComponentConfig, denoiser: Denoiser,
     Raises the errors of `components.make`, `Unsuitable`, `MemoryShort`, and whatever the backend raises.
     """
     backend, spec = make(registry, BackendSpec, requested), registry.resolve(BackendSpec, requested.name).spec
-    assert isinstance(spec, BackendSpec)  # its kind was asked for
     if reason := spec.refusal(limits.device.type, limits.precision):
         raise Unsuitable(f"backend {spec.name!r} {reason}", reason)
     if reason := spec.missing():

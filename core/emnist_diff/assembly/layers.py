@@ -63,7 +63,7 @@ def opens_paths(registry: Registry, recorded: Any) -> bool:
         spec = registry.resolve(DenoiserSpec, recorded["name"]).spec
     except (UnknownName, TypeError, KeyError):
         return False
-    return isinstance(spec, DenoiserSpec) and spec.opens_paths
+    return spec.opens_paths
 
 
 def _merged(layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

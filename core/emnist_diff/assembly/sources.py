@@ -83,10 +83,10 @@ def found_guides(registry: Registry, settings: RunConfig, main: Source) -> dict[
 
 
 def _opened_by(
-    registry: Registry, entry: Entry, path: str, epoch: int | None, settings: Mapping[str, Any]
+    registry: Registry, entry: Entry[DenoiserSpec], path: str, epoch: int | None, settings: Mapping[str, Any]
 ) -> Component | None:
     """The family of a record with the settings that mean a path, and these over them; None where it opens it not."""
-    if not isinstance(entry.spec, DenoiserSpec) or not entry.spec.opens_paths:
+    if not entry.spec.opens_paths:
         return None
     factory, label = load_factory(entry), f"denoiser {entry.spec.name!r} of {entry.distribution}"
     if not isinstance(factory, OpensPaths):

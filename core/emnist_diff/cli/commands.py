@@ -18,7 +18,7 @@ from emnist_diff.discovery import installed
 from emnist_diff.errors import unknown
 from emnist_diff.names import typed
 from emnist_diff.paths import local_path
-from emnist_diff.plugins import Entry, Registry, load_factory
+from emnist_diff.plugins import Entry, load_factory
 from emnist_diff.records import CommandSpec
 
 PROGRAM = "emnist-diff"
@@ -36,16 +36,15 @@ class Group(TyperGroup):
     def add_options(self, command: Any) -> None:
         """Give a command whose record says that it logs the options of a log. A program that has one overrides this."""
 
-    def _registered(self) -> Registry:
+    def _registered(self) -> list[Entry[CommandSpec]]:
         """The commands of this group."""
         group = "" if self.name == PROGRAM else self.name
-        known = installed()
-        return attrs.evolve(known, entries=tuple(e for e in known.of(CommandSpec) if _spec(e).group == group))
+        return [entry for entry in installed().of(CommandSpec) if entry.spec.group == group]
 
     def _rows(self) -> list[tuple[str, str, str]]:
         """(section, name, summary) of each command, in the order of the page."""
         own = [(_COMMANDS, name, command.get_short_help_str(limit=100)) for name, command in self.commands.items()]
-        specs = sorted(map(_spec, self._registered().entries), key=lambda spec: (spec.place, spec.name))
+        specs = sorted((entry.spec for entry in self._registered()), key=lambda spec: (spec.place, spec.name))
         default = _OTHERS if self.name == PROGRAM else _COMMANDS
         others = [(s.section or default, s.name, s.summary) for s in specs if s.name not in self.commands]
         order = {section: number for number, section in enumerate(SECTIONS)}
@@ -53,13 +52,17 @@ class Group(TyperGroup):
             dict.fromkeys([*own, *others]), key=lambda row: (row[0] == _OTHERS, order.get(row[0], len(order)), row[0])
         )
 
+    def _named(self, name: str) -> Entry[CommandSpec]:
+        """The registered command of this name. Raises as `Registry.resolve`."""
+        return attrs.evolve(installed(), entries=tuple(self._registered())).resolve(CommandSpec, name)
+
     def list_commands(self, ctx: Any) -> list[str]:
         return list(dict.fromkeys(name for _, name, _ in self._rows()))
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name in self.commands or cmd_name not in self.list_commands(ctx):
             return super().get_command(ctx, cmd_name)
-        return _command(self._registered().resolve(CommandSpec, cmd_name), self.add_options)
+        return _command(self._named(cmd_name), self.add_options)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """What Typer resolves; of a mistyped name, the nearest of all commands, where Typer knows its own alone."""
@@ -77,14 +80,9 @@ class Group(TyperGroup):
         self.format_epilog(ctx, formatter)
 
 
-def _spec(entry: Entry) -> CommandSpec:
-    assert isinstance(entry.spec, CommandSpec)  # it was looked up as one
-    return entry.spec
-
-
-def _command(entry: Entry, add_options: Callable[[Any], None]) -> Any:
+def _command(entry: Entry[CommandSpec], add_options: Callable[[Any], None]) -> Any:
     """The command, or the group of commands, that a record names."""
-    app, spec = load_factory(entry), _spec(entry)
+    app, spec = load_factory(entry), entry.spec
     if not isinstance(app, typer.Typer):
         function, app = app, typer.Typer(add_completion=False, rich_markup_mode=None)
         app.command(spec.name)(function)

@@ -30,8 +30,7 @@ class Auto:
         hints: list[str] = []
         broken: Exception | None = None
         specs = [(entry.qualified, entry.spec) for entry in registry.of(BackendSpec)]
-        for name, spec in sorted(specs, key=lambda pair: -getattr(pair[1], "priority", 0)):
-            assert isinstance(spec, BackendSpec)  # the registry was asked for these
+        for name, spec in sorted(specs, key=lambda pair: -pair[1].priority):
             if limits.device.type not in spec.devices:
                 elsewhere.append(f"{spec.name}: not for {limits.device.type}")
                 continue

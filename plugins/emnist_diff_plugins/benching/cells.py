@@ -157,7 +157,6 @@ class Bench:
         work = Workload(cell.rows, self.device, cell.precision, self.identity, cell.threads)
         try:
             entry = self.registry.resolve(BackendSpec, cell.backend)
-            assert isinstance(entry.spec, BackendSpec)  # it was asked for
             if reason := _refused(entry.spec, work):
                 return reason
             backend: Backend = make(self.registry, BackendSpec, ComponentConfig(entry.qualified)).object

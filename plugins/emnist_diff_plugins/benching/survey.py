@@ -115,4 +115,4 @@ def _recommended(
 
 
 def _backends(registry: Registry) -> dict[str, BackendSpec]:
-    return {e.spec.name: e.spec for e in registry.of(BackendSpec) if isinstance(e.spec, BackendSpec)}
+    return {e.spec.name: e.spec for e in registry.of(BackendSpec)}

@@ -26,8 +26,7 @@ class _OptionPerSink(TyperCommand):
     """``--frames``, ``--video``, …: an option for every sink that is installed."""
 
     def get_params(self, ctx: Any) -> list[Any]:
-        every = [entry.spec for entry in installed().of(SinkSpec)]
-        specs = [spec for spec in every if isinstance(spec, SinkSpec) and spec.name != _RECORDER]
+        specs = [entry.spec for entry in installed().of(SinkSpec) if entry.spec.name != _RECORDER]
         own = super().get_params(ctx)
         switches = [
             Switch(s.name, f"--{s.name}", s.summary + ".", also=(f"--{s.flag}",) if s.flag not in ("", s.name) else ())

@@ -35,7 +35,7 @@ def schedulers(as_json: bool = _JSON, plugin_file: list[Path] = _PLUGIN_FILES) -
     """List the schedulers: order of accuracy, whether they draw noise, evaluations of the network a step, and the
     process and predictions that they take; emnist-diff plugins show NAME says more."""
     heads = ("scheduler", "order", "noise", "evaluations", "process", "predictions", "summary")
-    specs = [e.spec for e in installed(tuple(plugin_file)).of(SchedulerSpec) if isinstance(e.spec, SchedulerSpec)]
+    specs = [e.spec for e in installed(tuple(plugin_file)).of(SchedulerSpec)]
     rows = [(s.name, s.order, s.noise, s.evaluations, s.process, " ".join(s.predictions), s.summary) for s in specs]
     if as_json:
         typer.echo(json.dumps([dict(zip(heads, row, strict=True)) for row in rows], indent=2))

@@ -16,6 +16,7 @@ from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError, unknown
 from emnist_diff.plugins import KINDS, Entry, Registry
 from emnist_diff.printable import echo
+from emnist_diff.records import Spec
 from emnist_diff_plugins.terminal.program import Program
 
 app = typer.Typer(
@@ -50,7 +51,7 @@ def list_components(
         registry_module.require_healthy(found)
 
 
-def _listed(found: Registry, entries: Mapping[str, list[Entry]]) -> dict[str, Any]:
+def _listed(found: Registry, entries: Mapping[str, list[Entry[Spec]]]) -> dict[str, Any]:
     broken = {(b.distribution, b.plugin.partition(" (")[0]) for b in found.broken}  # a plugin, or one hook of it
     return {
         "components": [{**_identity(e), "health": found.health(e)} for listed in entries.values() for e in listed],
@@ -68,7 +69,7 @@ def _listed(found: Registry, entries: Mapping[str, list[Entry]]) -> dict[str, An
     }
 
 
-def _print(found: Registry, entries: Mapping[str, list[Entry]], traceback: bool) -> None:
+def _print(found: Registry, entries: Mapping[str, list[Entry[Spec]]], traceback: bool) -> None:
     for kind, listed in entries.items():
         if listed:
             echo(f"{kind}s")
@@ -82,7 +83,7 @@ def _print(found: Registry, entries: Mapping[str, list[Entry]], traceback: bool)
             echo(line)
 
 
-def _identity(entry: Entry) -> dict[str, Any]:
+def _identity(entry: Entry[Spec]) -> dict[str, Any]:
     return {
         "kind": entry.spec.kind,
         "name": entry.spec.name,
@@ -105,7 +106,7 @@ def show_components(
     if kind is not None and kind not in KINDS:
         raise unknown("kind", kind, KINDS)
     found = installed(tuple(plugin_file))
-    hits: list[Entry] = []
+    hits: list[Entry[Spec]] = []
     for k in [kind] if kind else KINDS:
         try:
             hits.append(found.resolve(KINDS[k], name))
@@ -135,7 +136,7 @@ def show_components(
                 echo(f"    {s['name']}: {s['type']} = {s['default']}  — {s['help']}{also}")
 
 
-def _described(entry: Entry) -> dict[str, Any]:
+def _described(entry: Entry[Spec]) -> dict[str, Any]:
     factory = registry_module.load_factory(entry)
     is_class = isinstance(factory, type)
     return {

@@ -87,7 +87,7 @@ def _requested(registry: Registry, requests: Sequence[str]) -> dict[str, Plot]:
     for text in requests:
         item = _component(parse.component(text, "--plot"))
         entry = registry.resolve(PlotSpec, item.name)
-        if not isinstance(entry.spec, PlotSpec) or entry.spec.of != "trajectories":
+        if entry.spec.of != "trajectories":
             raise ConfigError(f"plot {item.name!r} is not of recorded runs — it is drawn by run --plot-schedules")
         plot = make(registry, PlotSpec, item)
         if plot.name in out:

@@ -9,13 +9,13 @@ import attrs
 
 from emnist_diff import config
 from emnist_diff.components import call_component, make
-from emnist_diff.documents import read_layer
 from emnist_diff.errors import ConfigError, PluginError
 from emnist_diff.plugins import Registry
 from emnist_diff.records import PresetSpec
 from emnist_diff.shown import shown
 from emnist_diff.structuring import structure
 from emnist_diff.surroundings import Review
+from emnist_diff_plugins.forms import read_layer
 
 _ADDED = ("forces", "drifts")
 
@@ -58,7 +58,7 @@ def expanded(registry: Registry, layer: Mapping[str, Any]) -> dict[str, Any]:
 
 def layer_of(registry: Registry, item: Any) -> tuple[str, dict[str, Any]]:
     """The name of a preset and its normalised layer: a plugin's, or a ``.toml`` or ``.json`` file's. Raises as
-    `components.make` and `documents.read_layer`."""
+    `components.make` and `forms.read_layer`."""
     requested = config.component(item, "preset")
     name = requested["name"]
     if name.endswith((".toml", ".json")):

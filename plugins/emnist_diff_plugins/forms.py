@@ -1,4 +1,4 @@
-"""Configurations in files, whose forms plugins read."""
+"""Configurations in files of any form that an installed plugin reads."""
 
 from __future__ import annotations
 
