@@ -119,13 +119,6 @@ class Packing:
     groups: tuple[Group, ...]
     gather: Mapping[Cond, tuple[int, Tensor]]
 
-    def to(self, device: torch.device) -> Packing:
-        """The same, with its indices on a device."""
-        return Packing(
-            tuple(Group(g.denoiser, g.variant, g.sample.to(device), g.index.to(device)) for g in self.groups),
-            {cond: (group, rows.to(device)) for cond, (group, rows) in self.gather.items()},
-        )
-
     @property
     def rows(self) -> int:
         """How many network rows the packing evaluates, padding not counted."""
@@ -137,16 +130,21 @@ def pack(
     labels: Sequence[int],
     spaces: Mapping[str, ConditionSpace],
     sample_ids: Sequence[int] | None = None,
+    device: torch.device | None = None,
 ) -> Packing:
     """Lay the wanted conditions of a batch out as network rows, no (class, sample) row twice.
 
     conds: the conditions wanted, repetitions allowed.
     labels: the samples' own class indices, B of them, as the main denoiser counts them.
     spaces: the classes of each denoiser, by name (``""`` is the main one). Another one's are found by their names.
-    sample_ids: the samples' ids; 0 … B-1 when left out.
+    sample_ids: the samples' ids; 0 … B-1 when left out.  device: where the indices are to be; the CPU when left out.
 
     Rows are sample-major within a group: a sample's rows stand together.
     """
+
+    def integers(values: Sequence[int]) -> Tensor:
+        return torch.tensor(values, dtype=torch.int64, device=device)
+
     wanted = list(dict.fromkeys(conds))
     ids = range(len(labels)) if sample_ids is None else sample_ids
     networks = list(dict.fromkeys((c.denoiser, c.variant) for c in wanted))
@@ -165,10 +163,9 @@ def pack(
             for cond in group_conds:
                 key = (sample, row_of(space, cond, label, sample_id))
                 positions[cond].append(where.setdefault(key, len(where)))
-        rows = torch.tensor(list(where), dtype=torch.int64).reshape(-1, 2)
-        groups.append(Group(denoiser, variant, rows[:, 0].contiguous(), rows[:, 1].contiguous()))
-        for cond in group_conds:
-            gather[cond] = (number, torch.tensor(positions[cond], dtype=torch.int64))
+        samples, indices = ([row[part] for row in where] for part in (0, 1))
+        groups.append(Group(denoiser, variant, integers(samples), integers(indices)))
+        gather |= {cond: (number, integers(positions[cond])) for cond in group_conds}
     return Packing(tuple(groups), gather)
 
 

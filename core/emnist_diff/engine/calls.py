@@ -69,7 +69,7 @@ class PackedCalls:
         spaces = {name: denoiser.conditions for name, denoiser in engine.denoisers.items()}
         evaluator = engine.differentiable if differentiable else engine.evaluator
         with torch.inference_mode(False):  # indices that autograd may keep
-            packing = pack(conds, batch.labels, spaces, batch.sample_ids).to(engine.device)
+            packing = pack(conds, batch.labels, spaces, batch.sample_ids, engine.device)
             calls = [NetworkCall.of(evaluator(group.denoiser), group, engine) for group in packing.groups]
         return cls(packing, calls)
 
