@@ -70,7 +70,7 @@ def test_a_codecs_checkpoint_says_what_it_is_and_what_it_leaves_of_an_image(trai
     codec, _ = codecs.read(installed(), path, "cpu")
     assert set(header.provenance["reconstruction"][0]) == {"epoch", "mse", "latent_mean", "latent_std"}
     assert (path.parent / "reconstruction_conv_ae.csv").read_text().startswith("epoch,mse")
-    assert (path.parent / "samples" / "epoch001.png").exists()
+    assert {p.name for p in (path.parent / "samples").iterdir()} == {"epoch001.png", "epoch001_latents.png"}
     states = codec.encode(torch.zeros(2, 1, 8, 8))
     assert torch.equal(states[0], states[1])
     with pytest.raises(CheckpointError, match="holds a codec and no denoiser"):
@@ -207,3 +207,21 @@ def test_what_does_not_fit_is_said_in_one_line(latent, trained, config, cli, tmp
                 objective=None,
             )
         )
+
+
+def test_a_codec_in_float16_is_the_same_codec_in_its_models_which_store_it_so(trained):
+    codec = trained("conv_ae", "codec", network=CODEC, objective=None, half=True)
+    path = trained("film", "latent", str(codec), FILM, objective={"name": "flow"}, half=True)
+    known, _ = codecs.read(installed(), codec, "cpu")
+    within, _ = codecs.read(installed(), path, "cpu")
+    assert within.header.sha256 == known.header.sha256
+    stored = {name: info.dtype for name, info in checkpoint.tensors_of(path).items()}
+    assert {kind for name, kind in stored.items() if name not in ("codec/mean", "codec/std")} == {"F16"}
+    exact = trained("conv_ae", "exact", network=CODEC, objective=None)
+    other = trained("film", "other", str(exact), FILM, objective={"name": "flow"}, half=True)
+    assert (
+        codecs.read(installed(), other, "cpu")[0].header.sha256
+        == codecs.read(installed(), exact, "cpu")[0].header.sha256
+    )
+    floor = checkpoint.read_header(other).provenance["codec_floor"]
+    assert floor == {"mse": checkpoint.read_header(exact).provenance["reconstruction"][0]["mse"], "images": 20}

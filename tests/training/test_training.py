@@ -103,7 +103,7 @@ def test_samples_and_tensorboard_are_written(config):
 
     events = EventAccumulator(str(result.output / "tensorboard")).Reload()
     assert {"train/loss", "train/lr", "epoch/loss_mean", "x0_error/t25/right"} <= set(events.Tags()["scalars"])
-    assert events.Tags()["images"] == ["samples"]
+    assert set(events.Tags()["images"]) == {"samples", "samples/guidance0", "samples/guidance1"}
     assert len(events.Scalars("train/loss")) == 4
 
 

@@ -44,6 +44,12 @@ def train(
     output: str | None = typer.Option(
         None, help="Directory for checkpoints, metrics and the state to resume from. [default: training]"
     ),
+    experiment: str | None = typer.Option(
+        None,
+        metavar="[NAME]",
+        help="Write into experiments/DATE_TIME-NAME, in folders, with settings, log, curves and pictures of the end. "
+        "[default of NAME: what is trained]",
+    ),
     resume: bool = typer.Option(
         False, "--resume", help="Continue the training in --output, or start it if there is none."
     ),
@@ -75,6 +81,9 @@ def train(
     keep: int | None = typer.Option(None, help="Checkpoints to keep; 0 keeps all. [default: 0]"),
     save_minutes: float | None = typer.Option(None, help="Minutes between saves of the state. [default: 5]"),
     sample_every: int | None = typer.Option(None, help="Epochs between grids of samples; 0: none. [default: 1]"),
+    sample_every_steps: int | None = typer.Option(
+        None, help="Steps between grids of samples and held-out losses; 0: none. [default: 0]"
+    ),
     tensorboard: bool | None = typer.Option(
         None, "--tensorboard/--no-tensorboard", help="Write TensorBoard files. [default: if it is installed]"
     ),
@@ -97,6 +106,7 @@ def train(
       emnist-diff train unet2d --dataset folder --data DIR     images in folders named by their classes
       emnist-diff train vae --data DIR --output vae            a codec, and a denoiser of its latents
       emnist-diff train unet2d --codec vae --data DIR --output latent
+      emnist-diff train unet2d --data DIR --experiment first   experiments/20260314_150926-first
     """
     layer: dict[str, Any] = {
         "output": output,
@@ -119,6 +129,7 @@ def train(
         "keep": keep,
         "save_minutes": save_minutes,
         "sample_every": sample_every,
+        "sample_every_steps": sample_every_steps,
         "tensorboard": tensorboard,
         "max_minutes": max_minutes,
         "device": device,
@@ -131,10 +142,11 @@ def train(
     from emnist_diff_plugins.training.config import resolve, to_dict
 
     file_layer = {} if config is None else read_file(config)
+    layer |= _experiment(experiment, family, {**file_layer, **layer}, resume)
     folder = Path(local_path(str(layer.get("output", file_layer.get("output", "training")))))
     before: dict[str, Any] = {}
     if resume:
-        from emnist_diff_plugins.training.trainer import saved_config
+        from emnist_diff_plugins.training.folder import saved_config
 
         before = saved_config(folder)
     below = {**before, **file_layer}
@@ -182,6 +194,19 @@ def _settings(items: list[str], option: str) -> dict[str, Any]:
             raise ConfigError(f"{option}: {min(twice)!r} is given twice")
         out.update(table)
     return out
+
+
+def _experiment(name: str | None, family: str | None, chosen: dict[str, Any], resume: bool) -> dict[str, Any]:
+    """Name and directory of the experiment that the command line or a file asks for; a directory that is named, in
+    either, is kept."""
+    if name is None and (name := chosen.get("experiment")) is None:
+        return {}
+    name = name or family or "training"
+    if "output" in chosen:
+        return {"experiment": name}
+    from emnist_diff_plugins.training.experiment import directory
+
+    return {"experiment": name, "output": directory(name, resume=resume)}
 
 
 def _family(name: str | None, network: list[str], below: dict[str, Any]) -> dict[str, Any] | None:

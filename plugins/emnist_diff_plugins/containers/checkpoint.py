@@ -39,6 +39,9 @@ _LAST_EPOCH = 10**9
 SHIPPED = Path(__file__).parents[1] / "checkpoints" / "emnist-handwritten.safetensors"
 """The checkpoint that comes with this package, of handwritten digits and letters."""
 
+EXPERIMENTS = "checkpoints"
+"""The folder of the checkpoints in that of an experiment."""
+
 _EPOCH = re.compile(r"epoch[_-]?(\d+)\.safetensors$")
 
 
@@ -189,7 +192,7 @@ def discover(path: Path, epoch: int | None = None) -> Path:
     if path.is_dir():
         if (what := foreign.folder(path)) is not None:
             raise CheckpointError(f"{path} is {what}")
-        files = sorted(path.glob("*.safetensors"))
+        files = sorted(path.glob("*.safetensors")) or sorted((path / EXPERIMENTS).glob("*.safetensors"))
         epochs: dict[int, list[Path]] = {}
         for file in files:
             if m := _EPOCH.search(file.name):

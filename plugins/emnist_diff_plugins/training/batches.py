@@ -31,6 +31,11 @@ def to_state(images: Tensor) -> Tensor:
     return images.to(torch.float32) / 127.5 - 1.0
 
 
+def to_image(images: Tensor) -> Tensor:
+    """uint8 images as float32 in [0, 1]."""
+    return images.to(torch.float32) / 255.0
+
+
 @attrs.frozen(eq=False)
 class Draw:
     """One worker's share of one step: x0 (B, *shape), class indices (B,), timesteps (B,), noise (B, *shape), all on the

@@ -16,20 +16,26 @@ from emnist_diff_plugins.containers.checkpoint import CheckpointHeader, CodecHea
 from emnist_diff_plugins.containers.codecs import MEAN, PREFIX, STD, Codec
 from emnist_diff_plugins.containers.families import CodecFamily, CodecNetwork
 from emnist_diff_plugins.containers.weights import filled
-from emnist_diff_plugins.training.batches import Batches, Draw, key
+from emnist_diff_plugins.training import evaluate, figures
+from emnist_diff_plugins.training.batches import Batches, Draw, key, to_image
 from emnist_diff_plugins.training.config import TrainConfig
 from emnist_diff_plugins.training.denoisertask import fastest_layout
-from emnist_diff_plugins.training.task import Stop, Trained
+from emnist_diff_plugins.training.layout import Kind
+from emnist_diff_plugins.training.pictures import Picture, grid, reconstructions
+from emnist_diff_plugins.training.sampling import Stop
+from emnist_diff_plugins.training.task import Trained
 from emnist_diff_plugins.training.workers import Workers
 
-_FITTED, _HELD_OUT, _SHOWN = 4096, 1024, 8
-"""Images whose latents give the statistics, held-out images whose reconstructions are measured, and pairs in a row:
-a grid of 32 images has rows of eight, see `Report`."""
+_FITTED, _MEASURED, _DRAWN = 4096, 256, 64
+"""Images whose latents give the statistics, held-out images whose loss is measured, and latents drawn at the end."""
+
+_LAST: tuple[Kind, ...] = ("final", "latents")
+"""Where the reconstructions of the finished codec are shown."""
 
 
 @attrs.frozen(eq=False)
 class CodecTask:
-    """`Task` of a codec. images, held_out: uint8 (N, C, H, W)."""
+    """`Task` of a codec. images, held_out: uint8 (N, C, H, W).  held_out_labels: (N,)."""
 
     config: TrainConfig
     registry: Registry
@@ -39,6 +45,7 @@ class CodecTask:
     header: CheckpointHeader
     images: Tensor
     held_out: Tensor
+    held_out_labels: Tensor
     origin: Mapping[str, Any] | None = None
     table: str = "reconstruction"
 
@@ -82,16 +89,30 @@ class CodecTask:
     def errors(self, ready: Codec, device: torch.device) -> list[dict[str, float]]:
         """`Task.errors`: mean squared error of held-out reconstructions in [0, 1], and mean and deviation of the
         standardised latents."""
-        images = to_image(self.held_out[:_HELD_OUT]).to(device)
-        states = ready.encode(images)
-        error = (ready.decode(states) - images).square().mean()
-        return [{"mse": float(error), "latent_mean": float(states.mean()), "latent_std": float(states.std())}]
+        return [evaluate.reconstruction(ready, self.held_out)]
 
-    def pictures(self, ready: Codec, device: torch.device, stop: Stop) -> Tensor | None:
-        """`Task.pictures`: held-out images, a row of them over a row of their reconstructions."""
-        images = to_image(self.held_out[: 2 * _SHOWN]).to(device)
-        pairs = zip(images.split(_SHOWN), ready.decode(ready.encode(images)).split(_SHOWN), strict=True)
-        return torch.cat([part for pair in pairs if len(pair[0]) == _SHOWN for part in pair] or [images])
+    @torch.no_grad()
+    def held_out_loss(self, ready: Codec, device: torch.device) -> float:
+        """`Task.held_out_loss`: the network's own."""
+        images = to_image(self.held_out[:_MEASURED]).to(device)
+        generator = torch.Generator().manual_seed(key(self.config.seed, 6))
+        noise = torch.randn((len(images), *self.family.shape), generator=generator).to(device)
+        return float(ready.network(images, noise))
+
+    def pictures(self, ready: Codec, device: torch.device, stop: Stop) -> list[Picture] | None:
+        """`Task.pictures`: held-out images, a row of them over a row of their reconstructions, and their latents."""
+        return [reconstructions("samples", ready, self.held_out, device), *self._latents(ready, device)]
+
+    def last_pictures(self, ready: Codec, device: torch.device, stop: Stop) -> list[Picture] | None:
+        """`Task.last_pictures`: the same, with more pairs, and images of latents that were drawn as noise is."""
+        generator = torch.Generator().manual_seed(key(self.config.seed, 7))
+        drawn = ready.decode(torch.randn((_DRAWN, *self.family.shape), generator=generator))
+        pairs = [reconstructions(kind, ready, self.held_out, device, 4) for kind in _LAST]
+        return [*pairs, grid("final", "drawn", drawn), *self._latents(ready, device)]
+
+    def _latents(self, ready: Codec, device: torch.device) -> list[Picture]:
+        states = ready.encode(to_image(self.held_out).to(device))
+        return figures.latents("latents", states, self.held_out_labels, self.header.classes)
 
     def resumable(self) -> Mapping[str, Tensor]:
         """`Task.resumable`: nothing."""
@@ -99,8 +120,3 @@ class CodecTask:
 
     def _described(self, tensors: Mapping[str, Tensor]) -> CodecHeader:
         return codecs.described(self.family, self.settings, tensors)
-
-
-def to_image(images: Tensor) -> Tensor:
-    """uint8 images as float32 in [0, 1]."""
-    return images.to(torch.float32) / 255.0

@@ -40,6 +40,11 @@ class TrainConfig:
     output: str = setting(
         "training", "directory for checkpoints, metrics and the state to resume from", converter=local_path
     )
+    experiment: str | None = setting(
+        None,
+        "name of an experiment, whose files have folders of their own in `output`; flat when null",
+        v.optional(v.matches_re(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")),
+    )
     init_from: str | None = setting(
         None, "checkpoint whose weights to start from", converter=attrs.converters.optional(local_path)
     )
@@ -66,6 +71,7 @@ class TrainConfig:
     keep: int = setting(0, "checkpoints to keep, newest first; 0 keeps all", v.ge(0))
     save_minutes: float = setting(5.0, "minutes between saves of the state to resume from", _AT_LEAST_0)
     sample_every: int = setting(1, "epochs between grids of samples; 0 draws none", v.ge(0))
+    sample_every_steps: int = setting(0, "steps between grids of samples and held-out losses; 0: none", v.ge(0))
     tensorboard: bool | None = setting(None, "write TensorBoard files; when null, if tensorboard is installed")
     max_minutes: float | None = setting(None, "stop, ready to resume, after so many minutes", v.optional(_POSITIVE))
     device: str = setting("auto", "auto, cpu, cuda, …")
@@ -86,7 +92,7 @@ class TrainConfig:
 
 
 FREE_ON_RESUME = ("output", "codec", "recommended", "provenance", "half", "keep", "save_minutes", "sample_every",
-                  "tensorboard", "max_minutes", "device", "threads")  # fmt: skip
+                  "sample_every_steps", "tensorboard", "max_minutes", "device", "threads")  # fmt: skip
 """Settings that a resumed run may change, because they decide nothing of the weights. So may the directory of the
 data and the file of the codec: what is in them is compared when it has been read."""
 

@@ -15,11 +15,16 @@ from emnist_diff_plugins.containers.checkpoint import CheckpointHeader
 from emnist_diff_plugins.containers.codecs import Codec
 from emnist_diff_plugins.containers.families import Objective, TrainableFamily
 from emnist_diff_plugins.denoisers.coded import Coded
-from emnist_diff_plugins.training import evaluate, objective
+from emnist_diff_plugins.training import evaluate, figures, objective
 from emnist_diff_plugins.training.batches import Batches, Draw, to_state
 from emnist_diff_plugins.training.config import TrainConfig
-from emnist_diff_plugins.training.task import Stop, Trained
+from emnist_diff_plugins.training.pictures import Picture, reconstructions
+from emnist_diff_plugins.training.sampling import Sampler, Stop
+from emnist_diff_plugins.training.task import Trained
 from emnist_diff_plugins.training.workers import Workers
+
+_EACH, _MOST_LAST = 10, 100
+"""Samples of a class, and of all, at the end."""
 
 
 @attrs.frozen(eq=False)
@@ -79,9 +84,40 @@ class DenoiserTask:
         """`Task.errors`: of x0, by noise level, with the right class, with none and with a wrong one."""
         return evaluate.x0_error(ready, self.header, self.probe, device)
 
-    def pictures(self, ready: Denoiser, device: torch.device, stop: Stop) -> Tensor | None:
-        """`Task.pictures`: one sample of each class by the recommended settings."""
-        return evaluate.samples(ready, self.header, self.registry, device, stop)
+    def held_out_loss(self, ready: Denoiser, device: torch.device) -> float:
+        """`Task.held_out_loss`, with the right classes."""
+        return evaluate.held_out_loss(ready, self.objective, self.probe, device)
+
+    def pictures(self, ready: Denoiser, device: torch.device, stop: Stop) -> list[Picture] | None:
+        """`Task.pictures`: one sample of each class by the recommended settings, and at guidance 0 and 1."""
+        return Sampler.of(ready, self.header, self.registry, device).grids(self._guidances, stop)
+
+    def last_pictures(self, ready: Denoiser, device: torch.device, stop: Stop) -> list[Picture] | None:
+        """`Task.last_pictures`: samples, of which a row is of one class; from noise to image; and where there is a
+        codec, what it leaves of held-out images, and their latents with samples among them."""
+        sampler = Sampler.of(ready, self.header, self.registry, device)
+        each = max(1, min(_EACH, _MOST_LAST // sampler.classes))
+        samples = sampler.grids(self._guidances, stop, each)
+        denoising = None if samples is None else sampler.denoising(stop)
+        if samples is None or denoising is None:
+            return None
+        final = [attrs.evolve(picture, kind="final", name=picture.name or "samples") for picture in samples]
+        return [*final, *denoising, *self._latents(sampler, device, stop)]
+
+    @property
+    def _guidances(self) -> tuple[float, ...]:
+        """What is shown beside the recommended guidance; "no class" only where it was learnt."""
+        return (0.0, 1.0) if self.config.label_dropout else (1.0,)
+
+    def _latents(self, sampler: Sampler, device: torch.device, stop: Stop) -> list[Picture]:
+        if self.codec is None:
+            return []
+        pairs = reconstructions("latents", self.codec, self.probe.images, device)
+        each = max(1, min(_EACH, _MOST_LAST // sampler.classes))
+        labels = [label for label in range(min(sampler.classes, _MOST_LAST)) for _ in range(each)]
+        drawn = sampler.samples(labels, sampler.guidance, stop)
+        crosses = None if drawn is None else (drawn[0], torch.tensor(labels))
+        return [pairs, *figures.latents("latents", self.probe.x0, self.probe.labels, self.header.classes, crosses)]
 
     def resumable(self) -> Mapping[str, Tensor]:
         """`Task.resumable`: the codec, so that its file may be moved."""

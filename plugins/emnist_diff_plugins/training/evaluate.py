@@ -1,56 +1,56 @@
-"""What a network under training can do: its x0 error by noise level, and a grid of samples."""
+"""What a network under training can do: its loss on held-out images, its x0 error by noise
+level, and what a codec leaves of an image."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import attrs
-import numpy as np
 import torch
 from torch import Tensor
 
-from emnist_diff.assembly.layout import bound_scheduler
-from emnist_diff.components import make
 from emnist_diff.conditions import RowConditions
-from emnist_diff.config import resolve
-from emnist_diff.engine.base import Base
-from emnist_diff.engine.state import Batch, Engine
-from emnist_diff.engine.walk import walk
-from emnist_diff.frames import BatchResult
 from emnist_diff.parameterization import to_x0
-from emnist_diff.plugins import Registry
 from emnist_diff.protocols import Denoiser
-from emnist_diff.records import SchedulerSpec
 from emnist_diff.timeline import FlowSchedule, ForwardProcess, rates
 from emnist_diff_plugins.containers.checkpoint import CheckpointHeader
+from emnist_diff_plugins.containers.codecs import Codec
+from emnist_diff_plugins.containers.families import Objective
+from emnist_diff_plugins.datasets.images import Images
 from emnist_diff_plugins.schedulers._process import alphas_cumprod
-from emnist_diff_plugins.training.batches import key
+from emnist_diff_plugins.training.batches import key, to_image
+from emnist_diff_plugins.training.objective import loss, noised
 
 LEVELS = (0.9, 0.8, 0.7, 0.5, 0.3, 0.1)
 """Noise levels, as fractions of the training timesteps."""
 
-_IMAGES, _ROWS, _MOST_STEPS, _MOST_SAMPLES = 256, 64, 50, 100
+_IMAGES, _ROWS = 256, 64
 
 
 @attrs.frozen(eq=False)
 class Probe:
     """A fixed set of held-out states with fixed noise, so that epochs can be compared.
 
-    x0: (N, *shape).  labels: (N,) class indices.  noise: (N, *shape).
+    x0: (N, *shape).  labels: (N,) class indices.  noise: (N, *shape).  times: (N,), drawn as in training.
+    images: (N, C, H, W), uint8.
     """
 
     x0: Tensor
     labels: Tensor
     noise: Tensor
+    times: Tensor
+    images: Tensor
 
     @classmethod
-    def of(cls, images: np.ndarray, labels: np.ndarray, seed: int, to_x0: Callable[[Tensor], Tensor]) -> Probe:
-        """Up to 256 uint8 images, drawn with `seed`, as states."""
+    def of(cls, images: Images, seed: int, to_x0: Callable[[Tensor], Tensor], objective: Objective) -> Probe:
+        """Up to 256 held-out images, drawn with `seed`, as states."""
         generator = torch.Generator().manual_seed(key(seed, 3))
-        chosen = torch.randperm(len(images), generator=generator)[:_IMAGES].numpy()
-        x0 = to_x0(torch.from_numpy(images[chosen]))
+        chosen = torch.randperm(len(images.images), generator=generator)[:_IMAGES].numpy()
+        pixels, labels = (torch.from_numpy(of[chosen]) for of in (images.images, images.labels))
+        x0 = to_x0(pixels)
         noise = torch.randn(tuple(x0.shape), generator=generator)
-        return cls(x0, torch.from_numpy(labels[chosen]), noise)
+        times = objective.timesteps(torch.Generator().manual_seed(key(seed, 6)), len(x0))
+        return cls(x0, labels, noise, times, pixels)
 
 
 @torch.inference_mode()
@@ -78,6 +78,15 @@ def x0_error(
     return rows
 
 
+def reconstruction(codec: Codec, images: Tensor) -> dict[str, float]:
+    """What a codec leaves of uint8 images (N, C, H, W): the mean squared error of the pixels in [0, 1], and mean and
+    deviation of the standardised latents."""
+    pixels = to_image(images).to(codec.mean.device)
+    states = codec.encode(pixels)
+    error = (codec.decode(states) - pixels).square().mean()
+    return {"mse": float(error), "latent_mean": float(states.mean()), "latent_std": float(states.std())}
+
+
 def _levels(process: ForwardProcess) -> list[tuple[float, tuple[float, float]]]:
     """`LEVELS` of a process: the timestep shown to the network, and (signal, noise)."""
     if isinstance(process, FlowSchedule):
@@ -87,23 +96,13 @@ def _levels(process: ForwardProcess) -> list[tuple[float, tuple[float, float]]]:
     return [(t, rates(float(alpha_bar[t]), "diffusion")) for t in timesteps]
 
 
-def samples(
-    denoiser: Denoiser, header: CheckpointHeader, registry: Registry, device: torch.device, stop: Callable[[], bool]
-) -> Tensor | None:
-    """One sample of each class (of the first hundred) by the settings that the checkpoint recommends, made by the
-    engine: images (N, C, H, W) in [0, 1]. None when `stop` says on the way that there is no time for it."""
-    settings = resolve(header.recommended)
-    scheduler = bound_scheduler(make(registry, SchedulerSpec, settings.scheduler), header.schedule, header.prediction)
-    timeline = scheduler.plan(min(settings.steps, _MOST_STEPS))
-    base = Base("cfg", settings.guidance_scale)
-    engine = Engine({"": denoiser}, scheduler, timeline, base, micro_batch=32, device=device)
-    count = min(len(header.classes), _MOST_SAMPLES)
-    images = []
-    for start in range(0, count, 16):
-        if stop():
-            return None
-        ids = tuple(range(start, min(start + 16, count)))
-        batch = Batch(ids, ids, ids, (1000,) * len(ids))
-        events = walk(engine, batch, lambda at: frozenset())
-        images += [event.images for event in events if isinstance(event, BatchResult)]
-    return torch.cat(images)
+@torch.inference_mode()
+def held_out_loss(denoiser: Denoiser, objective: Objective, probe: Probe, device: torch.device) -> float:
+    """The training loss of the probe with its right classes, its times and its noise the same each time."""
+    losses = []
+    parts = (t.to(device).split(_ROWS) for t in (probe.x0, probe.noise, probe.times, probe.labels))
+    for x0, noise, t, index in zip(*parts, strict=True):
+        x = noised(x0, noise, objective.rates(t))
+        answer = denoiser.predict(x, t.float(), RowConditions(index, ""))
+        losses.append(loss(answer, objective.target(x0, noise, t), objective.weight(t)) * len(x0))
+    return float(torch.stack(losses).sum()) / len(probe.x0)

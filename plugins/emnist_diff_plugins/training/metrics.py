@@ -20,8 +20,8 @@ class Epoch:
     """What one epoch measured.
 
     losses, grad_norms: one a step; a norm that is not finite, where a loss scale overflowed and the step was skipped,
-    does not count.  lr: at the last step.  seconds: of this epoch, stops left out.  images: that the steps took.
-    gpu_memory: allocated, reserved and peak, in MB.  wall_clock: Unix time.
+    does not count.  lr: at the last step.  held_out_loss: of the averaged weights.  seconds: of this epoch, stops left
+    out.  images: that the steps took.  gpu_memory: allocated, reserved and peak, in MB.  wall_clock: Unix time.
     """
 
     epoch: int
@@ -31,6 +31,7 @@ class Epoch:
     seconds: float
     images: int
     ema_distance: float
+    held_out_loss: float
     gpu_memory: tuple[float, float, float]
     wall_clock: float
 
@@ -45,6 +46,7 @@ class Epoch:
             "loss_min": float(self.losses.min()),
             "loss_max": float(self.losses.max()),
             "loss_median": float(np.median(self.losses)),
+            "held_out_loss": self.held_out_loss,
             "lr": self.lr,
             "grad_norm": float(norms.mean()) if len(norms) else None,
             "epoch_time_sec": seconds,
@@ -62,13 +64,18 @@ class Epoch:
         }
 
 
+def write_table(folder: Path, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """``NAME.csv``, replaced as a whole."""
+    write_bytes(folder / f"{name}.csv", _csv(rows))
+
+
 def write(
     folder: Path, family: str, table: str, rows: Sequence[Mapping[str, Any]], errors: Sequence[Mapping[str, Any]]
 ) -> None:
     """``metrics_FAMILY.csv`` and ``.json`` with a row an epoch, ``TABLE_FAMILY.csv`` with the rows of figures of each
     epoch; each replaced as a whole."""
-    write_bytes(folder / f"metrics_{family}.csv", _csv(rows))
-    write_bytes(folder / f"{table}_{family}.csv", _csv(errors))
+    write_table(folder, f"metrics_{family}", rows)
+    write_table(folder, f"{table}_{family}", errors)
     data = {"family": family, "epochs": list(rows), table: list(errors)}
     write_bytes(folder / f"metrics_{family}.json", json.dumps(data, indent=1, allow_nan=False).encode())
 
@@ -76,7 +83,7 @@ def write(
 def _csv(rows: Sequence[Mapping[str, Any]]) -> bytes:
     text = io.StringIO()
     if rows:
-        table = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+        table = csv.DictWriter(text, fieldnames=list(rows[-1]), lineterminator="\n")
         table.writeheader()
         table.writerows(rows)
     return text.getvalue().encode()

@@ -15,7 +15,8 @@ PANELS = {
     ),
     "Objective": ("objective", "label_dropout"),
     "Output": (
-        *("output", "resume", "recommend", "provenance", "half", "keep", "save_minutes", "sample_every", "tensorboard"),
+        *("output", "resume", "recommend", "provenance", "half", "keep", "save_minutes"),
+        *("experiment", "sample_every", "sample_every_steps", "tensorboard"),
         *("dry_run", "as_json"),
     ),
     "Speed": ("precision", "device", "threads", "max_minutes"),
@@ -27,6 +28,15 @@ PANELS = {
 
 class TrainCommand(TyperCommand):
     """A command whose options stand in `PANELS`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As without it, but ``--experiment`` may stand alone."""
+        alone = "--experiment"
+        filled = list(args)
+        for number in reversed([i for i, argument in enumerate(args) if argument == alone]):
+            if number + 1 == len(args) or args[number + 1].startswith("-"):
+                filled.insert(number + 1, "")
+        return super().parse_args(ctx, filled)
 
     def get_params(self, ctx: Any) -> list[Any]:
         """The command's own options, in the order of the page."""

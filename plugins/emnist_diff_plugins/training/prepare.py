@@ -31,15 +31,18 @@ from emnist_diff_plugins.containers.families import CodecFamily, TrainableFamily
 from emnist_diff_plugins.containers.recommended import require_walkable
 from emnist_diff_plugins.datasets.images import Images
 from emnist_diff_plugins.training import data
-from emnist_diff_plugins.training.batches import key, to_state
-from emnist_diff_plugins.training.codectask import CodecTask, to_image
+from emnist_diff_plugins.training.batches import key, to_image, to_state
+from emnist_diff_plugins.training.codectask import CodecTask
 from emnist_diff_plugins.training.config import TrainConfig, to_dict
 from emnist_diff_plugins.training.denoisertask import DenoiserTask
-from emnist_diff_plugins.training.evaluate import Probe
+from emnist_diff_plugins.training.evaluate import Probe, reconstruction
 from emnist_diff_plugins.training.state import Facts
 from emnist_diff_plugins.training.task import Task
 
 log = get_logger()
+
+_HELD_OUT = 1024
+"""Held-out images whose reconstructions are measured."""
 
 Before = tuple[Facts, Mapping[str, Tensor]]
 """The state of the training to go on with."""
@@ -156,9 +159,9 @@ def _codec_task(
     )
     _require_memory(config, family, shape)
     network = _network(config, beginning, header, family)
-    held_out = torch.from_numpy(data.held_out(registry, config.dataset, images).images)
-    pixels = torch.from_numpy(images.images)
-    return CodecTask(config, registry, family, settings, network, header, pixels, held_out, beginning.origin)
+    held_out = data.held_out(registry, config.dataset, images)
+    of_data = (torch.from_numpy(images.images), *_some(held_out, config.seed))
+    return CodecTask(config, registry, family, settings, network, header, *of_data, beginning.origin)
 
 
 def _denoiser_task(
@@ -181,13 +184,14 @@ def _denoiser_task(
     fitted = dict(registry.load(DenoiserSpec, beginning.family.name).fitted(shape, len(images.classes)))
     component = _fitted(registry, beginning, fitted)
     header, objective = _denoiser_header(config, registry, beginning, component, images, codec)
-    header = attrs.evolve(header, provenance={**header.provenance, "data": provenance})
     require_walkable(header)
     _require_memory(config, component.object, shape)
     network = _network(config, beginning, header, component.object)
     held_out = data.held_out(registry, config.dataset, images)
     pixels = torch.from_numpy(images.images)
     encode = to_state if codec is None else _encoder(codec)
+    provenance = {**header.provenance, "data": provenance, **_floor(codec, held_out, config.seed)}
+    header = attrs.evolve(header, provenance=provenance)
     return DenoiserTask(
         config,
         registry,
@@ -197,7 +201,7 @@ def _denoiser_task(
         objective.object,
         pixels if codec is None else encode(pixels),
         torch.from_numpy(images.labels),
-        Probe.of(held_out.images, held_out.labels, config.seed, encode),
+        Probe.of(held_out, config.seed, encode, objective.object),
         codec,
         beginning.origin,
     )
@@ -230,6 +234,23 @@ def _denoiser_header(
         provenance={**config.provenance, "trained_with": _method(config, beginning.origin)},
     )
     return header, objective
+
+
+def _some(held_out: Images, seed: int) -> tuple[Tensor, Tensor]:
+    """Up to 1,024 of the held-out images, drawn with `seed`, and their labels."""
+    order = torch.randperm(len(held_out.images), generator=torch.Generator().manual_seed(key(seed, 3)))
+    chosen = order[:_HELD_OUT].numpy()
+    return torch.from_numpy(held_out.images[chosen]), torch.from_numpy(held_out.labels[chosen])
+
+
+def _floor(codec: Codec | None, held_out: Images, seed: int) -> dict[str, Any]:
+    """What the codec alone loses of held-out images, below which no model of its latents comes."""
+    if codec is None:
+        return {}
+    images, _ = _some(held_out, seed)
+    mse = round(reconstruction(codec, images)["mse"], 5)
+    log.info("train.codec_floor", mse=mse, images=len(images), codec=codec.header.name)
+    return {"codec_floor": {"mse": mse, "images": len(images)}}
 
 
 def _encoder(codec: Codec) -> Any:

@@ -1,35 +1,36 @@
-"""What a person watches while a network trains: grids of samples, and TensorBoard where it is installed."""
+"""What a person watches while a network trains: pictures, and TensorBoard where it is installed."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
-
-from torch import Tensor
 
 from emnist_diff.errors import ConfigError
 from emnist_diff.events import get_logger
-from emnist_diff_plugins.pictures import save_png, table
+from emnist_diff_plugins.pictures import save_png
 from emnist_diff_plugins.training.config import TrainConfig
-from emnist_diff_trajectory.pixels import to_uint8
+from emnist_diff_plugins.training.experiment import write_figures
+from emnist_diff_plugins.training.layout import Layout
+from emnist_diff_plugins.training.pictures import Picture
+from emnist_diff_plugins.training.record import Record
 
 log = get_logger()
 
+_MISSING = "tensorboard is not installed — pip install 'emnist-diff[train]'"
+
 
 class Report:
-    """Writes ``samples/epochNNN.png`` and, if wanted, TensorBoard events under ``tensorboard/``. When those can no
-    longer be written, the training is told so and goes on without them.
+    """Writes pictures where the layout says and, if wanted, TensorBoard events under ``tensorboard/``. When those can
+    no longer be written, the training is told so and goes on without them.
 
     step: of the state that the training goes on from.
 
     Raises `ConfigError` when TensorBoard was asked for and is not installed.
     """
 
-    def __init__(self, output: Path, config: TrainConfig, step: int) -> None:
-        self._output, self._scale = output, 3
+    def __init__(self, layout: Layout, config: TrainConfig, step: int) -> None:
+        self.layout = layout
         self._board: Any = None
         if config.tensorboard is False:
             return
@@ -37,10 +38,12 @@ class Report:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
             if config.tensorboard:
-                raise ConfigError("tensorboard is not installed — pip install 'emnist-diff[train]'") from error
+                raise ConfigError(_MISSING) from error
+            if layout.experiment:
+                log.info("train.no_tensorboard", reason=_MISSING)
             return
         with self._guarded():  # events after the state, which a killed run may have left, would be shown twice
-            self._board = SummaryWriter(str(output / "tensorboard"), purge_step=step + 1)
+            self._board = SummaryWriter(str(layout.output / "tensorboard"), purge_step=step + 1)
 
     def __enter__(self) -> Report:
         return self
@@ -58,36 +61,39 @@ class Report:
 
     def step(self, step: int, loss: float, grad_norm: float, lr: float) -> None:
         """The latest figures after `step` steps."""
+        self._scalars(step, {"train/loss": loss, "train/grad_norm": grad_norm, "train/lr": lr})
+
+    def judged(self, record: Record, step: int, total: int) -> None:
+        """The newest figures of a record, after `step` steps of `total`. Raises `OutputError` when an experiment's
+        cannot be written."""
+        values = {"held_out/loss": record.validations[-1]["held_out_loss"]}
+        row = record.rows[-1] if record.rows else None
+        if row is not None and self.layout.experiment:
+            write_figures(self.layout, record, step, total)
+        if row is not None and row["epoch"] == record.validations[-1]["epoch"]:
+            values |= {f"epoch/{name}": row[name] for name in ("loss_mean", "samples_per_sec", "ema_delta_norm")}
+            for error in (e for e in record.errors if e["epoch"] == row["epoch"]):
+                level = f"x0_error/t{error['timestep']:g}" if "timestep" in error else "held_out"
+                values |= {f"{level}/{name}": error[name] for name in error.keys() - {"epoch", "timestep"}}
+        self._scalars(step, values)
+
+    def pictures(self, at: str, step: int, pictures: Sequence[Picture]) -> None:
+        """What was drawn after `step` steps, at the moment `at`. Raises `OutputError` when it cannot be written."""
+        for picture in pictures:
+            path = self.layout.picture(picture.kind, at, picture.name)
+            if path is not None:
+                save_png(picture.pixels, path, picture.scale)
+            tag = "/".join(part for part in (picture.kind, picture.name) if part)
+            with self._guarded():
+                if self._board is not None:
+                    layout = "HW" if picture.pixels.ndim == 2 else "HWC"
+                    self._board.add_image(tag, picture.pixels, step, dataformats=layout)
+
+    def _scalars(self, step: int, values: Mapping[str, float]) -> None:
         with self._guarded():
             if self._board is not None:
-                for name, value in (("loss", loss), ("grad_norm", grad_norm), ("lr", lr)):
-                    self._board.add_scalar(f"train/{name}", value, step)
-
-    def epoch(
-        self,
-        epoch: int,
-        step: int,
-        row: Mapping[str, Any],
-        errors: Sequence[Mapping[str, Any]],
-        images: Tensor | None,
-    ) -> None:
-        """An epoch's row of metrics, its x0 errors, and its samples (N, C, H, W) in [0, 1], if some were drawn.
-        Raises `OutputError` when the samples cannot be written."""
-        pixels = None
-        if images is not None:
-            pixels = table(list(to_uint8(images)), math.ceil(math.sqrt(len(images) * 1.6)))
-            save_png(pixels, self._output / "samples" / f"epoch{epoch:03d}.png", self._scale)
-        with self._guarded():
-            if self._board is None:
-                return
-            for name in ("loss_mean", "samples_per_sec", "ema_delta_norm"):
-                self._board.add_scalar(f"epoch/{name}", row[name], step)
-            for error in errors:
-                level = f"x0_error/t{error['timestep']:g}" if "timestep" in error else "held_out"
-                for name in error.keys() - {"epoch", "timestep"}:
-                    self._board.add_scalar(f"{level}/{name}", error[name], step)
-            if pixels is not None:
-                self._board.add_image("samples", pixels, step, dataformats="HW" if pixels.ndim == 2 else "HWC")
+                for name, value in values.items():
+                    self._board.add_scalar(name, value, step)
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:

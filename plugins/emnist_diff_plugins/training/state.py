@@ -29,7 +29,8 @@ class Facts:
     """What a state says beside its tensors; JSON-ready.
 
     config: the training's, as `config.to_dict` gives it.  data: provenance of the images.  workers: how many.
-    step: steps done.  rows, errors: the figures of the epochs done.  epoch_seconds: spent in the epoch in hand.
+    step: steps done.  rows, errors, validations: the figures so far, see `record.Record`.
+    epoch_seconds: spent in the epoch in hand.
     scaler: state of the loss scaler.  network: the full settings of the family, None in states of the first days.
     origin: file and hash of the checkpoint that the weights started from, if there was one.
     codec: header of the codec whose latents are learnt, if there is one; its tensors are in the state.
@@ -42,6 +43,7 @@ class Facts:
     step: int
     rows: list[dict[str, Any]]
     errors: list[dict[str, Any]]
+    validations: list[dict[str, Any]] = attrs.field(factory=list)
     epoch_seconds: float
     scaler: dict[str, Any]
     network: dict[str, Any] | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import attrs
@@ -11,10 +11,9 @@ from torch import Tensor, nn
 
 from emnist_diff_plugins.containers.checkpoint import CheckpointHeader
 from emnist_diff_plugins.training.batches import Batches, Draw
+from emnist_diff_plugins.training.pictures import Picture
+from emnist_diff_plugins.training.sampling import Stop
 from emnist_diff_plugins.training.workers import Workers
-
-Stop = Callable[[], bool]
-"""Whether there is no time for more pictures."""
 
 
 @attrs.frozen(eq=False)
@@ -63,8 +62,14 @@ class Task(Protocol):
     def errors(self, ready: Any, device: torch.device) -> list[dict[str, float]]:
         """What held-out images say of it, rows of figures by name, the same names in each."""
 
-    def pictures(self, ready: Any, device: torch.device, stop: Stop) -> Tensor | None:
-        """Images (N, C, H, W) in [0, 1] for a person to look at; None where `stop` says so on the way."""
+    def held_out_loss(self, ready: Any, device: torch.device) -> float:
+        """The training loss of held-out images, with the same noise each time."""
+
+    def pictures(self, ready: Any, device: torch.device, stop: Stop) -> list[Picture] | None:
+        """What a person looks at while training; None where `stop` says so on the way."""
+
+    def last_pictures(self, ready: Any, device: torch.device, stop: Stop) -> list[Picture] | None:
+        """What a person looks at when training is over; None where `stop` says so on the way."""
 
     def resumable(self) -> Mapping[str, Tensor]:
         """What the state to resume from keeps beside the network."""

@@ -8,21 +8,21 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import attrs
 import torch
 from torch import Tensor
 
 from emnist_diff.discovery import installed
-from emnist_diff.errors import CheckpointError, ConfigError, Interrupted, OutputError, RunFailed
+from emnist_diff.errors import CheckpointError, ConfigError, Interrupted, RunFailed
 from emnist_diff.events import get_logger
 from emnist_diff.plugins import Registry
 from emnist_diff.running.interrupts import STOP_SIGNALS, stop_requests
 from emnist_diff.structuring import unstructure
-from emnist_diff_plugins.training import objective, state
+from emnist_diff_plugins.training import experiment, folder, objective, state
 from emnist_diff_plugins.training.batches import Batches
-from emnist_diff_plugins.training.config import TrainConfig, check_resumable, resolve, to_dict
+from emnist_diff_plugins.training.config import TrainConfig, to_dict
+from emnist_diff_plugins.training.layout import Layout
 from emnist_diff_plugins.training.learner import Learner
 from emnist_diff_plugins.training.prepare import prepare
 from emnist_diff_plugins.training.record import Record
@@ -30,7 +30,6 @@ from emnist_diff_plugins.training.report import Report
 from emnist_diff_plugins.training.state import Facts
 from emnist_diff_plugins.training.task import Task
 from emnist_diff_plugins.training.workers import Workers
-from emnist_diff_trajectory.lock import WriterLock
 
 log = get_logger()
 
@@ -78,62 +77,25 @@ def train(
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     workers = Workers.join(config.device)
-    output = Path(config.output)
+    config = attrs.evolve(config, output=workers.shared(config.output))
+    layout = Layout.of(config)
     with (
+        experiment.listening(layout.experiment and workers.first) as journal,
         torch.random.fork_rng(devices=[workers.device] if workers.device.type == "cuda" else []),
         ExitStack() as held,
     ):
-        before = _earlier(output, config, resume, workers, held)
+        before = folder.earlier(config, resume, workers, held)
         training = Training.of(config, prepare(config, registry or installed(), before, workers.device), workers)
         if before is not None:
             training.restore(*before)
         else:
-            workers.first_only(lambda: _lock(output, held))
+            workers.first_only(lambda: folder.lock(layout, held))
             training.save()  # a directory that cannot be written is found out now, not in an hour
-        report = held.enter_context(Report(output, config, training.step)) if workers.first else None
+        report = held.enter_context(Report(layout, config, training.step)) if workers.first else None
+        if report is not None and layout.experiment:
+            experiment.write_settings(layout, config)
+            journal.open(layout.output / "training.log")
         return training.run(began, report, on_progress)
-
-
-def saved_config(output: Path) -> dict[str, Any]:
-    """The configuration of the training in a directory, as a layer; empty when there is none. Its time budget is
-    left out: that was for one sitting. Raises `CheckpointError` when the state cannot be read."""
-    path = state.path_in(output)
-    config = state.read_facts(path).config if path.exists() else {}
-    return {name: value for name, value in config.items() if name != "max_minutes"}
-
-
-def _earlier(
-    output: Path, config: TrainConfig, resume: bool, workers: Workers, held: ExitStack
-) -> tuple[Facts, dict[str, Tensor]] | None:
-    """What is there to go on with, the directory locked; None for a fresh start, nothing touched."""
-    path = state.path_in(output)
-    exists = path.exists()
-    if 0 < workers.agree(exists)[0] < 1:
-        raise OutputError(f"some workers see a training in {output}, others none — name a directory that they share")
-    if not exists:
-        if any(output.glob("*_epoch*.safetensors")):
-            raise OutputError(f"{output} holds checkpoints of another training — name another --output")
-        return None
-    if not resume:
-        raise OutputError(f"{output} holds a training — use --resume to continue it, or name another --output")
-    workers.first_only(lambda: _lock(output, held))
-    facts, tensors = state.load(path)
-    check_resumable(resolve(facts.config), config)
-    return facts, tensors
-
-
-def _lock(output: Path, held: ExitStack) -> None:
-    """Keep other trainings out until `held` closes, and tidy up what a killed one was about to write."""
-    folder = state.path_in(output).parent
-    path = folder / "lock"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        path.touch()
-        held.callback(WriterLock(path).release)
-        for left in [*output.glob(".*.safetensors.*.tmp"), *folder.glob(".*.safetensors.*.tmp")]:
-            left.unlink()
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 @attrs.define(eq=False)
@@ -186,6 +148,7 @@ class Training:
             step=self.step,
             rows=self.record.rows,
             errors=self.record.errors,
+            validations=self.record.validations,
             epoch_seconds=self.epoch_seconds,
             scaler=self.learner.scaler.state_dict(),
             network=dict(header.network),
@@ -212,7 +175,8 @@ class Training:
         for own, was in zip((self.losses, self.grad_norms), figures, strict=True):
             own[:done] = was
         self.step, self.epoch_seconds = facts.step, facts.epoch_seconds
-        self.record.rows, self.record.errors = list(facts.rows), list(facts.errors)
+        record = self.record
+        record.rows, record.errors, record.validations = list(facts.rows), list(facts.errors), list(facts.validations)
 
     # -------------------------------------------------------------- the loop
 
@@ -234,8 +198,9 @@ class Training:
         with stop_requests(_SIGNALS) as stopping:
             while self.step < self.total:
                 self.advance()
-                epoch, place = divmod(self.step, self.batches.steps_per_epoch)
-                if place and self.step < next_check and not (self.workers.count == 1 and stopping.is_set()):
+                place = self.step % self.batches.steps_per_epoch
+                judging = place == 0 or self.sampling
+                if not judging and self.step < next_check and not (self.workers.count == 1 and stopping.is_set()):
                     continue
                 loss, norm = self._check()
                 now = time.monotonic()
@@ -245,8 +210,8 @@ class Training:
                     report.step(self.step, loss, norm, self.rate(self.step - 1))
                 if self.workers.first and on_progress is not None:
                     on_progress(self.step, self.total, loss)
-                if place == 0:
-                    self._end_epoch(epoch, report, stopping.is_set)
+                if judging:
+                    self._judge(report, stopping.is_set)
                     now = time.monotonic()
                 # together: a worker that alone went on, saved or stopped would wait for the others for ever
                 signalled, late, due, pace = self.workers.agree(
@@ -265,6 +230,8 @@ class Training:
                 if self.step < self.total and late:
                     log.info("train.stopped", reason="max_minutes", step=self.step, steps=self.total)
                     break
+            if self.step >= self.total:
+                self.workers.first_only(lambda: self._finish(report, stopping.is_set))
         return TrainResult(output, self.record.newest, self.step, self.step >= self.total, self.workers.rank)
 
     def advance(self) -> None:
@@ -297,24 +264,41 @@ class Training:
                 )
         return loss, norm
 
-    def _end_epoch(self, epoch: int, report: Report | None, stopping: Callable[[], bool]) -> None:
-        losses = self.workers.mean(self.losses)
-        self.workers.first_only(lambda: self._record_epoch(epoch, losses, report, stopping))
-        self.epoch_seconds = 0.0
+    @property
+    def sampling(self) -> bool:
+        """Whether pictures are due after the step, whatever the epoch."""
+        every = self.config.sample_every_steps
+        return every > 0 and self.step % every == 0
 
-    def _record_epoch(self, epoch: int, losses: Tensor, report: Report | None, stopping: Callable[[], bool]) -> None:
-        config, record = self.config, self.record
-        ready = record.add(
-            epoch,
-            self.learner,
-            losses.cpu().double().numpy(),
-            self.grad_norms.cpu().double().numpy(),
-            self.rate(self.step - 1),
-            self.epoch_seconds,
-        )
-        images = None
-        if config.sample_every and epoch % config.sample_every == 0:
-            images = record.task.pictures(ready, self.learner.device, stopping)
+    def _judge(self, report: Report | None, stopping: Callable[[], bool]) -> None:
+        """Ask what was learnt, where an epoch ends or pictures are due. All workers must ask."""
+        if self.step % self.batches.steps_per_epoch == 0:
+            losses = self.workers.mean(self.losses)
+            self.workers.first_only(lambda: self._record(report, stopping, losses))
+            self.epoch_seconds = 0.0
+        elif self.sampling:
+            self.workers.first_only(lambda: self._record(report, stopping, None))
+
+    def _record(self, report: Report | None, stopping: Callable[[], bool], losses: Tensor | None) -> None:
+        """What the first worker does of `_judge`.  losses: of the epoch, where one ends."""
+        config, record, learner = self.config, self.record, self.learner
+        epochs = self.step / self.batches.steps_per_epoch
+        snapshot = record.validate(learner, self.step, epochs)
+        at, due = f"step{self.step:06d}", self.sampling
+        if losses is not None:
+            norms = self.grad_norms.cpu().double().numpy()
+            figures = (losses.cpu().double().numpy(), norms, self.rate(self.step - 1), self.epoch_seconds)
+            record.add(snapshot, learner, *figures)
+            at = f"epoch{round(epochs):03d}"
+            due = due or bool(config.sample_every and round(epochs) % config.sample_every == 0)
+        pictures = record.task.pictures(snapshot.trained.ready, learner.device, stopping) if due else None
         if report is not None:
-            errors = [e for e in record.errors if e["epoch"] == epoch]
-            report.epoch(epoch, self.step, record.rows[-1], errors, images)
+            report.judged(record, self.step, self.total)
+            report.pictures(at, self.step, pictures or [])
+
+    def _finish(self, report: Report | None, stopping: Callable[[], bool]) -> None:
+        """What the first worker draws of the finished model, in an experiment."""
+        if report is not None and report.layout.experiment:
+            trained, _ = self.record.trained(self.learner)
+            pictures = self.record.task.last_pictures(trained.ready, self.learner.device, stopping)
+            report.pictures("", self.step, pictures or [])

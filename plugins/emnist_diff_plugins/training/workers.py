@@ -63,6 +63,15 @@ class Workers:
         """Each value's mean over the workers: a flag is above 0 when any of them raised it. All must ask."""
         return self.mean(torch.tensor(values, dtype=torch.float32, device=self.device)).tolist()
 
+    def shared(self, text: str) -> str:
+        """The first worker's text, in all of them; all must ask."""
+        if self.accelerator is None:
+            return text
+        from accelerate.utils import broadcast_object_list
+
+        first: list[str] = broadcast_object_list([text])
+        return first[0]
+
     def first_only(self, work: Callable[[], None]) -> None:
         """The first worker does `work` while the others wait; when it fails, all fail. All must ask."""
         failure: Exception | None = None
