@@ -49,13 +49,15 @@ def _validator(check: Check, optional: bool) -> Callable[[Any, Any, Any], None]:
     return validate
 
 
-def whole(low: int, below: int | None = None) -> Check:
+def whole(low: int | None = None, below: int | None = None) -> Check:
     """A whole number from `low`, and less than `below`."""
-    limit = f"at least {low}" if below is None else f"from {low} to {below - 1}"
+    limit = "" if low is None else f", at least {low}" if below is None else f", from {low} to {below - 1}"
 
     def check(value: object) -> str | None:
-        fits = isinstance(value, int) and not isinstance(value, bool) and low <= value
-        return None if fits and (below is None or value < below) else f"a whole number, {limit}"  # type: ignore[operator]  # fits says int
+        if not isinstance(value, int) or isinstance(value, bool):
+            return f"a whole number{limit}"
+        fits = (low is None or low <= value) and (below is None or value < below)
+        return None if fits else f"a whole number{limit}"
 
     return check
 

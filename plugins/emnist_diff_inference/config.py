@@ -16,7 +16,7 @@ import attrs
 from emnist_diff import config as runs
 from emnist_diff import seeds
 from emnist_diff.brief import briefly
-from emnist_diff.config import ComponentConfig, RunConfig
+from emnist_diff.config import AUTO, ComponentConfig, RunConfig
 from emnist_diff.errors import ConfigError
 from emnist_diff.shown import shown
 from emnist_diff.structuring import as_written, structure
@@ -27,15 +27,13 @@ from emnist_diff_inference.checks import (
     flag,
     named,
     number,
-    one_of,
     path,
     plain,
-    positive,
     setting,
     table,
     text,
-    whole,
 )
+from emnist_diff_inference.derived import of_run
 
 
 def _stack(items: object) -> tuple[ComponentConfig, ...]:
@@ -71,13 +69,8 @@ class ForceConfig(Settings):
     global_cfg: settings laid under those of every force of `force_stack` that knows them.
     """
 
-    guidance_scale: float | None = setting(
-        None,
-        "scale of classifier-free guidance: 0 ignores the class, 1 is the plain conditional model; "
-        "the checkpoint's recommendation when None",
-        number(),
-    )
-    base: str | None = setting(None, "what forces are added to: cfg, cond or uncond", one_of("cfg", "cond", "uncond"))
+    guidance_scale: float | None = of_run("guidance_scale", None)
+    base: str | None = of_run("base", None)
     preset: str | None = setting(None, "a named stack of forces; see emnist-diff presets", named)
     preset_args: Mapping[str, Any] = setting(
         {}, "settings of the preset", anything, converter=table("ForceConfig.preset_args")
@@ -86,13 +79,9 @@ class ForceConfig(Settings):
     global_cfg: Mapping[str, Any] = setting(
         {}, "settings of every force that knows them", anything, converter=table("ForceConfig.global_cfg")
     )
-    clip_abs: float | None = setting(None, "largest absolute value of what all forces add together, > 0", positive)
-    clip_norm: float | None = setting(
-        None, "largest L2 norm, a sample, of what all forces add together, > 0; taken after clip_abs", positive
-    )
-    guides: Mapping[str, str] = setting(
-        {}, "further networks that forces can name: name → checkpoint file", anything, converter=_guides
-    )
+    clip_abs: float | None = of_run("clip_abs", None)
+    clip_norm: float | None = of_run("clip_norm", None, note="taken after clip_abs")
+    guides: Mapping[str, str] = of_run("guides", note="a table, name → checkpoint file", converter=_guides)
     enable_cache: bool = setting(True, "has no effect: within a step no prediction is ever computed twice", flag)
 
     def __attrs_post_init__(self) -> None:
@@ -127,19 +116,15 @@ class EnvironmentConfig(Settings):
     """Where and how the work is done. Nothing here changes a sample but in its last bits, which `micro_batch` and
     `backend` do, and less than float32 in `precision`."""
 
-    device: str = setting("auto", "auto, cpu, cuda, cuda:1, …", named)
-    batch_size: int | None = setting(
-        None, "samples that generate_samples walks together; changes no result; 16 on a CPU when None", whole(1)
-    )
-    micro_batch: int | None = setting(
-        None, "rows of one network call; as emnist-diff run chooses them for all samples when None", whole(1)
-    )
-    backend: str = setting("auto", "what evaluates the network: auto, eager, openvino, …", named)
-    precision: str = setting("auto", "what it computes in; auto is fp32", one_of("auto", "fp32", "bf16", "fp16"))
+    device: str = of_run("device")
+    batch_size: int | None = of_run("batch_size", None)
+    micro_batch: int | None = of_run("micro_batch", None)
+    backend: str = of_run("backend", AUTO, check=named)
+    precision: str = of_run("precision")
     cache_root: str | None = setting(None, "directory of checkpoints, or of one a size_name", named, converter=path)
     output_root: str = setting("", "directory that output_dir is relative to", text, converter=path)
-    slurm_rank: int = setting(0, "which worker this is, 0 … slurm_world-1", whole(0))
-    slurm_world: int = setting(1, "how many workers share the samples", whole(1))
+    slurm_rank: int = of_run("rank")
+    slurm_world: int = of_run("world_size")
     variation: str | None = setting(
         None, "kind of checkpoint within a directory", named, later="name the file: InferenceConfig.checkpoint_path"
     )
@@ -165,26 +150,18 @@ def _part(kind: type[Settings], help: str) -> Any:
 class InferenceConfig(Settings):
     """What to make. None means what the checkpoint recommends, where it recommends something."""
 
-    character: str | None = setting(None, "the class to generate; A, or the model's first, when None", named)
-    total_videos: int = setting(10, "how many samples", whole(1))
-    steps: int | None = setting(None, "denoising steps", whole(1), aliases=("num_inference_steps",))
-    base_seed: int = setting(
-        1000,
-        "seed, 0 … 2**63-1, or random: one that is drawn",
-        whole(0, 2**63),
-        converter=seeds.seed,
-        aliases=("seed",),
-    )
-    scheduler: str | None = setting(None, "what moves the state: ddim, ddpm, …", named)
+    character: str | None = of_run("character", None)
+    total_videos: int = of_run("total_videos")
+    steps: int | None = of_run("steps", None)
+    base_seed: int = of_run("seed", converter=seeds.seed, aliases=("seed",))
+    scheduler: str | None = of_run("scheduler", None, check=named)
     eta: float | None = setting(None, "share of DDPM's noise in ddim, 0 … 1", number(0, 1))
-    checkpoint_path: str | None = setting(
-        None, "checkpoint file, or a directory whose newest epoch is taken", named, converter=path
-    )
-    checkpoint_epoch: int | None = setting(None, "which epoch of a checkpoint directory", whole(0))
+    checkpoint_path: str | None = of_run("checkpoint", None, converter=path)
+    checkpoint_epoch: int | None = of_run("epoch", None)
     size_name: str | None = setting(None, "directory of checkpoints within env.cache_root", named)
     split: str | None = setting(None, "split of the training data", named, later="the checkpoint decides the classes")
     experiment_name: str | None = setting(None, "directory of a run within output_dir", named)
-    output_dir: str = setting("output", "directory of runs; generate_sample writes nothing", named, converter=path)
+    output_dir: str = of_run("output", note="generate_sample writes nothing", converter=path, aliases=())
 
     capture: CaptureConfig = _part(CaptureConfig, "what is kept of each step")
     video: VideoConfig = _part(VideoConfig, "how images are shown")
