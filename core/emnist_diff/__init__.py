@@ -36,15 +36,6 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-PACKAGES = (
-    "emnist_diff",
-    "emnist_diff_inference",
-    "emnist_diff_plugins",
-    "emnist_diff_testing",
-    "emnist_diff_trajectory",
-)
-"""The import packages of this distribution."""
-
 _NAMES = {
     "emnist_diff.assembly.layers": "configure",
     "emnist_diff.config": "RunConfig resolve",

@@ -79,7 +79,8 @@ class RunHeader:
     sample_ids, labels, seeds: (N,) int64 / int64 / uint64, all samples of the run in order.
     classes: class names in index order.  forces, drifts: names in order of use.
     conditioned: whether the base or a force reads the samples' own classes; else labels decide nothing.
-    force_weights: (forces, steps) weights.  activations: names of those that the denoiser can capture.
+    force_weights: (forces, steps) weights.  activations: those that the denoiser can capture, name → shape of a row's.
+    conditions: of each step, those that the run's own network evaluates.
     resume: continue what is there; overwrite: replace what is there; neither: what is there is an error.
     rank, world_size: this is the share of one worker of several, which write into one directory.
     fsync: whether a sink's commit waits until what it wrote is on the disk.
@@ -109,7 +110,8 @@ class RunHeader:
     decode: Callable[[Tensor], Tensor] = no_decoder
     prediction_type: PredictionType = "epsilon"
     conditioned: bool = True
-    activations: tuple[str, ...] = ()
+    activations: Mapping[str, tuple[int, ...]] = attrs.field(factory=dict)
+    conditions: tuple[tuple[Cond, ...], ...] = ()
     replayed: bool = False
 
     @property

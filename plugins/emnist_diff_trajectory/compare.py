@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emnist_diff.errors import TrajectoryError
+from emnist_diff_trajectory.fields import CONDITIONS, X, is_activation, weight_of
 from emnist_diff_trajectory.opening import reading
 from emnist_diff_trajectory.reader import Trajectory
 from emnist_diff_trajectory.structure import require_sound
@@ -175,13 +176,14 @@ def _settings(one: Trajectory, other: Trajectory) -> list[str]:
 def _described(one: Trajectory, other: Trajectory) -> list[str]:
     """What the files say otherwise of classes, forces and drifts, beside the configuration."""
     out = [] if one.classes == other.classes else ["samples/classes"]
+    out += [CONDITIONS] if one.conditions and other.conditions and one.conditions != other.conditions else []
     for kind, names in (
         ("forces", (one.force_names, other.force_names)),
         ("drifts", (one.drift_names, other.drift_names)),
     ):
         out += [f"{kind}/{name}" for name in sorted(set(names[0]) ^ set(names[1]))]
     for name in [name for name in one.force_names if name in other.force_names]:
-        weight = f"forces/{name}/weight"
+        weight = weight_of(name)
         if not np.array_equal(_read(one, weight, ...), _read(other, weight, ...)):
             out.append(weight)
     return out
@@ -195,6 +197,8 @@ def _shared(one: Trajectory, other: Trajectory) -> tuple[dict[str, npt.DTypeLike
     for name in dict.fromkeys([*held[0], *held[1]]):
         if name not in held[0] or name not in held[1]:
             notes.append(f"{name} is only in {(one if name in held[0] else other).path}")
+        elif is_activation(name) and one.conditions != other.conditions:
+            notes.append(f"{name} is of other conditions in {other.path}, and is not compared")
         elif held[0][name].shape[2:] != held[1][name].shape[2:]:
             raise TrajectoryError(
                 f"{name} holds states of shape {held[0][name].shape[2:]} in {one.path}, of "
@@ -222,7 +226,7 @@ class _Block:
 def _blocks(name: str, files: tuple[Trajectory, Trajectory], steps: npt.NDArray[np.int64]) -> list[_Block]:
     """The common steps of a field in stretches whose columns stand together in both files."""
     state = max(1, int(np.prod(files[0].field(name).shape[2:])) * 4)
-    whole = [*steps.tolist(), files[0].steps] if name == "trajectory/x" else steps.tolist()
+    whole = [*steps.tolist(), files[0].steps] if name == X else steps.tolist()
     columns = [[t.column(step) for step in whole] for t in files]
     out: list[_Block] = []
     first = 0

@@ -15,6 +15,7 @@ from emnist_diff.errors import OutputError
 from emnist_diff_trajectory import plugin_data
 from emnist_diff_trajectory.creation import create_contiguous, new_file, output_errors
 from emnist_diff_trajectory.device import Device, building
+from emnist_diff_trajectory.fields import weight_of
 from emnist_diff_trajectory.identity import canonical_json
 from emnist_diff_trajectory.merged import Source
 from emnist_diff_trajectory.parts import Part, Rows, blocks, plan, read
@@ -149,8 +150,10 @@ def _description(first: Trajectory, parts: Sequence[Part], merged: Merged | None
         classes=first.classes,
         kept_steps=first.kept_steps,
         kept_samples=np.sort(np.concatenate([part.places[part.kept] for part in parts])),
-        weights={f"forces/{name}": first.field(f"forces/{name}/weight")[...] for name in first.force_names},
-        drifts=[f"drifts/{name}" for name in first.drift_names],
+        weights={name: first.field(weight_of(name))[...] for name in first.force_names},
+        drifts=first.fields_of("drifts"),
+        conditions=first.conditions,
+        evaluated=first.evaluated.astype(np.uint8),
         sources=[] if merged is None else [source.to_json() for source in merged.sources],
     )
 

@@ -14,10 +14,11 @@ import numpy.typing as npt
 
 from emnist_diff.errors import TrajectoryError
 from emnist_diff.frames import GROUPS, STATES
+from emnist_diff_trajectory.fields import ACTIVATIONS, CONDITIONS, EVALUATED, ROOTS, field_of, has_rows, is_activation
 from emnist_diff_trajectory.merged import Source, read_sources
 from emnist_diff_trajectory.opening import one_line
 from emnist_diff_trajectory.schema import FORMAT, FORMAT_VERSION
-from emnist_diff_trajectory.tree import ROOTS, Tree
+from emnist_diff_trajectory.tree import Tree
 
 _REQUIRED = (
     "config",
@@ -36,7 +37,7 @@ _REQUIRED = (
     "trajectory/sample",
     "images",
 )
-_GROUPS = ("trajectory", *GROUPS)
+_GROUPS = ("trajectory", *GROUPS, ACTIVATIONS)
 _PER_SAMPLE, _PER_STEP = 32, 40
 """Bytes that the lists of samples and of steps have an entry, as a run writes them."""
 _MOST_LEVELS = 64
@@ -135,6 +136,10 @@ class Header:
         """(K,) which steps are kept: column j of a dataset of states is step kept_steps[j]."""
         self.kept_samples: npt.NDArray[np.int64] = tree.choice("trajectory/sample", count)
         """(M,) whose states are kept: row r of a dataset of states is the sample at position kept_samples[r]."""
+        self.conditions: tuple[str, ...] = tuple(tree.texts(CONDITIONS)) if CONDITIONS in tree.datasets else ()
+        """(C,) the names of the conditions whose activations are recorded."""
+        self.evaluated: npt.NDArray[np.bool_] = tree.flags(EVALUATED, (len(self.kept_steps), len(self.conditions)))
+        """(K, C) which of these each kept step evaluates; activations of the others are zero."""
 
     @property
     def links(self) -> list[str]:
@@ -165,10 +170,20 @@ class Header:
         paths = (path.split("/") for path in self._tree.groups)
         return tuple(sorted((path[1] for path in paths if path[0] == kind and len(path) == 2), key=_component_order))
 
+    def fields_of(self, group: str) -> tuple[str, ...]:
+        """The fields of a group of components, ``forces/00_attract_class``, in order of use, recorded or not."""
+        return tuple(f"{group}/{name}" for name in self._components(group))
+
+    @property
+    def activations(self) -> tuple[str, ...]:
+        """The names of the activations that are recorded."""
+        return tuple(field_of(name) for name in self._tree.datasets if has_rows(name) and is_activation(name))
+
     @property
     def frame_fields(self) -> tuple[str, ...]:
-        """The fields of the frames of the run that wrote the file, in order of use, recorded or not."""
-        return (*STATES, *(f"{group}/{name}" for group in GROUPS for name in self._components(group)))
+        """The fields of the frames of the run that wrote the file, in order of use, recorded or not, and the recorded
+        activations."""
+        return (*STATES, *(field for group in GROUPS for field in self.fields_of(group)), *self.activations)
 
     @property
     def extras(self) -> list[str]:

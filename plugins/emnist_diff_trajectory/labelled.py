@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from emnist_diff.errors import ConfigError
+from emnist_diff_trajectory.fields import EVALUATED, X, field_of, is_activation, weight_of
 
 if TYPE_CHECKING:
     from emnist_diff_trajectory.reader import Trajectory
@@ -17,8 +18,9 @@ def to_xarray(trajectory: Trajectory) -> Any:
     be larger than memory. The file must stay open as long.
 
     Axes: ``sample`` (its id), ``step`` (index of the step), ``state`` (of x alone: the step that it starts, and T for
-    the final state), and those of a state, ``channel``, ``row`` and ``column``, or ``axis0`` … . Where not all samples'
-    states are kept, these have the axis ``kept`` in place of ``sample``.
+    the final state), and those of a state, ``channel``, ``row`` and ``column``, or ``axis0`` … . Activations have
+    ``condition`` after ``step``, and axes of their own. Where not all samples' states are kept, these have the axis
+    ``kept`` in place of ``sample``.
     Further coordinates: ``character`` and ``seed`` along ``sample``; ``timestep``, ``alpha_bar`` and ``sigma`` along
     ``step``.
 
@@ -35,10 +37,14 @@ def to_xarray(trajectory: Trajectory) -> Any:
     for name, dataset in trajectory.datasets().items():
         label = name.removeprefix("trajectory/").replace("/", ".")
         variables[label] = xarray.Variable(_axes(name, dataset, all_kept), _lazy(dataset))
+    if trajectory.conditions:
+        variables[EVALUATED.replace("/", ".")] = (("step", "condition"), trajectory.evaluated)
     for name in trajectory.force_names:
-        weight = trajectory.field(f"forces/{name}/weight")
+        weight = trajectory.field(weight_of(name))
         variables[f"forces.{name}.weight"] = ("step", np.asarray(weight[...])[trajectory.kept_steps])
     coordinates = _coordinates(trajectory)
+    if trajectory.conditions:
+        coordinates["condition"] = list(trajectory.conditions)
     if "x" in variables:
         coordinates["state"] = np.append(trajectory.kept_steps, trajectory.steps)
     if not all_kept:
@@ -55,7 +61,10 @@ def _axes(name: str, dataset: Any, all_kept: bool) -> list[str]:
         return ["sample", "image_row", "image_column", "rgb"][: dataset.ndim]
     inner = len(dataset.shape) - 2
     axes = ["channel", "row", "column"] if inner == 3 else [f"axis{i}" for i in range(inner)]
-    return ["sample" if all_kept else "kept", "state" if name == "trajectory/x" else "step", *axes]
+    rows = "sample" if all_kept else "kept"
+    if is_activation(name):
+        return [rows, "step", "condition", *(f"{field_of(name)}.{axis}" for axis in range(inner - 1))]
+    return [rows, "state" if name == X else "step", *axes]
 
 
 def _coordinates(trajectory: Trajectory) -> dict[str, Any]:

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from emnist_diff.config import MOST_SAMPLES
 from emnist_diff.errors import OutputError, TrajectoryError
 from emnist_diff_trajectory.compose import Merged, compose
+from emnist_diff_trajectory.fields import CONDITIONS, EVALUATED, weight_of
 from emnist_diff_trajectory.identity import fingerprint
 from emnist_diff_trajectory.merged import Source
 from emnist_diff_trajectory.open_files import OpenFiles
@@ -135,8 +136,9 @@ class _Shared:
             mark = fingerprint(trajectory.config)
             names = ("prediction_type", "forward_process", "classes", "kept_steps", "timestep", "alpha_bar", "sigma")
             lists = {name: getattr(trajectory, name) for name in (*names, "force_names", "drift_names")}
+            lists |= {CONDITIONS: trajectory.conditions, EVALUATED: trajectory.evaluated}
             for name in trajectory.force_names:
-                lists[f"forces/{name}/weight"] = trajectory.field(f"forces/{name}/weight")[...]
+                lists[weight_of(name)] = trajectory.field(weight_of(name))[...]
         kinds = {name: (str(d.dtype), d.shape[1:]) for name, d in trajectory.datasets().items()}
         return cls(trajectory.path, trajectory.config, mark, lists, kinds if len(trajectory.kept_samples) else None)
 

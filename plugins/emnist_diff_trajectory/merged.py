@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emnist_diff.errors import TrajectoryError
+from emnist_diff_trajectory.fields import has_rows
 from emnist_diff_trajectory.identity import fingerprint
 from emnist_diff_trajectory.states import Piece
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from emnist_diff_trajectory.reader import Trajectory
 
 MOST_MAPPINGS = 1 << 16
-_SMALL = ("/step", "/sample", "/weight")
 
 
 @attrs.frozen
@@ -62,8 +62,7 @@ def check_mappings(path: Path, name: str, dataset: Any, sources: tuple[Source, .
     if not dataset.is_virtual:
         return
     names = {source.file for source in sources}
-    states = name == "images" or (name.startswith(("trajectory/", "forces/", "drifts/")) and not name.endswith(_SMALL))
-    if not names or not states:
+    if not names or not has_rows(name):
         raise TrajectoryError(f"{path}: {name} keeps its data in another file, which is not followed")
     properties = dataset.id.get_create_plist()
     if properties.get_virtual_count() > MOST_MAPPINGS:

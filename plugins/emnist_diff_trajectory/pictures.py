@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emnist_diff.errors import TrajectoryError
+from emnist_diff_trajectory.fields import X
 from emnist_diff_trajectory.opening import reading
 from emnist_diff_trajectory.pixels import Pixels, as_images, to_uint8
 from emnist_diff_trajectory.structure import require_sound
@@ -23,7 +24,7 @@ Decode = Callable[[npt.NDArray[np.float32]], npt.NDArray[Any]]
 def are_pictures(trajectory: Trajectory) -> bool:
     """Whether states of this file show images as they are, [-1, 1] from black to white: they have an image's shape, and
     the final states of the first samples look like the recorded images."""
-    if "trajectory/x" not in trajectory.datasets():
+    if X not in trajectory.datasets():
         return False
     require_sound(trajectory)
     shape = _plane_shape(trajectory)
@@ -49,7 +50,7 @@ def pictures(
     Raises `TrajectoryError` when the sample is not committed, a state is not kept, or a codec is needed and not given;
     `UnknownName` when there is no such position.
     """
-    if "trajectory/x" not in trajectory.datasets():
+    if X not in trajectory.datasets():
         raise TrajectoryError(f"{trajectory.path} keeps no x, which pictures are made of")
     position = trajectory.place(position)
     require_sound(trajectory)

@@ -14,11 +14,11 @@ import numpy.typing as npt
 
 from emnist_diff.errors import TrajectoryError, UnknownName, unknown
 from emnist_diff.frames import FIELDS, is_requested
+from emnist_diff_trajectory.fields import contribution_of, dataset_of, field_of, has_rows
 from emnist_diff_trajectory.header import Header
 from emnist_diff_trajectory.merged import check_files
 from emnist_diff_trajectory.open_files import OpenFiles
 from emnist_diff_trajectory.sample import Sample
-from emnist_diff_trajectory.schema import field_of
 from emnist_diff_trajectory.states import Spread, Stored, Values
 
 __all__ = ["Sample", "Trajectory"]
@@ -78,18 +78,13 @@ class Trajectory(Header):
         return {name: dataset for name, dataset in held if dataset.is_virtual}
 
     def datasets(self) -> Mapping[str, Values]:
-        """The datasets of states, and the images, by path: ``trajectory/x``, ``forces/00_name/contribution``, …"""
+        """The datasets of states and activations, and the images, by path: ``trajectory/x``,
+        ``forces/00_name/contribution``, …"""
         self._tree.require_open()
-        roots = ("trajectory/", "forces/", "drifts/", "images")
-        other = ("trajectory/step", "trajectory/sample")
-        return {
-            name: dataset
-            for name, dataset in self._values.items()
-            if name.startswith(roots) and not name.endswith("/weight") and name not in other
-        }
+        return {name: dataset for name, dataset in self._values.items() if has_rows(name)}
 
     def field(self, name: str, samples: int | slice | None = None) -> Any:
-        """A dataset by path, or by its last part for those under ``trajectory/``.
+        """A dataset by path, by the name of a frame's field, or by its last part for those under ``trajectory/``.
 
         samples: positions to read, as an array with samples first (none for a single position), of a slice those
         whose states are kept; without it the dataset itself (`states.Values`), of which nothing is read yet.
@@ -97,7 +92,7 @@ class Trajectory(Header):
         states are not kept, and once the file is closed.
         """
         self._tree.require_open()
-        for path in (name, f"trajectory/{name}"):
+        for path in (name, f"trajectory/{name}", dataset_of(name)):
             if path in self._values:
                 break
         else:
@@ -241,7 +236,22 @@ class Trajectory(Header):
         """A force's weighted contribution, (M, K, *shape), by index or group name. Raises `UnknownName`."""
         if isinstance(force, int) and not -len(self.force_names) <= force < len(self.force_names):
             raise UnknownName(f"force {force} of {self.path.name}: it has {len(self.force_names)} forces")
-        return self.field(f"forces/{self.force_names[force] if isinstance(force, int) else force}/contribution")
+        return self.field(contribution_of(self.force_names[force] if isinstance(force, int) else force))
+
+    def activation(self, name: str, condition: str | None = None) -> Any:
+        """Inner activations of the network, (M, K, C, *shape), C along `conditions`; those of one condition are read,
+        (M, K, *shape), and are NaN at the steps that do not evaluate it. Raises `UnknownName`."""
+        if name not in self.activations:
+            raise unknown(f"activation of {self.path.name}:", name, self.activations)
+        values = self.field(dataset_of(name))
+        if condition is None:
+            return values
+        if condition not in self.conditions:
+            raise unknown(f"condition of {self.path.name}:", condition, self.conditions)
+        place = self.conditions.index(condition)
+        found = np.asarray(values[:, :, place])
+        found[:, ~self.evaluated[:, place]] = np.nan
+        return found
 
     def mmap(self, name: str) -> npt.NDArray[Any]:
         """A read-only memory map of a dataset: costs nothing, however large. Samples not committed hold garbage.

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from emnist_diff.errors import TrajectoryError
 from emnist_diff.frames import RunHeader
+from emnist_diff_trajectory.activations import condition_names
 from emnist_diff_trajectory.growth import shrinks
 from emnist_diff_trajectory.identity import fingerprint
 from emnist_diff_trajectory.other_files import differing
@@ -70,6 +71,7 @@ def _require_same_capture(path: Path, existing: Trajectory, header: RunHeader, c
     for what, held, requested in (
         ("steps", existing.kept_steps, capture.steps(header)),
         ("samples", existing.kept_samples, capture.positions(header)),
+        ("conditions", np.array(existing.conditions), np.array(condition_names(capture.conditions(header)))),
     ):
         if not np.array_equal(held, requested):
             raise TrajectoryError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import h5py
@@ -15,7 +15,12 @@ from emnist_diff import __version__
 from emnist_diff.config import MOST_SAMPLES
 from emnist_diff.errors import OutputError
 from emnist_diff.frames import FIELDS, RunHeader, component_fields, is_requested
+from emnist_diff_trajectory.activations import condition_names, recorded_conditions
+from emnist_diff_trajectory.fields import CONDITIONS, EVALUATED, columns, dataset_of, refusal, weight_of
 from emnist_diff_trajectory.identity import canonical_json, fingerprint
+
+if TYPE_CHECKING:  # reading needs no torch
+    from emnist_diff.conditions import Cond
 
 FORMAT = "emnist-diff-trajectory"
 FORMAT_VERSION = (1, 0)
@@ -23,22 +28,6 @@ FORMAT_VERSION = (1, 0)
 
 MOST_STEPS = MOST_SAMPLES
 """The most steps; a list in a file that is longer is no list of samples or steps, but wants memory."""
-
-_LEAVES = {"forces": "contribution", "drifts": "delta"}
-"""What a component's dataset of states is called in the component's group."""
-
-
-def dataset_of(field: str) -> str:
-    """The dataset that holds a field of a frame: ``trajectory/x``, ``forces/00_attract_class/contribution``."""
-    leaf = _LEAVES.get(field.partition("/")[0])
-    return f"trajectory/{field}" if leaf is None else f"{field}/{leaf}"
-
-
-def field_of(dataset: str) -> str:
-    """The field of a frame that a dataset of states holds; the inverse of `dataset_of`."""
-    group, _, rest = dataset.partition("/")
-    return rest if group == "trajectory" else dataset.rpartition("/")[0]
-
 
 MARKERS = "samples/steps_done"
 """Of each sample how many steps are recorded: none, or all of them once it is committed."""
@@ -62,7 +51,7 @@ class Array:
 class Capture:
     """What a file keeps of a run.
 
-    fields: of each step.  dtype: of states, float32 or float16.
+    fields: of each step.  activations: of the network at each step, by name or group.  dtype: float32 or float16.
     every: the steps whose index this divides are kept, and the final state always.
     samples: ids of the samples whose states are kept: these, or those below a number; None for all. Of the others
     there is no more than id, class, marker and image.
@@ -72,6 +61,12 @@ class Capture:
     dtype: str = "float32"
     every: int = 1
     samples: int | frozenset[int] | None = None
+    activations: frozenset[str] = frozenset()
+
+    @property
+    def requests(self) -> frozenset[str]:
+        """What is requested of a frame."""
+        return self.fields | self.activations
 
     def steps(self, header: RunHeader) -> npt.NDArray[np.int64]:
         """Indices of the kept steps."""
@@ -88,13 +83,29 @@ class Capture:
             chosen = np.isin(ids, np.fromiter(self.samples, np.int64))
         return np.flatnonzero(chosen).astype(np.int64)
 
+    def conditions(self, header: RunHeader) -> tuple[Cond, ...]:
+        """The conditions whose activations are kept, in order of use; none where no activations are."""
+        if not any(is_requested(name, self.activations) for name in header.activations):
+            return ()
+        return recorded_conditions(header.conditions, self.steps(header).tolist())
+
 
 def arrays(header: RunHeader, capture: Capture) -> list[Array]:
-    """The datasets of states of a run that keeps `capture`, and its images. Where no sample's states are kept, there
-    are only images. Raises `OutputError` for images of odd channels."""
+    """The datasets of states and activations of a run that keeps `capture`, and its images; where no states are kept,
+    of images alone. Raises `OutputError` for images of odd channels and for names that no dataset can have."""
     rows, steps = len(capture.positions(header)), len(capture.steps(header))
-    fields = [field for field in header.fields if rows and is_requested(field, capture.fields)]
-    out = [Array(dataset_of(field), (rows, steps + (field == "x"), *header.shape), capture.dtype) for field in fields]
+    count = len(capture.conditions(header))
+    out = []
+    for field in header.fields if rows else ():
+        if not is_requested(field, capture.requests):
+            continue
+        inner: tuple[int, ...] = tuple(header.shape)
+        if field in header.activations:
+            if why := refusal(field):
+                raise OutputError(f"the denoiser's activation {field!r} cannot be recorded: {why}")
+            inner = (count, *header.activations[field])
+        name = dataset_of(field)
+        out.append(Array(name, (rows, columns(name, steps), *inner), capture.dtype))
     channels, height, width = header.image_shape
     if channels not in (1, 3):
         raise OutputError(f"the denoiser decodes to images of {channels} channels; only 1 or 3 can be recorded")
@@ -108,7 +119,8 @@ class Description:
 
     config, environment: JSON.  config_hash: SHA-256 of the configuration.
     schedule: (T,) each, by name.  samples: id, seed, label and steps_done, (N,) each.  classes: the names of labels.
-    kept_steps, kept_samples: which states are kept.  weights: (T,), by group of the force.  drifts: their groups.
+    kept_steps, kept_samples: which states are kept.  weights: (T,), by name of the force.  drifts: their groups.
+    conditions: names along that axis of activations.  evaluated: (K, conditions) uint8, which of them a step evaluates.
     sources: of an index, the files that it points to, JSON each.
     """
 
@@ -124,6 +136,8 @@ class Description:
     kept_samples: npt.NDArray[np.int64]
     weights: Mapping[str, npt.NDArray[np.float64]]
     drifts: Sequence[str]
+    conditions: Sequence[str] = ()
+    evaluated: npt.NDArray[np.uint8] | None = None
     sources: Sequence[str] = ()
 
     @classmethod
@@ -131,6 +145,8 @@ class Description:
         """What the file of a new run says; no sample is committed."""
         timeline = header.timeline
         levels = {name: getattr(timeline, name) for name in ("timestep", "alpha_bar", "alpha_bar_next", "sigma")}
+        conditions, steps = capture.conditions(header), capture.steps(header)
+        evaluated = [[cond in header.conditions[step] for cond in conditions] for step in steps if conditions]
         return cls(
             config=canonical_json(header.config),
             config_hash=fingerprint(header.config),
@@ -149,10 +165,15 @@ class Description:
                 "steps_done": np.zeros(len(header.sample_ids), dtype=np.int64),
             },
             classes=header.classes,
-            kept_steps=capture.steps(header),
+            kept_steps=steps,
             kept_samples=capture.positions(header),
-            weights=dict(zip(component_fields("forces", header.forces), header.force_weights, strict=True)),
+            weights={
+                field.partition("/")[2]: weight
+                for field, weight in zip(component_fields("forces", header.forces), header.force_weights, strict=True)
+            },
             drifts=list(component_fields("drifts", header.drifts)),
+            conditions=condition_names(conditions),
+            evaluated=np.array(evaluated, dtype=np.uint8),
         )
 
 
@@ -173,10 +194,13 @@ def lay_out(file: Any, description: Description) -> None:
     kept = file.create_group("trajectory")
     kept.attrs["prediction_type"] = description.prediction_type
     kept["step"], kept["sample"] = description.kept_steps, description.kept_samples
-    for group, weights in description.weights.items():
-        file.require_group(group)["weight"] = weights
+    for force, weights in description.weights.items():
+        file[weight_of(force)] = weights
     for group in description.drifts:
         file.require_group(group)
+    if description.conditions:
+        file.create_dataset(CONDITIONS, data=list(description.conditions), dtype=text)
+        file[EVALUATED] = description.evaluated
     if description.sources:
         file.create_dataset("sources", data=list(description.sources), dtype=text)
     file.create_group("plugins")

@@ -12,6 +12,7 @@ import numpy as np
 
 from emnist_diff.errors import TrajectoryError, UnknownName
 from emnist_diff.timeline import PredictionType, ProcessKind
+from emnist_diff_trajectory.fields import columns, is_activation, weight_of
 from emnist_diff_trajectory.merged import mapped_rows
 from emnist_diff_trajectory.opening import reading
 
@@ -65,8 +66,9 @@ def structure(trajectory: Trajectory) -> Iterator[Problem]:
 
 def _datasets(trajectory: Trajectory) -> Iterator[Problem]:
     """What is wrong with the shapes and dtypes of states and images."""
-    rows, columns = len(trajectory.kept_samples), len(trajectory.kept_steps)
+    rows, steps = len(trajectory.kept_samples), len(trajectory.kept_steps)
     first: tuple[str, Any] | None = None
+    states: tuple[str, Any] | None = None
     claimed = 0
     for name, dataset in trajectory.datasets().items():
         if name == "images":
@@ -76,16 +78,22 @@ def _datasets(trajectory: Trajectory) -> Iterator[Problem]:
             claimed += math.prod(dataset.shape[1:]) * dataset.dtype.itemsize
             continue
         claimed += math.prod(dataset.shape[2:]) * dataset.dtype.itemsize
-        times = columns + 1 if name == "trajectory/x" else columns
+        times = columns(name, steps)
         if dataset.dtype not in (np.float16, np.float32):
             yield Problem(name, f"has dtype {dataset.dtype}, not float32 or float16")
         if dataset.shape[:2] != (rows, times):
             yield Problem(name, f"has shape {dataset.shape}, not ({rows}, {times}, …)")
         first = first or (name, dataset)
-        if dataset.shape[2:] != first[1].shape[2:]:
-            yield Problem(name, f"holds states of shape {dataset.shape[2:]}, {first[0]} of {first[1].shape[2:]}")
         if dataset.dtype != first[1].dtype:
             yield Problem(name, f"has dtype {dataset.dtype}, {first[0]} has {first[1].dtype}")
+        if is_activation(name):
+            count = len(trajectory.conditions)
+            if not count or dataset.shape[2:3] != (count,):
+                yield Problem(name, f"has shape {dataset.shape}, not ({rows}, {times}, {count}, …)")
+            continue
+        states = states or (name, dataset)
+        if dataset.shape[2:] != states[1].shape[2:]:
+            yield Problem(name, f"holds states of shape {dataset.shape[2:]}, {states[0]} of {states[1].shape[2:]}")
     if claimed > MOST_BYTES:
         yield Problem("/", f"a step of a sample claims {claimed} bytes, too many to be checked")
 
@@ -106,7 +114,7 @@ def _schedule(trajectory: Trajectory) -> Iterator[Problem]:
     if (trajectory.evaluations < 1).any():
         yield Problem("schedule/evaluations", "must be at least 1")
     for force in trajectory.force_names:
-        name = f"forces/{force}/weight"
+        name = weight_of(force)
         try:
             weight = trajectory.field(name)
         except UnknownName:

@@ -18,8 +18,6 @@ from emnist_diff_trajectory.merged import Source, check_mappings
 from emnist_diff_trajectory.opening import MOST_ATTRIBUTE, MOST_TEXT, checked, open_file
 from emnist_diff_trajectory.schema import MOST_STEPS
 
-ROOTS = ("config", "environment", "schedule", "samples", "trajectory", "forces", "drifts", "images")
-"""What this version knows; anything else in the file is left alone, `plugins` included."""
 _DEEPEST, _MOST_OBJECTS = 3, 10_000
 """Levels of the tree, as in ``forces/00_name/weight``, and groups and datasets in it, beyond which nobody looks."""
 _MOST_CLASSES = 1 << 16
@@ -149,6 +147,17 @@ class Tree:
         if len(chosen) and not (chosen[0] >= 0 and chosen[-1] < count and (chosen[1:] > chosen[:-1]).all()):
             raise TrajectoryError(f"{self.path} is damaged: {name} must rise within 0 … {count - 1}")
         return np.asarray(chosen, np.int64)
+
+    def flags(self, name: str, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
+        """A table of zeros and ones; all zeros where there is none. Raises `TrajectoryError` for any other."""
+        if name not in self.datasets:
+            return np.zeros(shape, bool)
+        dataset = self.dataset(name)
+        if dataset.shape != shape or dataset.dtype != np.uint8:
+            raise TrajectoryError(
+                f"{self.path} is damaged: {name} is {dataset.dtype} {dataset.shape}, not uint8 {shape}"
+            )
+        return np.asarray(dataset[...]).astype(bool)
 
     def texts(self, name: str) -> list[str]:
         """A short list of texts, read one by one: each may claim the memory of all."""

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emnist_diff.errors import TrajectoryError
+from emnist_diff_trajectory.fields import X, is_activation, ledger
 from emnist_diff_trajectory.pixels import as_images
 from emnist_diff_trajectory.reader import Trajectory
 from emnist_diff_trajectory.structure import Problem, mappings, structure
@@ -47,7 +48,8 @@ def unchecked(path: str | Path) -> list[str]:
     Raises `TrajectoryError` when the file is no trajectory at all.
     """
     with Trajectory(path) as trajectory:
-        lacking = sorted({"trajectory/prediction", *_terms(trajectory)} - trajectory.datasets().keys())
+        terms, total = ledger(trajectory.force_names)
+        lacking = sorted({total, *terms} - trajectory.datasets().keys())
         if not len(trajectory.kept_samples):
             return ["no states are kept, so that values and ledger were not checked"]
         return [f"the ledger was not checked, for lack of {', '.join(lacking)}"] if lacking else []
@@ -74,17 +76,12 @@ def _samples(trajectory: Trajectory) -> Iterator[Problem]:
     yield from _images(matches)
 
 
-def _terms(trajectory: Trajectory) -> list[str]:
-    """What adds up to the prediction, in order."""
-    return ["trajectory/base", *(f"forces/{name}/contribution" for name in trajectory.force_names)]
-
-
 def _sample(trajectory: Trajectory, position: int) -> Iterator[Problem]:
     """What is wrong with one sample; of each kind only the first is told."""
     row, number = trajectory.row(position), int(trajectory.ids[position])
     data = {name: d for name, d in trajectory.datasets().items() if name != "images"}
-    ledger = _terms(trajectory)
-    complete = {"trajectory/prediction", *ledger} <= data.keys()
+    terms, total = ledger(trajectory.force_names)
+    complete = {total, *terms} <= data.keys()
     width = sum(math.prod(d.shape[2:]) * d.dtype.itemsize for d in data.values())
     columns = max(1, BLOCK // max(1, width))
     infinite: set[str] = set()
@@ -95,19 +92,19 @@ def _sample(trajectory: Trajectory, position: int) -> Iterator[Problem]:
             if name not in infinite and not np.isfinite(values).all():
                 infinite.add(name)
                 yield Problem(name, f"sample {number} holds values that are not finite")
+            if is_activation(name) and values[~trajectory.evaluated[first : first + columns]].any():
+                yield Problem(name, f"sample {number} holds activations of a condition that its step does not evaluate")
         if complete and not wrong:
-            fits = np.ones(block["trajectory/prediction"].shape, dtype=bool)
-            flat = [block[name].reshape(-1) for name in (*ledger, "trajectory/prediction")]
+            fits = np.ones(block[total].shape, dtype=bool)
+            flat = [block[name].reshape(-1) for name in (*terms, total)]
             for start in range(0, fits.size, _PIECE):
-                *terms, total = (values[start : start + _PIECE] for values in flat)
-                fits.reshape(-1)[start : start + _PIECE] = _adds_up(terms, total)
+                *parts, whole = (values[start : start + _PIECE] for values in flat)
+                fits.reshape(-1)[start : start + _PIECE] = _adds_up(parts, whole)
             odd = ~fits.all(axis=tuple(range(1, fits.ndim)))
             if odd.any():
                 wrong = True
                 step = int(trajectory.kept_steps[first + int(np.flatnonzero(odd)[0])])
-                yield Problem(
-                    "trajectory/prediction", f"sample {number}: base + Σ contributions differs at step {step}"
-                )
+                yield Problem(total, f"sample {number}: base + Σ contributions differs at step {step}")
 
 
 def _adds_up(terms: list[npt.NDArray[Any]], total: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
@@ -128,7 +125,7 @@ def _adds_up(terms: list[npt.NDArray[Any]], total: npt.NDArray[Any]) -> npt.NDAr
 
 def _shows_final_state(trajectory: Trajectory, position: int) -> bool | None:
     """Whether the image is clamp((x_T + 1) / 2) to within a grey level; None where state and image differ in shape."""
-    if "trajectory/x" not in trajectory.datasets():
+    if X not in trajectory.datasets():
         return None
     image = trajectory.images[position].astype(np.float32)
     planes = image[None] if image.ndim == 2 else image.transpose(2, 0, 1)

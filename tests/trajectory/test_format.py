@@ -46,7 +46,7 @@ ATTRIBUTES, DATASETS = table("Root attributes"), table("Datasets")
 def test_the_tables_are_read_whole():
     assert [row.name for row in ATTRIBUTES] == ["format", "format_version", "creator", "creator_version"]
     assert len(DATASETS) > 20
-    assert {row.required for row in DATASETS} == {"yes", "no", "with forces", "in an index"}
+    assert {row.required for row in DATASETS} == {"yes", "no", "with forces", "with activations", "in an index"}
     assert f"Version {FORMAT_VERSION[0]}.{FORMAT_VERSION[1]}." in PAGE
     assert f"`{FORMAT}`" in PAGE
 

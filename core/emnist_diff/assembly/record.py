@@ -55,7 +55,8 @@ def header_of(
         fsync=settings.fsync,
         decode=decoder(denoiser, engine.device),
         prediction_type=denoiser.prediction_type,
-        activations=tuple(denoiser.activations) if offers(denoiser, Captures) else (),
+        activations=dict(denoiser.activations) if offers(denoiser, Captures) else {},
+        conditions=tuple(tuple(c for c in conds if not c.denoiser) for conds in layout.plan.evaluations.conditions),
     )
 
 

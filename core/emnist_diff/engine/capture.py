@@ -12,6 +12,7 @@ from emnist_diff.engine.batch import BatchEngine
 from emnist_diff.engine.checks import blamed_on
 from emnist_diff.errors import RunFailed
 from emnist_diff.frames import FIELDS, is_requested
+from emnist_diff.onethread import one_thread
 from emnist_diff.protocols import Captures, offers
 from emnist_diff.timeline import StepInfo
 
@@ -32,7 +33,7 @@ def captured(
     if not names:
         return (), {}
     number_of = {cond: number for cond, (number, _) in packing.gather.items() if not packing.groups[number].denoiser}
-    with blamed_on("the denoiser", at):
+    with blamed_on("the denoiser", at), one_thread(x.device):
         rows = {n: _rows(run, denoiser, packing.groups[n], x, at, names) for n in set(number_of.values())}
     parts = {
         name: [rows[n][name].index_select(0, packing.gather[cond][1]) for cond, n in number_of.items()]
@@ -44,16 +45,16 @@ def captured(
 def _rows(
     run: BatchEngine, denoiser: Captures, group: Group, x: Tensor, at: StepInfo, names: Sequence[str]
 ) -> dict[str, Tensor]:
-    """The activations of the rows of one group, as many at a time as a call has."""
+    """The activations of the rows of one group, in calls of as many as any has, so that no bit depends on the batch."""
     parts: dict[str, list[Tensor]] = {name: [] for name in names}
-    most = run.engine.micro_batch
-    for sample, index in zip(group.sample.split(most), group.index.split(most), strict=True):
-        t = torch.full((len(sample),), at.timestep, dtype=torch.float32, device=x.device)
-        conds = RowConditions(index, group.variant)
+    count, most = len(group.sample), run.engine.micro_batch
+    for rows in torch.arange(count + -count % most, device=x.device).clamp_(max=count - 1).split(most):
+        sample, conds = group.sample[rows], RowConditions(group.index[rows], group.variant)
+        t = torch.full((most,), at.timestep, dtype=torch.float32, device=x.device)
         answer = denoiser.capture(x.index_select(0, sample), t, conds, frozenset(names))
         for name in names:
             value, shape = answer[name].detach().float(), (len(sample), *denoiser.activations[name])
             if value.shape != shape:
                 raise RunFailed(f"the denoiser captured {name!r} in shape {tuple(value.shape)} instead of {shape}")
             parts[name].append(value)
-    return {name: torch.cat(values) for name, values in parts.items()}
+    return {name: torch.cat(values)[:count] for name, values in parts.items()}

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from emnist_diff.errors import TrajectoryError
 from emnist_diff_plugins.metrics.formulas import Array
 from emnist_diff_plugins.metrics.reading import BlockReader
+from emnist_diff_trajectory.fields import contribution_of
 
 
 def l2_map(states: npt.ArrayLike, axis: int = -3) -> Array:
@@ -140,7 +141,7 @@ def contribution_maps(reader: BlockReader, positions: Sequence[int] | None = Non
         for number, name in enumerate(names):
             part = parts[name]
             if part is None:
-                raise TrajectoryError(f"{file.path} is damaged: it lacks forces/{name}/contribution")
+                raise TrajectoryError(f"{file.path} is damaged: it lacks {contribution_of(name)}")
             states = part.reshape(*part.shape[:2], *shape)
             maps[number] += l2_map(states).sum(0)
             signed[number] += states.sum((0, 2))

@@ -17,11 +17,12 @@ from emnist_diff.frames import BatchResult, RunHeader
 from emnist_diff.plugins import Registry
 from emnist_diff.running.interrupts import stop_requests
 from emnist_diff_plugins.rebuild import settings_of
+from emnist_diff_trajectory.activations import by_condition, recorded_conditions
 from emnist_diff_trajectory.compare import Differences
+from emnist_diff_trajectory.fields import X, dataset_of, field_of, is_activation
 from emnist_diff_trajectory.growth import require_recorded as require_recorded_files
 from emnist_diff_trajectory.pixels import to_uint8
 from emnist_diff_trajectory.reader import Trajectory
-from emnist_diff_trajectory.schema import dataset_of
 from emnist_diff_trajectory.structure import require_sound
 
 TOLERANCE = 1e-3
@@ -79,7 +80,7 @@ def replay(
     positions = _positions(trajectory, samples)
     _require_same_samples(trajectory, header, positions)
     require_sound(trajectory)
-    names = _names(trajectory, header.shape)
+    names = _names(trajectory, header)
     seen = Differences()
     with stop_requests() as stopping:
         for first in range(0, len(positions), _BATCH):
@@ -123,10 +124,16 @@ def _positions(trajectory: Trajectory, samples: Iterable[int] | None) -> list[in
     return chosen
 
 
-def _names(trajectory: Trajectory, shape: tuple[int, ...]) -> dict[str, str]:
-    """Of each dataset of states, the field of a frame that it holds."""
+def _names(trajectory: Trajectory, header: RunHeader) -> dict[str, str]:
+    """Of each dataset of states or activations, the field of a frame that it holds."""
     held = trajectory.datasets()
+    count = len(recorded_conditions(header.conditions, trajectory.kept_steps.tolist()))
     for name, dataset in held.items():
+        shape = header.shape
+        if is_activation(name):
+            if (activation := field_of(name)) not in header.activations:
+                raise TrajectoryError(f"{trajectory.path}: the network has no activation {activation!r}")
+            shape = (count, *header.activations[activation])
         if name != "images" and dataset.shape[2:] != shape:
             raise TrajectoryError(f"{trajectory.path}: {name} holds states of shape {dataset.shape[2:]}, not {shape}")
     names = {dataset_of(field): field for field in trajectory.frame_fields}
@@ -147,17 +154,20 @@ def _replay_batch(
     batch = Batch(ids, ids, tuple(header.labels[list(ids)].tolist()), tuple(header.seeds[list(ids)].tolist()))
     kept_steps, kept = set(trajectory.kept_steps.tolist()), set(trajectory.kept_samples.tolist())
     fields = frozenset(names.values())
+    conditions = recorded_conditions(header.conditions, sorted(kept_steps))
     made: dict[str, list[Any]] = {name: [] for name in names}
     for event in walk(assembled.engine, batch, lambda at: fields if at.index in kept_steps else frozenset()):
         if stopping.is_set():
             return False
         if isinstance(event, BatchResult):
-            if "trajectory/x" in made:
-                made["trajectory/x"].append(event.x.cpu().numpy())
+            if X in made:
+                made[X].append(event.x.cpu().numpy())
             images = to_uint8(event.images)
         elif event.at.index in kept_steps:
             for name, field in names.items():
-                made[name].append(event[field].cpu().numpy())
+                value = event[field]
+                value = by_condition(value, event.conditions, conditions) if is_activation(name) else value
+                made[name].append(value.cpu().numpy())
     steps: list[int | None] = [*trajectory.kept_steps.tolist(), trajectory.steps]
     for row, position in enumerate(positions):
         number = ids[row]

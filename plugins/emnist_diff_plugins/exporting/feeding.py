@@ -13,8 +13,8 @@ from emnist_diff.protocols import Sink
 from emnist_diff.running.interrupts import stop_requests
 from emnist_diff.timeline import Timeline
 from emnist_diff_plugins.sinks._recorded import Recorded
+from emnist_diff_trajectory.fields import field_of
 from emnist_diff_trajectory.reader import Trajectory
-from emnist_diff_trajectory.schema import field_of
 
 log = get_logger()
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import attrs
 import numpy as np
 import numpy.typing as npt
 
+from emnist_diff.frames import GROUPS, STATES
 from emnist_diff.timeline import ProcessKind
 from emnist_diff_plugins.metrics.formulas import Array
 
@@ -58,6 +60,15 @@ class Block:
     drifts: Mapping[str, Array | None] = attrs.field(factory=dict)
     pixels: npt.NDArray[np.int16] | None = None
     kind: str | None = None
+
+    @staticmethod
+    def fields(read: Callable[[str], Array | None], recorded: Sequence[str]) -> dict[str, Any]:
+        """What a block holds of a run's fields, by attribute.  recorded: these.  read: gives the values of one."""
+        states = {field: read(field) for field in STATES}
+        return states | {
+            group: {field.partition("/")[2]: read(field) for field in recorded if field.startswith(f"{group}/")}
+            for group in GROUPS
+        }
 
     @property
     def shape(self) -> tuple[int, int]:

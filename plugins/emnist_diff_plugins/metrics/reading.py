@@ -19,6 +19,7 @@ from emnist_diff_plugins.metrics.block import Block, Levels
 from emnist_diff_plugins.metrics.formulas import Array
 from emnist_diff_plugins.sinks._recorded import Recorded
 from emnist_diff_trajectory.estimates import prediction_type
+from emnist_diff_trajectory.fields import dataset_of, is_activation
 from emnist_diff_trajectory.opening import reading
 from emnist_diff_trajectory.pixels import to_uint8
 from emnist_diff_trajectory.reader import Trajectory
@@ -87,31 +88,27 @@ class BlockReader:
         file, positions = self.trajectory, list(some)
         held = file.datasets()
 
-        def read(name: str) -> Array | None:
-            return self._read(name, positions) if name in held else None
+        def read(field: str) -> Array | None:
+            return self._read(field, positions) if dataset_of(field) in held else None
 
-        x = read("trajectory/x")
         with reading(file.path):
             image = np.stack([np.asarray(file.images[position]) for position in positions])
+        fields = Block.fields(read, file.frame_fields)
         return Block(
             levels_of(self.header, file.kept_steps),
             file.ids[positions].astype(np.int64),
             file.labels[positions].astype(np.int64),
             file.seeds[positions].astype(np.uint64),
             image,
-            x,
-            read("trajectory/x0"),
-            read("trajectory/prediction"),
-            read("trajectory/base"),
-            {name: read(f"forces/{name}/contribution") for name in file.force_names},
-            {name: read(f"drifts/{name}/delta") for name in file.drift_names},
-            None if x is None else self._pixels(x, image),
+            **fields,
+            pixels=None if fields["x"] is None else self._pixels(fields["x"], image),
         )
 
     def _batch(self) -> int:
         """How many samples fit into memory at once. Raises `TrajectoryError` when not even one does."""
         file = self.trajectory
-        columns = sum(math.prod(dataset.shape[1:]) for name, dataset in file.datasets().items() if name != "images")
+        held = {n: d for n, d in file.datasets().items() if n != "images" and not is_activation(n)}
+        columns = sum(math.prod(dataset.shape[1:]) for dataset in held.values())
         if 8 * columns > _LARGEST:
             raise TrajectoryError(f"{file.path}: a sample takes {8 * columns / 1e6:.0f} MB of memory, too much")
         return max(1, min(_BATCH, _BYTES // max(1, int(8 * columns))))

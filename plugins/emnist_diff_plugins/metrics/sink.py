@@ -102,7 +102,7 @@ class MetricsSink:
         seconds = np.array(self._batch.seconds) if known else None
         peak = _gpu_peak_mb() if known else None
         for some in self._batch.parts(len(batch.positions)):
-            block = self._batch.block(self._run, self.header, batch, some)
+            block = self._batch.block(self.header, batch, some)
             block = attrs.evolve(block, kind=self.header.prediction_type)
             self._tables.append(*rows(self._run, block, seconds, share, peak))
         self._batch = _Batch()
@@ -152,24 +152,21 @@ class _Batch:
         each = max(1, _BYTES // max(1, one))
         return (slice(first, first + each) for first in range(0, count, each))
 
-    def block(self, run: Run, header: RunHeader, batch: BatchResult, some: slice) -> Block:
+    def block(self, header: RunHeader, batch: BatchResult, some: slice) -> Block:
         """Everything of some of the samples, with the finished ones."""
         positions = list(batch.positions)[some]
         image = to_uint8(batch.images[some])
         pixels = self._stacked("pixels", some, image)
+        final = _array(batch.x[some])
+        fields = Block.fields(lambda f: self._stacked(f, some, final if f == "x" else None), header.fields)
         return Block(
             levels_of(header, np.array(self.steps, dtype=np.int64)),
             header.sample_ids[positions],
             header.labels[positions],
             header.seeds[positions],
             image,
-            self._stacked("x", some, _array(batch.x[some])),
-            self._stacked("x0", some),
-            self._stacked("prediction", some),
-            self._stacked("base", some),
-            {name: self._stacked(f"forces/{name}", some) for name in run.forces},
-            {name: self._stacked(f"drifts/{name}", some) for name in run.drifts},
-            None if pixels is None else pixels.astype(np.int16),
+            **fields,
+            pixels=None if pixels is None else pixels.astype(np.int16),
         )
 
     def _stacked(self, name: str, some: slice, last: Any = None) -> Array | None:

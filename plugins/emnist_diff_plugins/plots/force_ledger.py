@@ -70,7 +70,7 @@ def _forces(axis: Any, run: Run, theme: Theme) -> None:
 def _sums(axis: Any, run: Run, theme: Theme) -> None:
     for number, field in enumerate(("base", "prediction")):
         if run.holds(field):
-            norms = panels.means(run.norms(f"trajectory/{field}"))
+            norms = panels.means(run.norms(field))
             axis.plot(run.steps, norms, label=field, **theme.line(number + 3), **panels.dots(len(run.steps)))
     if axis.get_lines():
         axis.legend()

@@ -19,6 +19,7 @@ from emnist_diff.errors import EmnistDiffError, TrajectoryError
 from emnist_diff_plugins.exporting.decoder import FileDecoder
 from emnist_diff_plugins.metrics.record import run_name
 from emnist_diff_plugins.plots.measured import measured
+from emnist_diff_trajectory.fields import dataset_of, is_activation, weight_of
 from emnist_diff_trajectory.opening import reading
 from emnist_diff_trajectory.pictures import are_pictures, pictures
 from emnist_diff_trajectory.pixels import Pixels, to_uint8
@@ -61,7 +62,7 @@ class Run:
         file, columns = self.trajectory, len(self.steps) + 1
         for name, dataset in file.datasets().items():
             one = 4 * math.prod(dataset.shape[1:])
-            if one > _MOST_SAMPLE:
+            if one > _MOST_SAMPLE and not is_activation(name):
                 raise TrajectoryError(
                     f"{file.path}: {name} takes {one / 1e6:.0f} MB a sample, more than plots are made of — "
                     "record fewer steps (every=…)"
@@ -127,11 +128,11 @@ class Run:
     def _displacements(self) -> tuple[Floats, Floats | None]:
         latent = np.empty((len(self.positions), len(self.steps)))
         pixel = None if self.picture_need else np.empty_like(latent)
-        for rows, x in self._blocks("trajectory/x"):
+        for rows, x in self._blocks("x"):
             latent[rows] = _norms(np.diff(x, axis=1))
             if pixel is not None:
                 pixel[rows] = _norms(np.diff(self._grey_levels(x), axis=1))
-        return self._finite("trajectory/x", latent), pixel
+        return self._finite("x", latent), pixel
 
     @property
     def latent_l2(self) -> Floats:
@@ -148,14 +149,14 @@ class Run:
         assert pixel is not None, "states are no pictures"
         return pixel
 
-    def norms(self, path: str) -> Floats:
-        """(M, K) L2 norm of a dataset of states with one entry a step, such as ``trajectory/base``."""
-        if path not in self._norms_of:
+    def norms(self, field: str) -> Floats:
+        """(M, K) L2 norm of a field with one state a step, such as ``base``."""
+        if field not in self._norms_of:
             out = np.empty((len(self.positions), len(self.steps)))
-            for rows, values in self._blocks(path):
+            for rows, values in self._blocks(field):
                 out[rows] = _norms(values)
-            self._norms_of[path] = self._finite(path, out)
-        return self._norms_of[path]
+            self._norms_of[field] = self._finite(field, out)
+        return self._norms_of[field]
 
     @cached_property
     def _norms_of(self) -> dict[str, Floats]:
@@ -163,11 +164,11 @@ class Run:
 
     def force_norms(self) -> list[Floats]:
         """(M, K) each: the norm of each force's weighted contribution."""
-        return [self.norms(f"forces/{name}/contribution") for name in self.trajectory.force_names]
+        return [self.norms(field) for field in self.trajectory.fields_of("forces")]
 
     def force_weights(self) -> list[Floats]:
         """(T,) each: the recorded weight of each force."""
-        names = [f"forces/{name}/weight" for name in self.trajectory.force_names]
+        names = list(map(weight_of, self.trajectory.force_names))
         with reading(self.trajectory.path):
             return [np.asarray(self.trajectory.field(name)[...], dtype=np.float64) for name in names]
 
@@ -194,7 +195,7 @@ class Run:
         for first in range(0, len(self._rows), count):
             rows = self._rows[first : first + count]
             final = np.asarray(self._read(file.x, rows, -1), dtype=np.float32)
-            final = self._finite("trajectory/x", final).reshape(len(rows), -1)
+            final = self._finite("x", final).reshape(len(rows), -1)
             for number, label in enumerate(classes.tolist()):
                 sums[number] += final[labels[first : first + count] == label].sum(axis=0, dtype=np.float64)
         means = sums / (labels[:, None] == classes).sum(axis=0)[:, None]
@@ -211,8 +212,8 @@ class Run:
         directions = means.astype(np.float64) - centre
         directions /= np.maximum(np.linalg.norm(directions, axis=1, keepdims=True), 1e-300)
         offset = (directions @ centre).astype(np.float32)
-        for rows, x0 in self._blocks("trajectory/x0"):
-            flat = self._finite("trajectory/x0", x0).reshape(*x0.shape[:2], -1)
+        for rows, x0 in self._blocks("x0"):
+            flat = self._finite("x0", x0).reshape(*x0.shape[:2], -1)
             out[rows] = (flat @ directions.T.astype(np.float32) - offset).argmax(-1)
         return out
 
@@ -225,7 +226,7 @@ class Run:
         chosen = np.unique(np.linspace(0, len(self.positions) - 1, count).round().astype(np.int64))
         with reading(file.path):
             states = np.stack([np.asarray(file.x[row], dtype=np.float32) for row in self._rows[chosen].tolist()])
-        self._finite("trajectory/x", states)
+        self._finite("x", states)
         return self.positions[chosen], states.reshape(*states.shape[:2], -1)
 
     @cached_property
@@ -248,9 +249,9 @@ class Run:
     def _rows(self) -> npt.NDArray[np.int64]:
         return np.searchsorted(self.trajectory.kept_samples, self.positions).astype(np.int64)
 
-    def _blocks(self, path: str) -> Iterator[tuple[slice, npt.NDArray[np.float32]]]:
-        """A dataset in parts: which of the M samples, and their float32 values (n, times, *shape)."""
-        dataset, rows = self.trajectory.field(path), self._rows
+    def _blocks(self, field: str) -> Iterator[tuple[slice, npt.NDArray[np.float32]]]:
+        """A field in parts: which of the M samples, and their float32 values (n, times, *shape)."""
+        dataset, rows = self.trajectory.field(field), self._rows
         count = max(1, _BLOCK // (4 * max(1, math.prod(dataset.shape[1:]))))
         for first in range(0, len(rows), count):
             some = rows[first : first + count]
@@ -263,9 +264,9 @@ class Run:
                 return np.asarray(dataset[rows[0] : rows[-1] + 1, column])
             return np.stack([dataset[row, column] for row in rows.tolist()])
 
-    def _finite(self, path: str, values: Any) -> Any:
+    def _finite(self, field: str, values: Any) -> Any:
         if not np.isfinite(values).all():
-            raise TrajectoryError(f"{self.trajectory.path}: {path} is not finite — see emnist-diff verify")
+            raise TrajectoryError(f"{self.trajectory.path}: {dataset_of(field)} is not finite — see emnist-diff verify")
         return values
 
 

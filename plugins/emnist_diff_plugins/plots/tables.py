@@ -89,7 +89,7 @@ def quantities(run: Run) -> dict[str, Floats]:
         out["Σ ‖Δpixels‖₂"] = run.pixel_l2.sum(axis=1)
     for field in ("base", "prediction"):
         if run.holds(field):
-            out[f"‖{field}‖₂, mean over steps"] = run.norms(f"trajectory/{field}").mean(axis=1)
+            out[f"‖{field}‖₂, mean over steps"] = run.norms(field).mean(axis=1)
     if run.holds("forces"):
         for name, norms in zip(run.force_names, run.force_norms(), strict=True):
             out[f"‖{name}‖₂, mean over steps"] = norms.mean(axis=1)

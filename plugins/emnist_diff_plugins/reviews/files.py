@@ -21,7 +21,6 @@ from typing import Any
 
 import attrs
 
-from emnist_diff import PACKAGES
 from emnist_diff.components import Component, call_component
 from emnist_diff.errors import ConfigError, PluginError
 from emnist_diff.families import WEIGHTS
@@ -29,6 +28,15 @@ from emnist_diff.protocols import NamesFiles, offers
 from emnist_diff.schedules import Function, Product, Schedule
 from emnist_diff.surroundings import Review
 from emnist_diff_trajectory.files import sha256
+
+_PACKAGES = (
+    "emnist_diff",
+    "emnist_diff_inference",
+    "emnist_diff_plugins",
+    "emnist_diff_testing",
+    "emnist_diff_trajectory",
+)
+"""The import packages of this distribution."""
 
 FILE = "file"
 """The key of a field's metadata that marks a setting as the name of a file or a directory, or as a list of them."""
@@ -145,7 +153,7 @@ def _source(function: Any) -> Path | None:
     function = inspect.unwrap(function)
     if not (inspect.isroutine(function) or inspect.isclass(function)):
         function = type(function)
-    if str(getattr(function, "__module__", "")).partition(".")[0] in PACKAGES:
+    if str(getattr(function, "__module__", "")).partition(".")[0] in _PACKAGES:
         return None  # it is of this distribution, whose version is in the environment
     try:
         source = inspect.getsourcefile(function)

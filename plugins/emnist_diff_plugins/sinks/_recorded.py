@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from emnist_diff.conditions import Cond, named
 from emnist_diff.errors import TrajectoryError
 from emnist_diff.frames import BatchResult, Frame, RunHeader, is_requested, no_decoder
 from emnist_diff.protocols import Sink
 from emnist_diff.timeline import ProcessKind, StepInfo, Timeline
 from emnist_diff_plugins.sinks._beside import is_of
 from emnist_diff_trajectory.estimates import prediction_type
+from emnist_diff_trajectory.fields import X, columns, dataset_of, is_activation, weight_of
 from emnist_diff_trajectory.opening import reading
 from emnist_diff_trajectory.reader import Trajectory
-from emnist_diff_trajectory.schema import dataset_of
 
 _BATCH, _BYTES, _LARGEST = 16, 64_000_000, 512_000_000
 """Samples in a batch, what they should take of memory together, and what one of them may."""
@@ -45,6 +47,8 @@ class Recorded:
         requested: frozenset[str] = frozenset().union(*fields.values())
         names = list(map(dataset_of, self._requested(requested)))
         held = file.datasets()
+        if any(map(is_activation, names)):  # a file knows the conditions by name alone
+            return []
         if not fields.keys() <= set(file.kept_steps.tolist()) or any(
             name not in held or held[name].dtype != np.float32 for name in names
         ):
@@ -64,7 +68,7 @@ class Recorded:
         with reading(self.trajectory.path):
             states = self._check_shapes()
             height, width, *channels = file.images.shape[1:]
-            weights = [np.asarray(file.field(f"forces/{n}/weight"), np.float64) for n in file.force_names]
+            weights = [np.asarray(file.field(weight_of(n)), np.float64) for n in file.force_names]
             return RunHeader(
                 output=output,
                 config=file.config,
@@ -84,8 +88,19 @@ class Recorded:
                 overwrite=overwrite,
                 decode=self.decode,
                 replayed=True,
+                activations={name: tuple(file.activation(name).shape[3:]) for name in file.activations},
+                conditions=self._conditions(),
                 prediction_type=prediction_type(file),
             )
+
+    def _conditions(self) -> tuple[tuple[Cond, ...], ...]:
+        """The conditions of each step, by their names; none of steps that are not kept."""
+        file, named_conditions = self.trajectory, list(map(named, self.trajectory.conditions))
+        out: dict[int, tuple[Cond, ...]] = {
+            step: tuple(compress(named_conditions, evaluated))
+            for step, evaluated in zip(file.kept_steps.tolist(), file.evaluated, strict=True)
+        }
+        return tuple(out.get(step, ()) for step in range(file.steps))
 
     def _check_shapes(self) -> tuple[int, ...]:
         """The shape of a state, () where there is none; raises `TrajectoryError` for what cannot be read as the format
@@ -95,17 +110,20 @@ class Recorded:
         if len(set(file.ids.tolist())) < len(file) or file.ids.min() < 0:
             raise TrajectoryError(f"{file.path} is damaged: its samples have no ids of their own")
         for name in file.force_names:
-            weight = file.field(f"forces/{name}/weight")
+            weight = file.field(weight_of(name))
             if weight.shape != (file.steps,) or weight.dtype.kind not in "iuf":
-                raise TrajectoryError(f"{file.path} is damaged: forces/{name}/weight is {weight.dtype} {weight.shape}")
+                raise TrajectoryError(f"{file.path} is damaged: {weight_of(name)} is {weight.dtype} {weight.shape}")
         for name, dataset in file.datasets().items():
             if name == "images":
                 fits = dataset.dtype == np.uint8 and dataset.ndim in (3, 4) and dataset.shape[0] == len(file)
                 fits = fits and dataset.shape[3:] in ((), (3,))
             else:
-                rows = (len(file.kept_samples), len(file.kept_steps) + (name == "trajectory/x"))
-                shape = dataset.shape[2:] if shape is None else shape
-                fits = dataset.dtype.kind == "f" and dataset.shape == (*rows, *shape)
+                rows = (len(file.kept_samples), columns(name, len(file.kept_steps)))
+                if is_activation(name):
+                    inner = (len(file.conditions), *dataset.shape[3:])
+                else:
+                    inner = shape = dataset.shape[2:] if shape is None else shape
+                fits = dataset.dtype.kind == "f" and dataset.shape == (*rows, *inner)
             if not fits:
                 raise TrajectoryError(f"{file.path} is damaged: {name} is {dataset.dtype} {dataset.shape}")
         return shape or ()
@@ -130,21 +148,23 @@ class Recorded:
         """
         file = self.trajectory
         requested: frozenset[str] = frozenset().union(*fields.values())
-        count = self._batch(header, len(self._requested(requested)), len(fields))
+        held = file.datasets()
+        values = sum(math.prod(held[dataset_of(field)].shape[2:]) for field in self._requested(requested))
+        count = self._batch(header, values, len(fields))
         for first in range(0, len(positions), count):
             some = positions[first : first + count]
             states = _States(self, some, whole=2 * len(fields) > len(file.kept_steps))
             for step in file.kept_steps.tolist():
                 if step in fields:
                     yield self._frame(header.timeline.at(step), some, fields[step], states)
-            final = states.at("trajectory/x", file.steps) if "x" in requested else torch.empty(len(some), 0)
+            final = states.at(X, file.steps) if "x" in requested else torch.empty(len(some), 0)
             with reading(self.trajectory.path):
                 images = torch.from_numpy(np.stack([file.images[position] for position in some])).float() / 255.0
             yield BatchResult(tuple(some), final, images.unsqueeze(1) if images.dim() == 3 else images.movedim(-1, 1))
 
-    def _batch(self, header: RunHeader, datasets: int, steps: int) -> int:
-        """How many samples fit into memory at once. Raises `TrajectoryError` when not even one does."""
-        one = (steps + 1) * (4 * datasets * math.prod(header.shape) + math.prod(header.image_shape))
+    def _batch(self, header: RunHeader, values: int, steps: int) -> int:
+        """How many samples fit into memory at once.  values: of a step. Raises `TrajectoryError` when not one does."""
+        one = (steps + 1) * (4 * values + math.prod(header.image_shape))
         if one > _LARGEST:
             raise TrajectoryError(
                 f"{self.trajectory.path}: a sample takes {one / 1e6:.0f} MB of memory — export fewer steps (every=…)"
@@ -157,7 +177,11 @@ class Recorded:
 
     def _frame(self, at: StepInfo, positions: Sequence[int], requests: frozenset[str], states: _States) -> Frame:
         tensors = {field: states.at(dataset_of(field), at.index) for field in self._requested(requests)}
-        return Frame(at, tuple(positions), tensors)
+        file = self.trajectory
+        evaluated = np.flatnonzero(file.evaluated[file.column(at.index)])
+        activations = {name: tensors[name][:, evaluated] for name in file.activations if name in tensors}
+        conditions = tuple(named(file.conditions[place]) for place in evaluated) if activations else ()
+        return Frame(at, tuple(positions), tensors | activations, conditions)
 
 
 @attrs.define(eq=False)

@@ -14,6 +14,7 @@ from emnist_diff.frames import BatchResult, Frame, Outcome, RunHeader
 from emnist_diff.timeline import StepInfo
 from emnist_diff_plugins.pictures import save_png, table
 from emnist_diff_plugins.sinks._beside import trajectories_beside
+from emnist_diff_trajectory.fields import dataset_of
 from emnist_diff_trajectory.occupied import occupied
 from emnist_diff_trajectory.pixels import as_images, to_uint8
 
@@ -66,7 +67,7 @@ class GridSink:
             moments = self._moments(len(header.timeline)) & set(trajectory.kept_steps.tolist())
             for position in trajectory.committed:
                 self._images[position] = trajectory.images[position]
-                if position >= self.strips or not {"trajectory/x", "trajectory/x0"} <= held.keys():
+                if position >= self.strips or not set(map(dataset_of, ("x", "x0"))) <= held.keys():
                     continue
                 for step in moments if self._pictures() and position in kept else ():
                     row, column = trajectory.row(position), trajectory.column(step)

@@ -10,11 +10,14 @@ import numpy as np
 from attrs import validators as v
 from torch import Tensor
 
+from emnist_diff.conditions import Cond
 from emnist_diff.frames import FIELDS, BatchResult, Frame, Outcome, RunHeader, is_requested
 from emnist_diff.timeline import StepInfo
 from emnist_diff_plugins.sinks._settings import every_setting, samples_setting
+from emnist_diff_trajectory.activations import by_condition
+from emnist_diff_trajectory.fields import X, dataset_of, is_activation
 from emnist_diff_trajectory.pixels import to_uint8
-from emnist_diff_trajectory.schema import Capture, arrays, dataset_of
+from emnist_diff_trajectory.schema import Capture, arrays
 from emnist_diff_trajectory.writer import TrajectoryWriter
 
 
@@ -24,6 +27,8 @@ class Hdf5Sink:
 
     Of what is not kept nothing is computed or copied. float16 keeps 11 bits: values are off by up to 2⁻¹¹ of
     themselves (1/2048), and the ledger adds up to that accuracy only; replay and diff know.
+
+    Activations of a network that offers some (`protocols.Captures`) take one more evaluation at each kept step.
 
     Examples: ``--sink 'hdf5:fields=["x","x0"],dtype=float16'``, ``--sink hdf5:every=5,samples=100``
     """
@@ -38,6 +43,10 @@ class Hdf5Sink:
         validator=v.in_(("float32", "float16")),
         metadata={"help": "float32 (exact) or float16 (half the size; rounds to 11 bits)"},
     )
+    activations: str | tuple[str, ...] = attrs.field(
+        default=(),
+        metadata={"help": "inner activations of the network to keep: a name or group, or a list of these"},
+    )
     every: int = every_setting("keep every k-th step, from the first; the final state is kept always")
     samples: int | tuple[int, ...] | None = samples_setting("samples whose states are kept")
     filename: str = attrs.field(
@@ -46,24 +55,31 @@ class Hdf5Sink:
         metadata={"help": "name of the file in the run's directory"},
     )
     _capture: Capture = attrs.field(init=False)
+    _conditions: tuple[Cond, ...] = attrs.field(init=False, default=())
     _writer: TrajectoryWriter | None = attrs.field(init=False, default=None)
     _frames: dict[str, list[Tensor]] = attrs.field(init=False, factory=dict)
 
     def __attrs_post_init__(self) -> None:
         fields = frozenset(self.fields)
         ids = frozenset(self.samples) if isinstance(self.samples, tuple) else self.samples
-        self._capture = Capture(fields, self.dtype, self.every, ids)
+        self._capture = Capture(fields, self.dtype, self.every, ids, frozenset(_names(self.activations)))
+
+    @activations.validator
+    def _name_no_fields(self, _: object, activations: str | tuple[str, ...]) -> None:
+        if fields := sorted({name for name in _names(activations) if name.partition("/")[0] in FIELDS}):
+            raise ValueError(f"activations: {fields[0]!r} is no activation of the network — name it in fields")
 
     def wants(self, at: StepInfo) -> frozenset[str]:
-        return frozenset() if at.index % self.every else self._capture.fields
+        return frozenset() if at.index % self.every else self._capture.requests
 
     def memory(self, header: RunHeader, batch: int) -> float:
         """The states of a batch, as they were handed over and as they are written, and its images."""
         of_one = sum(array.size / array.shape[0] for array in arrays(header, self._capture) if array.shape[0])
-        return (2.0 if self._capture.fields else 1.0) * batch * of_one
+        return (2.0 if self._capture.requests else 1.0) * batch * of_one
 
     def open(self, header: RunHeader) -> frozenset[int]:
         path = header.output / header.own_name(self.filename)
+        self._conditions = self._capture.conditions(header)
         if header.resume:
             self._writer, committed = TrajectoryWriter.resume(path, header, self._capture)
             return committed
@@ -75,15 +91,18 @@ class Hdf5Sink:
         rows = self._writer.kept(frame.positions)
         if not rows or frame.at.index % self.every:  # what other sinks wanted of this step
             return
-        for field, states in frame.items():
-            if is_requested(field, self._capture.fields):
-                self._frames.setdefault(dataset_of(field), []).append(_chosen(states, rows))
+        for field, values in frame.items():
+            if is_requested(field, self._capture.requests):
+                name, chosen = dataset_of(field), _chosen(values, rows)
+                if is_activation(name):
+                    chosen = by_condition(chosen, frame.conditions, self._conditions)
+                self._frames.setdefault(name, []).append(chosen)
 
     def commit(self, batch: BatchResult) -> None:
         assert self._writer is not None
         rows = self._writer.kept(batch.positions)
         if rows and "x" in self._capture.fields:
-            self._frames.setdefault("trajectory/x", []).append(_chosen(batch.x, rows))
+            self._frames.setdefault(X, []).append(_chosen(batch.x, rows))
         data: dict[str, Any] = {
             name: np.stack([state.cpu().numpy() for state in states], axis=1) for name, states in self._frames.items()
         }
@@ -101,6 +120,10 @@ class Hdf5Sink:
             self._writer.discard()  # an empty file would stand in the way of the corrected run
         else:
             self._writer.close()
+
+
+def _names(activations: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (activations,) if isinstance(activations, str) else activations
 
 
 def _chosen(states: Tensor, rows: Sequence[int]) -> Tensor:

@@ -1,0 +1,32 @@
+"""Activations of a step as a file holds them: along all conditions of the run, in one order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # reading needs no torch
+    from torch import Tensor
+
+    from emnist_diff.conditions import Cond
+
+
+def recorded_conditions(conditions: Sequence[Sequence[Cond]], steps: Iterable[int]) -> tuple[Cond, ...]:
+    """The conditions along the axis of a file that keeps these steps, in order of use.  conditions: of each step."""
+    return tuple(dict.fromkeys(cond for step in steps for cond in conditions[step]))
+
+
+def condition_names(conditions: Sequence[Cond]) -> list[str]:
+    """What a file calls conditions: as messages do, and with a number where two are called the same."""
+    names = list(map(str, conditions))
+    return [f"{n} #{names[: i + 1].count(n)}" if names.count(n) > 1 else n for i, n in enumerate(names)]
+
+
+def by_condition(values: Tensor, conditions: Sequence[Cond], recorded: Sequence[Cond]) -> Tensor:
+    """Activations (B, conditions, *shape) of a step along the recorded conditions, (B, recorded, *shape): zero for
+    those that the step does not evaluate."""
+    if tuple(conditions) == tuple(recorded):
+        return values
+    out = values.new_zeros((len(values), len(recorded), *values.shape[2:]))
+    out[:, [recorded.index(cond) for cond in conditions]] = values
+    return out
