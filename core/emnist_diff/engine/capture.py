@@ -26,11 +26,10 @@ def captured(
 
     Raises `RunFailed` for a denoiser that raises, or gives activations of another shape than it says.
     """
-    denoiser, inner_requests = run.engine.denoisers[""], [r for r in requests if r.partition("/")[0] not in FIELDS]
-    if not inner_requests or not offers(denoiser, Captures):
-        return (), {}
-    names = sorted(name for name in denoiser.activations if is_requested(name, inner_requests))
-    if not names:
+    denoiser, inner = run.engine.denoisers[""], [r for r in requests if r.partition("/")[0] not in FIELDS]
+    if not offers(denoiser, Captures) or not (
+        names := sorted(n for n in denoiser.activations if is_requested(n, inner))
+    ):
         return (), {}
     number_of = {cond: number for cond, (number, _) in packing.gather.items() if not packing.groups[number].denoiser}
     with blamed_on("the denoiser", at), one_thread(x.device):
