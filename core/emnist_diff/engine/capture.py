@@ -34,11 +34,10 @@ def captured(
     number_of = {cond: number for cond, (number, _) in packing.gather.items() if not packing.groups[number].denoiser}
     with blamed_on("the denoiser", at), one_thread(x.device):
         rows = {n: _rows(run, denoiser, packing.groups[n], x, at, names) for n in set(number_of.values())}
-    parts = {
-        name: [rows[n][name].index_select(0, packing.gather[cond][1]) for cond, n in number_of.items()]
-        for name in names
-    }
-    return tuple(number_of), {name: torch.stack(tensors, 1) for name, tensors in parts.items()}
+    found = [
+        {name: rows[n][name].index_select(0, packing.gather[c][1]) for name in names} for c, n in number_of.items()
+    ]
+    return tuple(number_of), {name: torch.stack([tensors[name] for tensors in found], 1) for name in names}
 
 
 def _rows(
@@ -48,11 +47,11 @@ def _rows(
     parts: dict[str, list[Tensor]] = {name: [] for name in names}
     count, most = len(group.sample), run.engine.micro_batch
     for rows in torch.arange(count + -count % most, device=x.device).clamp_(max=count - 1).split(most):
-        sample, conds = group.sample[rows], RowConditions(group.index[rows], group.variant)
         t = torch.full((most,), at.timestep, dtype=torch.float32, device=x.device)
-        answer = denoiser.capture(x.index_select(0, sample), t, conds, frozenset(names))
+        conds = RowConditions(group.index[rows], group.variant)
+        answer = denoiser.capture(x.index_select(0, group.sample[rows]), t, conds, frozenset(names))
         for name in names:
-            value, shape = answer[name].detach().float(), (len(sample), *denoiser.activations[name])
+            value, shape = answer[name].detach().float(), (most, *denoiser.activations[name])
             if value.shape != shape:
                 raise RunFailed(f"the denoiser captured {name!r} in shape {tuple(value.shape)} instead of {shape}")
             parts[name].append(value)
