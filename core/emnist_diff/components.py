@@ -10,7 +10,7 @@ import attrs
 from emnist_diff.config import ComponentConfig
 from emnist_diff.deprecation import deprecated
 from emnist_diff.errors import ConfigError, PluginError, blame
-from emnist_diff.plugins import CORE_DISTRIBUTION, Registry
+from emnist_diff.plugins import CORE_DISTRIBUTION, Registry, load_factory
 from emnist_diff.records import DriftSpec, ForceSpec, Spec
 from emnist_diff.schedules import Constant
 from emnist_diff.structuring import structure, unstructure
@@ -51,25 +51,23 @@ def make(registry: Registry, kind: type[Spec], config: ComponentConfig | None) -
     """
     config = config or default(registry, kind)
     entry = registry.resolve(kind, config.name)
+    label, whose = f"{kind.kind} {entry.spec.name!r}", f"{kind.kind} {entry.spec.name!r} of {entry.distribution}"
     if entry.spec.deprecated:
-        deprecated(f"{kind.kind} {entry.spec.name!r} of {entry.distribution}", entry.spec.deprecated)
+        deprecated(whose, entry.spec.deprecated)
     if config.weight != Constant(1) and kind not in (ForceSpec, DriftSpec):
-        raise ConfigError(f"{kind.kind} {entry.spec.name!r} has no weight — only forces and drifts are weighted")
+        raise ConfigError(f"{label} has no weight — only forces and drifts are weighted")
     if (config.clip_abs is not None or config.clip_norm is not None) and kind is not ForceSpec:
-        raise ConfigError(f"{kind.kind} {entry.spec.name!r} cannot be clipped — only forces can")
-    factory = registry.load(kind, config.name)
+        raise ConfigError(f"{label} cannot be clipped — only forces can")
+    factory = load_factory(entry)
     if not attrs.has(factory):
-        raise PluginError(
-            f"{kind.kind} {entry.spec.name!r} of {entry.distribution} is broken: {entry.spec.factory} is no attrs class"
-        )
+        raise PluginError(f"{whose} is broken: {entry.spec.factory} is no attrs class")
     if shared := mutable_defaults(factory):
         raise PluginError(
-            f"{kind.kind} {entry.spec.name!r} of {entry.distribution} is broken: its setting {shared[0].name!r} has a "
-            f"mutable default, {shared[0].default!r}, which all components would share — its author should use "
-            "attrs.field(factory=…)"
+            f"{whose} is broken: its setting {shared[0].name!r} has a mutable default, {shared[0].default!r}, which "
+            "all components would share — its author should use attrs.field(factory=…)"
         )
     beside = {ForceSpec: ("weight", "clip_abs", "clip_norm"), DriftSpec: ("weight",)}.get(kind, ())
-    component = structure(dict(config.settings), factory, f"{kind.kind} {entry.spec.name!r}", beside)
+    component = structure(dict(config.settings), factory, label, beside)
     return Component(entry.spec.name, component, entry.distribution, entry.version, dict(unstructure(component)))
 
 

@@ -40,6 +40,11 @@ class Entry(Generic[_S_co]):
         """Distribution and version, of which a plugin file has none."""
         return f"{self.distribution} {self.version}".rstrip()
 
+    @property
+    def too_new(self) -> str:
+        """That its record asks for a newer core than this, to follow its name; or nothing."""
+        return f"needs plugin api {self.spec.api}, this emnist-diff speaks {API}" if self.spec.api > API else ""
+
 
 @attrs.frozen
 class Broken:
@@ -109,17 +114,14 @@ class Registry:
                 f"use {' or '.join(repr(e.qualified) for e in hits)}"
             )
         entry = hits[0]
-        if entry.spec.api > API:
-            raise PluginError(
-                f"{kind.kind} {name!r} of {entry.origin} needs plugin api {entry.spec.api}, "
-                f"this emnist-diff speaks {API} — upgrade emnist-diff"
-            )
+        if entry.too_new:
+            raise PluginError(f"{kind.kind} {name!r} of {entry.origin} {entry.too_new} — upgrade emnist-diff")
         return entry
 
     def health(self, entry: Entry[Spec]) -> str:
         """``ok``, or why a component cannot be asked for by its name; nothing is imported to find out."""
-        if entry.spec.api > API:
-            return f"needs plugin api {entry.spec.api}, this emnist-diff speaks {API}"
+        if entry.too_new:
+            return entry.too_new
         others = [e for e in self.of(type(entry.spec)) if e.spec.name == entry.spec.name and e is not entry]
         if others:
             return f"{' and '.join(e.origin for e in others)} has the name too: use {entry.qualified}"
@@ -147,8 +149,7 @@ class Registry:
 
         Raises as `resolve` does, and `PluginError` when the factory cannot be imported.
         """
-        factory: type[Any] = load_factory(self.resolve(kind, name))
-        return factory
+        return cast("type[Any]", load_factory(self.resolve(kind, name)))
 
 
 def load_factory(entry: Entry[Spec]) -> Any:
@@ -167,16 +168,6 @@ def load_factory(entry: Entry[Spec]) -> Any:
             f"{entry.spec.factory} cannot be loaded ({reason(error)})"
         ) from error
     return found
-
-
-def require_healthy(registry: Registry) -> None:
-    """Raise `PluginError` when any plugin is broken (``--strict-plugins``)."""
-    if registry.broken:
-        raise PluginError(
-            "broken plugins: "
-            + "; ".join(f"{b.distribution} [{b.plugin}]: {b.error}" for b in registry.broken)
-            + " — see emnist-diff plugins list --traceback"
-        )
 
 
 KINDS: dict[str, type[Spec]] = {record.kind: record for record in hookspecs.HOOKS.values()}

@@ -11,8 +11,8 @@ import pytest
 
 from emnist_diff.discovery import discover, installed
 from emnist_diff.errors import ConfigError, PluginError, UnknownName
-from emnist_diff.plugins import require_healthy
 from emnist_diff.records import DenoiserSpec, DriftSpec, ForceSpec
+from emnist_diff_plugins.commands.health import require_healthy
 
 _number = itertools.count()
 

@@ -11,12 +11,12 @@ from typing import Any
 import attrs
 import typer
 
-from emnist_diff import plugins as registry_module
 from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError, unknown
-from emnist_diff.plugins import KINDS, Entry, Registry
+from emnist_diff.plugins import KINDS, Entry, Registry, load_factory
 from emnist_diff.printable import echo
 from emnist_diff.records import Spec
+from emnist_diff_plugins.commands.health import require_healthy
 from emnist_diff_plugins.terminal.program import Program
 
 app = typer.Typer(
@@ -48,7 +48,7 @@ def list_components(
     else:
         _print(found, entries, traceback)
     if strict_plugins:
-        registry_module.require_healthy(found)
+        require_healthy(found)
 
 
 def _listed(found: Registry, entries: Mapping[str, list[Entry[Spec]]]) -> dict[str, Any]:
@@ -137,7 +137,7 @@ def show_components(
 
 
 def _described(entry: Entry[Spec]) -> dict[str, Any]:
-    factory = registry_module.load_factory(entry)
+    factory = load_factory(entry)
     is_class = isinstance(factory, type)
     return {
         **_identity(entry),

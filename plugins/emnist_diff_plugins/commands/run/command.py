@@ -120,7 +120,7 @@ def run(
     given = layer(RunConfig, settings) | options.forces(force_stack) | options.presets(preset, preset_args)
 
     from emnist_diff.discovery import installed
-    from emnist_diff.plugins import require_healthy
+    from emnist_diff_plugins.commands.health import require_healthy
     from emnist_diff_plugins.commands.run import displays, result
     from emnist_diff_plugins.forms import read_layer
     from emnist_diff_plugins.terminal.logging import configure as configure_logging
