@@ -188,10 +188,10 @@ def build_scheduler(ckpt: CheckpointInfo, name: str | None = None, **settings: A
 
     Raises `UnknownName` for an unknown scheduler or setting, `ConfigError` for a bad value.
     """
-    made = make(installed(), SchedulerSpec, chosen_scheduler(ckpt.header, name, settings))
+    built = make(installed(), SchedulerSpec, chosen_scheduler(ckpt.header, name, settings))
     header = ckpt.header
-    bound = bound_scheduler(made, header.schedule, header.prediction)
-    return BuiltScheduler(made.name, made.settings, header.schedule, header.prediction, bound)
+    bound = bound_scheduler(built, header.schedule, header.prediction)
+    return BuiltScheduler(built.name, built.settings, header.schedule, header.prediction, bound)
 
 
 def chosen_scheduler(header: CheckpointHeader | None, name: str | None, settings: Mapping[str, Any]) -> ComponentConfig:

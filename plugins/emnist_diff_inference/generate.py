@@ -114,13 +114,13 @@ def _generate(
     settings = mapping.settings(config, ckpt.path, ckpt.header, registry)
     guides = _guides(registry, settings, model, ckpt)
     spaces = {"": model.denoiser.conditions} | {name: guide.conditions for name, guide in guides.items()}
-    laid = lay_out(registry, settings, spaces, scheduler.scheduler, f"scheduler {scheduler.name!r}")
-    laid, evaluators = _on_backend(registry, settings, laid, model, guides)
-    engine = laid.engine({"": model.denoiser, **guides}, model.device, evaluators)
+    layout = lay_out(registry, settings, spaces, scheduler.scheduler, f"scheduler {scheduler.name!r}")
+    layout, evaluators = _on_backend(registry, settings, layout, model, guides)
+    engine = layout.engine({"": model.denoiser, **guides}, model.device, evaluators)
     out: list[GenerationResult] = []
-    size = laid.plan.batch_size
+    size = layout.plan.batch_size
     for start in range(0, len(indices), size):
-        out += _walk(engine, laid, config, indices[start : start + size], watch, progress)
+        out += _walk(engine, layout, config, indices[start : start + size], watch, progress)
     return out
 
 
@@ -138,66 +138,48 @@ def _guides(
 
 
 def _on_backend(
-    registry: Registry, settings: RunConfig, laid: Layout, model: LoadedDenoiser, guides: Mapping[str, Denoiser]
+    registry: Registry, settings: RunConfig, layout: Layout, model: LoadedDenoiser, guides: Mapping[str, Denoiser]
 ) -> tuple[Layout, dict[str, Evaluator]]:
     """Model and guides on the backend that the settings mean, which is set up once for all samples of the same run."""
-    asked = repr((unstructure(settings.backend), settings.precision, settings.micro_batch, dict(settings.guides)))
-    key = (asked, laid.plan.rows, laid.plan.largest, tuple(laid.plan.networks))
+    requested = repr((unstructure(settings.backend), settings.precision, settings.micro_batch, dict(settings.guides)))
+    key = (requested, layout.plan.rows, layout.plan.largest, tuple(layout.plan.networks))
     if key not in model.on_backends:
-        report_on(registry, laid)  # once for all samples of the same run
+        report_on(registry, layout)  # once for all samples of the same run
         denoisers, identities = {"": model.denoiser, **guides}, {"": model.sha256}
         for name, guide in guides.items():
             identities[name] = next(known for known, loaded in model.guides.items() if loaded is guide)
-        there, _, evaluators = on_backend(registry, laid, denoisers, identities, model.device, model.threads)
-        model.on_backends[key] = there, evaluators
-    there, evaluators = model.on_backends[key]
-    return laid.with_rows(there.plan.micro_batch), evaluators
+        planned, _, evaluators = on_backend(registry, layout, denoisers, identities, model.device, model.threads)
+        model.on_backends[key] = planned, evaluators
+    planned, evaluators = model.on_backends[key]
+    return layout.with_rows(planned.plan.micro_batch), evaluators
 
 
 def _walk(
     engine: Engine,
-    laid: Layout,
+    layout: Layout,
     config: InferenceConfig,
     indices: Sequence[int],
     watch: _Watch | None,
     progress: ProgressCallback | None,
 ) -> list[GenerationResult]:
-    """One walk of the engine. A step ends in the state that the next one begins in, so it is told of when that one
-    has been computed."""
-    size, seed, capture = len(indices), config.base_seed, config.capture
-    labels = tuple(laid.labels[index] if index < len(laid.labels) else laid.labels[-1] for index in indices)
+    """The samples of one batch, walked together."""
+    size, seed = len(indices), config.base_seed
+    labels = tuple(layout.labels[index] if index < len(layout.labels) else layout.labels[-1] for index in indices)
     batch = Batch(tuple(range(size)), tuple(indices), labels, (seed,) * size)
     model_classes = engine.denoisers[""].conditions.classes
     started = time.perf_counter()
-    camera = _Camera(engine, config, started, watch is not None)
-    kept: list[list[FrameData]] = []
-    states: list[Tensor] = []  # the first and, from the second step on, the last two
-    step: StepInfo | None = None
-    images = torch.empty(0)
-    for event in walk(engine, batch, lambda at: _STATE):
-        state = event["x"] if isinstance(event, Frame) else event.x
-        states = [*states[:1], *states[-1:], state.to("cpu", copy=True)]
-        if step is not None:
-            if capture.saves(step.index, step.steps):
-                kept.append(camera.take(step, states[-2], states[-1], state))
-                if watch is not None:
-                    watch(kept[-1])
-            if progress is not None:
-                progress(step.index + 1, step.steps)
-        if isinstance(event, Frame):
-            step = event.at
-        else:
-            images = event.images
+    camera = _Camera(engine, config, started, watch)
+    first, last, images = _filmed(engine, batch, camera, progress)
     seconds = time.perf_counter() - started
     return [
         GenerationResult(
             index=index,
             seed=seed,
-            character=model_classes[labels[i]] if laid.conditioned else None,
+            character=model_classes[labels[i]] if layout.conditioned else None,
             label=labels[i],
-            x_init=states[0][i].clone(),
-            x_final=states[-1][i].clone(),
-            frames=tuple(frames[i] for frames in kept),
+            x_init=first[i].clone(),
+            x_final=last[i].clone(),
+            frames=tuple(frames[i] for frames in camera.kept),
             final_image=to_uint8(images[i]),
             total_time=seconds,
             micro_batch=engine.micro_batch,
@@ -206,28 +188,53 @@ def _walk(
     ]
 
 
+def _filmed(
+    engine: Engine, batch: Batch, camera: _Camera, progress: ProgressCallback | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Walk a batch before the camera: its first and last states, (B, *shape) on the CPU, and the images of the last.
+
+    A step ends in the state that the next one begins in, so it is reported when that one has been computed.
+    """
+    states: list[Tensor] = []  # the first and, from the second step on, the last two
+    step: StepInfo | None = None
+    images = torch.empty(0)
+    for event in walk(engine, batch, lambda at: _STATE):
+        state = event["x"] if isinstance(event, Frame) else event.x
+        states = [*states[:1], *states[-1:], state.to("cpu", copy=True)]
+        if step is not None:
+            if camera.config.capture.saves(step.index, step.steps):
+                camera.take(step, states[-2], states[-1], state)
+            if progress is not None:
+                progress(step.index + 1, step.steps)
+        if isinstance(event, Frame):
+            step = event.at
+        else:
+            images = event.images
+    return states[0], states[-1], images
+
+
 @attrs.define(eq=False)
 class _Camera:
-    """Takes the frames of a batch, and remembers the images of the last ones taken."""
+    """Takes the frames of a batch and keeps them, and shows them to whoever watches."""
 
     engine: Engine
     config: InferenceConfig
     started: float
-    watched: bool
-    _count: int = 0
+    watch: _Watch | None
+    kept: list[list[FrameData]] = attrs.field(factory=list)
     _previous: list[Pixels] | None = None
 
-    def take(self, step: StepInfo, before: Tensor, after: Tensor, on_device: Tensor) -> list[FrameData]:
+    def take(self, step: StepInfo, before: Tensor, after: Tensor, on_device: Tensor) -> None:
         """The frame of each sample: states (B, *shape) on the CPU, and `after` once more where the denoiser is."""
         capture, upscale = self.config.capture, self.config.video.upscale
         images: list[Pixels] | None = None
-        if capture.keeps_pixels or capture.keeps_deltas or capture.keeps_l2_maps or self.watched:
+        if capture.keeps_pixels or capture.keeps_deltas or capture.keeps_l2_maps or self.watch is not None:
             images = [to_uint8(image) for image in decoded(self.engine.denoisers[""], on_device)]
         holds = capture.keeps_latents or capture.keeps_l2_maps or capture.keeps_x_before_after
         alpha = step.alpha_bar / step.alpha_bar_next
         frames = [
             FrameData(
-                k=self._count,
+                k=len(self.kept),
                 step_index=step.index,
                 total_steps=step.steps,
                 timestep=step.timestep,
@@ -244,9 +251,10 @@ class _Camera:
             )
             for i in range(len(after))
         ]
-        self._count += 1
         self._previous = images
-        return frames
+        self.kept.append(frames)
+        if self.watch is not None:
+            self.watch(frames)
 
 
 class _Watch:
@@ -306,8 +314,8 @@ def _check_fit(model: LoadedDenoiser, scheduler: BuiltScheduler, config: Inferen
             f"eta = {scheduler.settings.get('eta')} — build_scheduler(ckpt_info, eta={config.eta:g})"
         )
     if config.env.device != "auto":
-        asked = torch.device(choose_device(config.env.device))
-        if asked.type != model.device.type or asked.index not in (None, model.device.index):
+        requested = torch.device(choose_device(config.env.device))
+        if requested.type != model.device.type or requested.index not in (None, model.device.index):
             raise ConfigError(
                 f"EnvironmentConfig.device = {config.env.device!r}, but the model is on {model.device} — "
                 f"load_unet(ckpt_info, {config.env.device!r})"

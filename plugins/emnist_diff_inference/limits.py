@@ -44,11 +44,11 @@ _KEPT = {field.name for field in attrs.fields(CaptureConfig) if "kept" in field.
 
 def refuse_files(config: InferenceConfig) -> None:
     """Raise `ConfigError` for settings that only a run can meet."""
-    for asked in written(config).values():
-        name = asked.rpartition(".")[2]
+    for requested in written(config).values():
+        name = requested.rpartition(".")[2]
         if name in _KEPT:
             continue
         raise ConfigError(
-            f"{asked} asks for files, and generate_sample writes none — take frames from its result, or run "
+            f"{requested} asks for files, and generate_sample writes none — take frames from its result, or run "
             "emnist_diff.run(config.to_run_config())"
         )

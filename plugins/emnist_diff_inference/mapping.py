@@ -70,12 +70,12 @@ def settings(config: InferenceConfig, path: Path, header: CheckpointHeader, regi
         resolve(recommended)
     except ConfigError as error:
         raise CheckpointError(f"{path}: its recommended settings do not hold here: {error}") from error
-    said = {"checkpoint": str(path), **layer(config, header, registry)}
-    if "steps" not in said and "steps" not in recommended:
+    stated = {"checkpoint": str(path), **layer(config, header, registry)}
+    if "steps" not in stated and "steps" not in recommended:
         process = header.schedule
         most = process.train_timesteps if isinstance(process, NoiseSchedule) else RunConfig().steps
-        said["steps"] = min(RunConfig().steps, most)
-    return resolve(recommended, expanded(registry, normalised(said)))
+        stated["steps"] = min(RunConfig().steps, most)
+    return resolve(recommended, expanded(registry, normalised(stated)))
 
 
 def layer(config: InferenceConfig, header: CheckpointHeader | None, registry: Registry) -> dict[str, Any]:
@@ -83,8 +83,8 @@ def layer(config: InferenceConfig, header: CheckpointHeader | None, registry: Re
 
     header: of its checkpoint, or None where there is none.  Raises as `settings`.
     """
-    made = {key: make(config, header, registry) for key, make in MADE.items()}
-    return {key: value for key, value in (taken(config, SETTINGS) | made).items() if value is not None}
+    composed = {key: make(config, header, registry) for key, make in COMPOSED.items()}
+    return {key: value for key, value in (taken(config, SETTINGS) | composed).items() if value is not None}
 
 
 def taken(config: InferenceConfig, table: Mapping[str, str]) -> dict[str, Any]:
@@ -110,8 +110,8 @@ def sinks(config: InferenceConfig, header: CheckpointHeader | None, registry: Re
 
     Raises `UnknownName` when no installed sink writes what is asked for.
     """
-    asked = written(config)
-    if not asked:
+    flags = written(config)
+    if not flags:
         return None
     capture, video = config.capture, config.video
     shown = {"every": capture.save_every, "upscale": video.upscale}
@@ -121,7 +121,7 @@ def sinks(config: InferenceConfig, header: CheckpointHeader | None, registry: Re
         "latents": {"format": capture.latent_format or "npy", "every": capture.save_every},
         "deltas": {"every": capture.save_every},
     }
-    chosen = switched(registry, None, dict.fromkeys(asked, True), settings)
+    chosen = switched(registry, None, dict.fromkeys(flags, True), settings)
     return [ComponentConfig(item["name"], settings=item.get("settings", {})) for item in chosen]
 
 
@@ -162,7 +162,7 @@ def drifts(config: InferenceConfig, header: CheckpointHeader | None, registry: R
     return [ComponentConfig(drift.function_name, settings=_overlaid(shared, drift.custom_cfg, table))]
 
 
-MADE: dict[str, Callable[[InferenceConfig, CheckpointHeader | None, Registry], Any]] = {
+COMPOSED: dict[str, Callable[[InferenceConfig, CheckpointHeader | None, Registry], Any]] = {
     "preset": preset,
     "forces": forces,
     "drifts": drifts,
@@ -180,5 +180,5 @@ def _spellings(registry: Registry, kind: type[Spec], name: str) -> dict[str, str
 def _overlaid(under: Mapping[str, Any], over: Mapping[str, Any], table: Mapping[str, str]) -> dict[str, Any]:
     """Settings of a component: those of `under` that it knows and that `over` does not say, in any spelling, and all
     of `over`."""
-    said = {table.get(key, key) for key in over}
-    return {**{k: value for k, value in under.items() if k in table and table[k] not in said}, **over}
+    stated = {table.get(key, key) for key in over}
+    return {**{k: value for k, value in under.items() if k in table and table[k] not in stated}, **over}

@@ -142,7 +142,7 @@ def test_plain_data_loses_nothing(config: InferenceConfig):
 
 
 def test_every_setting_of_a_run_has_its_place_but_those_of_the_command_line():
-    places = {*mapping.SETTINGS, *mapping.CHECKPOINT, *mapping.WORKER, *mapping.MADE}
+    places = {*mapping.SETTINGS, *mapping.CHECKPOINT, *mapping.WORKER, *mapping.COMPOSED}
     assert places - {"preset"} == {f.name for f in attrs.fields(RunConfig)} - {
         "denoiser", "per_character", "threads", "fsync",
     }  # fmt: skip

@@ -127,20 +127,17 @@ def what_if(
         raise ConfigError("what if without what? — name a force or drift")
     require_sound(trajectory)
     settings = settings_of(trajectory, registry, checkpoint, guides or {})
-    made = [assemble(registry, s, report=False) for s in (settings, left_out(settings, without))]
-    require_recorded(trajectory.path, trajectory.config, made[0].header.config)
-    if made[0].engine.micro_batch != made[1].engine.micro_batch:
-        raise TrajectoryError(f"{trajectory.path} does not say its micro_batch, and so cannot be compared")
+    assemblies = _comparable(trajectory, registry, settings, left_out(settings, without))
     positions = _positions(trajectory, samples)
     ids = trajectory.ids[positions].astype(np.int64)
-    header = made[0].header
+    header = assemblies[0].header
     if (ids < 0).any() or (ids >= len(header.labels)).any():
         raise TrajectoryError(f"{trajectory.path} holds samples that its configuration does not make")
     parts = []
     for first in range(0, len(ids), _BATCH):
         some = tuple(ids[first : first + _BATCH].tolist())
         batch = Batch(some, some, tuple(header.labels[list(some)].tolist()), tuple(header.seeds[list(some)].tolist()))
-        parts.append([_walked(each, batch) for each in made])
+        parts.append([_walked(each, batch) for each in assemblies])
         if on_batch is not None:
             on_batch(min(first + _BATCH, len(ids)), len(ids))
     image, other = (np.concatenate([part[which][2] for part in parts]) for which in (0, 1))
@@ -159,12 +156,21 @@ def what_if(
     )
 
 
-def _walked(made: Assembly, batch: Batch) -> tuple[Array, Array, Pixels]:
+def _comparable(trajectory: Trajectory, registry: Registry, *configurations: RunConfig) -> list[Assembly]:
+    """The runs of these configurations, of which the first is the recorded one; all evaluate in calls of equal size."""
+    assemblies = [assemble(registry, settings, report=False) for settings in configurations]
+    require_recorded(trajectory.path, trajectory.config, assemblies[0].header.config)
+    if len({assembly.engine.micro_batch for assembly in assemblies}) > 1:
+        raise TrajectoryError(f"{trajectory.path} does not say its micro_batch, and so cannot be compared")
+    return assemblies
+
+
+def _walked(assembly: Assembly, batch: Batch) -> tuple[Array, Array, Pixels]:
     """States (B, T+1, D), estimates (B, T, D), and pixels of a batch."""
     x: list[Array] = []
     x0: list[Array] = []
     image = None
-    for event in walk(made.engine, batch, lambda at: frozenset({"x", "x0"})):
+    for event in walk(assembly.engine, batch, lambda at: frozenset({"x", "x0"})):
         state = event["x"] if isinstance(event, Frame) else event.x
         x.append(state.flatten(1).cpu().numpy().astype(np.float64))
         if isinstance(event, Frame):

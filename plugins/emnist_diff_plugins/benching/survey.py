@@ -78,13 +78,10 @@ def survey(registry: Registry, settings: RunConfig, request: Request, tell: Call
         stops=quick,
     )
     backends = _backends(registry)
-    left_out = {name: b.min_rows for name, b in backends.items() if quick and b.min_rows >= _LONG_RUNS}
-    left_out = {} if request.backends else left_out
-    names = request.backends or [name for name in backends if name not in left_out]
+    left_out = [] if request.backends or not quick else _left_out(backends)
+    names = request.backends or [name for name in backends if name not in {skip.what for skip in left_out}]
     cells = list(request.cells(names, device))
     measured, skipped = bench(cells, tell)
-    for name, pays in left_out.items():
-        skipped.append(Skipped(name, f"its set-up pays from {pays:,} network rows on — use --backend {name}"))
     ceilings = []
     for kind, count in dict.fromkeys((m.cell.precision, m.cell.threads) for m in measured):
         tell(f"the ceiling in {kind}, {count} threads")
@@ -98,7 +95,7 @@ def survey(registry: Registry, settings: RunConfig, request: Request, tell: Call
         f"{(settings.scheduler or default(registry, SchedulerSpec)).name}, {settings.steps} steps",
         tuple(ceilings),
         tuple(measured),
-        tuple(skipped),
+        (*skipped, *left_out),
         _recommended(backends, measured, request.reduced),
     )
 
@@ -112,6 +109,15 @@ def _recommended(
     by_priority = sorted(suitable, key=lambda m: backends[m.cell.backend].priority)
     auto: dict[str, str] = {m.cell.precision: m.cell.backend for m in by_priority}
     return recommend(suitable, auto, default_threads().count, reduced=reduced)
+
+
+def _left_out(backends: Mapping[str, BackendSpec]) -> list[Skipped]:
+    """What a quick survey leaves out unless it is named: backends that take too long to set up for most runs."""
+    return [
+        Skipped(name, f"its set-up pays from {spec.min_rows:,} network rows on — use --backend {name}")
+        for name, spec in backends.items()
+        if spec.min_rows >= _LONG_RUNS
+    ]
 
 
 def _backends(registry: Registry) -> dict[str, BackendSpec]:
