@@ -22,9 +22,9 @@ def briefly(cls: type[_T]) -> type[_T]:
     return cls
 
 
-def brief(value: Any, deep: bool = False) -> str:
+def brief(value: Any) -> str:
     """`value` on one line: of arrays, tensors and networks the kind and size, of long texts, lists and tables the
-    beginning, of objects within objects, unless `deep`, the name."""
+    beginning, of other things that are long the name."""
     if isinstance(value, os.PathLike):
         value = os.fspath(value)
     if isinstance(value, str | bytes):
@@ -36,39 +36,23 @@ def brief(value: Any, deep: bool = False) -> str:
             return f"{str(dtype).removeprefix('torch.')}[{axes}]" if axes else repr(value)
         case object(parameters=parameters, state_dict=_):
             return f"{type(value).__name__} of {sum(p.numel() for p in parameters()):,} parameters"
-    if isinstance(value, Mapping):
-        return _several([f"{brief(k)}: {brief(v)}" for k, v in islice(value.items(), _ITEMS)], len(value), "{}")
-    if isinstance(value, Sequence | Set):
-        return _several(
-            [brief(item) for item in islice(value, _ITEMS)], len(value), "()" if isinstance(value, tuple) else "[]"
-        )
-    if attrs.has(type(value)):
-        return _fields(value) if deep else f"{type(value).__name__}(…)"
+    if isinstance(value, Mapping | Sequence | Set):
+        items = value.items() if isinstance(value, Mapping) else ((item,) for item in value)
+        parts = [": ".join(map(brief, item)) for item in islice(items, _ITEMS)]
+        more = [f"… {len(value)} in all"] if len(value) > _ITEMS else []
+        opening, closing = "{}" if isinstance(value, Mapping) else "()" if isinstance(value, tuple) else "[]"
+        return f"{opening}{', '.join(parts + more)}{closing}"
     text = " ".join(repr(value).split())
-    return text if len(text) <= _TEXT else f"<{type(value).__name__}>"
-
-
-def _several(shown: list[str], count: int, around: str) -> str:
-    more = f", … {count} in all" if count > len(shown) else ""
-    return f"{around[0]}{', '.join(shown)}{more}{around[1]}"
+    if len(text) <= _TEXT:
+        return text
+    return f"{type(value).__name__}(…)" if attrs.has(type(value)) else f"<{type(value).__name__}>"
 
 
 def _fields(instance: Any) -> str:
-    parts = []
-    for field in attrs.fields(type(instance)):
-        value = getattr(instance, field.name, None)
-        if field.repr and not _is_default(value, field):
-            parts.append(f"{field.alias}={_small(value)}")
-    more = ", …" if len(parts) > _FIELDS else ""
-    return f"{type(instance).__name__}({', '.join(parts[:_FIELDS])}{more})"
-
-
-def _small(value: Any) -> str:
-    """A field's value: an object that is small is shown itself, as a component with its settings is."""
-    text = brief(value)
-    if text.endswith("(…)") and len(whole := " ".join(repr(value).split())) <= _TEXT:
-        return whole
-    return text
+    fields = [(f, getattr(instance, f.name, None)) for f in attrs.fields(type(instance)) if f.repr]
+    parts = [f"{f.alias}={brief(value)}" for f, value in fields if not _is_default(value, f)]
+    more = ["…"] if len(parts) > _FIELDS else []
+    return f"{type(instance).__name__}({', '.join(parts[:_FIELDS] + more)})"
 
 
 def _is_default(value: Any, field: Any) -> bool:

@@ -75,4 +75,5 @@ def test_brief_names_what_is_large_and_shows_what_is_small():
     assert brief(np.float32(2.5)) == repr(np.float32(2.5))
     assert brief("x" * 100) == "'" + "x" * 57 + "…'"
     assert brief(torch.nn.Linear(3, 2)) == "Linear of 8 parameters"
-    assert brief(thing) == "Thing(…)"
+    assert brief([thing]) == f"[{thing!r}]"
+    assert brief(attrs.evolve(thing, same="b" * 30)) == "Thing(…)"
