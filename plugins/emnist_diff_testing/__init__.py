@@ -19,9 +19,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from emnist_diff_testing.checks import check_backend as check_backend
+    from emnist_diff_testing.checks import check_codec as check_codec
     from emnist_diff_testing.checks import check_denoiser as check_denoiser
     from emnist_diff_testing.checks import check_drift as check_drift
     from emnist_diff_testing.checks import check_force as check_force
+    from emnist_diff_testing.checks import check_objective as check_objective
     from emnist_diff_testing.checks import check_preset as check_preset
     from emnist_diff_testing.checks import check_scheduler as check_scheduler
     from emnist_diff_testing.checks import check_sink as check_sink
@@ -42,9 +44,11 @@ _WHERE = {
     "RuleBroken": "rules",
     "RuleWarning": "rules",
     "check_backend": "checks",
+    "check_codec": "checks",
     "check_denoiser": "checks",
     "check_drift": "checks",
     "check_force": "checks",
+    "check_objective": "checks",
     "check_preset": "checks",
     "check_scheduler": "checks",
     "check_sink": "checks",

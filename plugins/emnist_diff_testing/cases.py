@@ -13,6 +13,8 @@ from emnist_diff_testing.rules import Case, Rule, kit, rules_of
 
 _TELLING = {
     "backend": ("refusal", "evaluator"),
+    "codec": ("fitted", "network"),
+    "objective": ("timesteps", "rates", "target"),
     "preset": ("expand",),
     "scheduler": ("bind",),
     "sink": ("wants", "commit", "close"),

@@ -77,6 +77,16 @@ def check_denoiser(denoiser: Any, *, skip: Collection[str] = ()) -> None:
     judge(examine("denoiser", denoiser, skip=skip))
 
 
+def check_codec(codec: Any, *, skip: Collection[str] = ()) -> None:
+    """Check a codec, an object or a class, with the random weights that training starts from."""
+    judge(examine("codec", codec, skip=skip))
+
+
+def check_objective(objective: Any, *, skip: Collection[str] = ()) -> None:
+    """Check an objective, an object or a class."""
+    judge(examine("objective", objective, skip=skip))
+
+
 def check_preset(preset: Any, *, skip: Collection[str] = ()) -> None:
     """Check a preset, an object or a class."""
     judge(examine("preset", preset, skip=skip))

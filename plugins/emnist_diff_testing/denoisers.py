@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import cached_property
 from typing import Any, cast
 
@@ -18,7 +19,7 @@ from emnist_diff.errors import ConfigError, EmnistDiffError
 from emnist_diff.protocols import Denoiser
 from emnist_diff.spaces import ConditionSpace
 from emnist_diff.structuring import unstructure
-from emnist_diff.timeline import FlowSchedule, NoiseSchedule, PredictionType
+from emnist_diff.timeline import FlowSchedule, ForwardProcess, NoiseSchedule, PredictionType
 from emnist_diff_plugins.containers.checkpoint import CheckpointHeader
 from emnist_diff_plugins.containers.families import TrainableFamily
 from emnist_diff_testing.models import seeded
@@ -29,8 +30,8 @@ from emnist_diff_testing.traps import Trapped, trap
 ROWS = 6
 """That are asked for together."""
 
-_SHAPES = ((1, 16, 16), (1, 28, 28), (3, 32, 32), (16,), (6, 8))
-"""What a family that can be trained is offered as data, until it fits."""
+_SHAPES = ((1, 16, 16), (1, 28, 28), (3, 32, 32), (16,), (2, 4, 4), (4, 8, 8), (6, 8))
+"""What a family that can be trained is offered as states, pixels or latents of a codec, until it fits."""
 
 
 @attrs.frozen(eq=False)
@@ -115,18 +116,32 @@ def _loaded(found: Subject) -> Denoiser:
     family: Any = found.make()
     if not isinstance(found.make(), TrainableFamily):
         return cast(Denoiser, family.source(installed()).load("cpu"))
+    fitted = fitted_family(found)
+    with seeded(0):
+        weights = fitted.network().state_dict()
+    return cast(Denoiser, fitted.with_weights(weights, header_of(fitted), "cpu"))
+
+
+def fitted_family(found: Subject) -> Any:
+    """A family that can be trained, fitted to ten classes and the first states that it takes. Raises `ConfigError`
+    where it takes none of them."""
+    family = found.make()
     for shape in _SHAPES:
-        try:
-            fitted = attrs.evolve(family, **family.fitted(shape, 10))
-        except EmnistDiffError:
-            continue
-        with seeded(0):
-            weights = fitted.network().state_dict()
-        header = CheckpointHeader(
-            family="checked", network=dict(unstructure(fitted)), classes=tuple("0123456789"), null_index=10
-        )
-        return cast(Denoiser, fitted.with_weights(weights, header, "cpu"))
+        with suppress(EmnistDiffError):
+            return attrs.evolve(family, **family.fitted(shape, 10))
     raise ConfigError(f"{found.name}: fitted() takes none of the shapes {', '.join(map(str, _SHAPES))}")
+
+
+def header_of(family: Any, process: ForwardProcess | None = None, kind: PredictionType = "epsilon") -> CheckpointHeader:
+    """What a checkpoint of a fitted family says, on this process or a diffusion."""
+    return CheckpointHeader(
+        family="checked",
+        network=dict(unstructure(family)),
+        classes=tuple("0123456789"),
+        null_index=10,
+        schedule=process or NoiseSchedule(),
+        prediction=kind,
+    )
 
 
 def _is_family(bench: DenoiserBench) -> bool:

@@ -17,7 +17,9 @@ _KITS = {
     "drift": ("drifts", "steering"),
     "scheduler": ("schedulers", "timelines", "sampling"),
     "sink": ("sinks", "durability"),
-    "denoiser": ("denoisers", "rows"),
+    "denoiser": ("denoisers", "rows", "trainable"),
+    "codec": ("codecs",),
+    "objective": ("objectives",),
     "preset": ("presets",),
     "backend": ("backends",),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import random
 import re
 import threading
@@ -21,15 +22,19 @@ from emnist_diff.errors import ConfigError, OutputError, RunFailed, UnknownName
 from emnist_diff.families import Source
 from emnist_diff.spaces import ClassSpace
 from emnist_diff.steps import SchedulerResult
-from emnist_diff.timeline import NoiseSchedule
+from emnist_diff.timeline import FlowSchedule, NoiseSchedule
+from emnist_diff_plugins.denoisers.film import Film
+from emnist_diff_plugins.objectives.flow import FlowObjective
 from emnist_diff_plugins.schedulers.ddim import Ddim
 from emnist_diff_testing import (
     RuleBroken,
     RuleWarning,
     check_backend,
+    check_codec,
     check_denoiser,
     check_drift,
     check_force,
+    check_objective,
     check_preset,
     check_scheduler,
     check_sink,
@@ -519,6 +524,129 @@ DENOISERS = {
 }
 
 
+class Stubborn(torch.nn.Module):
+    """A network with a table that no cast reaches."""
+
+    table = torch.ones(1)
+
+    def forward(self, x, t, index):
+        return x * self.table
+
+
+class Uncast(OddDenoiser):
+    """One of such a network."""
+
+    def module(self, variant=""):
+        return Stubborn()
+
+
+@attrs.frozen
+class Deaf(Film):
+    """A family that takes no checkpoint's word for what it was trained on."""
+
+    def with_weights(self, weights, header, device):
+        return super().with_weights(
+            weights, attrs.evolve(header, schedule=NoiseSchedule(), prediction="sample"), device
+        )
+
+
+# ------------------------------------------------------------------ codecs
+
+
+class OddCodecNetwork(torch.nn.Module):
+    """Two matrices, and something wrong."""
+
+    def __init__(self, twist, shape):
+        super().__init__()
+        self.twist, self.shape = twist, shape
+        self.inward, self.outward = torch.nn.Linear(math.prod(shape), 3), torch.nn.Linear(3, math.prod(shape))
+        self.seen = torch.nn.Parameter(torch.rand(1)) if twist == "same_again" else None
+        if twist == "trains":
+            self.idle = torch.nn.Linear(2, 2)
+
+    def encode(self, images):
+        out = self.inward(images.flatten(1))
+        if self.twist == "batch_independence":
+            out = out + images.mean()
+        if self.twist == "deterministic":
+            out = out + torch.randn_like(out)
+        return out + torch.rand(1).item() if self.twist == "same_again" else out
+
+    def decode(self, latents):
+        flat = self.outward(latents)
+        return (flat if self.twist == "there_and_back" else flat.sigmoid()).reshape(-1, *self.shape)
+
+    def forward(self, images, noise):
+        return (self.decode(self.encode(images)) - images).square().mean()
+
+
+@attrs.frozen
+class OddCodec:
+    """A codec with something wrong."""
+
+    twist: str = attrs.field(default="", metadata={"help": "the rule to break"})
+    image_shape: tuple[int, ...] = attrs.field(default=(1, 8, 8), metadata={"help": "(C, H, W)"})
+
+    shape = property(lambda self: (3,))
+    statistics = property(lambda self: "median" if self.twist == "described" else "element")
+
+    def fitted(self, image_shape):
+        if len(image_shape) != 3 and self.twist != "fits_or_refuses":
+            raise ConfigError("no images")
+        channels, height, width = image_shape
+        return {"image_shape": (channels, height, width)}
+
+    def network(self):
+        return OddCodecNetwork(self.twist, self.image_shape)
+
+
+CODECS = {
+    "described": "statistics is 'median'",
+    "there_and_back": r"images of far latents reach -",
+    "batch_independence": "encode gives other bits in the opposite order|alone",
+    "deterministic": "other latents the second time",
+    "fits_or_refuses": r"\(4,\): ValueError",
+    "trains": "no gradient reaches idle.weight and 1 more",
+    "same_again": "the second one encodes otherwise",
+}
+
+
+# ------------------------------------------------------------------ objectives
+
+
+@attrs.frozen
+class OddObjective(FlowObjective):
+    """A flow with something wrong."""
+
+    twist: str = attrs.field(default="", metadata={"help": "the rule to break"})
+
+    def process(self, clip):
+        return FlowSchedule(self.time_scale, 1.0 if self.twist == "process_matches" else None)
+
+    def timesteps(self, generator, count):
+        times = super().timesteps(generator, count)
+        return 2 * times if self.twist == "times_in_range" else times
+
+    def rates(self, t):
+        signal, noise = super().rates(t)
+        return (signal**2, noise) if self.twist == "rates_of_the_process" else (signal, noise)
+
+    def target(self, x0, noise, t):
+        return x0 - noise if self.twist == "target_of_the_prediction" else super().target(x0, noise, t)
+
+    def weight(self, t):
+        return 1 / (t - t) if self.twist == "weights" else None
+
+
+OBJECTIVES = {
+    "process_matches": r"process\(None\) clips at 1.0: latents have no range",
+    "times_in_range": "leave 0 … 1000",
+    "rates_of_the_process": "signal is off by 0.2",
+    "target_of_the_prediction": "it stands for another x_0, as flow",
+    "weights": "weights are inf … inf",
+}
+
+
 # ------------------------------------------------------------------ presets
 
 
@@ -614,8 +742,12 @@ BROKEN = {
         {
             **{name: (OddDenoiser(name), said) for name, said in DENOISERS.items()},
             "same_again": (Fickle(), "predicts something else"),
+            "castable": (Uncast(), "in bfloat16 it gives torch.float32"),
+            "trains_as_a_flow": (Deaf, r"with_weights\(\) gives a NoiseSchedule that predicts 'sample'"),
         },
     ),
+    "codec": ("codec", {name: (OddCodec(name), said) for name, said in CODECS.items()}),
+    "objective": ("objective", {name: (OddObjective(twist=name), said) for name, said in OBJECTIVES.items()}),
     "preset": ("preset", {name: (OddPreset(name), said) for name, said in PRESETS.items()}),
     "backend": ("backend", {name: (OddBackend(name), said) for name, said in BACKENDS.items()}),
 }
@@ -647,6 +779,8 @@ SOUND = {
     "scheduler": (check_scheduler, OddScheduler),
     "sink": (check_sink, Notes),
     "denoiser": (check_denoiser, OddDenoiser()),
+    "codec": (check_codec, OddCodec),
+    "objective": (check_objective, OddObjective),
     "preset": (check_preset, OddPreset),
     "backend": (check_backend, OddBackend),
 }

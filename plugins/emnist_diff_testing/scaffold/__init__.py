@@ -130,6 +130,24 @@ KINDS: dict[str, Kind] = {
         "emnist-diff run --denoiser $name --scheduler flow_euler",
         ({"spread": "0.1"}, {"spread": "0.4"}),
     ),
+    "trainable-denoiser": Kind(
+        "DenoiserSpec",
+        "denoisers",
+        ("Layers", "Broad"),
+        ("a dense network to train on pixels or latents", "a broader one"),
+        "broad",
+        "emnist-diff train $name --dataset mnist --data DIR",
+        ({"hidden": "64"}, {"hidden": "256"}),
+    ),
+    "codec": Kind(
+        "CodecSpec",
+        "codecs",
+        ("Flat", "Large"),
+        ("two matrices, images to a vector and back", "the same with more numbers"),
+        "large",
+        "emnist-diff train $name --dataset mnist --data DIR --output codec",
+        ({"latent": "16"}, {"latent": "64"}),
+    ),
     "preset": Kind(
         "PresetSpec",
         "presets",
@@ -219,7 +237,8 @@ def _component(package: str, number: int, kind: Kind) -> dict[str, str]:
 
 
 def _description(kind: str, several: bool) -> str:
-    return f"{'Some ' + kind + 's' if several else 'A ' + kind} for emnist-diff"
+    words = kind.replace("-", " ")
+    return f"{'Some ' + words + 's' if several else 'A ' + words} for emnist-diff"
 
 
 def _hooks(kind: Kind, package: str, components: list[dict[str, str]], description: str) -> str:
