@@ -110,7 +110,7 @@ def described(bench: CodecBench) -> Iterator[str]:
     "images become finite latents of its shape, and these images in [0, 1] of theirs",
     "states are latents, and what is drawn, filmed and judged is what decode gives",
 )
-def there_and_back(bench: CodecBench) -> Iterator[str]:
+def reconstruction(bench: CodecBench) -> Iterator[str]:
     network = bench.codec.network
     with torch.no_grad():
         latents = network.encode(bench.images)

@@ -574,7 +574,7 @@ class OddCodecNetwork(torch.nn.Module):
 
     def decode(self, latents):
         flat = self.outward(latents)
-        return (flat if self.twist == "there_and_back" else flat.sigmoid()).reshape(-1, *self.shape)
+        return (flat if self.twist == "reconstruction" else flat.sigmoid()).reshape(-1, *self.shape)
 
     def forward(self, images, noise):
         return (self.decode(self.encode(images)) - images).square().mean()
@@ -602,7 +602,7 @@ class OddCodec:
 
 CODECS = {
     "described": "statistics is 'median'",
-    "there_and_back": r"images of far latents reach -",
+    "reconstruction": r"images of far latents reach -",
     "batch_independence": "encode gives other bits in the opposite order|alone",
     "deterministic": "other latents the second time",
     "fits_or_refuses": r"\(4,\): ValueError",
