@@ -123,12 +123,19 @@ def test_ema_warms_up_and_then_remembers():
 
 def test_an_epoch_row_has_the_documented_columns():
     losses = np.array([4.0, 1.0, 2.0, 5.0])
-    common = {"images": 40, "lr": 0.1, "ema_distance": 0.5, "gpu_memory": (1.0, 2.0, 3.0), "wall_clock": 9.0}
+    common = {
+        "images": 40,
+        "lr": 0.1,
+        "held_out_loss": 0.4,
+        "ema_distance": 0.5,
+        "gpu_memory": (1.0, 2.0, 3.0),
+        "wall_clock": 9.0,
+    }
     first = metrics.Epoch(epoch=1, losses=losses, grad_norms=losses / 2, seconds=2.0, **common).row(None)
     second = metrics.Epoch(epoch=2, losses=losses, grad_norms=losses, seconds=3.0, **common).row(first)
     columns = (
-        "epoch loss_mean loss_std loss_min loss_max loss_median lr grad_norm epoch_time_sec samples_per_sec "
-        "batches_per_sec num_batches num_samples gpu_mem_allocated_mb gpu_mem_reserved_mb gpu_mem_peak_mb "
+        "epoch loss_mean loss_std loss_min loss_max loss_median held_out_loss lr grad_norm epoch_time_sec "
+        "samples_per_sec batches_per_sec num_batches num_samples gpu_mem_allocated_mb gpu_mem_reserved_mb gpu_mem_peak_mb "
         "ema_delta_norm wall_clock_sec cumulative_time_sec cumulative_samples"
     )
     assert " ".join(first) == columns
@@ -140,7 +147,7 @@ def test_an_epoch_row_has_the_documented_columns():
 
 def test_steps_that_the_loss_scale_skipped_have_no_gradient_norm():
     common = {"epoch": 1, "losses": np.ones(3), "lr": 0.1, "seconds": 1.0, "images": 3, "ema_distance": 0.0,
-              "gpu_memory": (0.0, 0.0, 0.0), "wall_clock": 0.0}  # fmt: skip
+              "held_out_loss": 0.0, "gpu_memory": (0.0, 0.0, 0.0), "wall_clock": 0.0}  # fmt: skip
     assert metrics.Epoch(grad_norms=np.array([np.inf, 2.0, 4.0]), **common).row(None)["grad_norm"] == 3.0
     assert metrics.Epoch(grad_norms=np.array([np.inf, np.nan, np.inf]), **common).row(None)["grad_norm"] is None
 

@@ -79,6 +79,7 @@ out = {
     "resumed": go("both", resume=True),
     "steps": steps[:],
     "apart": go(f"apart{rank}", resume=True),
+    "named": go(f"named{rank}"),
     "nan": patched(Learner, "advance", one_is_nan, lambda: go("nan")),
     "full": patched(checkpoint, "save", disk_is_full, lambda: go("full")),
 }
@@ -93,6 +94,9 @@ def both(config, tmp_path: Path):
     for name, output in (("both", "both"), ("nan", "nan"), ("full", "full"), ("apart0", "both"), ("apart1", "none")):
         settings = attrs.evolve(config(output), max_minutes=60.0)
         (tmp_path / f"{name}.json").write_text(json.dumps(to_dict(settings)))
+    for rank in range(2):  # each has read another time
+        settings = config(f"experiment{rank}", experiment="both", epochs=1)
+        (tmp_path / f"named{rank}.json").write_text(json.dumps(to_dict(settings)))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -138,6 +142,10 @@ def test_two_workers_do_as_one(config, both, tmp_path):
     # a directory that only one of them sees
     assert [report["apart"][0] for report in both] == ["OutputError"] * 2
     assert "some workers see a training in" in first["apart"][1]
+    # the directory of an experiment is the first one's
+    assert (first["named"], second["named"]) == ([True, 0], [True, 1])
+    assert (tmp_path / "experiment0" / "final_samples" / "samples.png").exists()
+    assert not (tmp_path / "experiment1").exists()
     # what goes wrong for one ends both
     assert first["nan"] == second["nan"]
     assert first["nan"][0] == "RunFailed"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -21,6 +22,14 @@ from emnist_diff_plugins.fields import setting
 _FRACTION: Any = v.and_(v.ge(0), v.lt(1))  # attrs infers no type from two comparisons
 _POSITIVE: Any = v.and_(v.gt(0), v.lt(math.inf))
 _AT_LEAST_0: Any = v.and_(v.ge(0), v.lt(math.inf))
+
+
+def _name_of_a_folder(instance: object, attribute: Any, value: str) -> None:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", value):
+        raise ValueError(
+            f"{attribute.name} = {shown(value)} must be up to 100 letters, digits, '.', '_' and '-' of ASCII, "
+            "the first a letter or digit"
+        )
 
 
 @attrs.frozen(kw_only=True)
@@ -43,7 +52,7 @@ class TrainConfig:
     experiment: str | None = setting(
         None,
         "name of an experiment, whose files have folders of their own in `output`; flat when null",
-        v.optional(v.matches_re(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")),
+        v.optional(_name_of_a_folder),
     )
     init_from: str | None = setting(
         None, "checkpoint whose weights to start from", converter=attrs.converters.optional(local_path)

@@ -77,7 +77,8 @@ def train(
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     workers = Workers.join(config.device)
-    config = attrs.evolve(config, output=workers.shared(config.output))
+    if config.experiment is not None:  # whose directory is called by the time, which is another in each worker
+        config = attrs.evolve(config, output=workers.shared(config.output))
     layout = Layout.of(config)
     with (
         experiment.listening(layout.experiment and workers.first) as journal,
