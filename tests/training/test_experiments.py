@@ -9,12 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import structlog
 import torch
 from PIL import Image
 
-from emnist_diff.errors import ConfigError
+from emnist_diff.errors import ConfigError, PluginError
 from emnist_diff_plugins.containers import checkpoint
-from emnist_diff_plugins.training import experiment
+from emnist_diff_plugins.training import experiment, figures
 from emnist_diff_plugins.training.config import resolve
 from emnist_diff_plugins.training.trainer import train
 
@@ -91,3 +92,27 @@ def test_the_newest_experiment_of_a_name_goes_on(tmp_path, monkeypatch):
     assert not Path(experiment.directory("one", resume=False)).exists()
     with pytest.raises(ConfigError, match="experiment"):
         resolve({"family": "film", "dataset": "mnist", "experiment": "../elsewhere"})
+
+
+def test_latents_are_drawn_along_their_principal_axes_and_not_at_all_without_matplotlib(monkeypatch):
+    spread = torch.tensor([1.0, 30.0, 0.1, 3.0])  # of which the second and the fourth are seen
+    states = torch.randn((40, 4), generator=torch.Generator().manual_seed(0)) * spread
+    _, axes, shares = figures._principal(states.double())
+    assert axes.abs().argmax(0).tolist() == [1, 3]
+    assert (axes.gather(0, axes.abs().argmax(0, keepdim=True)) > 0).all()
+    assert shares[0] > 0.9 > 0.1 > shares[1]
+    labels = torch.arange(40) % 2
+    (picture,) = figures.latents("latents", states.reshape(40, 2, 2), labels, ("A", "D"), (states[:1], labels[:1]))
+    assert picture.pixels.dtype == np.uint8
+    assert picture.pixels.shape[2] == 3
+    (narrow,) = figures.latents("latents", states[:, :1], labels, ("A", "D"))
+    assert narrow.pixels.std() > 0
+
+    def missing(*size):
+        raise PluginError("drawing needs matplotlib, which is not installed")
+
+    monkeypatch.setattr(figures, "new_figure", missing)
+    figures.undrawn.cache_clear()
+    with structlog.testing.capture_logs() as logs:
+        assert [figures.latents("latents", states, labels, ("A", "D")) for _ in range(2)] == [[], []]
+    assert [entry["event"] for entry in logs] == ["train.no_figures"]

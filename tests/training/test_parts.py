@@ -135,8 +135,8 @@ def test_an_epoch_row_has_the_documented_columns():
     second = metrics.Epoch(epoch=2, losses=losses, grad_norms=losses, seconds=3.0, **common).row(first)
     columns = (
         "epoch loss_mean loss_std loss_min loss_max loss_median held_out_loss lr grad_norm epoch_time_sec "
-        "samples_per_sec batches_per_sec num_batches num_samples gpu_mem_allocated_mb gpu_mem_reserved_mb gpu_mem_peak_mb "
-        "ema_delta_norm wall_clock_sec cumulative_time_sec cumulative_samples"
+        "samples_per_sec batches_per_sec num_batches num_samples gpu_mem_allocated_mb gpu_mem_reserved_mb "
+        "gpu_mem_peak_mb ema_delta_norm wall_clock_sec cumulative_time_sec cumulative_samples"
     )
     assert " ".join(first) == columns
     assert (first["loss_mean"], first["loss_min"], first["loss_max"], first["loss_median"]) == (3.0, 1.0, 5.0, 3.0)

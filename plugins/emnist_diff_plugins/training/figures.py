@@ -85,11 +85,11 @@ def _principal(flat: Tensor) -> tuple[Tensor, Tensor, list[float]]:
     training can be compared, and their shares of the variance."""
     mean = flat.mean(0)
     centred = flat - mean
-    values, vectors = torch.linalg.eigh(centred.T @ centred)
-    axes = vectors.flip(1)[:, :2]
+    _, lengths, rows = torch.linalg.svd(centred, full_matrices=False)  # states may have more numbers than there are
+    values, axes = lengths.square(), rows.T[:, :2]
     largest = axes.gather(0, axes.abs().argmax(0, keepdim=True))
     total = float(values.sum()) or 1.0
-    return mean, axes * largest.sign(), [float(value) / total for value in values.flip(0)[:2]]
+    return mean, axes * largest.sign(), [float(value) / total for value in values[:2]]
 
 
 def loss_curves(rows: Sequence[Mapping[str, Any]], validations: Sequence[Mapping[str, Any]]) -> bytes:
