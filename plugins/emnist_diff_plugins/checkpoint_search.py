@@ -19,7 +19,7 @@ from emnist_diff.paths import local_path
 from emnist_diff.plugins import Registry
 from emnist_diff.structuring import unstructure
 from emnist_diff_plugins.benching import userconfig
-from emnist_diff_plugins.containers import checkpoint
+from emnist_diff_plugins.containers import checkpoint, shipped
 
 log = get_logger()
 
@@ -116,7 +116,7 @@ def _configured() -> list[Path]:
 def _folders(beside: Path) -> list[Path]:
     """All that are searched, nearest first; of those that are configured their own folders too."""
     configured = [each for folder in _configured() for each in (folder, *filter(Path.is_dir, _entries(folder)))]
-    return list(dict.fromkeys([*_above(beside), Path.cwd(), *configured, checkpoint.SHIPPED.parent]))
+    return list(dict.fromkeys([*_above(beside), Path.cwd(), *configured, shipped.FOLDER]))
 
 
 def _entries(folder: Path) -> list[Path]:

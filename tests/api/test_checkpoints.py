@@ -10,7 +10,7 @@ import pytest
 
 from emnist_diff import CheckpointInfo, build_scheduler, load_checkpoint, load_unet
 from emnist_diff.errors import CheckpointError, ConfigError, UnknownName
-from emnist_diff_plugins.containers.checkpoint import shipped
+from emnist_diff_plugins.containers.shipped import shipped
 
 
 def test_a_checkpoint_says_what_it_is(mixture: CheckpointInfo, mixture_file: Path):

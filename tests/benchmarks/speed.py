@@ -53,7 +53,7 @@ from emnist_diff.running.processors import usable_cpus
 from emnist_diff.running.run import execute
 from emnist_diff.structuring import unstructure
 from emnist_diff_plugins.containers import checkpoint
-from emnist_diff_plugins.containers.checkpoint import shipped
+from emnist_diff_plugins.containers.shipped import shipped
 from emnist_diff_plugins.denoisers.unet2d import UNet2D
 
 LARGE = UNet2D(block_out_channels=(64, 96, 128), attention=(False, False, False))

@@ -28,7 +28,7 @@ from emnist_diff.assembly.layers import configure
 from emnist_diff.config import normalised, resolve
 from emnist_diff.discovery import installed
 from emnist_diff.errors import CheckpointError
-from emnist_diff_plugins.containers.checkpoint import shipped
+from emnist_diff_plugins.containers.shipped import shipped
 from emnist_diff_plugins.reviews.presets import expanded
 
 if sys.version_info >= (3, 11):

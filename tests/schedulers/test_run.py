@@ -11,7 +11,7 @@ import pytest
 
 from emnist_diff.errors import CheckpointError
 from emnist_diff.timeline import FlowSchedule, NoiseSchedule
-from emnist_diff_plugins.containers.checkpoint import shipped
+from emnist_diff_plugins.containers.shipped import shipped
 from emnist_diff_plugins.sinks.hdf5 import Hdf5Sink
 
 MIXTURE = "gaussian-mixture:shape=[1,4,4],classes=AB"

@@ -21,6 +21,7 @@ from emnist_diff.errors import CheckpointError, TrajectoryError, UnknownName
 from emnist_diff.running.run import run
 from emnist_diff_plugins.analysis.replay import replay
 from emnist_diff_plugins.containers import checkpoint
+from emnist_diff_plugins.containers.shipped import shipped as shipped_file
 from emnist_diff_plugins.rebuild import decoder
 from emnist_diff_trajectory.compare import Place
 from emnist_diff_trajectory.merge import merge, worker_files
@@ -234,7 +235,7 @@ def test_the_hash_of_a_distribution_is_that_of_its_files():
 @pytest.fixture(scope="module")
 def shipped(tmp_path_factory):
     try:
-        checkpoint.shipped()
+        shipped_file()
     except CheckpointError:
         pytest.skip("no checkpoint is shipped")
     settings, _ = configure(
@@ -248,7 +249,7 @@ def shipped(tmp_path_factory):
 def test_a_run_of_a_checkpoint_is_made_again_with_that_checkpoint_alone(tmp_path, shipped):
     assert replayed(shipped).bitwise
     copy = tmp_path / "copy.safetensors"
-    shutil.copy(checkpoint.shipped(), copy)
+    shutil.copy(shipped_file(), copy)
     assert replayed(shipped, checkpoint=str(copy), samples=[1]).bitwise
     header, weights = checkpoint.load(copy)
     checkpoint.save(copy, attrs.evolve(header, provenance={"of": "a test"}), weights)

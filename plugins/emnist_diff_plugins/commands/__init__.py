@@ -11,6 +11,7 @@ _COMMANDS = (
     # name, factory, summary, section
     ("run", "run.command:app", "Generate samples and record their trajectories", "Generate"),
     ("train", "train:app", "Train a denoiser on labelled images", "Generate"),
+    ("train-judge", "judge:train_app", "Train a classifier for emnist-diff judge", "Generate"),
     (
         "whatif",
         "whatif:app",
@@ -18,6 +19,7 @@ _COMMANDS = (
         "Generate",
     ),
     ("replay", "replay:replay", "Make a recorded run again from its own file, and compare", "Generate"),
+    ("checkpoints", "checkpoints:app", "List the checkpoints that are shipped", "List"),
     ("checkpoint", "checkpoint:app", "Inspect checkpoints, and convert legacy ones", "List"),
     ("plugins", "plugins:app", "List, show and check plugins", "List"),
     ("inspect", "inspect:inspect", "Show what a trajectory file holds", "Analyse"),
@@ -25,13 +27,22 @@ _COMMANDS = (
     ("report", "plot:report_app", "Write a page about a recorded run", "Analyse"),
     ("compare", "plot:compare_app", "Write a page about two or more runs", "Analyse"),
     ("metrics", "metrics:app", "Measure every step and every sample of trajectory files", "Analyse"),
+    ("judge", "judge:app", "Say how samples compare with real images, by a small classifier", "Analyse"),
+    ("distribution", "distribution:app", "Lay generated and real samples out on one map; needs matplotlib", "Analyse"),
+    ("diagnose", "diagnose:app", "Examine a trained model on held-out images; needs matplotlib", "Analyse"),
+    (
+        "cfg-grid",
+        "cfg_grid:app",
+        "Draw samples, variety and recognition over the guidance scale; needs matplotlib",
+        "Analyse",
+    ),
     ("attribution", "attribution:app", "Show where in the picture each force acts; needs matplotlib", "Analyse"),
     ("export", "export:app", "Make pictures, videos and arrays from a trajectory file", "Analyse"),
     ("doctor", "doctor:doctor", "Check the installation: libraries, device, plugins, shipped checkpoint", "Machine"),
     ("bench", "bench:app", "Measure how fast this machine evaluates a network, and recommend settings", "Machine"),
 )
 
-_SILENT = ("doctor", "plugins")
+_SILENT = ("checkpoints", "doctor", "plugins")
 """Commands that have no log."""
 
 _LISTINGS = ("forces", "drifts", "presets", "schedulers")

@@ -65,7 +65,8 @@ def doctor(as_json: bool = typer.Option(False, "--json", help="Print JSON.")) ->
         import torch
 
         from emnist_diff.assembly.devices import choose_device
-        from emnist_diff_plugins.containers.checkpoint import read_header, shipped
+        from emnist_diff_plugins.containers.checkpoint import read_header
+        from emnist_diff_plugins.containers.shipped import shipped
         from emnist_diff_plugins.machine.threads import default_threads
 
         device = choose_device("auto")

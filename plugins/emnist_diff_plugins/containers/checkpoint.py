@@ -21,6 +21,7 @@ from emnist_diff.structuring import structure, unstructure
 from emnist_diff.timeline import FlowSchedule, ForwardProcess, NoiseSchedule, PredictionType
 from emnist_diff_plugins.containers import foreign, tensorfile
 from emnist_diff_plugins.containers.headers import HeaderFormat
+from emnist_diff_plugins.containers.shipped import models, shipped
 from emnist_diff_plugins.containers.tensorfile import TensorInfo
 from emnist_diff_trajectory.files import sha256 as sha256
 from emnist_diff_trajectory.files import write_bytes
@@ -35,9 +36,6 @@ MOST_CLASSES = 1 << 16
 _LONGEST_NAME = 1000
 """Characters of a class name."""
 _LAST_EPOCH = 10**9
-
-SHIPPED = Path(__file__).parents[1] / "checkpoints" / "emnist-handwritten.safetensors"
-"""The checkpoint that comes with this package, of handwritten digits and letters."""
 
 EXPERIMENTS = "checkpoints"
 """The folder of the checkpoints in that of an experiment."""
@@ -184,11 +182,14 @@ def save(path: Path, header: CheckpointHeader, tensors: Mapping[str, Tensor]) ->
 
 
 def discover(path: Path, epoch: int | None = None) -> Path:
-    """The checkpoint that a path means: a file is itself; of a directory, the newest epoch by file name, or `epoch`.
+    """The checkpoint that a path means: a file is itself; of a directory, the newest epoch by file name, or `epoch`;
+    where there is neither, the shipped one of this name.
 
     Raises `CheckpointError` naming what is there instead, `ConfigError` for an epoch that is not the file's own.
     """
     path = Path(local_path(path))
+    if not path.exists():
+        path = models().get(str(path), path)
     if path.is_dir():
         if (what := foreign.folder(path)) is not None:
             raise CheckpointError(f"{path} is {what}")
@@ -238,21 +239,16 @@ def _epoch_of(path: Path) -> int | None:
 
 def located(path: str | Path | None, epoch: int | None = None) -> Path:
     """The checkpoint file that a path means; without one, the file that comes with this package. Raises as `discover`
-    and `shipped`."""
+    and `shipped.shipped`."""
     return shipped() if path is None else discover(Path(path), epoch)
-
-
-def shipped() -> Path:
-    """The checkpoint that comes with this package. Raises `CheckpointError` where an installation lacks it."""
-    if SHIPPED.is_file():
-        return SHIPPED
-    raise CheckpointError("no checkpoint was named, and no installed package ships one — use --checkpoint FILE")
 
 
 def missing(path: Path) -> CheckpointError:
     """The error for a checkpoint that is not there, with the nearest files beside it."""
-    near = nearest(path.name, [f.name for f in path.parent.glob("*")] if path.parent.is_dir() else [])
-    hint = f" — did you mean {str(path.parent / near[0])!r}?" if near else ""
+    known = {f.name: str(path.parent / f.name) for f in (path.parent.glob("*") if path.parent.is_dir() else ())}
+    known |= {name: name for name in models()} if len(path.parts) == 1 else {}
+    near = nearest(path.name, known)
+    hint = f" — did you mean {known[near[0]]!r}?" if near else ""
     return CheckpointError(f"checkpoint {str(path)!r} does not exist{hint}")
 
 

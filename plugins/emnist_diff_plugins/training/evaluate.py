@@ -64,7 +64,7 @@ def x0_error(
     classes = len(header.classes)
     shown = {"right": right, "null": torch.full_like(right, classes), "wrong": (right + max(1, classes // 2)) % classes}
     rows = []
-    for t, level in _levels(header.schedule):
+    for t, level in levels_of(header.schedule):
         x = level[0] * x0 + level[1] * noise
         row: dict[str, float] = {"timestep": t}
         for name, index in shown.items():
@@ -87,7 +87,7 @@ def reconstruction(codec: Codec, images: Tensor) -> dict[str, float]:
     return {"mse": float(error), "latent_mean": float(states.mean()), "latent_std": float(states.std())}
 
 
-def _levels(process: ForwardProcess) -> list[tuple[float, tuple[float, float]]]:
+def levels_of(process: ForwardProcess) -> list[tuple[float, tuple[float, float]]]:
     """`LEVELS` of a process: the timestep shown to the network, and (signal, noise)."""
     if isinstance(process, FlowSchedule):
         return [(level * process.time_scale, (1.0 - level, level)) for level in LEVELS]

@@ -1,0 +1,1 @@
+"""Judges: small classifiers that say how samples compare with real images."""
