@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from emnist_diff_plugins.analysis._figures import bare, new_figure, png_of
 from emnist_diff_plugins.analysis.diagnosis import Diagnosis
+from emnist_diff_plugins.figures import bare, new_figure, png_of
 
 _SHOWN = 10
 

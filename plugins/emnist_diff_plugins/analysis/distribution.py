@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emnist_diff.errors import ConfigError, PluginError
-from emnist_diff_plugins.analysis._figures import new_figure, png_of
+from emnist_diff_plugins.figures import new_figure, png_of
 
 Floats = npt.NDArray[np.float64]
 Method = Literal["umap", "tsne", "pca"]

@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from emnist_diff.errors import ConfigError
 from emnist_diff.plugins import Registry
-from emnist_diff_plugins.analysis._figures import bare, new_figure, png_of
 from emnist_diff_plugins.analysis.finished import Finished, generated
+from emnist_diff_plugins.figures import bare, new_figure, png_of
 from emnist_diff_plugins.judging.file import Judge, chosen_or_none
 from emnist_diff_plugins.judging.reference import deviation
 from emnist_diff_plugins.judging.scores import score

@@ -94,7 +94,7 @@ def attribution(
 
 
 def _png(found: ContributionMaps, timestep: list[float], count: int) -> bytes:
-    from emnist_diff_plugins.analysis._figures import bare, moments, new_figure, png_of
+    from emnist_diff_plugins.figures import bare, moments, new_figure, png_of
 
     columns = moments(len(found.steps), count)
     rows = len(found.names) + (found.estimate is not None)

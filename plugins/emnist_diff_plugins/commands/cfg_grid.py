@@ -40,8 +40,8 @@ def cfg_grid(
 
     Example:  emnist-diff cfg-grid --character 0,1,2 --scales 0,1,3,7 --samples 5
     """
-    from emnist_diff_plugins.analysis._figures import new_figure
     from emnist_diff_plugins.analysis.guidance import guidance_grid, write
+    from emnist_diff_plugins.figures import new_figure
 
     try:
         numbers = [float(part) for part in scales.split(",")]

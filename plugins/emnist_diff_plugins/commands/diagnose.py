@@ -41,10 +41,10 @@ def diagnose(
 
     Example:  emnist-diff diagnose --data data/emnist --character 0,1,A
     """
-    from emnist_diff_plugins.analysis._figures import new_figure
     from emnist_diff_plugins.analysis.diagnosis import diagnose as examine
     from emnist_diff_plugins.analysis.diagnosis_pictures import overview
     from emnist_diff_plugins.analysis.diagnosis_pictures import samples as strips
+    from emnist_diff_plugins.figures import new_figure
     from emnist_diff_plugins.judging.report import read_data
     from emnist_diff_trajectory.files import write_bytes
 

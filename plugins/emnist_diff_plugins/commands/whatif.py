@@ -150,7 +150,7 @@ def _videos(found: WhatIf) -> list[dict[str, Any]]:
 def _png(found: WhatIf) -> bytes:
     import numpy as np
 
-    from emnist_diff_plugins.analysis._figures import bare, moments, new_figure, png_of
+    from emnist_diff_plugins.figures import bare, moments, new_figure, png_of
 
     shown = moments(len(found.ids), _MOST_SHOWN)
     figure = new_figure(max(5.0, 1.2 + 0.95 * len(shown)), 6.0)

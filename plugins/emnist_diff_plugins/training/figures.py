@@ -12,7 +12,7 @@ from torch import Tensor
 
 from emnist_diff.errors import PluginError
 from emnist_diff.events import get_logger
-from emnist_diff_plugins.analysis._figures import new_figure, png_of
+from emnist_diff_plugins.figures import new_figure, png_of
 from emnist_diff_plugins.training.pictures import Picture
 
 log = get_logger()
