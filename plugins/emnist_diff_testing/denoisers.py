@@ -144,7 +144,8 @@ def header_of(family: Any, process: ForwardProcess | None = None, kind: Predicti
     )
 
 
-def _is_family(bench: DenoiserBench) -> bool:
+def is_family(bench: DenoiserBench) -> bool:
+    """Whether a family is checked, and not a denoiser that is loaded."""
     return not hasattr(bench.subject.factory, "predict")
 
 
@@ -249,7 +250,7 @@ def decoding(bench: DenoiserBench) -> Iterator[str]:
     "workers load it for themselves, and a resumed run loads it again",
 )
 def same_again(bench: DenoiserBench) -> Iterator[str]:
-    if _is_family(bench):
+    if is_family(bench):
         other = DenoiserBench(bench.subject, bench.load)
         if not torch.equal(other.ask(bench.x, bench.levels[1], bench.index).out, bench.answers[1][1].out):
             yield "the second one predicts something else"

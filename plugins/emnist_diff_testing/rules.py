@@ -17,7 +17,7 @@ _KITS = {
     "drift": ("drifts", "steering"),
     "scheduler": ("schedulers", "timelines", "sampling"),
     "sink": ("sinks", "durability"),
-    "denoiser": ("denoisers", "rows", "trainable"),
+    "denoiser": ("denoisers", "rows", "trainable", "sources"),
     "codec": ("codecs",),
     "objective": ("objectives",),
     "preset": ("presets",),

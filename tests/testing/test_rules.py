@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import math
 import random
 import re
@@ -19,7 +20,7 @@ import torch
 from emnist_diff.conditions import NULL, OWN, named
 from emnist_diff.direct import Direct
 from emnist_diff.errors import ConfigError, OutputError, RunFailed, UnknownName
-from emnist_diff.families import Source
+from emnist_diff.families import WEIGHTS, Source
 from emnist_diff.spaces import ClassSpace
 from emnist_diff.steps import SchedulerResult
 from emnist_diff.timeline import FlowSchedule, NoiseSchedule
@@ -488,6 +489,15 @@ class OddDenoiser:
             return out.roll(1, 0)
         return -out if conds.variant else out
 
+    activations = property(lambda self: {"hidden/a": (4,), "hidden/b": () if self.twist != "activations" else (1,)})
+
+    def capture(self, x, t, conds, names):
+        self.count += self.twist == "capture_changes_nothing"
+        if self.twist == "capture_changes_nothing":
+            x += 1
+        found = {"hidden/a": 2 * x, "hidden/b": x.sum(1) + (x.mean() if self.twist == "activation_rows" else 0)}
+        return {name: found[name] for name in names}
+
     def decode(self, x):
         image = x.reshape(len(x), 1, 1, -1)
         return image if self.twist == "decoding" else ((image + 1) / 2).clamp(0, 1)
@@ -509,6 +519,27 @@ class Fickle:
 
 LOADED: list[int] = []
 
+
+@attrs.define
+class Boastful:
+    """A family whose source says another shape than the denoiser has."""
+
+    def source(self, registry):
+        return attrs.evolve(Source.of(lambda device: OddDenoiser()), shape=(5,))
+
+
+@attrs.define
+class ByName:
+    """A family that takes the name of a file for its content."""
+
+    file: str = attrs.field(metadata={"help": "weights", "file": True, WEIGHTS: True})
+    content: bool = attrs.field(default=False, metadata={"help": "hash the content"})
+
+    def source(self, registry):
+        data = Path(self.file).read_bytes() if self.content else self.file.encode()
+        return attrs.evolve(Source.of(lambda device: OddDenoiser()), identity=hashlib.sha256(data).hexdigest())
+
+
 DENOISERS = {
     "described": "prediction_type is 'noise'",
     "condition_space": "null_index 1 is the index of the class 'B'",
@@ -520,6 +551,9 @@ DENOISERS = {
     "no_global_random": "numpy.random drawn from or seeded",
     "no_mutation": "it wrote into x",
     "variants": "variant 'upside_down': rows depend on their order",
+    "activations": r"'hidden/b' has shape \(6,\) instead of \(6, 1\)",
+    "capture_changes_nothing": "it changed x",
+    "activation_rows": "among copies of row 2, 'hidden/b' differs",
     "decoding": "values -",
 }
 
@@ -744,6 +778,8 @@ BROKEN = {
             "same_again": (Fickle(), "predicts something else"),
             "castable": (Uncast(), "in bfloat16 it gives torch.float32"),
             "trains_as_a_flow": (Deaf, r"with_weights\(\) gives a NoiseSchedule that predicts 'sample'"),
+            "source_agrees": (Boastful(), r"its source says shape \(5,\), and the denoiser has \(4,\)"),
+            "source_identity": (ByName(__file__), "a copy of the file that file names has another identity"),
         },
     ),
     "codec": ("codec", {name: (OddCodec(name), said) for name, said in CODECS.items()}),
@@ -791,6 +827,11 @@ def test_sound_components_pass(kind):
     check, component = SOUND[kind]
     skip = ("attrs_class", "documented", "picklable", "resumable") if kind == "drift" else ()
     check(component, skip=skip or (("attrs_class",) if kind == "denoiser" else ()))
+
+
+def test_a_family_that_hashes_its_file_holds_the_rule_of_its_identity():
+    (rule,) = [rule for rule in rules_of("denoiser") if rule.name == "source_identity"]
+    assert rule.findings(kit("denoiser").bench(ByName(__file__, content=True))) == ()
 
 
 def test_a_check_raises_with_everything_that_is_wrong_and_warns_of_what_is_dear():

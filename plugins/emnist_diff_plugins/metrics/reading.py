@@ -121,7 +121,7 @@ class BlockReader:
             chosen = slice(rows[0], rows[-1] + 1) if rows[-1] - rows[0] == len(rows) - 1 else rows
             states = np.asarray(file.field(name)[chosen])
         if not np.isfinite(states).all():
-            raise TrajectoryError(f"{file.path}: {name} is not finite — see emnist-diff verify")
+            raise TrajectoryError(f"{file.path}: {dataset_of(name)} is not finite — see emnist-diff verify")
         return np.ascontiguousarray(states.reshape(*states.shape[:2], -1), dtype=np.float64)
 
     def _pixels(self, x: Array, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.int16] | None:
