@@ -111,9 +111,9 @@ def source_agrees(bench: DenoiserBench) -> Iterator[str]:
     source: Source = bench.subject.make().source(installed())
     denoiser = source.load("cpu")
     for name in ("conditions", "process", "prediction_type", "shape"):
-        said, is_so = getattr(source, name), getattr(denoiser, name)
-        if said != is_so:
-            yield f"its source says {name} {said!r:.100}, and the denoiser has {is_so!r:.100}"
+        declared, loaded = getattr(source, name), getattr(denoiser, name)
+        if declared != loaded:
+            yield f"its source says {name} {declared!r:.100}, and the denoiser has {loaded!r:.100}"
 
 
 @rule(
