@@ -48,23 +48,18 @@ emnist_diff_sinks = _hook(records.SinkSpec, "Sinks: what records frames.")
 emnist_diff_denoisers = _hook(records.DenoiserSpec, "Families of denoisers.")
 emnist_diff_codecs = _hook(records.CodecSpec, "Codecs: what turns images into latents and back.")
 emnist_diff_objectives = _hook(records.ObjectiveSpec, "Objectives: what denoisers are trained to predict.")
+emnist_diff_recipes = _hook(records.RecipeSpec, "Recipes: named settings of a training.")
 emnist_diff_presets = _hook(records.PresetSpec, "Presets: named pieces of configuration.")
 emnist_diff_datasets = _hook(records.DatasetSpec, "Dataset readers.")
 emnist_diff_commands = _hook(records.CommandSpec, "Subcommands of ``emnist-diff``.")
 emnist_diff_plots = _hook(records.PlotSpec, "Pictures; the core draws nothing itself.")
 emnist_diff_backends = _hook(records.BackendSpec, "Backends: ways to evaluate networks.")
-emnist_diff_readers = _hook(
-    records.ReaderSpec, "Readers of what runs leave in their directories; the core knows no file format."
-)
+emnist_diff_readers = _hook(records.ReaderSpec, "Readers of what runs leave in their directories.")
 emnist_diff_displays = _hook(records.DisplaySpec, "Displays: what shows a run while it goes on.")
 emnist_diff_layers = _hook(records.LayerSpec, "Layers of settings under the user's own.")
 emnist_diff_forms = _hook(records.FormSpec, "Forms of configuration files.")
-emnist_diff_choosers = _hook(
-    records.ChooserSpec, "Choosers: what takes a backend where a configuration leaves it open."
-)
-emnist_diff_reviews = _hook(
-    records.ReviewSpec, "Reviews: what expands, amends, refuses, reports and records runs before they start."
-)
+emnist_diff_choosers = _hook(records.ChooserSpec, "Choosers: what takes a backend where none is named.")
+emnist_diff_reviews = _hook(records.ReviewSpec, "Reviews: what expands, amends, refuses and records runs to start.")
 
 HOOKS: dict[str, type[records.Spec]] = {
     f"{GROUP}_{record.kind}s": record

@@ -142,6 +142,13 @@ class ObjectiveSpec(Spec):
 
 
 @attrs.frozen(kw_only=True)
+class RecipeSpec(Spec):
+    """A recipe: named settings of a training, which its `expand()` gives. The factory makes a `protocols.Preset`."""
+
+    kind: ClassVar[str] = "recipe"
+
+
+@attrs.frozen(kw_only=True)
 class PresetSpec(Spec):
     """A preset: a named piece of configuration. The factory makes a `protocols.Preset`."""
 
@@ -199,16 +206,14 @@ class ReaderSpec(Spec):
 
 @attrs.frozen(kw_only=True)
 class DisplaySpec(Spec):
-    """What shows how far a run is, on a terminal. The factory makes a `surroundings.Display`. One that is no default is
-    requested by ``--NAME``."""
+    """Shows how far a run is. The factory makes a `surroundings.Display`; ``--NAME`` takes one that is no default."""
 
     kind: ClassVar[str] = "display"
 
 
 @attrs.frozen(kw_only=True)
 class LayerSpec(Spec):
-    """Settings that ``emnist-diff run`` lays under the user's own. The factory makes a `surroundings.Layer`; the option
-    ``--no-NAME`` leaves it out."""
+    """Settings under the user's own of a run. The factory makes a `surroundings.Layer`; ``--no-NAME`` leaves it out."""
 
     kind: ClassVar[str] = "layer"
 

@@ -31,7 +31,8 @@ _PARTS = (
 def known(network: nn.Module) -> TypeGuard[_unet.UNet]:
     """Whether it is a network of `unet2d` down to its last part, so that `PackedUNet` computes the same."""
     parts = (part for part in network.modules() if not type(part).__module__.startswith("torch."))
-    plain = type(network) is _unet.UNet and network.conditioning == "embedding"
+    # what is mirrored out at its borders is not packed
+    plain = type(network) is _unet.UNet and network.conditioning == "embedding" and network.side % network.step == 0
     return plain and all(type(part) in _PARTS for part in parts)
 
 

@@ -45,7 +45,7 @@ _COMMANDS = (
 _SILENT = ("checkpoints", "doctor", "plugins")
 """Commands that have no log."""
 
-_LISTINGS = ("forces", "drifts", "presets", "schedulers")
+_LISTINGS = ("forces", "drifts", "presets", "recipes", "schedulers")
 
 
 @hookimpl

@@ -1,4 +1,4 @@
-"""``emnist-diff forces``, ``drifts``, ``presets`` and ``schedulers``: one line for each component of a kind."""
+"""``emnist-diff forces``, ``drifts``, ``presets``, ``recipes``, ``schedulers``: a line for each component of a kind."""
 
 from __future__ import annotations
 
@@ -29,6 +29,11 @@ def drifts(as_json: bool = _JSON, plugin_file: list[Path] = _PLUGIN_FILES) -> No
 def presets(as_json: bool = _JSON, plugin_file: list[Path] = _PLUGIN_FILES) -> None:
     """List the presets with one line each; emnist-diff plugins show NAME says more."""
     list_components("preset", as_json, traceback=False, strict_plugins=False, plugin_file=plugin_file)
+
+
+def recipes(as_json: bool = _JSON, plugin_file: list[Path] = _PLUGIN_FILES) -> None:
+    """List the recipes of emnist-diff train with one line each; emnist-diff plugins show NAME says more."""
+    list_components("recipe", as_json, traceback=False, strict_plugins=False, plugin_file=plugin_file)
 
 
 def schedulers(as_json: bool = _JSON, plugin_file: list[Path] = _PLUGIN_FILES) -> None:

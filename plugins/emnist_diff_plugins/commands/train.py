@@ -22,7 +22,8 @@ def train(
     ctx: typer.Context,
     family: str | None = typer.Argument(
         None,
-        help="What to train: a denoiser, e.g. unet2d, or a codec, e.g. vae. [default: the resumed training's]",
+        help="What to train: a recipe, e.g. ddpm (see emnist-diff recipes), a denoiser, e.g. unet2d, or a codec, e.g. "
+        "conv_ae. [default: the resumed training's]",
         show_default=False,
     ),
     data: str | None = typer.Option(None, help="Directory of the dataset's files."),
@@ -104,9 +105,9 @@ def train(
     Examples:
       emnist-diff train unet2d --data DIR --split balanced     EMNIST's files
       emnist-diff train unet2d --dataset folder --data DIR     images in folders named by their classes
-      emnist-diff train vae --data DIR --output vae            a codec, and a denoiser of its latents
-      emnist-diff train unet2d --codec vae --data DIR --output latent
-      emnist-diff train unet2d --data DIR --experiment first   experiments/20260314_150926-first
+      emnist-diff train vae --data DIR --output vae            MNIST by a recipe: a codec, and a model of its latents
+      emnist-diff train ldm-cross --codec vae --data DIR --output latent
+      emnist-diff train rf --data DIR --experiment first       experiments/20260314_150926-first
     """
     layer: dict[str, Any] = {
         "output": output,
@@ -149,14 +150,17 @@ def train(
         from emnist_diff_plugins.training.folder import saved_config
 
         before = saved_config(folder)
-    below = {**before, **file_layer}
-    if (chosen := _family(family, network, below)) is not None:
+    lowest = _recipe(family, file_layer)
+    below = {**lowest, **before, **file_layer}
+    if "recommended" in layer:
+        layer["recommended"] = {**lowest.get("recommended", {}), **layer["recommended"]}
+    if (chosen := _family(lowest["family"]["name"] if lowest else family, network, below)) is not None:
         layer["family"] = chosen
     if (reader := _dataset(dataset, below, data=data, split=split, only=only)) is not None:
         layer["dataset"] = reader
     if objective is not None:
         layer["objective"] = parse.component(objective, "--objective")
-    settings = resolve(before, file_layer, layer)
+    settings = resolve(lowest, before, file_layer, layer)
     if dry_run:
         typer.echo(json.dumps(to_dict(settings), indent=2))
         return
@@ -201,12 +205,21 @@ def _experiment(name: str | None, family: str | None, chosen: dict[str, Any], re
     either, is kept."""
     if name is None and (name := chosen.get("experiment")) is None:
         return {}
-    name = name or family or "training"
+    name = name or (family or "training").partition(":")[0]
     if "output" in chosen:
         return {"experiment": name}
     from emnist_diff_plugins.training.experiment import directory
 
     return {"experiment": name, "output": directory(name, resume=resume)}
+
+
+def _recipe(name: str | None, file_layer: dict[str, Any]) -> dict[str, Any]:
+    """The settings of the recipe that the command line, or else the file, names; none where it names a network."""
+    from emnist_diff.discovery import installed
+    from emnist_diff_plugins.training.recipes import layer
+
+    named = name or file_layer.get("recipe")
+    return (layer(installed(), named) if isinstance(named, str) else None) or {}
 
 
 def _family(name: str | None, network: list[str], below: dict[str, Any]) -> dict[str, Any] | None:

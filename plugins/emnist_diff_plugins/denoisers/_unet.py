@@ -117,6 +117,7 @@ class UNet(nn.Module):
         super().__init__()
         width, levels = sizes.widths[0], range(len(sizes.widths))
         self.conditioning, self.tokens, self.side = sizes.conditioning, sizes.tokens, sizes.side
+        self.step = 2 ** (len(sizes.widths) - 1)
         self.conv_in = nn.Conv2d(sizes.channels + (sizes.conditioning == "concat"), width, 3, padding=1)
         self.time_embedding = TimeEmbedding(width, sizes.embedded)
         widths = {"embedding": sizes.embedded, "concat": sizes.side**2, "cross": sizes.tokens * sizes.context}
@@ -142,7 +143,9 @@ class UNet(nn.Module):
             x = torch.cat((x, context.view(-1, 1, self.side, self.side).to(x.dtype)), dim=1)
         else:
             tokens = context.unflatten(1, (self.tokens, -1))
-        h = self.conv_in(x)
+        height, width = x.shape[-2:]
+        top, left = -height % self.step // 2, -width % self.step // 2
+        h = self.conv_in(mirrored_out(x, self.step))
         skips = [h]
         for block in self.down_blocks:
             for place, layer in enumerate(block.resnets):
@@ -159,7 +162,13 @@ class UNet(nn.Module):
             for up in block.upsamplers or ():
                 h = up(h)
         out: Tensor = self.conv_out(F.silu(self.conv_norm_out(h)))
-        return out
+        return out[..., top : top + height, left : left + width] if out.shape[-2:] != (height, width) else out
+
+
+def mirrored_out(x: Tensor, step: int) -> Tensor:
+    """x (R, C, H, W), mirrored out at its borders to the next multiples of `step`; unchanged where it is one."""
+    more = [-side % step for side in x.shape[:-3:-1]]
+    return F.pad(x, [part for n in more for part in (n // 2, n - n // 2)], mode="reflect") if any(more) else x
 
 
 class TimeEmbedding(nn.Module):

@@ -90,6 +90,10 @@ class UNet2D:
                 raise ConfigError(f"unet2d: {width} channels do not divide into {self.norm_num_groups} groups")
         if not self.block_out_channels:
             raise ConfigError("unet2d: block_out_channels names no level")
+        if (more := -self.sample_size % 2 ** (len(self.block_out_channels) - 1)) and more >= self.sample_size:
+            raise ConfigError(
+                f"unet2d: {self.sample_size} pixels are too few for {len(self.block_out_channels)} levels"
+            )
         attending = zip(self.block_out_channels, (*self.attention[:-1], True), strict=True)  # the middle always does
         if narrow := [width for width, attends in attending if attends and width < self.attention_head_dim]:
             raise ConfigError(

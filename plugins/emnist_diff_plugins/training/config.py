@@ -41,6 +41,7 @@ class TrainConfig:
     objective: ComponentConfig | None = attrs.field(
         default=None, metadata={"help": "what a denoiser learns to predict, on which process; diffusion when null"}
     )
+    recipe: str | None = setting(None, "the recipe whose settings lie under these, if there is one")
     codec: str | None = setting(
         None,
         "checkpoint of the codec whose latents a denoiser learns, or a diffusers AutoencoderKL; pixels when null",
@@ -100,8 +101,9 @@ class TrainConfig:
             raise ConfigError(f"recommended does not suit a run: {error}") from error
 
 
-FREE_ON_RESUME = ("output", "codec", "recommended", "provenance", "half", "keep", "save_minutes", "sample_every",
-                  "sample_every_steps", "tensorboard", "max_minutes", "device", "threads")  # fmt: skip
+FREE_ON_RESUME = ("output", "recipe", "codec", "recommended", "provenance", "half", "keep", "save_minutes",
+                  "sample_every", "sample_every_steps", "tensorboard", "max_minutes", "device",
+                  "threads")  # fmt: skip
 """Settings that a resumed run may change, because they decide nothing of the weights. So may the directory of the
 data and the file of the codec: what is in them is compared when it has been read."""
 
@@ -125,6 +127,8 @@ def resolve(*layers: Mapping[str, Any]) -> TrainConfig:
     for key, option in (("family", "FAMILY, e.g. unet2d"), ("dataset", "--data DIR")):
         if key not in merged:
             raise ConfigError(f"the training configuration lacks {key} — use {option}")
+    if merged.get("codec") == "":
+        raise ConfigError(f"{merged.get('recipe') or 'this training'} learns latents — name their codec: --codec FILE")
     return structure(merged, TrainConfig, "the training configuration")
 
 

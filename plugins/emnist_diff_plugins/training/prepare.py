@@ -7,22 +7,22 @@ import math
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import attrs
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from emnist_diff import __version__
 from emnist_diff.components import Component, make
 from emnist_diff.config import ComponentConfig
-from emnist_diff.errors import CheckpointError, ConfigError, UnknownName, unknown
+from emnist_diff.errors import ConfigError, UnknownName, unknown
 from emnist_diff.events import get_logger
 from emnist_diff.plugins import Registry
 from emnist_diff.protocols import offers
-from emnist_diff.records import CodecSpec, DenoiserSpec, ObjectiveSpec
+from emnist_diff.records import CodecSpec, DenoiserSpec, ObjectiveSpec, RecipeSpec
 from emnist_diff.shown import shown
-from emnist_diff.structuring import structure, unstructure
+from emnist_diff.structuring import structure
 from emnist_diff_plugins.capacity import require_memory
 from emnist_diff_plugins.containers import checkpoint, codecs
 from emnist_diff_plugins.containers.checkpoint import CheckpointHeader, CodecHeader
@@ -30,7 +30,7 @@ from emnist_diff_plugins.containers.codecs import Codec
 from emnist_diff_plugins.containers.families import CodecFamily, TrainableFamily
 from emnist_diff_plugins.containers.recommended import require_walkable
 from emnist_diff_plugins.datasets.images import Images
-from emnist_diff_plugins.training import data
+from emnist_diff_plugins.training import data, starting
 from emnist_diff_plugins.training.batches import key, to_image, to_state
 from emnist_diff_plugins.training.codectask import CodecTask
 from emnist_diff_plugins.training.config import TrainConfig, to_dict
@@ -112,8 +112,8 @@ def _spec_of(registry: Registry, name: str) -> type[DenoiserSpec] | type[CodecSp
         with suppress(UnknownName):
             registry.resolve(spec, name)
             return spec
-    names = [entry.spec.name for spec in (DenoiserSpec, CodecSpec) for entry in registry.of(spec)]
-    raise unknown("denoiser or codec", name, names, "see emnist-diff plugins list")
+    names = [entry.spec.name for spec in (RecipeSpec, DenoiserSpec, CodecSpec) for entry in registry.of(spec)]
+    raise unknown("recipe, denoiser or codec", name, names, "see emnist-diff recipes, or emnist-diff plugins list")
 
 
 def _trainable(registry: Registry, spec: type[DenoiserSpec] | type[CodecSpec], family: ComponentConfig) -> Component:
@@ -158,7 +158,7 @@ def _codec_task(
         provenance={**config.provenance, "data": provenance, "trained_with": _method(config, beginning.origin)},
     )
     _require_memory(config, family, shape)
-    network = _network(config, beginning, header, family)
+    network = starting.network(config.seed, family, header, beginning.start)
     held_out = data.held_out(registry, config.dataset, images)
     of_data = (torch.from_numpy(images.images), *_some(held_out, config.seed))
     return CodecTask(config, registry, family, settings, network, header, *of_data, beginning.origin)
@@ -186,7 +186,7 @@ def _denoiser_task(
     header, objective = _denoiser_header(config, registry, beginning, component, images, codec)
     require_walkable(header)
     _require_memory(config, component.object, shape)
-    network = _network(config, beginning, header, component.object)
+    network = starting.network(config.seed, component.object, header, beginning.start)
     held_out = data.held_out(registry, config.dataset, images)
     pixels = torch.from_numpy(images.images)
     encode = to_state if codec is None else _encoder(codec)
@@ -279,15 +279,6 @@ def unstructured(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _network(config: TrainConfig, beginning: Beginning, header: CheckpointHeader, family: Any) -> nn.Module:
-    """The network, initialised by the seed or by the checkpoint to start from."""
-    torch.manual_seed(key(config.seed, 4))
-    network: nn.Module = family.network()
-    if beginning.start is not None:
-        _start_from(beginning.start, header, network)
-    return network
-
-
 def _require_memory(config: TrainConfig, family: Any, shape: tuple[int, ...]) -> None:
     """Raise `ConfigError` where network and batch do not fit into memory: weights, gradients, two averages of AdamW and
     the averaged weights; and the samples of a batch, noised, with their noise and the network's answer."""
@@ -302,40 +293,11 @@ def _require_memory(config: TrainConfig, family: Any, shape: tuple[int, ...]) ->
     )
 
 
-def _start_from(
-    start: tuple[CheckpointHeader, Mapping[str, Tensor]], header: CheckpointHeader, network: nn.Module
-) -> None:
-    """Load a checkpoint's weights; it must be of the same network, classes and space."""
-    was, tensors = start
-    for name in ("network", *(("classes",) if header.role == "denoiser" else ())):
-        if (theirs := unstructure(getattr(was, name))) != (ours := unstructure(getattr(header, name))):
-            raise ConfigError(f"init_from: the checkpoint has {name} = {shown(theirs)}, the training {shown(ours)}")
-    if header.role == "denoiser":
-        spaces = ["" if each.codec is None else each.codec.sha256 for each in (was, header)]
-        if spaces[0] != spaces[1]:
-            theirs, ours = (f"latents of the codec {space:.12}…" if space else "images" for space in spaces)
-            raise ConfigError(f"init_from: the checkpoint's states are {theirs}, the training's {ours}")
-    for name in ("prediction", "schedule"):
-        if (theirs := unstructure(getattr(was, name))) != (ours := unstructure(getattr(header, name))):
-            log.warning("train.init_from_differs", setting=name, checkpoint=theirs, training=ours)
-    try:
-        network.load_state_dict(_own_weights(tensors, header.role))
-    except RuntimeError as error:
-        raise CheckpointError(f"init_from: the checkpoint's weights do not fit its header: {error}") from error
-
-
-def _own_weights(tensors: Mapping[str, Tensor], role: Literal["denoiser", "codec"]) -> dict[str, Tensor]:
-    """The tensors of the network that a checkpoint is of, without prefix."""
-    if role == "denoiser":
-        return {name: t for name, t in tensors.items() if not name.startswith(codecs.PREFIX)}
-    inside = {name.removeprefix(codecs.PREFIX): t for name, t in tensors.items()}
-    return {name: t for name, t in inside.items() if name not in (codecs.MEAN, codecs.STD)}
-
-
 def _method(config: TrainConfig, origin: Mapping[str, Any] | None) -> dict[str, Any]:
     """How the weights come to be, as checkpoints record it; no paths."""
     names = ("epochs", "batch_size", "lr", "lr_schedule", "warmup_steps", "weight_decay", "betas", "clip_norm",
             "label_dropout", "ema_decay", "precision", "seed")  # fmt: skip
     everything = to_dict(config)
     method = {"emnist_diff": __version__, "torch": torch.__version__, **{name: everything[name] for name in names}}
+    method |= {} if config.recipe is None else {"recipe": config.recipe}
     return method if origin is None else {**method, "init_from": dict(origin)}
