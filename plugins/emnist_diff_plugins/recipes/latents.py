@@ -76,8 +76,14 @@ class Lddpm:
     def expand(self) -> dict[str, Any]:
         """The settings of the training."""
         objective = component("diffusion", prediction="epsilon", beta_schedule="linear", beta_start=1e-4, beta_end=0.02)
-        family = component("film")
-        return document_004(codec="", family=family, objective=objective, epochs=30, lr_schedule="constant")
+        return document_004(
+            codec="",
+            family=component("film"),
+            objective=objective,
+            epochs=30,
+            lr_schedule="constant",
+            recommended={"guidance_scale": 1.0},  # the document has no guidance
+        )
 
 
 def _guided(family: dict[str, Any]) -> dict[str, Any]:
