@@ -27,6 +27,7 @@ from emnist_diff.frames import Frame
 from emnist_diff.plugins import Registry
 from emnist_diff.protocols import Denoiser
 from emnist_diff.records import SchedulerSpec
+from emnist_diff.running.threads import use_threads
 from emnist_diff.structuring import unstructure
 from emnist_diff.timeline import StepInfo
 from emnist_diff_inference import mapping
@@ -109,9 +110,10 @@ def _generate(
             raise ConfigError(f"sample index {index}: must be at least 0")
     refuse_later(config)
     refuse_files(config)
+    use_threads(None)  # those that torch has; from now on a forked process computes alone
     _check_fit(model, scheduler, config, ckpt)
     registry = installed()
-    settings = mapping.settings(config, ckpt.path, ckpt.header, registry)
+    settings = attrs.evolve(mapping.settings(config, ckpt.path, ckpt.header, registry), threads=model.threads)
     guides = _guides(registry, settings, model, ckpt)
     spaces = {"": model.denoiser.conditions} | {name: guide.conditions for name, guide in guides.items()}
     layout = lay_out(registry, settings, spaces, scheduler.scheduler, f"scheduler {scheduler.name!r}")
@@ -148,7 +150,7 @@ def _on_backend(
         denoisers, identities = {"": model.denoiser, **guides}, {"": model.sha256}
         for name, guide in guides.items():
             identities[name] = next(known for known, loaded in model.guides.items() if loaded is guide)
-        planned, _, evaluators = on_backend(registry, layout, denoisers, identities, model.device, model.threads)
+        planned, _, evaluators = on_backend(registry, layout, denoisers, identities, model.device)
         model.on_backends[key] = planned, evaluators
     planned, evaluators = model.on_backends[key]
     return layout.with_rows(planned.plan.micro_batch), evaluators

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 from emnist_diff.errors import ConfigError
-from emnist_diff.running.processors import control_groups
+from emnist_diff_plugins.machine.processors import control_groups
 
 try:
     import resource

@@ -15,12 +15,12 @@ import attrs
 import structlog
 from sidebyside import interleaved, machine, machine_line
 
-from emnist_diff.assembly.assemble import Assembly, assemble
+from emnist_diff.assembly.assemble import Assembly
 from emnist_diff.assembly.layers import configure
 from emnist_diff.discovery import installed
-from emnist_diff.running.processors import usable_cpus
-from emnist_diff.running.run import execute
+from emnist_diff.running.run import execute, prepare
 from emnist_diff_plugins.forecast import Padding
+from emnist_diff_plugins.machine.processors import usable_cpus
 
 
 def run_of(backend: str, batch: int, asked: argparse.Namespace) -> Assembly:
@@ -29,7 +29,7 @@ def run_of(backend: str, batch: int, asked: argparse.Namespace) -> Assembly:
         "character": "A", "total_videos": asked.samples, "steps": asked.steps, "batch_size": batch, "backend": backend,
         "threads": asked.threads, "sinks": [],
     }  # fmt: skip
-    return assemble(installed(), configure(installed(), layer)[0])
+    return prepare(installed(), configure(installed(), layer)[0])
 
 
 def main() -> None:

@@ -32,13 +32,12 @@ from quality import Images, merged, taken_for
 from sidebyside import machine, machine_line
 from torch import Tensor
 
-from emnist_diff.assembly.assemble import assemble
 from emnist_diff.assembly.layers import configure
 from emnist_diff.discovery import installed
 from emnist_diff.errors import EmnistDiffError
-from emnist_diff.running.processors import usable_cpus
-from emnist_diff.running.run import execute
+from emnist_diff.running.run import execute, prepare
 from emnist_diff_plugins.datasets.emnist import Emnist
+from emnist_diff_plugins.machine.processors import usable_cpus
 from schedulers import HELD_OUT, distance, features, fitted
 
 REFERENCE = "eager:fp32"
@@ -54,7 +53,7 @@ def drawn(way: str, asked: argparse.Namespace, seed: int) -> tuple[Tensor, Tenso
         "backend": backend, "precision": precision, "guidance_scale": asked.guidance_scale,
     }  # fmt: skip
     layer = {key: value for key, value in layer.items() if value is not None}
-    assembly = assemble(installed(), configure(installed(), layer)[0])
+    assembly = prepare(installed(), configure(installed(), layer)[0])
     kept = Images()
     execute(attrs.evolve(assembly, sinks=(kept,)))
     config = assembly.config

@@ -35,11 +35,11 @@ import numpy as np
 import structlog
 from sidebyside import Ratio, Timed, Took, interleaved, machine, machine_line
 
-from emnist_diff.assembly.assemble import Assembly, assemble
+from emnist_diff.assembly.assemble import Assembly
 from emnist_diff.assembly.layers import configure
 from emnist_diff.discovery import installed
-from emnist_diff.running.processors import usable_cpus
-from emnist_diff.running.run import execute
+from emnist_diff.running.run import execute, prepare
+from emnist_diff_plugins.machine.processors import usable_cpus
 
 NAMES = "ABCDEFGHIJKLMNOP"
 PARTS = "forces,classes,samples,recording,logs"
@@ -50,7 +50,7 @@ def assembled(asked: argparse.Namespace, **more: Any) -> Assembly:
     """A run of 16 samples without sinks."""
     layer = {"total_videos": 16, "steps": asked.steps, "sinks": [], "scheduler": "ddim", "device": "cpu",
              "threads": asked.threads, "backend": asked.backend, **more}  # fmt: skip
-    return assemble(installed(), configure(installed(), layer)[0])
+    return prepare(installed(), configure(installed(), layer)[0])
 
 
 def toward(names: str, **more: Any) -> list[dict[str, Any]]:

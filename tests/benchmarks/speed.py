@@ -42,19 +42,19 @@ from quality import Images
 from sidebyside import Ratio, interleaved, machine, machine_line
 from torch import Tensor
 
-from emnist_diff.assembly.assemble import assemble, default_sinks
+from emnist_diff.assembly.assemble import default_sinks
 from emnist_diff.assembly.layers import configure
 from emnist_diff.components import make
 from emnist_diff.discovery import installed
 from emnist_diff.errors import EmnistDiffError
 from emnist_diff.frames import BatchResult
 from emnist_diff.records import SinkSpec
-from emnist_diff.running.processors import usable_cpus
-from emnist_diff.running.run import execute
+from emnist_diff.running.run import execute, prepare
 from emnist_diff.structuring import unstructure
 from emnist_diff_plugins.containers import checkpoint
 from emnist_diff_plugins.containers.shipped import shipped
 from emnist_diff_plugins.denoisers.unet2d import UNet2D
+from emnist_diff_plugins.machine.processors import usable_cpus
 
 LARGE = UNet2D(block_out_channels=(64, 96, 128), attention=(False, False, False))
 
@@ -97,7 +97,7 @@ class Ours:
             "backend": backend, "precision": precision,
         }  # fmt: skip
         started = time.perf_counter()
-        self.assembly = assemble(installed(), configure(installed(), layer)[0])
+        self.assembly = prepare(installed(), configure(installed(), layer)[0])
         self.setup = time.perf_counter() - started
 
     def __call__(self) -> Tensor:

@@ -18,11 +18,10 @@ from typing import Any
 
 import attrs
 
-from emnist_diff.assembly.assemble import assemble
 from emnist_diff.assembly.layers import configure
 from emnist_diff.discovery import installed
 from emnist_diff.protocols import Sink
-from emnist_diff.running.run import execute
+from emnist_diff.running.run import execute, prepare
 
 SINKS = {
     "hdf5": "hdf5",
@@ -84,7 +83,7 @@ def main() -> None:
                 "sinks": list(SINKS.values()),
             }
             settings, _ = configure(installed(), {k: v for k, v in layer.items() if v is not None})
-            assembly = assemble(installed(), settings)
+            assembly = prepare(installed(), settings)
             timed = [Timed(name, sink) for name, sink in zip(SINKS, assembly.sinks, strict=True)]
             wall, processor = time.perf_counter(), time.process_time()
             execute(attrs.evolve(assembly, sinks=tuple(timed)))

@@ -104,10 +104,8 @@ def test_a_walk_is_the_same_to_the_bit(make_engine, walk_all, monkeypatch):
     assert torch.equal(one.x, other.x)
 
 
-def test_there_is_none_without_a_processor_for_it(make_engine, monkeypatch):
-    monkeypatch.setattr(prefetch, "usable_cpus", lambda: 1)
-    assert noise_ahead(make_engine()) is None
-    monkeypatch.setattr(prefetch, "usable_cpus", lambda: 2)
-    ahead = noise_ahead(make_engine(steps=6))
+def test_there_is_none_without_a_processor_for_it(make_engine):
+    assert noise_ahead(make_engine(), cpus=1) is None
+    ahead = noise_ahead(make_engine(steps=6), cpus=2)
     assert (ahead.steps, ahead.threads, ahead.pinned) == (6, 1, False)
     ahead.close()

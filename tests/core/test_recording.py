@@ -247,9 +247,8 @@ def test_commits_are_told_between_steps_too(make):
         (4, "cpu", 0, Recording),
     ],
 )
-def test_a_thread_is_for_those_who_have_a_processor_for_it(make, monkeypatch, cpus, device, sinks, way):
-    monkeypatch.setattr(recording, "usable_cpus", lambda: cpus)
-    chosen = make(lambda *a: recording.begin_recording(*a[:1], torch.device(device), a[1]), *[Memory()] * sinks)
+def test_a_thread_is_for_those_who_have_a_processor_for_it(make, cpus, device, sinks, way):
+    chosen = make(lambda *a: recording.begin_recording(*a[:1], torch.device(device), a[1], cpus), *[Memory()] * sinks)
     assert type(chosen) is way
 
 

@@ -5,11 +5,16 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import attrs
 import pytest
+import torch
 
-from emnist_diff.running import processors
-from emnist_diff.running.processors import cpu_quota, usable_cpus
-from emnist_diff_plugins.machine import threads
+from emnist_diff.assembly.assemble import assemble
+from emnist_diff.config import resolve
+from emnist_diff.discovery import installed
+from emnist_diff.running.run import execute, prepare
+from emnist_diff_plugins.machine import processors, threads
+from emnist_diff_plugins.machine.processors import cpu_quota, usable_cpus
 from emnist_diff_plugins.machine.threads import default_threads, physical_cores, wait_quietly
 
 
@@ -166,3 +171,21 @@ def test_a_process_that_is_bound_counts_what_it_is_bound_to():
         assert default_threads({}).count == 1
     finally:
         os.sched_setaffinity(0, before)
+
+
+def test_a_run_sets_the_threads_of_torch_and_assembling_one_does_not(tmp_path):
+    mixture = {"name": "gaussian-mixture", "settings": {"shape": [3], "classes": "AB"}}
+    config = resolve({"output": str(tmp_path), "denoiser": mixture, "total_videos": 1, "steps": 2, "sinks": []})
+    before = torch.get_num_threads()
+    config = attrs.evolve(config, threads=before + 1)
+    try:
+        assembly = assemble(installed(), config)
+        assert torch.get_num_threads() == before
+        assert assembly.config.threads == assembly.header.environment["threads"] == before + 1
+        execute(assembly)
+        assert torch.get_num_threads() == before + 1
+        torch.set_num_threads(before)
+        prepare(installed(), config)
+        assert torch.get_num_threads() == before + 1
+    finally:
+        torch.set_num_threads(before)

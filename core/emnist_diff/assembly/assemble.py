@@ -21,7 +21,6 @@ from emnist_diff.engine.plan import Plan
 from emnist_diff.engine.state import Engine
 from emnist_diff.errors import ConfigError
 from emnist_diff.evaluators import Prepared
-from emnist_diff.forks import use_threads
 from emnist_diff.frames import RunHeader
 from emnist_diff.plugins import Registry
 from emnist_diff.protocols import Denoiser, Sink
@@ -86,6 +85,7 @@ def assemble(
     resume: bool = False,
     report: bool = True,
     denoiser: Found | None = None,
+    threads: int | None = None,
 ) -> Assembly:
     """Everything a run needs, checked before any work starts.
 
@@ -93,13 +93,15 @@ def assemble(
     samples, or others beside them, are of the same arithmetic; see `Review.resume`.
     report: log which components do nothing; a run that leaves some out on purpose need not.
     denoiser: what `configure` found for the settings, which is then not searched for again.
+    threads: of the CPU, that the run will compute with; None for those of the settings, or that torch has. They are set
+    by `running.run.prepare`, not by this.
 
     Raises the errors of `components.make`, `UnknownName` for a class, `ConfigError` for impossible settings,
     `CheckpointError` for a bad checkpoint.
     """
     sinks = _sinks(registry, settings)
     device = torch.device(choose_device(settings.device))
-    threads = use_threads(settings.threads)
+    settings = attrs.evolve(settings, threads=threads or settings.threads or torch.get_num_threads())
     with unknown_names_explained(registry, settings) if resume else nullcontext():
         parts = Parts.of(registry, settings, denoiser)
     if report:
@@ -110,7 +112,7 @@ def assemble(
     for review in reviews(registry):
         review.require(parts.layout, denoisers[""].shape, device)
     identities = {name: network.source.identity for name, network in parts.networks.items()}
-    layout, backend, evaluators = on_backend(registry, parts.layout, denoisers, identities, device, threads)
+    layout, backend, evaluators = on_backend(registry, parts.layout, denoisers, identities, device)
     engine = layout.engine(denoisers, device, evaluators, parts.networks[""].component.name)
     parts = attrs.evolve(parts, layout=layout)
     header = header_of(registry, parts, engine, backend, sinks)

@@ -14,7 +14,6 @@ from emnist_diff.direct import Direct
 from emnist_diff.errors import ConfigError, EmnistDiffError, PluginError, UnknownName, blame
 from emnist_diff.evaluators import Evaluator, Limits, MemoryShort, Prepared, Unsuitable, Workload
 from emnist_diff.events import get_logger
-from emnist_diff.forks import generation
 from emnist_diff.plugins import Registry
 from emnist_diff.protocols import Denoiser
 from emnist_diff.records import BackendSpec, ChooserSpec
@@ -29,15 +28,13 @@ def on_backend(
     denoisers: Mapping[str, Denoiser],
     identities: Mapping[str, str],
     device: torch.device,
-    threads: int,
 ) -> tuple[Layout, Prepared, dict[str, Evaluator]]:
     """The layout with the rows of a call decided, the main network as its backend prepared it, and what evaluates each.
 
-    denoisers, identities: the networks and the SHA-256 of their weights, or "", by name.  threads: of the CPU.
+    denoisers, identities: the networks and the SHA-256 of their weights, or "", by name.
 
     Raises as `prepare`; of guides, `ConfigError` where a backend that was requested by name refuses one.
     """
-    generation()  # from now on, a forked process knows what threads it lacks
     settings, plan = layout.settings, layout.plan
 
     def limits(name: str, rows: int | None) -> Limits:
@@ -47,7 +44,7 @@ def on_backend(
             largest=plan.largest,
             total=plan.rows,
             rows=rows,
-            threads=threads,
+            threads=settings.threads or torch.get_num_threads(),
             identity=identities[name],
             variants=tuple(variant for network, variant in plan.networks if network == name),
         )

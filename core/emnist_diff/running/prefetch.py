@@ -17,7 +17,6 @@ from torch import Tensor
 from emnist_diff.engine.noise import INITIAL, batch_normal, fill
 from emnist_diff.engine.state import Engine
 from emnist_diff.running.pinning import pinned
-from emnist_diff.running.processors import usable_cpus
 
 LEAST = 1 << 14
 """Numbers of a draw from which it is worth another thread; drawing fewer takes less than a millisecond."""
@@ -110,9 +109,8 @@ class _Draw:
             part.cancel()
 
 
-def noise_ahead(engine: Engine) -> NoiseAhead | None:
-    """The way to draw the noise of a run on `engine` ahead; None where no other processor could, or draws are small."""
-    cpus = usable_cpus()
+def noise_ahead(engine: Engine, cpus: int) -> NoiseAhead | None:
+    """What draws the noise of a run on `engine` ahead, with so many processors; None where no other one could."""
     if cpus < 2:
         return None
     gpu = engine.device.type == "cuda"

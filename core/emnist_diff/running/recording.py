@@ -21,7 +21,6 @@ from emnist_diff.errors import ConfigError, RunFailed, blame
 from emnist_diff.frames import FIELDS, BatchResult, Frame, RunHeader, is_requested
 from emnist_diff.protocols import Sink
 from emnist_diff.running.pinning import pinned
-from emnist_diff.running.processors import usable_cpus
 from emnist_diff.shortage import out_of_memory
 
 Event = Frame | BatchResult
@@ -247,11 +246,11 @@ class _Copies:
         return _Staged(with_tensors(event, shapes), size, kept, copied)
 
 
-def begin_recording(sinks: Sequence[Sink], device: torch.device, on_recorded: OnRecorded) -> Recording:
-    """Get ready to hand events to the sinks of a run on this device.
+def begin_recording(sinks: Sequence[Sink], device: torch.device, on_recorded: OnRecorded, cpus: int) -> Recording:
+    """Get ready to hand events to the sinks of a run on this device, with so many processors.
 
     A thread of its own has something to win where the device computes by itself, or another processor is there.
     """
-    if sinks and (device.type != "cpu" or usable_cpus() > 1):
+    if sinks and (device.type != "cpu" or cpus > 1):
         return Overlapped(sinks, on_recorded)
     return Recording(sinks, on_recorded)

@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterator, Sequence, Set
 from itertools import chain, pairwise
 from numbers import Integral
 from pathlib import Path
+from signal import Signals
 
 import attrs
 
 from emnist_diff.assembly.assemble import Assembly, assemble
 from emnist_diff.assembly.reviews import reviews
+from emnist_diff.assembly.sources import Found
 from emnist_diff.config import RunConfig
 from emnist_diff.discovery import installed
 from emnist_diff.engine.state import INITIAL_STREAM, Batch
@@ -22,9 +24,10 @@ from emnist_diff.events import get_logger
 from emnist_diff.frames import BatchResult, Frame, Outcome, RunHeader
 from emnist_diff.plugins import Registry
 from emnist_diff.protocols import Sink
-from emnist_diff.running.interrupts import Report, Signals, report_requests, stop_requests
+from emnist_diff.running.interrupts import STOP_SIGNALS, stop_requests
 from emnist_diff.running.prefetch import noise_ahead
-from emnist_diff.running.recording import begin_recording, call_sink, requested_fields
+from emnist_diff.running.recording import Event, begin_recording, call_sink, requested_fields
+from emnist_diff.running.threads import allowed_cpus, use_threads
 from emnist_diff.seeds import DrawnSeed
 from emnist_diff.shown import shown
 
@@ -33,6 +36,9 @@ log = get_logger()
 OnCommit = Callable[[int, int], None]
 """Called after each commit with the number of samples done and the number of samples in all, by the thread that called
 `run`, perhaps while the next batch is under way."""
+
+OnStep = Callable[[Frame, int, int], None]
+"""Called after each step with its frame, the number of samples done and the number of samples in all."""
 
 
 @attrs.frozen
@@ -65,8 +71,16 @@ def run(
     Raises the errors of `assemble.assemble`; `RunFailed` when a component misbehaves; `Interrupted` after SIGINT or
     SIGTERM, with the batch in hand committed; `OutputError` when a sink cannot write. What was committed stays.
     """
-    assembly = assemble(registry or installed(), config, resume=resume)
+    assembly = prepare(registry or installed(), config, resume=resume)
     return execute(assembly, resume=resume, overwrite=overwrite, on_commit=on_commit)
+
+
+def prepare(
+    registry: Registry, config: RunConfig, *, resume: bool = False, report: bool = True, denoiser: Found | None = None
+) -> Assembly:
+    """What `assemble.assemble` makes of the configuration, with torch computing with its threads from now on."""
+    threads = use_threads(config.threads)
+    return assemble(registry, config, resume=resume, report=report, denoiser=denoiser, threads=threads)
 
 
 def execute(
@@ -75,9 +89,16 @@ def execute(
     resume: bool = False,
     overwrite: bool = False,
     on_commit: OnCommit | None = None,
-    signals: Signals = Signals(),  # noqa: B008  # it is frozen
+    on_step: OnStep | None = None,
+    stop_signals: Sequence[Signals] = STOP_SIGNALS,
+    cpus: int | None = None,
 ) -> RunResult:
-    """Run what was assembled; see `run`. `signals` are those that it listens to while it walks and closes."""
+    """Run what was assembled; see `run`.
+
+    stop_signals: those that ask it to stop while it walks and closes; a library leaves others to the application.
+    cpus: how many processors it can keep busy; None for all that the process may run on.
+    """
+    use_threads(assembly.config.threads)
     _report_seed(assembly)
     header = attrs.evolve(assembly.header, resume=resume, overwrite=overwrite)
     total = len(header.sample_ids)
@@ -94,9 +115,9 @@ def execute(
         _tell_backend(assembly)
         log.info("run.started", output=str(header.output), samples=total, resumed=len(done))
         started = time.perf_counter()
-        progress = _Progress(total, len(done), on_commit)
-        with stop_requests(signals.stop) as stopping, report_requests(signals.report) as report:
-            _walk_all(attrs.evolve(assembly, header=header), done, progress, stopping, report)
+        progress = _Progress(total, len(done), on_commit, on_step)
+        with stop_requests(stop_signals) as stopping:
+            _walk_all(attrs.evolve(assembly, header=header), done, progress, stopping, cpus or allowed_cpus())
         seconds = time.perf_counter() - started
         if progress.done < total:
             outcome = Outcome.INTERRUPTED
@@ -106,7 +127,7 @@ def execute(
             )
         outcome = Outcome.COMPLETED
     finally:
-        with stop_requests(signals.stop):  # what is being finished is not stopped, unless for a second time
+        with stop_requests(stop_signals):  # what is being finished is not stopped, unless for a second time
             _close(opened, outcome)
     written, plan = total - len(done), assembly.plan
     log.info("run.completed", output=str(header.output), samples=written, seconds=round(seconds, 3))
@@ -155,6 +176,7 @@ class _Progress:
     total: int
     done: int
     on_commit: OnCommit | None
+    on_step: OnStep | None
 
     def committed(self, batch: BatchResult) -> None:
         """All sinks have committed this batch."""
@@ -162,10 +184,10 @@ class _Progress:
         if self.on_commit is not None:
             self.on_commit(self.done, self.total)
 
-    def report(self, frame: Frame) -> None:
-        """Log how far the run is, after a step."""
-        step = f"{frame.at.index + 1} of {frame.at.steps}"
-        log.info("run.progress", done=self.done, total=self.total, in_hand=len(frame.positions), step=step)
+    def stepped(self, event: Event) -> None:
+        """A step of the batch in hand is done, if this is its frame."""
+        if self.on_step is not None and isinstance(event, Frame):
+            self.on_step(event, self.done, self.total)
 
 
 def _batches(assembly: Assembly, done: frozenset[int]) -> Iterator[Batch]:
@@ -179,13 +201,13 @@ def _batches(assembly: Assembly, done: frozenset[int]) -> Iterator[Batch]:
 
 
 def _walk_all(
-    assembly: Assembly, done: frozenset[int], progress: _Progress, stopping: threading.Event, report: Report
+    assembly: Assembly, done: frozenset[int], progress: _Progress, stopping: threading.Event, cpus: int
 ) -> None:
     """Walk the batches that are not done, until a signal asks to stop."""
     engine, announced = assembly.engine, False
     wanted = requested_fields(assembly.sinks, assembly.header)
-    ahead = noise_ahead(engine)
-    recording = begin_recording(assembly.sinks, engine.device, progress.committed)
+    ahead = noise_ahead(engine, cpus)
+    recording = begin_recording(assembly.sinks, engine.device, progress.committed, cpus)
     try:
         engine = attrs.evolve(engine, normal=ahead or engine.normal)
         for batch, following in pairwise(chain(_batches(assembly, done), [None])):
@@ -197,9 +219,7 @@ def _walk_all(
                 if stopping.is_set() and not announced:
                     announced = True
                     log.warning("run.stopping", hint="finishing the current batch")
-                if report.wanted and isinstance(event, Frame):
-                    report.wanted = False
-                    progress.report(event)
+                progress.stepped(event)
                 recording.hand(event)
         recording.finish()
     finally:

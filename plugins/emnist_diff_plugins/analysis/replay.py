@@ -9,13 +9,14 @@ from typing import Any
 import attrs
 import numpy as np
 
-from emnist_diff.assembly.assemble import Assembly, assemble
+from emnist_diff.assembly.assemble import Assembly
 from emnist_diff.engine.state import Batch
 from emnist_diff.engine.walk import walk
 from emnist_diff.errors import Interrupted, TrajectoryError, UnknownName
 from emnist_diff.frames import BatchResult, RunHeader
 from emnist_diff.plugins import Registry
 from emnist_diff.running.interrupts import stop_requests
+from emnist_diff.running.run import prepare
 from emnist_diff_plugins.rebuild import settings_of
 from emnist_diff_trajectory.activations import by_condition, recorded_conditions
 from emnist_diff_trajectory.compare import Differences
@@ -74,7 +75,7 @@ def replay(
     or SIGTERM.
     """
     settings = settings_of(trajectory, registry, checkpoint, guides or {})
-    assembled = assemble(registry, settings)
+    assembled = prepare(registry, settings)
     header = assembled.header
     require_recorded_files(trajectory.path, trajectory.config, header.config)
     positions = _positions(trajectory, samples)

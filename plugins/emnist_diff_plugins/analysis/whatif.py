@@ -8,7 +8,7 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
-from emnist_diff.assembly.assemble import Assembly, assemble
+from emnist_diff.assembly.assemble import Assembly
 from emnist_diff.config import RunConfig
 from emnist_diff.engine.state import Batch
 from emnist_diff.engine.walk import walk
@@ -16,6 +16,7 @@ from emnist_diff.errors import ConfigError, TrajectoryError, UnknownName, unknow
 from emnist_diff.events import get_logger
 from emnist_diff.frames import Frame
 from emnist_diff.plugins import Registry
+from emnist_diff.running.run import prepare
 from emnist_diff_plugins.metrics.formulas import Array, norm
 from emnist_diff_plugins.rebuild import settings_of
 from emnist_diff_trajectory.growth import require_recorded
@@ -158,7 +159,7 @@ def what_if(
 
 def _comparable(trajectory: Trajectory, registry: Registry, *configurations: RunConfig) -> list[Assembly]:
     """The runs of these configurations, of which the first is the recorded one; all evaluate in calls of equal size."""
-    assemblies = [assemble(registry, settings, report=False) for settings in configurations]
+    assemblies = [prepare(registry, settings, report=False) for settings in configurations]
     require_recorded(trajectory.path, trajectory.config, assemblies[0].header.config)
     if len({assembly.engine.micro_batch for assembly in assemblies}) > 1:
         raise TrajectoryError(f"{trajectory.path} does not say its micro_batch, and so cannot be compared")

@@ -7,6 +7,7 @@ them busy, where one call after another on all threads does not.
 from __future__ import annotations
 
 import math
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,6 @@ import torch
 from torch import Tensor
 
 from emnist_diff.direct import part_rows
-from emnist_diff.forks import generation
 
 Network = Callable[[Tensor, Tensor, Tensor], Tensor]
 """x (R, *shape) float32, t (R,) float32, index (R,) int64 → (R, *shape), for one number of rows R."""
@@ -67,13 +67,13 @@ class Streams:
     """
 
     def __init__(self, cut: Cut) -> None:
-        self.cut, self._pool, self._generation = cut, _started(cut), generation()
+        self.cut, self._pool, self._process = cut, _started(cut), os.getpid()
 
     @property
     def pool(self) -> ThreadPoolExecutor:
         """The threads of this process."""
-        if self._generation != generation():
-            self._pool, self._generation = _started(self.cut), generation()
+        if self._process != os.getpid():
+            self._pool, self._process = _started(self.cut), os.getpid()
         return self._pool
 
     def __call__(self, network: Network, x: Tensor, t: Tensor, index: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import os
 import queue
 import tempfile
 from pathlib import Path
@@ -18,7 +19,6 @@ from emnist_diff.conditions import RowConditions
 from emnist_diff.errors import ConfigError, PluginError, RunFailed
 from emnist_diff.evaluators import Evaluator, Precision, Workload
 from emnist_diff.events import get_logger
-from emnist_diff.forks import generation
 from emnist_diff.protocols import Denoiser, Exportable
 from emnist_diff_plugins.backends import _graph
 from emnist_diff_plugins.backends._cache import Cache, key_of, user_cache
@@ -90,18 +90,18 @@ def _core() -> Any:
     """
     import openvino as ov
 
-    global _of_generation
-    _of_generation = generation()
+    global _process
+    _process = os.getpid()
     return ov.Core()
 
 
-_of_generation: int | None = None
-"""The process in which OpenVINO has computed (`forks.generation`); its threads exist in no other."""
+_process: int | None = None
+"""The process in which OpenVINO has computed, by its number; its threads exist in no other."""
 
 
 def _left_behind() -> bool:
     """Whether this process is a fork of one where OpenVINO has computed, so that it would wait for missing threads."""
-    return _of_generation is not None and _of_generation != generation()
+    return _process is not None and _process != os.getpid()
 
 
 class _Compiled:

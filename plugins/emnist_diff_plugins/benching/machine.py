@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from emnist_diff.running.processors import usable_cpus
+from emnist_diff_plugins.machine.processors import usable_cpus
 
 _LIBRARIES = ("torch", "openvino", "onnxruntime")
 

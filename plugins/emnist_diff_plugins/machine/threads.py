@@ -13,7 +13,7 @@ from pathlib import Path
 
 import attrs
 
-from emnist_diff.running.processors import cpu_quota, system_text, usable_cpu_numbers
+from emnist_diff_plugins.machine.processors import cpu_quota, system_text, usable_cpu_numbers
 from emnist_diff_plugins.machine.workers import in_slurm_step
 
 WAIT_POLICY = "OMP_WAIT_POLICY"

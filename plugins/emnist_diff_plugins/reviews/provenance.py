@@ -44,7 +44,7 @@ class Provenance(Review):
             "platform": platform.platform(),
             "torch": torch.__version__,
             "numpy": np.__version__,
-            "threads": torch.get_num_threads(),
+            "threads": parts.layout.settings.threads,
             "device": str(engine.device),
             "dtype": "float32",
             "precision": backend.precision,

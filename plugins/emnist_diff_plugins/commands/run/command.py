@@ -135,10 +135,10 @@ def run(
         require_healthy(registry)
     written = {} if config is None else read_layer(config, registry, given.get("checkpoint"))
 
-    from emnist_diff.assembly.assemble import assemble
     from emnist_diff.assembly.layers import configure
-    from emnist_diff.running.interrupts import OF_COMMANDS
-    from emnist_diff.running.run import execute
+    from emnist_diff.running.run import execute, prepare
+    from emnist_diff_plugins.commands.run import signals
+    from emnist_diff_plugins.machine.processors import usable_cpus
 
     switched = options.saved(registry, save) | switches(ctx)
     given |= options.sinks(registry, given, written, switched, fps=fps, upscale=upscale)
@@ -149,11 +149,19 @@ def run(
         result.plot_schedules(registry, resolved, plot_schedules)
         if not dry_run:
             return
-    assembly = assemble(registry, resolved, resume=resume, denoiser=denoiser)
+    assembly = prepare(registry, resolved, resume=resume, denoiser=denoiser)
     if dry_run:
         result.show_plan(assembly)
         return
-    with displays.showing(display, len(assembly.header.labels)) as shown:
+    with displays.showing(display, len(assembly.header.labels)) as shown, signals.reports() as on_step:
         assembly = attrs.evolve(assembly, sinks=(*assembly.sinks, *shown.sinks))
-        done = execute(assembly, resume=resume, overwrite=overwrite, on_commit=shown.on_commit, signals=OF_COMMANDS)
+        done = execute(
+            assembly,
+            resume=resume,
+            overwrite=overwrite,
+            on_commit=shown.on_commit,
+            on_step=on_step,
+            stop_signals=signals.STOPPING,
+            cpus=usable_cpus(),
+        )
     result.show(assembly, done, isinstance(resolved.seed, DrawnSeed), as_json, log.quiet)
