@@ -9,11 +9,10 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
-from emnist_diff.assembly.assemble import assemble
 from emnist_diff.assembly.layers import configure
 from emnist_diff.frames import BatchResult, Frame, Outcome, RunHeader
 from emnist_diff.plugins import Registry
-from emnist_diff.running.run import execute
+from emnist_diff.running.run import execute, prepare
 from emnist_diff.timeline import StepInfo
 from emnist_diff_plugins.judging.report import planes
 from emnist_diff_trajectory.pixels import to_uint8
@@ -54,7 +53,7 @@ def generated(registry: Registry, layer: Mapping[str, Any]) -> Finished:
     """The samples that a layer of configuration means, of which nothing is recorded. Raises as `configure` and
     `assemble`; `Interrupted` after SIGINT or SIGTERM."""
     settings, denoiser = configure(registry, {"sinks": [], **layer})
-    assembly = assemble(registry, settings, report=False, denoiser=denoiser)
+    assembly = prepare(registry, settings, report=False, denoiser=denoiser)
     kept = _Kept()
     execute(attrs.evolve(assembly, sinks=(kept,)))
     classes = assembly.header.classes
