@@ -174,8 +174,9 @@ def test_latents_are_seen_through_their_codec(cli, measured, tmp_path):
     assert "have no places" in cli("attribution", folder / "trajectory.h5").error
 
 
-def test_latents_whose_codec_is_not_there_have_no_pixels(cli, measured, tmp_path):
-    path = tmp_path / "latents.safetensors"
+def test_latents_whose_codec_is_not_there_have_no_pixels(cli, measured, tmp_path, tmp_path_factory):
+    path = tmp_path_factory.mktemp("far") / "from" / "here" / "latents.safetensors"  # where no search comes
+    path.parent.mkdir(parents=True)
     header = checkpoint.CheckpointHeader(
         family="gaussian-mixture",
         network={"shape": [2], "classes": "AB"},
