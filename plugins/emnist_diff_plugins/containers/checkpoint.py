@@ -191,31 +191,7 @@ def discover(path: Path, epoch: int | None = None) -> Path:
     if not path.exists():
         path = models().get(str(path), path)
     if path.is_dir():
-        if (what := foreign.folder(path)) is not None:
-            raise CheckpointError(f"{path} is {what}")
-        files = sorted(path.glob("*.safetensors")) or sorted((path / EXPERIMENTS).glob("*.safetensors"))
-        epochs: dict[int, list[Path]] = {}
-        for file in files:
-            if m := _EPOCH.search(file.name):
-                epochs.setdefault(int(m[1]), []).append(file)
-        if epoch is not None and epoch not in epochs:
-            known = ", ".join(map(str, sorted(epochs))) or "none"
-            raise CheckpointError(f"no checkpoint of epoch {epoch} in {path} — epochs there: {known}")
-        if epochs:
-            wanted = max(epochs) if epoch is None else epoch
-            if len(epochs[wanted]) > 1:
-                names = " and ".join(f.name for f in epochs[wanted])
-                raise CheckpointError(f"{path} holds several checkpoints of epoch {wanted}: {names} — name the file")
-            return epochs[wanted][0]
-        if len(files) == 1:
-            return files[0]
-        legacy = sorted(path.glob("*.pt"))
-        if legacy:
-            raise CheckpointError(
-                f"{path} holds only legacy checkpoints — convert one first: emnist-diff checkpoint convert {legacy[-1]}"
-            )
-        what = "several checkpoints without an epoch in their names" if files else "no checkpoint (*.safetensors)"
-        raise CheckpointError(f"{path} holds {what} — name the file")
+        return _in_folder(path, epoch)
     if not path.exists():
         raise missing(path)
     if path.suffix == ".pt":
@@ -228,6 +204,35 @@ def discover(path: Path, epoch: int | None = None) -> Path:
         which = "one file, which does not say its epoch" if own is None else f"one file, of epoch {own}"
         raise ConfigError(f"epoch {epoch} was requested, but {path} is {which} — name its directory, or no epoch")
     return path
+
+
+def _in_folder(path: Path, epoch: int | None) -> Path:
+    """The newest epoch of a directory by file name, or `epoch`."""
+    if (what := foreign.folder(path)) is not None:
+        raise CheckpointError(f"{path} is {what}")
+    files = sorted(path.glob("*.safetensors")) or sorted((path / EXPERIMENTS).glob("*.safetensors"))
+    epochs: dict[int, list[Path]] = {}
+    for file in files:
+        if m := _EPOCH.search(file.name):
+            epochs.setdefault(int(m[1]), []).append(file)
+    if epoch is not None and epoch not in epochs:
+        known = ", ".join(map(str, sorted(epochs))) or "none"
+        raise CheckpointError(f"no checkpoint of epoch {epoch} in {path} — epochs there: {known}")
+    if epochs:
+        wanted = max(epochs) if epoch is None else epoch
+        if len(epochs[wanted]) > 1:
+            names = " and ".join(f.name for f in epochs[wanted])
+            raise CheckpointError(f"{path} holds several checkpoints of epoch {wanted}: {names} — name the file")
+        return epochs[wanted][0]
+    if len(files) == 1:
+        return files[0]
+    legacy = sorted(path.glob("*.pt"))
+    if legacy:
+        raise CheckpointError(
+            f"{path} holds only legacy checkpoints — convert one first: emnist-diff checkpoint convert {legacy[-1]}"
+        )
+    what = "several checkpoints without an epoch in their names" if files else "no checkpoint (*.safetensors)"
+    raise CheckpointError(f"{path} holds {what} — name the file")
 
 
 def _epoch_of(path: Path) -> int | None:

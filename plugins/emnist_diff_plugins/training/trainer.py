@@ -191,16 +191,14 @@ class Training:
 
         began: when the time budget began, as `time.monotonic` says.  report: of the first worker.
         """
-        config, output = self.config, Path(self.config.output)
+        config, output, budget = self.config, Path(self.config.output), 60 * (self.config.max_minutes or math.inf)
         log.info("train.started", output=str(output), step=self.step, steps=self.total, epochs=config.epochs)
-        budget = math.inf if config.max_minutes is None else 60 * config.max_minutes
         saved = checked = time.monotonic()
         seen, next_check = self.step, self.step + 1
         with stop_requests(_SIGNALS) as stopping:
             while self.step < self.total:
                 self.advance()
-                place = self.step % self.batches.steps_per_epoch
-                judging = place == 0 or self.sampling
+                judging = self.epoch_ends or self.sampling
                 if not judging and self.step < next_check and not (self.workers.count == 1 and stopping.is_set()):
                     continue
                 loss, norm = self._check()
@@ -218,7 +216,7 @@ class Training:
                 signalled, late, due, pace = self.workers.agree(
                     stopping.is_set(), now - began >= budget, now - saved >= 60 * config.save_minutes, pace
                 )
-                if signalled or late or due or place == 0:
+                if signalled or late or due or self.epoch_ends:
                     if report is not None:
                         report.flush()
                     self.save()
@@ -231,8 +229,7 @@ class Training:
                 if self.step < self.total and late:
                     log.info("train.stopped", reason="max_minutes", step=self.step, steps=self.total)
                     break
-            if self.step >= self.total:
-                self.workers.first_only(lambda: self._finish(report, stopping.is_set))
+            self.workers.first_only(lambda: self._finish(report, stopping.is_set))
         return TrainResult(output, self.record.newest, self.step, self.step >= self.total, self.workers.rank)
 
     def advance(self) -> None:
@@ -266,6 +263,11 @@ class Training:
         return loss, norm
 
     @property
+    def epoch_ends(self) -> bool:
+        """Whether the step was the last of its epoch."""
+        return self.step % self.batches.steps_per_epoch == 0
+
+    @property
     def sampling(self) -> bool:
         """Whether pictures are due after the step, whatever the epoch."""
         every = self.config.sample_every_steps
@@ -273,7 +275,7 @@ class Training:
 
     def _judge(self, report: Report | None, stopping: Callable[[], bool]) -> None:
         """Ask what was learnt, where an epoch ends or pictures are due. All workers must ask."""
-        if self.step % self.batches.steps_per_epoch == 0:
+        if self.epoch_ends:
             losses = self.workers.mean(self.losses)
             self.workers.first_only(lambda: self._record(report, stopping, losses))
             self.epoch_seconds = 0.0
@@ -299,7 +301,7 @@ class Training:
 
     def _finish(self, report: Report | None, stopping: Callable[[], bool]) -> None:
         """What the first worker draws of the finished model, in an experiment."""
-        if report is not None and report.layout.experiment:
+        if self.step >= self.total and report is not None and report.layout.experiment:
             trained, _ = self.record.trained(self.learner)
             pictures = self.record.task.last_pictures(trained.ready, self.learner.device, stopping)
             report.pictures("", self.step, pictures or [])
