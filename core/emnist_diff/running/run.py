@@ -108,8 +108,7 @@ def execute(
     for review in reviews(assembly.registry):
         review.require_sinks(assembly)
     requested_fields(assembly.sinks, header)  # what is refused is refused before a sink replaces anything
-    opened: list[Sink] = []
-    outcome = Outcome.FAILED
+    opened, outcome = list[Sink](), Outcome.FAILED
     try:
         done = _open(assembly.sinks, header, opened)
         _tell_backend(assembly)
@@ -119,16 +118,13 @@ def execute(
         with stop_requests(stop_signals) as stopping:
             _walk_all(attrs.evolve(assembly, header=header), done, progress, stopping, cpus or allowed_cpus())
         seconds = time.perf_counter() - started
-        if progress.done < total:
-            outcome = Outcome.INTERRUPTED
-            raise Interrupted(
-                f"interrupted: {progress.done} of {total} samples are committed in {header.output} — "
-                "repeat the command with --resume to finish"
-            )
-        outcome = Outcome.COMPLETED
+        outcome = Outcome.INTERRUPTED if progress.done < total else Outcome.COMPLETED
     finally:
         with stop_requests(stop_signals):  # what is being finished is not stopped, unless for a second time
             _close(opened, outcome)
+    if outcome is Outcome.INTERRUPTED:
+        count = f"{progress.done} of {total} samples are committed in {header.output}"
+        raise Interrupted(f"interrupted: {count} — repeat the command with --resume to finish")
     written, plan = total - len(done), assembly.plan
     log.info("run.completed", output=str(header.output), samples=written, seconds=round(seconds, 3))
     return RunResult(header.output, written, len(done), seconds, plan.rows, plan.micro_batch, assembly.config.seed)

@@ -14,7 +14,7 @@ from emnist_diff.plugins import Registry
 from emnist_diff.protocols import Encodes, offers
 from emnist_diff_plugins import rebuild
 from emnist_diff_plugins.datasets.images import Images
-from emnist_diff_plugins.judging.report import finished_images, read_data
+from emnist_diff_plugins.judging.report import finished_images
 from emnist_diff_trajectory.reader import Trajectory
 
 SPACES = ("pixels", "latents")
@@ -32,26 +32,36 @@ class Vectors:
     classes: tuple[str, ...]
 
 
-def vectors(
-    registry: Registry, file: Path, dataset: str, data: str, space: str, checkpoint: str | None, most: int, seed: int
-) -> Vectors:
-    """At most `most` committed samples of a file, and as many real images of their classes, drawn with `seed`.
+@attrs.frozen
+class Choice:
+    """What is compared.
 
     space: ``pixels``, in [0, 1], or ``latents``, for which both are encoded by the model that made the file.
+    most: generated and real samples each.  seed: of which real images are taken.
+    """
+
+    space: str = "pixels"
+    most: int = 1000
+    seed: int = 0
+
+
+def vectors(registry: Registry, file: Path, images: Images, choice: Choice, checkpoint: str | None = None) -> Vectors:
+    """Committed samples of a file, and as many real ones of their classes.
+
     Raises `ConfigError` for another space and for real images of another size, `DatasetError` for none of the classes,
     and as `rebuild.model`.
     """
-    if space not in SPACES:
-        raise ConfigError(f"--in {space!r}: use one of {', '.join(SPACES)}")
+    if choice.space not in SPACES:
+        raise ConfigError(f"--in {choice.space!r}: use one of {', '.join(SPACES)}")
     generated, names = finished_images(file)
-    generated = generated[:most]
-    images = _of_classes(read_data(registry, dataset, data, "test"), sorted(set(names[:most])))
+    generated = generated[: choice.most]
+    images = _of_classes(images, sorted(set(names[: choice.most])))
     if images.images.shape[1:] != generated.shape[1:]:
         wanted, given = ("×".join(map(str, shape[1:])) for shape in (generated.shape, images.images.shape))
         raise ConfigError(f"--data: its images are {given}, the samples {wanted}")
-    chosen = np.random.default_rng(seed).permutation(len(images.images))[:most]
+    chosen = np.random.default_rng(choice.seed).permutation(len(images.images))[: choice.most]
     real, labels = images.images[chosen], images.labels[chosen]
-    if space == "pixels":
+    if choice.space == "pixels":
         both = [_flat(part / 255.0) for part in (real, generated)]
     else:
         both = [_flat(part) for part in _encoded(registry, file, checkpoint, (real, generated))]

@@ -55,19 +55,19 @@ def panels(layout: Layout) -> list[Panel]:
     weights: list[Curve] = []
     settings: list[Curve] = []
     drifts: list[Curve] = []
-    for name, term in zip(_told_apart([t.name for t in terms]), terms, strict=True):
+    for name, term in zip(_distinguished([t.name for t in terms]), terms, strict=True):
         if isinstance(term.force, ClassForce):
             directions += _directions(name, term, term.force, steps)
             settings += _scheduled(name, term.force, steps, varying=True)
         else:
-            said = list(_scheduled(name, term.force, steps))
-            weights += _weight(name, term.weight, steps, needed=not said)
-            settings += said
-    for name, drift in zip(_told_apart([d.name for d in layout.drifts]), layout.drifts, strict=True):
-        said = [_noise(name, drift, steps)] if isinstance(drift.drift, NoiseDrift) else []
-        said = said or list(_scheduled(name, drift.drift, steps))
-        weights += _weight(name, drift.weight, steps, needed=not said)
-        drifts += said
+            found_curves = list(_scheduled(name, term.force, steps))
+            weights += _weight(name, term.weight, steps, needed=not found_curves)
+            settings += found_curves
+    for name, drift in zip(_distinguished([d.name for d in layout.drifts]), layout.drifts, strict=True):
+        found_curves = [_noise(name, drift, steps)] if isinstance(drift.drift, NoiseDrift) else []
+        found_curves = found_curves or list(_scheduled(name, drift.drift, steps))
+        weights += _weight(name, drift.weight, steps, needed=not found_curves)
+        drifts += found_curves
     if layout.base.kind != "uncond" or not (directions or weights or settings or drifts):
         directions.insert(0, _base(layout, steps))
     found = (
@@ -87,7 +87,7 @@ def _sampled(label: str, function: Callable[[StepInfo], float], steps: list[Step
     return Curve(label, np.array([function(at) for at in steps], dtype=np.float64), minor)
 
 
-def _told_apart(names: list[str]) -> list[str]:
+def _distinguished(names: list[str]) -> list[str]:
     """Names with a number behind those that come more than once."""
     return [f"{name} #{names[: i + 1].count(name)}" if names.count(name) > 1 else name for i, name in enumerate(names)]
 
@@ -98,7 +98,7 @@ def _base(layout: Layout, steps: list[StepInfo]) -> Curve:
     return _sampled(f"base {layout.base.kind} → own", lambda at: scale, steps)
 
 
-def _said(target: Target) -> str:
+def _name_of(target: Target) -> str:
     return target if isinstance(target, str) else "one class a sample"
 
 
@@ -109,7 +109,7 @@ def _directions(name: str, term: WeightedForce, force: ClassForce, steps: list[S
         for target, weight in force.weights(at):
             found.setdefault(target, np.zeros(len(steps)))[i] += weight * term.weight(at)
     if len(found) <= _SHOWN:
-        yield from (Curve(f"{name} → {_said(target)}", values) for target, values in found.items())
+        yield from (Curve(f"{name} → {_name_of(target)}", values) for target, values in found.items())
         return
     for i, values in enumerate(found.values()):
         yield Curve(f"{name} → {len(found)} classes" if i == 0 else "", values, minor=True)

@@ -101,13 +101,13 @@ def _require_same_samples(trajectory: Trajectory, header: RunHeader, positions: 
     ids = trajectory.ids[positions]
     if (ids < 0).any() or (ids >= len(header.labels)).any():
         raise TrajectoryError(f"{trajectory.path} holds samples that its configuration does not make")
-    for what, held, made in (
+    for what, held, own in (
         ("labels", trajectory.labels[positions], header.labels[ids]),
         ("seeds", trajectory.seeds[positions], header.seeds[ids]),
         ("timesteps", trajectory.timestep, header.timeline.timestep),
         ("alpha_bar", trajectory.alpha_bar, header.timeline.alpha_bar),
     ):
-        if not np.array_equal(held, made):
+        if not np.array_equal(held, own):
             raise TrajectoryError(f"{trajectory.path}: its {what} are not those that its configuration makes")
 
 
@@ -156,23 +156,23 @@ def _replay_batch(
     kept_steps, kept = set(trajectory.kept_steps.tolist()), set(trajectory.kept_samples.tolist())
     fields = frozenset(names.values())
     conditions = recorded_conditions(header.conditions, sorted(kept_steps))
-    made: dict[str, list[Any]] = {name: [] for name in names}
+    states_of: dict[str, list[Any]] = {name: [] for name in names}
     for event in walk(assembled.engine, batch, lambda at: fields if at.index in kept_steps else frozenset()):
         if stopping.is_set():
             return False
         if isinstance(event, BatchResult):
-            if X in made:
-                made[X].append(event.x.cpu().numpy())
+            if X in states_of:
+                states_of[X].append(event.x.cpu().numpy())
             images = to_uint8(event.images)
         elif event.at.index in kept_steps:
             for name, field in names.items():
                 value = event[field]
                 value = by_condition(value, event.conditions, conditions) if is_activation(name) else value
-                made[name].append(value.cpu().numpy())
+                states_of[name].append(value.cpu().numpy())
     steps: list[int | None] = [*trajectory.kept_steps.tolist(), trajectory.steps]
     for row, position in enumerate(positions):
         number = ids[row]
-        for name, states in made.items():
+        for name, states in states_of.items():
             if position in kept:
                 held = trajectory.field(name, position)
                 again = np.stack([state[row] for state in states]).astype(held.dtype)
@@ -181,11 +181,11 @@ def _replay_batch(
     return True
 
 
-def _otherwise(there: dict[str, Any], here: Any) -> tuple[str, ...]:
+def _otherwise(recorded: dict[str, Any], current: Any) -> tuple[str, ...]:
     ours = ("slurm", "worker", "workers", "earlier", "checkpoint", "guides")  # of one run, or compared by hash
-    there, here = {**there, "plugins": _code(there)}, {**here, "plugins": _code(here)}
-    keys = sorted(key for key in there.keys() | here.keys() if key not in ours)
-    return tuple(f"{k}: {there.get(k)} → {here.get(k)}" for k in keys if there.get(k) != here.get(k))
+    recorded, current = ({**data, "plugins": _code(data)} for data in (recorded, current))
+    keys = sorted(key for key in recorded.keys() | current.keys() if key not in ours)
+    return tuple(f"{k}: {recorded.get(k)} → {current.get(k)}" for k in keys if recorded.get(k) != current.get(k))
 
 
 def _code(environment: Mapping[str, Any]) -> dict[str, Any]:
@@ -193,5 +193,5 @@ def _code(environment: Mapping[str, Any]) -> dict[str, Any]:
     plugins = environment.get("plugins")
     if not isinstance(plugins, Mapping):
         return {}
-    made = {name: facts for name, facts in plugins.items() if isinstance(facts, Mapping)}
-    return {name: (facts.get("version"), facts.get("sha256")) for name, facts in made.items()}
+    known = {name: facts for name, facts in plugins.items() if isinstance(facts, Mapping)}
+    return {name: (facts.get("version"), facts.get("sha256")) for name, facts in known.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import attrs
 import numpy as np
@@ -134,13 +134,7 @@ def what_if(
     header = assemblies[0].header
     if (ids < 0).any() or (ids >= len(header.labels)).any():
         raise TrajectoryError(f"{trajectory.path} holds samples that its configuration does not make")
-    parts = []
-    for first in range(0, len(ids), _BATCH):
-        some = tuple(ids[first : first + _BATCH].tolist())
-        batch = Batch(some, some, tuple(header.labels[list(some)].tolist()), tuple(header.seeds[list(some)].tolist()))
-        parts.append([_walked(each, batch) for each in assemblies])
-        if on_batch is not None:
-            on_batch(min(first + _BATCH, len(ids)), len(ids))
+    parts = list(_compared(assemblies, ids, on_batch))
     image, other = (np.concatenate([part[which][2] for part in parts]) for which in (0, 1))
     recorded = np.stack([np.asarray(trajectory.images[position]) for position in positions])
     if np.abs(recorded.astype(int) - image.astype(int)).max() > 1:
@@ -155,6 +149,19 @@ def what_if(
         image,
         other,
     )
+
+
+def _compared(
+    assemblies: Sequence[Assembly], ids: npt.NDArray[np.int64], on_batch: Callable[[int, int], None] | None
+) -> Iterator[list[tuple[Array, Array, Pixels]]]:
+    """What `_walked` says of each batch of the samples with these ids, by assembly."""
+    header = assemblies[0].header
+    for first in range(0, len(ids), _BATCH):
+        some = tuple(ids[first : first + _BATCH].tolist())
+        batch = Batch(some, some, tuple(header.labels[list(some)].tolist()), tuple(header.seeds[list(some)].tolist()))
+        yield [_walked(each, batch) for each in assemblies]
+        if on_batch is not None:
+            on_batch(min(first + _BATCH, len(ids)), len(ids))
 
 
 def _comparable(trajectory: Trajectory, registry: Registry, *configurations: RunConfig) -> list[Assembly]:

@@ -37,14 +37,16 @@ def distribution(
 
     Example:  emnist-diff distribution output/A/trajectory.h5 --data data/emnist
     """
-    from emnist_diff_plugins.analysis.compared import vectors
+    from emnist_diff_plugins.analysis.compared import Choice, vectors
     from emnist_diff_plugins.analysis.distribution import METHODS, mapped, picture
+    from emnist_diff_plugins.judging.report import read_data
     from emnist_diff_trajectory.files import write_bytes
 
     if method not in METHODS:
         raise ConfigError(f"--method {method!r}: use one of {', '.join(METHODS)}")
     registry = installed()
-    found = vectors(registry, file, dataset, data, space, checkpoint, most, seed)
+    images = read_data(registry, dataset, data, "test")
+    found = vectors(registry, file, images, Choice(space, most, seed), checkpoint)
     plane = mapped(method, found.real, found.generated, found.labels, found.classes, seed)
     path = output or file.parent / f"distribution-{method}.png"
     write_bytes(path, picture(plane))
