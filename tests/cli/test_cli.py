@@ -316,7 +316,7 @@ def _spaced(table: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("words", "offered"), [("tr", "train"), ("run --sche", "--scheduler"), ("plugins l", "list"), ("ver", "verify")]
+    ("words", "offered"), [("repl", "replay"), ("run --sche", "--scheduler"), ("plugins l", "list"), ("ver", "verify")]
 )
 def test_the_shell_completes(process, words, offered):
     count = str(len(words.split()))

@@ -37,6 +37,8 @@ _OPTIONAL = {
     "av": ("video", "MP4 videos"),
     "pyarrow": ("parquet", "metrics as Parquet"),
     "scipy": ("mat", "EMNIST's .mat files"),
+    "scikit-learn": ("maps", "t-SNE maps, and how well samples are told from real images"),
+    "umap-learn": ("maps", "UMAP maps"),
     "nvidia-ml-py": ("dashboard", "GPUs on the dashboard"),
     "psutil": ("dashboard", "processors and memory on the dashboard"),
 }
