@@ -49,9 +49,17 @@ class Trial:
     mse: float = 0.0
 
 
-_SMALL = ("--network", "block_out_channels=[32,64]", "--network", "attention=[true,true]")
-_FAST = ("--batch-size", "64", "--lr", "0.003")
-_LATENT = ("unet2d", *_SMALL, "--lr", "0.002")
+_SMALL = (
+    "--network",
+    "block_out_channels=[32,48]",
+    "--network",
+    "attention=[true,true]",
+    "--network",
+    "attention_head_dim=16",
+)
+_FAST = ("--batch-size", "32", "--lr", "0.004", "--warmup-steps", "50", "--weight-decay", "0")
+_GENTLE = ("--recommend", "guidance_scale=1.5")
+_LATENT = ("unet2d", *_SMALL, "--lr", "0.003", "--batch-size", "64", *_GENTLE)
 _PIXELS = ("--network", "block_out_channels=[16,32,64]", "--network", "attention=[false,false,true]", "--lr", "0.002")
 TRIALS = (
     Trial("conv_ae", ("conv_ae", "--epochs", "2", "--lr", "0.002"), mse=0.012),

@@ -19,7 +19,7 @@ _HEADS = ("checkpoint", "classes", "states", "process", "network", "parameters",
 def checkpoints(as_json: bool = typer.Option(False, "--json", help="Print JSON.")) -> None:
     """List the checkpoints that come with this package; run --checkpoint NAME takes one by its name.
 
-    Example:  emnist-diff run --checkpoint mnist-ldm --character 7
+    Example:  emnist-diff run --checkpoint mnist-latent-rf --character 7
     """
     from emnist_diff_plugins.containers.shipped import DEFAULT, models
 
@@ -31,7 +31,7 @@ def checkpoints(as_json: bool = typer.Option(False, "--json", help="Print JSON."
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for line in table:
         echo("  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip())
-    echo(f"run takes {DEFAULT} where none is named; docs/families.md shows samples of each")
+    echo(f"run takes {DEFAULT} where none is named; docs/model-card.md shows samples of each")
 
 
 def _row(name: str, path: Any) -> dict[str, Any]:
