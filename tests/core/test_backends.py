@@ -232,13 +232,13 @@ def test_memory_that_is_short_halves_the_rows_before_anything_is_made(monkeypatc
 
     monkeypatch.setattr(torch, "zeros", lambda *shape, device, **more: torch.ones(*shape, **more))
     networks, identities = {"": denoiser}, {"": ""}
-    laid, _, _ = on_backend(there, parts.layout, networks, identities, Elsewhere(), 1)
+    laid, _, _ = on_backend(there, parts.layout, networks, identities, Elsewhere())
     assert Plain.rows_seen == [20, 10, 5, 2]
     assert laid.plan.micro_batch == 2
     fixed = attrs.evolve(settings, micro_batch=20)
     whole = Parts.of(there, fixed).layout
     with pytest.raises(ConfigError, match="does not hold a call of 20 rows — use a smaller --micro-batch"):
-        on_backend(there, attrs.evolve(whole, settings=fixed), networks, identities, Elsewhere(), 1)
+        on_backend(there, attrs.evolve(whole, settings=fixed), networks, identities, Elsewhere())
 
 
 def test_memory_that_does_not_hold_the_network_is_no_mistake_of_its_family():
