@@ -55,7 +55,7 @@ def test_the_light_path_costs_little_cpu_time(process, command):
         return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
     costs = []
-    for _ in range(3):
+    for _ in range(8):  # the machine may have other work
         costs.append(cost())
         if costs[-1] < 0.4:
             return
