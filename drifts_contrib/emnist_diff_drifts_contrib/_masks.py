@@ -64,8 +64,8 @@ class Mask:
 
         Raises `ConfigError` for latents without places, and for a mask of another size.
         """
-        shape = tuple(denoiser.shape)
-        if not offers(denoiser, Encodes) or (self.values is not None and _ends(shape, self.values.shape)):
+        shape, encodes = tuple(denoiser.shape), offers(denoiser, Encodes)
+        if not encodes or (self.values is not None and _ends(shape, self.values.shape)):
             return self
         if len(shape) != 3:
             raise ConfigError(
