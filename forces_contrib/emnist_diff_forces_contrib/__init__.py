@@ -20,6 +20,9 @@ _FORCES = {
     "perturbed_attention": ("PerturbedAttention", "PAG: away from a network that cannot attend (Ahn et al. 2024)"),
     "smoothed_energy": ("SmoothedEnergy", "SEG: away from a network whose attention is blurred (Hong 2024)"),
     "autoguidance": ("Autoguidance", "away from a weaker version of the network (Karras et al. 2024)"),
+    "contrast": ("Contrast", "the difference of any two classes, guides or variants (Karras et al. 2024)"),
+    "perp_neg": ("PerpNeg", "Perp-Neg: anything but some classes, across the one kept (Armandpour et al. 2023)"),
+    "semantic": ("Semantic", "SEGA: concepts where they matter most, with momentum (Brack et al. 2023)"),
     "energy": ("Energy", "down the gradient of any energy of state or image"),
     "classifier": ("ClassifierForce", "toward a class, by the gradient of a classifier (Dhariwal and Nichol 2021)"),
 }

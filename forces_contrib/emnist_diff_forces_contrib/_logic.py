@@ -42,9 +42,14 @@ def targets_field() -> Any:
     )
 
 
-def weights_field(help: str) -> Any:
-    """A number for each class."""
-    return attrs.field(default=None, converter=_weights, metadata={"help": help})
+def weights_field(help: str, least: float | None = None) -> Any:
+    """A number for each class.  least: below which numbers are refused."""
+
+    def at_least(instance: Any, attribute: Any, value: tuple[float, ...] | None) -> None:
+        if least is not None and (less := [weight for weight in value or () if not weight >= least]):
+            raise ConfigError(f"weights: {less[0]:g} is less than {least:g}")
+
+    return attrs.field(default=None, converter=_weights, validator=at_least, metadata={"help": help})
 
 
 class Composition:

@@ -29,12 +29,17 @@ def _target(value: object) -> Target:
     return _class_name(value)
 
 
-def target_field() -> Any:
-    """A field for the class to guide to: each sample's own one unless said otherwise."""
+def target_or_null(value: object) -> Target:
+    """A target that may also be null, which JSON, and with it the command line, reads as None."""
+    return "null" if value is None else _target(value)
+
+
+def target_field(help: str = "the class to guide to", aliases: tuple[str, ...] = ("target_class",)) -> Any:
+    """A field for a class: each sample's own one unless said otherwise."""
     return attrs.field(
         default="own",
         converter=_target,
-        metadata={"help": "the class to guide to: own, a name, or one name a sample", "aliases": ("target_class",)},
+        metadata={"help": f"{help}: own, a name, or one name a sample", "aliases": aliases},
     )
 
 

@@ -11,12 +11,12 @@ from emnist_diff.directions import Directions
 from emnist_diff.schedules import Schedule
 from emnist_diff.timeline import StepInfo
 
-from emnist_diff_forces_contrib._contrast import AWAY, Contrast, target_field
 from emnist_diff_forces_contrib._fields import scalar_field
+from emnist_diff_forces_contrib._worse import AWAY, WorseNetwork, target_field
 
 
 @attrs.frozen
-class Autoguidance(Contrast):
+class Autoguidance(WorseNetwork):
     """(scale − 1) · (e_c − e'_c), where e' is what a guide says: a second, weaker checkpoint of the run.
 
     Autoguidance (Karras et al., 2024, arXiv:2406.02507, equation 3 with w for scale): on base ``cond`` the prediction

@@ -12,12 +12,12 @@ from emnist_diff.schedules import Schedule
 from emnist_diff.timeline import StepInfo
 from emnist_diff.variants import EVERYWHERE
 
-from emnist_diff_forces_contrib._contrast import AWAY, Contrast, target_field
 from emnist_diff_forces_contrib._fields import scalar_field
+from emnist_diff_forces_contrib._worse import AWAY, WorseNetwork, target_field
 
 
 @attrs.frozen
-class PerturbedAttention(Contrast):
+class PerturbedAttention(WorseNetwork):
     """strength · (e_c − ê_c), where ê is the network with its self-attention maps replaced by the identity.
 
     Perturbed-attention guidance (Ahn et al., 2024, arXiv:2403.17377). The structure that attention makes is

@@ -12,12 +12,12 @@ from emnist_diff.schedules import Schedule
 from emnist_diff.timeline import StepInfo
 from emnist_diff.variants import Variant
 
-from emnist_diff_forces_contrib._contrast import AWAY, Contrast, target_field
 from emnist_diff_forces_contrib._fields import scalar_field
+from emnist_diff_forces_contrib._worse import AWAY, WorseNetwork, target_field
 
 
 @attrs.frozen
-class SmoothedEnergy(Contrast):
+class SmoothedEnergy(WorseNetwork):
     """strength · (e_c − ê_c), where ê is the network with the queries of its self-attention blurred over the image.
 
     Smoothed energy guidance (Hong, 2024, arXiv:2408.00760): a Gaussian of standard deviation sigma, in tokens, flattens

@@ -16,18 +16,25 @@ import torch
 from emnist_diff import discovery, main, plugins
 from emnist_diff.assembly.assemble import Assembly, assemble
 from emnist_diff.assembly.layers import configure
-from emnist_diff.conditions import NULL, OWN, Predictions, RowConditions, pack
-from emnist_diff.engine.state import Batch
+from emnist_diff.conditions import NULL, OWN, Cond, Predictions, RowConditions, pack, row_of
+from emnist_diff.engine.base import Base
+from emnist_diff.engine.plan import WeightedForce
+from emnist_diff.engine.state import Batch, Engine
 from emnist_diff.engine.walk import walk
 from emnist_diff.frames import FIELDS, Frame
 from emnist_diff.protocols import Denoiser
 from emnist_diff.spaces import ClassSpace
 from emnist_diff.steps import ForceStep
 from emnist_diff.timeline import StepInfo
+from emnist_diff_plugins.containers.checkpoint import CheckpointHeader
+from emnist_diff_plugins.denoisers.unet2d import UNet2D
+from emnist_diff_plugins.schedulers.ddim import Ddim
 
 PACKAGE = "emnist_diff_forces_contrib"
 SPACE = ClassSpace(("A", "B", "C"), null_index=3)
 LABELS = (0, 2, 1)
+FOUR = (0, 1, 2, 1)
+"""The classes of four samples."""
 
 
 class Exact:
@@ -211,6 +218,52 @@ def ask() -> Callable[..., np.ndarray]:
         t = torch.full((len(x),), timestep, dtype=torch.float32)
         said: np.ndarray = denoiser.predict(torch.from_numpy(x), t, RowConditions(torch.tensor(index))).numpy()
         return said
+
+    return answer
+
+
+@pytest.fixture(scope="session")
+def unet() -> Denoiser:
+    """A tiny network with attention, its weights twice those that it is initialised with."""
+    torch.manual_seed(0)
+    family = UNet2D(
+        sample_size=8,
+        block_out_channels=(8, 16),
+        attention=(True, True),
+        attention_head_dim=8,
+        norm_num_groups=4,
+        num_class_embeds=4,
+    )
+    header = CheckpointHeader(family="unet2d", classes=("A", "B", "C"), null_index=3)
+    return family.with_weights({k: 2 * t.clone() for k, t in family.network().state_dict().items()}, header, "cpu")
+
+
+@pytest.fixture(scope="session")
+def walk_with() -> Callable[..., list[Frame]]:
+    """The frames of four samples that a force moves on these denoisers, by name."""
+
+    def frames(denoisers: Mapping[str, Denoiser], force: Any, base: Base | None = None, steps: int = 3) -> list[Frame]:
+        main = denoisers[""]
+        bound = Ddim().bind(main.process, main.prediction_type)
+        terms = [WeightedForce("tried", force.bind(main.conditions), lambda at: 1.0)]
+        engine = Engine(denoisers, bound, bound.plan(steps), base or Base("cond"), terms, micro_batch=4)
+        batch = Batch((0, 1, 2, 3), (0, 1, 2, 3), FOUR, (7, 7, 7, 7))
+        return list(walk(engine, batch, lambda at: frozenset(FIELDS)))[:-1]
+
+    return frames
+
+
+@pytest.fixture(scope="session")
+def predicted() -> Callable[..., torch.Tensor]:
+    """What the network of a condition predicts of the four samples of a frame."""
+
+    def answer(denoisers: Mapping[str, Denoiser], frame: Frame, cond: Cond) -> torch.Tensor:
+        denoiser, classes = denoisers[cond.denoiser], denoisers[""].conditions.classes
+        labels = [denoiser.conditions.index(classes[label]) for label in FOUR]
+        index = torch.tensor([row_of(denoiser.conditions, cond, label) for label in labels])
+        with torch.inference_mode():
+            t = torch.full((4,), frame.at.timestep)
+            return denoiser.predict(frame["x"], t, RowConditions(index, cond.variant))
 
     return answer
 

@@ -8,54 +8,16 @@ import attrs
 import numpy as np
 import pytest
 import torch
-from emnist_diff.conditions import NULL, Cond, RowConditions, named, row_of
+from emnist_diff.conditions import NULL, OWN, Cond, RowConditions, named
 from emnist_diff.engine.base import Base
 from emnist_diff.engine.plan import Evaluations, WeightedForce, make_plan
-from emnist_diff.engine.state import Batch, Engine
-from emnist_diff.engine.walk import walk
 from emnist_diff.errors import UnknownName
-from emnist_diff.frames import FIELDS
-from emnist_diff_plugins.containers.checkpoint import CheckpointHeader
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
-from emnist_diff_plugins.denoisers.unet2d import UNet2D
 from emnist_diff_plugins.schedulers.ddim import Ddim
 
 from emnist_diff_forces_contrib.autoguidance import Autoguidance
 from emnist_diff_forces_contrib.perturbed_attention import PerturbedAttention
 from emnist_diff_forces_contrib.smoothed_energy import SmoothedEnergy
-
-LABELS = (0, 1, 2, 1)
-HEADER = CheckpointHeader(family="unet2d", classes=("A", "B", "C"), null_index=3)
-
-
-@pytest.fixture(scope="module")
-def unet():
-    torch.manual_seed(0)
-    family = UNet2D(
-        sample_size=8,
-        block_out_channels=(8, 16),
-        attention=(True, True),
-        attention_head_dim=8,
-        norm_num_groups=4,
-        num_class_embeds=4,
-    )
-    return family.with_weights({k: 2 * t.clone() for k, t in family.network().state_dict().items()}, HEADER, "cpu")
-
-
-def walked(denoisers, force, base=None, steps=3):
-    """The frames of four samples."""
-    main = denoisers[""]
-    bound = Ddim().bind(main.process, main.prediction_type)
-    terms = [WeightedForce("tried", force.bind(main.conditions), lambda at: 1.0)]
-    engine = Engine(denoisers, bound, bound.plan(steps), base or Base("cond"), terms, micro_batch=4)
-    batch = Batch((0, 1, 2, 3), (0, 1, 2, 3), LABELS, (7, 7, 7, 7))
-    return list(walk(engine, batch, lambda at: frozenset(FIELDS)))[:-1]
-
-
-def ask(denoiser, frame, cond, variant=""):
-    index = torch.tensor([row_of(denoiser.conditions, cond, label) for label in LABELS])
-    with torch.inference_mode():
-        return denoiser.predict(frame["x"], torch.full((4,), frame.at.timestep), RowConditions(index, variant))
 
 
 def close(got, expected, tolerance=1e-5):
@@ -72,12 +34,12 @@ CASES = [
 
 
 @pytest.mark.parametrize(("force", "variant"), CASES, ids=[variant for _, variant in CASES])
-def test_attention(unet, force, variant):
-    for frame in walked({"": unet}, force):
+def test_attention(unet, walk_with, predicted, force, variant):
+    for frame in walk_with({"": unet}, force):
         cond = named(force.target)
-        away = ask(unet, frame, cond) - ask(unet, frame, cond, variant)
+        away = predicted({"": unet}, frame, cond) - predicted({"": unet}, frame, attrs.evolve(cond, variant=variant))
         close(frame.group("forces")[0], 2.5 * away)
-        close(frame["prediction"], ask(unet, frame, Cond("own")) + 2.5 * away)
+        close(frame["prediction"], predicted({"": unet}, frame, Cond("own")) + 2.5 * away)
         assert float(away.abs().max()) > 1e-3
 
 
@@ -97,15 +59,17 @@ def diffusers_guider(name, **settings):
          {"seg_guidance_scale": 2.5, "seg_guidance_start": 0.0, "seg_guidance_stop": 1.0, "seg_guidance_layers": 0}),
     ],
 )  # fmt: skip
-def test_diffusers_agrees_beside_classifier_free_guidance(unet, force, variant, name, settings, scale):
+def test_diffusers_agrees_beside_classifier_free_guidance(
+    unet, walk_with, predicted, force, variant, name, settings, scale
+):
     """With guidance switched off (its scale 1), diffusers starts from the worse prediction unless told to keep to the
     paper's formula, which starts from the good one."""
     guider = diffusers_guider(name, guidance_scale=scale, use_original_formulation=scale == 1.0, **settings)
     if scale == 1.0:
         guider.guidance_scale = 0.0  # in the paper's formula nothing is added at 0
-    for frame in walked({"": unet}, force, Base("cfg", scale)):
+    for frame in walk_with({"": unet}, force, Base("cfg", scale)):
         own, null, worse = (
-            ask(unet, frame, Cond("own")), ask(unet, frame, NULL), ask(unet, frame, Cond("own"), variant)
+            predicted({"": unet}, frame, cond) for cond in (OWN, NULL, Cond("own", variant=variant))
         )  # fmt: skip
         close(frame["prediction"], guider.forward(own, null, worse).pred)
 
@@ -180,29 +144,29 @@ WEAK = attrs.evolve(MAIN, spread=0.6)
 
 
 @pytest.mark.parametrize("scale", [0.5, 2.0, 3.5])
-def test_autoguidance(scale):
+def test_autoguidance(walk_with, predicted, scale):
     main, weak = MAIN.denoiser(), WEAK.denoiser()
     guider = diffusers_guider("AutoGuidance", guidance_scale=scale, auto_guidance_layers=0, dropout=0.1)
-    for frame in walked({"": main, "weak": weak}, Autoguidance(scale=scale)):
-        good, bad = ask(main, frame, Cond("own")), ask(weak, frame, Cond("own"))
+    for frame in walk_with({"": main, "weak": weak}, Autoguidance(scale=scale)):
+        good, bad = predicted({"": main}, frame, Cond("own")), predicted({"": weak}, frame, Cond("own"))
         close(frame["prediction"], bad + scale * (good - bad))
         close(frame["prediction"], guider.forward(good, bad).pred)
 
 
-def test_another_guide_and_target():
+def test_another_guide_and_target(walk_with, predicted):
     main, other = MAIN.denoiser(), WEAK.denoiser()
     force = Autoguidance(scale=2.0, guide="small", target="null")
-    for frame in walked({"": main, "small": other}, force, Base("uncond")):
-        close(frame["prediction"], 2 * ask(main, frame, NULL) - ask(other, frame, NULL))
+    for frame in walk_with({"": main, "small": other}, force, Base("uncond")):
+        close(frame["prediction"], 2 * predicted({"": main}, frame, NULL) - predicted({"": other}, frame, NULL))
 
 
 NOTHING = [PerturbedAttention(strength=0.0), SmoothedEnergy(strength=0.0), Autoguidance(scale=1.0)]
 
 
 @pytest.mark.parametrize("force", NOTHING)
-def test_nothing_is_asked_where_nothing_is_added(force):
+def test_nothing_is_asked_where_nothing_is_added(walk_with, force):
     main = MAIN.denoiser()
-    for frame in walked({"": main}, force):
+    for frame in walk_with({"": main}, force):
         assert not frame.group("forces")[0].any()
     timeline = Ddim().bind(main.process, main.prediction_type).plan(2)
     evaluations = Evaluations.of(timeline, Base("cond"), [WeightedForce("f", force, lambda at: 1.0)])

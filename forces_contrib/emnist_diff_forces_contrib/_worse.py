@@ -29,7 +29,7 @@ def target_field() -> Any:
     )
 
 
-class Contrast:
+class WorseNetwork:
     """A force that moves away from what another network, or another way to ask the same one, says of one condition."""
 
     target: str | None
