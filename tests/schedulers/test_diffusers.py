@@ -22,9 +22,11 @@ from diffusers import (
     LMSDiscreteScheduler,
     UniPCMultistepScheduler,
 )
+from diffusers.schedulers import AysSchedules
 
 from emnist_diff.steps import SchedulerStep
 from emnist_diff.timeline import NoiseSchedule
+from emnist_diff_plugins.schedulers._flow import shifted
 from emnist_diff_plugins.schedulers.ddim import Ddim
 from emnist_diff_plugins.schedulers.ddpm import Ddpm
 from emnist_diff_plugins.schedulers.dpm2 import Dpm2
@@ -202,6 +204,28 @@ def test_solvers_in_log_snr(worlds, kind, ours, theirs):
 # ------------------------------------------------------------------ theirs count in sigma: x / signal
 
 
+@pytest.mark.parametrize("grid", ["StableDiffusionTimesteps", "StableDiffusionXLTimesteps"])
+def test_align_your_steps(worlds, grid):
+    timesteps = AysSchedules[grid]
+    world, x = worlds["epsilon"], start()
+    solver = DPMSolverMultistepScheduler(**TRAINED, algorithm_type="dpmsolver++", final_sigmas_type="zero")
+    solver.set_timesteps(timesteps=timesteps)
+    path = world.walk(DpmPp2M(timesteps=tuple(timesteps)), len(timesteps), x)
+    assert path.timeline.timestep.tolist() == solver.timesteps.tolist()
+    for i, t in enumerate(solver.timesteps):
+        x = solver.step(world.ask(x, float(t)), t, x).prev_sample
+        close(path.states[i + 1].numpy(), x.numpy())
+
+    path = world.walk(Euler(timesteps=tuple(timesteps)), len(timesteps), start())
+    euler = EulerDiscreteScheduler(**TRAINED)
+    euler.set_timesteps(timesteps=timesteps)
+    np.testing.assert_allclose(path.timeline.sigma, euler.sigmas[:-1].numpy(), rtol=2e-6)
+    x = start() / path.timeline.at(0).rates[0]
+    for i, t in enumerate(euler.timesteps):
+        x = euler.step(world.ask(euler.scale_model_input(x, t), float(t)), t, x).prev_sample.double()
+        close(path.states[i + 1].numpy(), x.numpy() * path.timeline.at(i).rates_next[0])
+
+
 @pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])
 @pytest.mark.parametrize(
     ("ours", "theirs"),
@@ -255,6 +279,17 @@ def test_flow_euler(worlds, ours, theirs, mu):
     for i, t in enumerate(theirs.timesteps):
         x = theirs.step(world.ask(x, float(t)), t, x).prev_sample.double()
         close(path.states[i + 1].numpy(), x.numpy())
+
+
+@pytest.mark.parametrize(("steps", "shift"), [(1, 3.0), (10, 3.0), (28, 3.0), (28, 1.0), (50, 6.0)])
+def test_the_grid_that_flow_euler_of_diffusers_lays_by_itself(steps, shift):
+    """As Stable Diffusion 3 has it, with shift 3: `end` is its smallest training level, shifted once already."""
+    theirs = FlowMatchEulerDiscreteScheduler(shift=shift)
+    theirs.set_timesteps(steps)
+    ours = FlowEuler(shift=shift, end=float(shifted(np.array(0.001), shift)))
+    np.testing.assert_allclose(ours.grid(steps), theirs.sigmas[:-1].numpy(), rtol=2e-6)
+    if shift == 3.0:
+        np.testing.assert_allclose(FlowEuler(shift=3.0, end=0.002994).grid(steps), ours.grid(steps), rtol=1e-5)
 
 
 def test_flow_heun(worlds):

@@ -106,6 +106,57 @@ def test_churn_raises_the_levels_of_its_range_alone():
     assert np.array_equal(raised[~inside], plain[~inside])
 
 
+ALIGN_YOUR_STEPS = (999, 845, 730, 587, 443, 310, 193, 116, 53, 13)
+"""For SDXL: Sabour, Fidler and Kreis, 2024, arXiv:2404.14507."""
+
+
+def test_every_scheduler_of_diffusions_takes_a_grid_that_is_written_out(of_diffusions, make_world, drawn):
+    world, noise = make_world(), lambda index, stream="": drawn(4, 2, seed=index)
+    path = world.walk(of_diffusions(timesteps=ALIGN_YOUR_STEPS), 10, drawn(4, 2, seed=9), noise)
+    if "s_churn" not in of_diffusions.label:  # which raises levels
+        assert path.timeline.timestep.tolist() == list(ALIGN_YOUR_STEPS)
+        assert np.array_equal(path.timeline.alpha_bar, Process.of(world.denoiser.process).at(ALIGN_YOUR_STEPS))
+    assert path.timeline.alpha_bar_next[-1] == 1.0
+    assert np.isfinite(path.end).all()
+    assert np.abs(path.end).max() < 5.0
+    with pytest.raises(ConfigError, match=r"timesteps lays 10 steps, and steps = 30 — use --steps 10"):
+        of_diffusions(timesteps=ALIGN_YOUR_STEPS).bind(LINEAR, "epsilon").plan(30)
+
+
+def test_a_written_grid_may_lie_between_the_timesteps_of_the_training():
+    timeline = Euler(timesteps=(700.1, 3.25, 0)).bind(LINEAR, "epsilon").plan(3)
+    assert timeline.timestep.tolist() == [float(np.float32(700.1)), 3.25, 0.0]
+    assert np.array_equal(timeline.alpha_bar, Process.of(LINEAR).at(timeline.timestep))
+
+
+@pytest.mark.parametrize(
+    ("timesteps", "more", "reason"),
+    [
+        ((), {}, "must fall, to 0 or more"),
+        ((5, 5), {}, "must fall"),
+        ((3, 8), {}, "must fall"),
+        ((8, -1), {}, "must fall, to 0 or more"),
+        ((float("inf"), 3), {}, "must fall"),
+        ((1e300, 3), {}, "must fall"),
+        ((500.000001, 500.0), {}, "must fall"),  # which a network could not tell apart
+        ((8, 3), {"spacing": "trailing"}, "spacing shapes a grid, and timesteps is the grid itself — use one of them"),
+        ((8, 3), {"rho": 5.0}, "rho shapes a grid"),
+        ((8, 3), {"sigma_max": 5.0}, "sigma_max shapes a grid"),
+    ],
+)
+def test_impossible_grids_of_timesteps_are_refused(timesteps, more, reason):
+    with pytest.raises(ConfigError, match=reason):
+        Euler(timesteps=timesteps, **more)
+
+
+def test_a_written_grid_stays_within_the_process():
+    with pytest.raises(ConfigError, match=r"timesteps starts at 1000, and this model was trained with 0 … 999"):
+        Ddim(timesteps=(1000, 3)).bind(LINEAR, "epsilon").plan(2)
+    rescaled = Ddim(timesteps=(900, 3), zero_terminal_snr=True).bind(LINEAR, "v_prediction")
+    with pytest.raises(ConfigError, match=r"timesteps starts at 900 .* without signal, .* — let it start at 999"):
+        rescaled.plan(2)
+
+
 # ------------------------------------------------------------------ zero terminal signal-to-noise ratio
 
 
@@ -234,6 +285,18 @@ def test_a_grid_may_be_written_out():
         assert timeline.alpha_bar_next[-1] == 1.0
     with pytest.raises(ConfigError, match=r"sigmas lays 8 steps, and steps = 7 — use --steps 8"):
         FlowEuler(sigmas=distilled).bind(FlowSchedule(), "flow").plan(7)
+
+
+def test_a_grid_may_end_where_it_is_told_before_its_shift():
+    plain = FlowEuler(end=0.25).grid(4)
+    np.testing.assert_allclose(plain, [1.0, 0.75, 0.5, 0.25])
+    np.testing.assert_allclose(FlowEuler(end=0.25, shift=3).grid(4), shifted(plain, 3.0))
+    assert FlowEuler(end=0.25, shift=3).grid(1).tolist() == [1.0]
+    for end in (0.0, 1.0, -0.1, float("nan")):
+        with pytest.raises(ValueError, match="'end' must be"):
+            FlowEuler(end=end)
+    with pytest.raises(ConfigError, match="end shapes a grid, and sigmas is the grid itself"):
+        FlowEuler(end=0.1, sigmas=(1.0, 0.5))
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,12 @@ from functools import partial
 from typing import Any, ClassVar
 
 import attrs
+import numpy as np
 from attrs import validators as v
 
 from emnist_diff.errors import ConfigError
 from emnist_diff.timeline import FlowSchedule, ForwardProcess, Level, PredictionType, Timeline
-from emnist_diff_plugins.schedulers._process import SPACINGS, Floats, Process, spaced, timeline_through
+from emnist_diff_plugins.schedulers._process import SPACINGS, Floats, Process, spaced, timeline_through, written
 from emnist_diff_plugins.schedulers._scheduler import Bound, Settings
 
 _RHO = 7.0
@@ -50,6 +51,10 @@ class Diffusion(Settings):
         metadata={"help": "karras, exponential: first noise level; the process's largest, at most 80, when left out"},
     )
     rho: float = attrs.field(default=_RHO, validator=v.gt(0), metadata={"help": "karras: bend of the grid"})
+    timesteps: tuple[float, ...] | None = attrs.field(
+        default=None,
+        metadata={"help": "the grid itself in place of a spacing, e.g. of Align Your Steps: falling, to 0 or more"},
+    )
     zero_terminal_snr: bool = attrs.field(
         default=False,
         metadata={
@@ -61,6 +66,8 @@ class Diffusion(Settings):
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
+        if self.timesteps is not None:
+            self._check_timesteps(np.array(self.timesteps, dtype=np.float64))
         for name, given, spacings in (
             ("sigma_min", self.sigma_min is not None, ("karras", "exponential")),
             ("sigma_max", self.sigma_max is not None, ("karras", "exponential")),
@@ -71,6 +78,17 @@ class Diffusion(Settings):
                 raise ConfigError(f"{name} shapes spacing {' and '.join(spacings)}, and spacing is {self.spacing!r}")
         if self.zero_terminal_snr and self.sigma_max is not None:
             raise ConfigError("zero_terminal_snr starts where there is no signal, and sigma_max elsewhere — use one")
+
+    def _check_timesteps(self, grid: Floats) -> None:
+        """Raise `ConfigError` for a grid that cannot be walked, and for settings of a spacing beside it."""
+        with np.errstate(over="ignore"):
+            shown = grid.astype(np.float32)  # as the network is shown them
+        if not len(shown) or not np.isfinite(shown).all() or (np.diff(shown) >= 0).any() or shown[-1] < 0:
+            raise ConfigError("timesteps must fall, to 0 or more; the image, where the last step ends, is not written")
+        fields = attrs.fields_dict(type(self))
+        for name in ("spacing", "steps_offset", "sigma_min", "sigma_max", "rho"):
+            if getattr(self, name) != fields[name].default:
+                raise ConfigError(f"{name} shapes a grid, and timesteps is the grid itself — use one of them")
 
     def bind(self, process: ForwardProcess, prediction_type: PredictionType) -> Bound:
         """See `protocols.SchedulerFactory`."""
@@ -95,6 +113,8 @@ class Diffusion(Settings):
 
     def grid(self, process: Process, steps: int) -> Floats:
         """The timesteps to visit, noisiest first."""
+        if self.timesteps is not None:
+            return written(process, steps, self.timesteps)
         ends = (self.sigma_min, self.sigma_max)
         return spaced(process, steps, self.spacing, self.steps_offset, ends, self.rho)
 

@@ -64,6 +64,11 @@ class Flow(Settings):
         validator=v.optional(v.and_(v.gt(0), v.lt(1))),
         metadata={"help": "stretch the grid so that the last step, to the image, starts at this s, e.g. 0.1 for LTX"},
     )
+    end: float | None = attrs.field(
+        default=None,
+        validator=v.optional(v.and_(v.gt(0), v.lt(1))),
+        metadata={"help": "s, before any shift, at which the last step starts; SD3's grid is end=0.002994,shift=3"},
+    )
     sigmas: tuple[float, ...] | None = attrs.field(
         default=None, metadata={"help": "the grid itself, falling from at most 1; a last 0 may be left out"}
     )
@@ -73,6 +78,8 @@ class Flow(Settings):
         if sum(value is not None for value in (self.shift, self.mu, self.tokens)) > 1:
             raise ConfigError("shift, mu and tokens are three ways to say one thing — name one of them")
         if self.sigmas is not None:
+            if self.end is not None:
+                raise ConfigError("end shapes a grid, and sigmas is the grid itself — use one of them")
             grid = np.array(self.sigmas, dtype=np.float64)
             if not len(grid) or not np.isfinite(grid).all() or (np.diff(grid) >= 0).any() or not 0 < grid[0] <= 1:
                 raise ConfigError("sigmas must fall, from at most 1")
@@ -102,6 +109,8 @@ class Flow(Settings):
             s = self._steps_of(np.array(self.sigmas, dtype=np.float64))
             if len(s) != steps:
                 raise ConfigError(f"sigmas lays {len(s)} steps, and steps = {steps} — use --steps {len(s)}")
+        elif self.end is not None:
+            s = np.linspace(1.0, self.end, steps)
         else:
             s = 1.0 - np.arange(steps) / steps
         shift = self.shift

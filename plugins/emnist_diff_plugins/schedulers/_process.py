@@ -9,6 +9,7 @@ draw one noise for the whole batch, which would make a sample depend on its neig
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import attrs
 import numpy as np
@@ -132,7 +133,7 @@ def spaced(
         timesteps = process.timestep(sigma)
         if process.schedule.zero_terminal_snr and ends[1] is None:
             timesteps[0] = trained - 1
-    if process.schedule.zero_terminal_snr and spacing in DISCRETE and timesteps[0] != trained - 1:
+    if spacing in DISCRETE and not _starts_where_it_must(process, timesteps):
         raise ConfigError(
             f"spacing {spacing!r} does not reach the level without signal, from which a run with zero terminal SNR "
             "starts — use trailing, linspace, karras or exponential"
@@ -143,6 +144,32 @@ def spaced(
             "use another spacing or another number of steps"
         )
     return timesteps
+
+
+def written(process: Process, steps: int, timesteps: Sequence[float]) -> Floats:
+    """Timesteps that are written out, falling from at most the process's noisiest one, as float32 can show them.
+
+    Raises `ConfigError` when they are not as many as the steps, the process does not have them, or they do not start at
+    its level without signal.
+    """
+    if len(timesteps) != steps:
+        raise ConfigError(f"timesteps lays {len(timesteps)} steps, and steps = {steps} — use --steps {len(timesteps)}")
+    last = process.schedule.train_timesteps - 1
+    if timesteps[0] > last:
+        raise ConfigError(f"timesteps starts at {timesteps[0]:g}, and this model was trained with 0 … {last}")
+    grid = np.array(timesteps, dtype=np.float32).astype(np.float64)
+    if not _starts_where_it_must(process, grid):
+        raise ConfigError(
+            f"timesteps starts at {timesteps[0]:g} and does not reach the level without signal, from which a run with "
+            f"zero terminal SNR starts — let it start at {last}"
+        )
+    return grid
+
+
+def _starts_where_it_must(process: Process, timesteps: Floats) -> bool:
+    """Whether the steps of a process whose noisiest level holds no signal start there."""
+    schedule = process.schedule
+    return not schedule.zero_terminal_snr or bool(timesteps[0] == schedule.train_timesteps - 1)
 
 
 def timeline_through(process: Process, timesteps: Floats, inner: tuple[tuple[Level, ...], ...] = ()) -> Timeline:
