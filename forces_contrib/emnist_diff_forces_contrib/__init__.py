@@ -19,6 +19,7 @@ _FORCES = {
     "rescale": ("Rescale", "the contrast of the conditional prediction restored (Lin et al. 2024)"),
     "perturbed_attention": ("PerturbedAttention", "PAG: away from a network that cannot attend (Ahn et al. 2024)"),
     "smoothed_energy": ("SmoothedEnergy", "SEG: away from a network whose attention is blurred (Hong 2024)"),
+    "skip_layers": ("SkipLayers", "SLG: away from a network without some of its layers (Hyung et al. 2024)"),
     "autoguidance": ("Autoguidance", "away from a weaker version of the network (Karras et al. 2024)"),
     "contrast": ("Contrast", "the difference of any two classes, guides or variants (Karras et al. 2024)"),
     "perp_neg": ("PerpNeg", "Perp-Neg: anything but some classes, across the one kept (Armandpour et al. 2023)"),

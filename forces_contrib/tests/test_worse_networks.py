@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import attrs
 import numpy as np
@@ -11,12 +12,13 @@ import torch
 from emnist_diff.conditions import NULL, OWN, Cond, RowConditions, named
 from emnist_diff.engine.base import Base
 from emnist_diff.engine.plan import Evaluations, WeightedForce, make_plan
-from emnist_diff.errors import UnknownName
+from emnist_diff.errors import ConfigError, UnknownName
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
 from emnist_diff_plugins.schedulers.ddim import Ddim
 
 from emnist_diff_forces_contrib.autoguidance import Autoguidance
 from emnist_diff_forces_contrib.perturbed_attention import PerturbedAttention
+from emnist_diff_forces_contrib.skip_layers import SkipLayers
 from emnist_diff_forces_contrib.smoothed_energy import SmoothedEnergy
 
 
@@ -30,6 +32,7 @@ CASES = [
     (SmoothedEnergy(strength=2.5), "attention_blur"),
     (SmoothedEnergy(strength=2.5, sigma=1.5, target="B"), "attention_blur@1.5"),
     (SmoothedEnergy(strength=2.5, sigma=0.7, where="all"), "attention_blur@0.7:all"),
+    (SkipLayers(layers=[5, 2], strength=2.5, start=0, stop=1), "skip_layers@36"),
 ]
 
 
@@ -57,6 +60,9 @@ def diffusers_guider(name, **settings):
           "perturbed_guidance_layers": 0}),
         (SmoothedEnergy(strength=2.5), "attention_blur", "SmoothedEnergyGuidance",
          {"seg_guidance_scale": 2.5, "seg_guidance_start": 0.0, "seg_guidance_stop": 1.0, "seg_guidance_layers": 0}),
+        (SkipLayers(layers=[2], strength=2.5, start=0, stop=1), "skip_layers@4", "SkipLayerGuidance",
+         {"skip_layer_guidance_scale": 2.5, "skip_layer_guidance_start": 0.0, "skip_layer_guidance_stop": 1.0,
+          "skip_layer_guidance_layers": 2}),
     ],
 )  # fmt: skip
 def test_diffusers_agrees_beside_classifier_free_guidance(
@@ -160,7 +166,37 @@ def test_another_guide_and_target(walk_with, predicted):
         close(frame["prediction"], 2 * predicted({"": main}, frame, NULL) - predicted({"": other}, frame, NULL))
 
 
-NOTHING = [PerturbedAttention(strength=0.0), SmoothedEnergy(strength=0.0), Autoguidance(scale=1.0)]
+@pytest.mark.parametrize(("steps", "start", "stop", "acting"), [
+    (28, 0.01, 0.2, range(1, 6)), (50, 0.01, 0.2, range(1, 10)), (10, 0, 1, range(10)), (4, 0.5, 0.75, range(2, 3)),
+])  # fmt: skip
+def test_layers_are_skipped_in_an_interval_of_the_run(given, steps, start, stop, acting):
+    force = SkipLayers(layers=[1], start=start, stop=stop)
+    for index in range(steps):
+        at = given(index=index, steps=steps).step.at
+        assert bool(list(force.conditions(at))) == (index in acting) == (not force.idle(at))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"layers": []}, r"layers: expected a list of the numbers of layers, such as \[7, 8, 9\], got \[\]"),
+        ({"layers": [-1]}, r"layers: -1 is no layer"),
+        ({"layers": [True]}, r"layers: True is no layer"),
+        ({"layers": [0, 60]}, r"layers: 0 and 60 are more than 52 apart"),
+        ({"layers": [1], "start": 0.5}, r"skip_layers: start = 0.5 must be below stop = 0.2"),
+    ],
+)
+def test_layers_that_cannot_be_are_refused(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        SkipLayers(**settings)
+
+
+NOTHING = [
+    SkipLayers(layers=[1], strength=0.0),
+    PerturbedAttention(strength=0.0),
+    SmoothedEnergy(strength=0.0),
+    Autoguidance(scale=1.0),
+]
 
 
 @pytest.mark.parametrize("force", NOTHING)
@@ -174,7 +210,7 @@ def test_nothing_is_asked_where_nothing_is_added(walk_with, force):
     assert plan.networks == {("", ""): {1: 2}}
 
 
-@pytest.mark.parametrize("force", [PerturbedAttention, SmoothedEnergy, Autoguidance])
+@pytest.mark.parametrize("force", [PerturbedAttention, SmoothedEnergy, Autoguidance, partial(SkipLayers, [1])])
 def test_unknown_classes_are_refused(force):
     with pytest.raises(UnknownName, match="unknown class 'Q'"):
         force(target="Q").bind(MAIN.denoiser().conditions)

@@ -46,7 +46,7 @@ def test_a_variant_is_evaluated_and_not_the_plain_network(denoiser, name):
     t, index = torch.full((8,), 300.0), torch.arange(8) % 4
     with torch.inference_mode():
         plain = denoiser.predict(x, t, RowConditions(index))
-        for variant in ("attention_identity:all", "attention_blur@1", "attention_blur", ""):
+        for variant in ("attention_identity:all", "attention_blur@1", "attention_blur", "skip_layers@10", ""):
             conds = RowConditions(index, variant)
             torch.testing.assert_close(evaluator(x, t, conds), denoiser.predict(x, t, conds), rtol=1e-3, atol=1e-4)
             assert float((evaluator(x, t, conds) - plain).abs().max()) > 1e-2 or not variant

@@ -9,7 +9,6 @@ attention.
 
 from __future__ import annotations
 
-import copy
 import math
 from typing import Any
 
@@ -18,26 +17,25 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from emnist_diff.variants import EVERYWHERE, Variant
+from emnist_diff_plugins.denoisers._skipping import sharing
 
 _NAMES = ("attention_identity", "attention_blur", "attention_blur@SIGMA")
 VARIANTS = (*_NAMES, *(name + EVERYWHERE for name in _NAMES))
 """What a network with attention can declare."""
 
 
-def perturbed(network: nn.Module, variant: str) -> nn.Module:
+def perturbed(network: nn.Module, variant: Variant) -> nn.Module:
     """The network with its attention perturbed; it shares all weights with `network`.
 
     network: a UNet whose blocks hold their attention in lists called ``attentions``, the middle one as ``mid_block``.
     variant: one of `VARIANTS`.
     """
-    requested = Variant.parse(variant)
-    own = [*network.parameters(), *network.buffers()]
-    copied = copy.deepcopy(network, {id(tensor): tensor for tensor in own})
-    for block in list(copied.modules()) if requested.everywhere else [copied.get_submodule("mid_block")]:
+    copied = sharing(network)
+    for block in list(copied.modules()) if variant.everywhere else [copied.get_submodule("mid_block")]:
         attentions = getattr(block, "attentions", None)
         if isinstance(attentions, nn.ModuleList):
             for place, attention in enumerate(attentions):
-                attentions[place] = Perturbed(attention, requested)
+                attentions[place] = Perturbed(attention, variant)
     return copied
 
 

@@ -17,10 +17,10 @@ from emnist_diff.families import Source
 from emnist_diff.onethread import one_thread
 from emnist_diff.spaces import ClassSpace, ConditionSpace
 from emnist_diff.timeline import ForwardProcess, PredictionType
-from emnist_diff.variants import require
+from emnist_diff.variants import Variant, require
 from emnist_diff_plugins.containers.checkpoint import MOST_CLASSES, CheckpointHeader
 from emnist_diff_plugins.containers.weights import filled
-from emnist_diff_plugins.denoisers._attention import VARIANTS, perturbed
+from emnist_diff_plugins.denoisers import _attention, _skipping
 from emnist_diff_plugins.denoisers._unet import Sizes, UNet
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ class UNet2D:
 class UNet2DDenoiser:
     """`protocols.Denoiser` over a loaded network; states are images in [-1, 1].
 
-    variants: those of its attention, see `_attention`.
+    variants: those of its attention, see `_attention`, and with layers skipped, see `_skipping`.
     """
 
     network: UNet
@@ -183,7 +183,7 @@ class UNet2DDenoiser:
     conditions: ConditionSpace
     process: ForwardProcess
     prediction_type: PredictionType
-    variants: tuple[str, ...] = VARIANTS
+    variants: tuple[str, ...] = (*_attention.VARIANTS, _skipping.SKIPPING)
     _networks: dict[str, torch.nn.Module] = attrs.field(factory=dict, init=False)
 
     @property
@@ -192,12 +192,16 @@ class UNet2DDenoiser:
         return self.shape
 
     def network_of(self, variant: str) -> torch.nn.Module:
-        """The network as this variant asks for it. Raises `ConfigError` for one that is not declared."""
+        """The network as this variant asks for it. Raises `ConfigError` for one that is not declared, and for layers
+        to skip that are not there."""
         if not variant:
             return self.network
         if variant not in self._networks:
             require(self, variant, "unet2d")
-            self._networks[variant] = perturbed(self.network, variant)
+            requested = Variant.parse(variant)
+            skips = requested.name == _skipping.NAME
+            changed = _skipping.without_layers if skips else _attention.perturbed
+            self._networks[variant] = changed(self.network, requested)
         return self._networks[variant]
 
     def predict(self, x: Tensor, t: Tensor, conds: RowConditions) -> Tensor:
