@@ -60,9 +60,8 @@ class Wanted:
         nothing beside the hash."""
         with suppress(EmnistDiffError, OSError):
             header = checkpoint.read_header(path)
-            same = header.epoch == self.facts.get("epoch") and (
-                unstructure(header.schedule) == self.facts.get("schedule")
-            )
+            own = {"epoch": header.epoch, "schedule": unstructure(header.schedule)}
+            same = all(self.facts.get(key, value) == value for key, value in own.items())
             return same and checkpoint.sha256(path) == self.sha256
         return False
 
@@ -95,8 +94,9 @@ def missing(wanted: Wanted, beside: Path, what: str, option: str) -> CheckpointE
     others = [Path.cwd(), *_configured()]
     places = [f"in {nearest}", *([f"in the folders above it up to {above[-1]}"] if above else [])]
     places += [f"in {folder}" for folder in others if folder not in (nearest, *above)]
+    called = f" {wanted.name!r:.80}" if wanted.name else ""
     return CheckpointError(
-        f"{beside} was made with {what} {str(wanted.facts.get('file'))!r:.80} of sha256 {wanted.sha256:.12}…, which is "
+        f"{beside} was made with {what}{called} of sha256 {wanted.sha256:.12}…, which is "
         f"not {', nor '.join(places)} — use {option}, or name its folder in ${VARIABLE}"
     )
 

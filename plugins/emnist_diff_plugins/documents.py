@@ -35,12 +35,14 @@ def read_file(path: StrPath) -> dict[str, Any]:
     Raises `ConfigError` naming the file for anything else, and line and column for a syntax error.
     """
     path = Path(path)
+    if path.suffix not in _SUFFIXES and path.is_file():
+        raise ConfigError(
+            f"configuration {str(path)!r} must end in .toml or .json, or be a trajectory file that can be read"
+        )
     try:
         text = read_text(path)
     except ValueError as error:
         raise ConfigError(f"cannot read configuration {str(path)!r}: {error}") from error
-    if path.suffix not in _SUFFIXES:
-        raise ConfigError(f"configuration {str(path)!r} must end in .toml or .json")
     try:
         data = from_json(text) if path.suffix == ".json" else from_toml(text)
     except ValueError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 
 import torch
@@ -16,7 +15,8 @@ from emnist_diff.engine.decoding import decoded
 from emnist_diff.errors import CheckpointError, ConfigError, TrajectoryError
 from emnist_diff.plugins import Registry
 from emnist_diff.protocols import Denoiser
-from emnist_diff_plugins.checkpoint_search import Wanted, find, missing
+from emnist_diff.surroundings import EarlierRun
+from emnist_diff_plugins.recorded import checkpoint_of, facts, guides_of
 from emnist_diff_plugins.reviews.files import recorded_files
 from emnist_diff_plugins.reviews.origins import require_known
 from emnist_diff_plugins.reviews.records import require_recorded_guides
@@ -41,14 +41,15 @@ def settings_of(
     sha256 = data.pop("checkpoint_sha256", None)
     recorded_guides = data.pop("guide_sha256", None)
     data.pop("files", None)  # which are compared once the components that name them are made
+    run = EarlierRun(trajectory.path, trajectory.config, trajectory.environment)
     if guides is not None:
-        guides = {**_guides(trajectory, registry, recorded_guides, guides), **guides}
+        guides = {**guides_of(registry, run, guides), **guides}
         require_recorded_guides(registry, guides, recorded_guides, str(trajectory.path))
         data["guides"] = guides
     if sha256 is None and file is not None:
         raise CheckpointError(f"{trajectory.path} was made without a checkpoint — leave --checkpoint out")
     if sha256 is not None:
-        data["checkpoint"] = _checkpoint(trajectory, registry, str(sha256), file)
+        data["checkpoint"] = checkpoint_of(registry, run) if file is None else _same(run, registry, file)
         if not opens_paths(registry, data.get("denoiser")):
             data.pop("denoiser", None)  # which the record copied from the checkpoint
     threads = trajectory.environment.get("threads")
@@ -64,46 +65,16 @@ def settings_of(
     return settings
 
 
-def _checkpoint(trajectory: Trajectory, registry: Registry, sha256: str, file: str | None) -> str | None:
-    """The checkpoint with this hash: the one at `file`, the default one (None), or one that is found near the
-    trajectory file. Raises `CheckpointError` where `file` has not this hash, and where there is none."""
-    wanted = Wanted(sha256, _facts(trajectory.environment.get("checkpoint")))
-    if file is not None:
-        source = opened(registry, file).source
-        if source.identity != sha256:
-            raise CheckpointError(
-                f"{trajectory.path} was made with the checkpoint {str(wanted.facts.get('file'))!r:.80} of sha256 "
-                f"{sha256:.12}…, and {source.label} is another"
-            )
-        return file
-    with suppress(CheckpointError):
-        if opened(registry, None).source.identity == sha256:
-            return None
-    return _located(wanted, trajectory, registry, "the checkpoint", "--checkpoint FILE")
-
-
-def _guides(trajectory: Trajectory, registry: Registry, recorded: object, named: Mapping[str, str]) -> dict[str, str]:
-    """Name → file of the recorded guides that are not named. Raises `CheckpointError` for one that is not found."""
-    facts = _facts(trajectory.environment.get("guides"))
-    hashes = {name: sha256 for name, sha256 in _facts(recorded).items() if name not in named}
-    return {
-        name: _located(
-            Wanted(str(sha256), _facts(facts.get(name))), trajectory, registry, f"the guide {name!r:.80},",
-            f"--guide {name}=FILE",
+def _same(run: EarlierRun, registry: Registry, file: str) -> str:
+    """The file, which must be the recorded checkpoint. Raises `CheckpointError` where it has not its hash."""
+    sha256, source = str(run.config["checkpoint_sha256"]), opened(registry, file).source
+    if source.identity != sha256:
+        recorded = facts(run.environment.get("checkpoint")).get("file")
+        raise CheckpointError(
+            f"{run.path} was made with the checkpoint {str(recorded)!r:.80} of sha256 {sha256:.12}…, and "
+            f"{source.label} is another"
         )
-        for name, sha256 in hashes.items()
-    }  # fmt: skip
-
-
-def _located(wanted: Wanted, trajectory: Trajectory, registry: Registry, what: str, option: str) -> str:
-    path = find(registry, wanted, trajectory.path)
-    if path is None:
-        raise missing(wanted, trajectory.path, what, option)
-    return str(path)
-
-
-def _facts(recorded: object) -> Mapping[str, Any]:
-    return recorded if isinstance(recorded, Mapping) else {}
+    return file
 
 
 def _device(trajectory: Trajectory) -> str:

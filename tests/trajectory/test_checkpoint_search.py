@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from emnist_diff import Trajectory
 from emnist_diff.discovery import installed
 from emnist_diff_plugins.benching import userconfig
 from emnist_diff_plugins.checkpoint_search import VARIABLE, Wanted, find
@@ -75,6 +78,38 @@ def test_commands_need_no_checkpoint_that_is_near(recorded, cli):
         done = cli(*command)
         assert done.code == 0, done.err
         assert "no_pixels" not in done.err
+
+
+@pytest.mark.parametrize("record", ["trajectory.h5", "metadata.json", "config.json"])
+def test_a_recorded_configuration_runs_again_without_naming_its_checkpoint(recorded, cli, record, tmp_path):
+    file, original = recorded
+    rerun = cli("run", "--config", file, "--checkpoint", original, "--save-metadata", "--overwrite")
+    assert rerun.code == 0, rerun.err
+    with Trajectory(file) as trajectory:
+        config, states = trajectory.config, trajectory.field("x")[:]
+    file.with_name("config.json").write_text(json.dumps(config))
+    run = ("run", "--config", file.with_name(record), "--output", tmp_path / "again")
+    failed = cli(*run)
+    assert failed.code == 4
+    assert failed.error.startswith(f"emnist-diff: {file.with_name(record)} was made with the checkpoint ")
+    assert failed.error.endswith(f"use --checkpoint FILE, or name its folder in ${VARIABLE}")
+    original.rename(file.with_name("renamed.safetensors"))
+    done = cli(*run)
+    assert done.code == 0, done.err
+    assert np.array_equal(Trajectory(next((tmp_path / "again").rglob("*.h5"))).field("x")[:], states)
+
+
+def test_a_recorded_guide_is_found_too(recorded, cli, tmp_path):
+    file, original = recorded
+    guide = saved(tmp_path / "guides" / "weak.safetensors", seed=3)
+    done = cli("run", "--config", file, "--checkpoint", original, "--guide", f"weak={guide}", "--overwrite")
+    assert done.code == 0, done.err
+    again = ("run", "--config", file, "--checkpoint", original, "--output", tmp_path / "again")
+    missing = cli(*again)
+    assert missing.code == 4
+    assert missing.error.endswith("use --guide weak=FILE")
+    guide.rename(file.with_name("weak.safetensors"))
+    assert cli(*again).code == 0
 
 
 @pytest.mark.parametrize("text", ["[checkpoints]\nfolder = []", "[checkpoints]\nfolders = [3]", "checkpoints = 1"])

@@ -14,7 +14,7 @@ from emnist_diff.plugins import Registry
 from emnist_diff.records import BackendSpec, DenoiserSpec, DriftSpec, ForceSpec, SchedulerSpec, Spec
 from emnist_diff.shown import shown
 from emnist_diff.surroundings import Review
-from emnist_diff_plugins.reviews.earlier import Earlier
+from emnist_diff_plugins.earlier import Earlier
 
 _MOST_FILES = 64
 

@@ -19,7 +19,7 @@ from emnist_diff.events import get_logger
 from emnist_diff.plugins import Registry
 from emnist_diff.seeds import DrawnSeed
 from emnist_diff.surroundings import Review
-from emnist_diff_plugins.reviews.earlier import Earlier
+from emnist_diff_plugins.earlier import Earlier
 from emnist_diff_trajectory.identity import EVALUATION, evaluation
 
 log = get_logger()

@@ -11,7 +11,7 @@ from emnist_diff.assembly.assemble import Assembly
 from emnist_diff.errors import OutputError
 from emnist_diff.frames import RunHeader
 from emnist_diff.surroundings import Review
-from emnist_diff_plugins.reviews.earlier import Earlier
+from emnist_diff_plugins.earlier import Earlier
 from emnist_diff_trajectory.identity import run_fingerprint
 from emnist_diff_trajectory.workerfiles import WorkerFile, few, missing_ranks, worker_files
 

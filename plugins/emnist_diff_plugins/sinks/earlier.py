@@ -38,7 +38,10 @@ class RecordReader:
         environment = data.get("environment")
         if not isinstance(config, dict):
             return None
-        return EarlierRun(path, config, environment if isinstance(environment, dict) else {})
+        known = dict(environment) if isinstance(environment, dict) else {}
+        if isinstance(checkpoint := data.get("checkpoint"), dict):
+            known["checkpoint"] = {"file": checkpoint.get("path"), "epoch": checkpoint.get("epoch")}
+        return EarlierRun(path, config, known)
 
 
 @attrs.frozen
