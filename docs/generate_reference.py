@@ -25,6 +25,7 @@ from emnist_diff import (
     surroundings,
     timeline,
 )
+from emnist_diff_plugins import spaces as known_spaces
 
 PAGE = Path(__file__).parent / "reference.md"
 
@@ -119,6 +120,7 @@ MODULES = {
     "Evaluators": evaluators,
     "Conditions": conditions,
     "Condition spaces": spaces,
+    "Condition spaces of most denoisers": known_spaces,
     "Around a run": surroundings,
 }
 """The modules on the page, by their titles."""

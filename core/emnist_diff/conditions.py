@@ -29,7 +29,7 @@ class Cond:
     (sample i has the i-th of `values`).
     value: the class name where `kind` is ``class``.
     values: class names by sample id where `kind` is ``each``.
-    inputs: numbers that the network takes beside the name, name → value, such as a size; see `TextSpace.index`.
+    inputs: numbers that the network takes beside the name, name → value, such as a size; see `ConditionSpace.index`.
     denoiser: name of a second denoiser of the run, ``""`` for the main one.
     variant: name of a variant that the denoiser declares, ``""`` for the plain network.
     """

@@ -23,12 +23,12 @@ from emnist_diff.engine.state import Batch, Engine
 from emnist_diff.engine.walk import walk
 from emnist_diff.frames import FIELDS, Frame
 from emnist_diff.protocols import Denoiser
-from emnist_diff.spaces import ClassSpace
 from emnist_diff.steps import ForceStep
 from emnist_diff.timeline import StepInfo
 from emnist_diff_plugins.containers.checkpoint import CheckpointHeader
 from emnist_diff_plugins.denoisers.unet2d import UNet2D
 from emnist_diff_plugins.schedulers.ddim import Ddim
+from emnist_diff_plugins.spaces import ClassSpace
 
 PACKAGE = "emnist_diff_forces_contrib"
 SPACE = ClassSpace(("A", "B", "C"), null_index=3)

@@ -19,11 +19,11 @@ from emnist_diff.discovery import installed
 from emnist_diff.errors import CheckpointError
 from emnist_diff.protocols import Denoiser, Scheduler
 from emnist_diff.records import SchedulerSpec
-from emnist_diff.spaces import ClassSpace
 from emnist_diff.structuring import aliases, unstructure
 from emnist_diff.timeline import ForwardProcess, PredictionType
 from emnist_diff_plugins.containers import checkpoint
 from emnist_diff_plugins.containers.checkpoint import CheckpointHeader
+from emnist_diff_plugins.spaces import ClassSpace
 
 
 @briefly

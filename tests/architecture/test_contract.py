@@ -22,6 +22,7 @@ BENEATH = {
     "documents": "tables in files",
     "fields": "a setting with a sentence of help",
     "pictures": "PNG files",
+    "spaces": "classes and texts, the condition spaces of most denoisers",
     "signatures": "calls of users' functions",
 }
 """What stands beside the components and may be imported by them."""

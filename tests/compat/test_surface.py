@@ -43,6 +43,7 @@ MODULES = (
         for name in ("families", "spaces", "conditions", "curves", "functions", "schedules", "errors", "deprecation")
     ),
     *(f"emnist_diff_inference.{name}" for name in ("capture", "checkpoints", "config", "frames")),
+    "emnist_diff_plugins.spaces",
     "emnist_diff_testing",
 )
 PARTS = {
@@ -115,9 +116,9 @@ def test_the_surface_is_the_stored_one():
 
 def test_the_test_sees_a_change(monkeypatch):
     before = surface()
-    monkeypatch.setattr("emnist_diff.spaces.ClassSpace.more", lambda self, name: name, raising=False)
-    assert surface()["emnist_diff.spaces"]["ClassSpace"]["methods"]["more"] == "(self, name)"
-    assert surface()["emnist_diff.spaces"] != before["emnist_diff.spaces"]
+    monkeypatch.setattr("emnist_diff_plugins.spaces.ClassSpace.more", lambda self, name: name, raising=False)
+    assert surface()["emnist_diff_plugins.spaces"]["ClassSpace"]["methods"]["more"] == "(self, name)"
+    assert surface()["emnist_diff_plugins.spaces"] != before["emnist_diff_plugins.spaces"]
 
 
 if __name__ == "__main__":

@@ -20,13 +20,13 @@ from emnist_diff.engine.state import Engine
 from emnist_diff.errors import CheckpointError, ConfigError
 from emnist_diff.parameterization import convert
 from emnist_diff.running.run import run
-from emnist_diff.spaces import ClassSpace
 from emnist_diff.timeline import NoiseSchedule
 from emnist_diff_plugins.analysis.replay import replay
 from emnist_diff_plugins.containers import checkpoint
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
 from emnist_diff_plugins.rebuild import settings_of
 from emnist_diff_plugins.schedulers.ddim import Ddim
+from emnist_diff_plugins.spaces import ClassSpace
 from emnist_diff_trajectory.identity import canonical_json
 from emnist_diff_trajectory.reader import Trajectory
 

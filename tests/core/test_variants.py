@@ -104,7 +104,7 @@ def test_a_variant_that_is_not_declared_fails_before_any_work(asking, tmp_path):
 
 
 def test_rows_are_grouped_by_network_and_variant():
-    from emnist_diff.spaces import ClassSpace
+    from emnist_diff_plugins.spaces import ClassSpace
 
     space = ClassSpace(("A", "B"), 2)
     conds = [Cond("own"), Cond("null"), Cond("own", variant="identity"), Cond("class", "A", variant="identity")]

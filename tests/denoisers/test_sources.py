@@ -17,7 +17,7 @@ from emnist_diff.conditions import Cond, pack
 from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError, PluginError
 from emnist_diff.protocols import Encodes
-from emnist_diff.spaces import ClassSpace, TextSpace
+from emnist_diff_plugins.spaces import ClassSpace, TextSpace
 from emnist_diff_trajectory.reader import Trajectory
 
 PLUGIN = '''
@@ -29,7 +29,7 @@ from emnist_diff.families import WEIGHTS, Source
 from emnist_diff_trajectory.files import sha256
 from emnist_diff.hookspecs import hookimpl
 from emnist_diff.records import DenoiserSpec, ForceSpec
-from emnist_diff.spaces import ClassSpace, TextSpace
+from emnist_diff_plugins.spaces import ClassSpace, TextSpace
 from emnist_diff.timeline import FlowSchedule
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
 

@@ -21,12 +21,12 @@ from emnist_diff.conditions import NULL, OWN, named
 from emnist_diff.direct import Direct
 from emnist_diff.errors import ConfigError, OutputError, RunFailed, UnknownName
 from emnist_diff.families import WEIGHTS, Source
-from emnist_diff.spaces import ClassSpace
 from emnist_diff.steps import SchedulerResult
 from emnist_diff.timeline import FlowSchedule, NoiseSchedule
 from emnist_diff_plugins.denoisers.film import Film
 from emnist_diff_plugins.objectives.flow import FlowObjective
 from emnist_diff_plugins.schedulers.ddim import Ddim
+from emnist_diff_plugins.spaces import ClassSpace
 from emnist_diff_testing import (
     RuleBroken,
     RuleWarning,

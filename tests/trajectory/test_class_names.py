@@ -10,7 +10,7 @@ from emnist_diff.assembly.assemble import assemble
 from emnist_diff.assembly.layers import configure
 from emnist_diff.discovery import installed
 from emnist_diff.running.run import run
-from emnist_diff.spaces import ClassSpace
+from emnist_diff_plugins.spaces import ClassSpace
 from emnist_diff_trajectory.reader import Trajectory
 
 NAMES = ["a,b", "a;b", " a", "", "ü", "b", '["x"]', "all"]

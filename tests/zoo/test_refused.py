@@ -15,8 +15,8 @@ from emnist_diff.config import ComponentConfig
 from emnist_diff.discovery import installed
 from emnist_diff.errors import CheckpointError, ConfigError, RunFailed, UnknownName
 from emnist_diff.records import DriftSpec, ForceSpec
-from emnist_diff.spaces import ClassSpace
 from emnist_diff_plugins.containers import checkpoint
+from emnist_diff_plugins.spaces import ClassSpace
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emnist_diff.errors import DatasetError
-from emnist_diff.spaces import listed
+from emnist_diff_plugins.spaces import listed
 
 _MOST_NAMED = 70
 """Classes that a message lists: all of EMNIST's."""

@@ -18,11 +18,12 @@ from emnist_diff.conditions import RowConditions
 from emnist_diff.errors import CheckpointError, ConfigError
 from emnist_diff.families import Source
 from emnist_diff.onethread import one_thread
-from emnist_diff.spaces import ClassSpace, ConditionSpace
+from emnist_diff.spaces import ConditionSpace
 from emnist_diff.timeline import ForwardProcess, PredictionType
 from emnist_diff_plugins.containers.checkpoint import MOST_CLASSES, CheckpointHeader
 from emnist_diff_plugins.containers.weights import filled
 from emnist_diff_plugins.fields import between, setting
+from emnist_diff_plugins.spaces import ClassSpace
 
 if TYPE_CHECKING:
     from emnist_diff.plugins import Registry

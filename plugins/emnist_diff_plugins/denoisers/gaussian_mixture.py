@@ -27,10 +27,11 @@ from emnist_diff.brief import briefly
 from emnist_diff.conditions import RowConditions
 from emnist_diff.errors import ConfigError
 from emnist_diff.families import Source
-from emnist_diff.spaces import ClassSpace, ConditionSpace
+from emnist_diff.spaces import ConditionSpace
 from emnist_diff.timeline import MOST_TIMESTEPS, FlowSchedule, ForwardProcess, NoiseSchedule, PredictionType
 from emnist_diff_plugins.capacity import require_memory
 from emnist_diff_plugins.schedulers._process import Process
+from emnist_diff_plugins.spaces import ClassSpace
 
 if TYPE_CHECKING:
     from emnist_diff.plugins import Registry
