@@ -1,6 +1,7 @@
 """What do latent models and flows reach from nothing, in how many seconds of one thread?
 
     python tests/benchmarks/families.py --data DIR [--dataset mnist] [--models conv_ae,lddpm] [--output DIR] [--check]
+    python tests/benchmarks/families.py --data DIR --picture docs/images/families.png
 
 It trains two codecs and the models on them, and two models of pixels, each in a process of its own with one thread,
 draws 1,000 samples of each at its recommended settings, and has them judged (`emnist-diff judge`). The table shows CPU
@@ -8,7 +9,9 @@ seconds of training; of codecs the mean squared error of reconstructed held-out 
 says of those reconstructions; of models what it says of samples. Fréchet distances are in units of that of as many real
 images. ``--check`` exits with 1 where one is not reached.
 
-What was trained is kept in --output and not trained again. ``--quick`` shows that all of it works, and trains little.
+--picture draws a row of held-out images, below it for each codec a row of their reconstructions, and for each model a
+row of one sample of each class. What was trained is kept in --output and not trained again. ``--quick`` shows that all
+of it works, and trains little.
 """
 
 from __future__ import annotations
@@ -22,13 +25,15 @@ from pathlib import Path
 
 import attrs
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from emnist_diff.discovery import installed
 from emnist_diff_plugins.containers import codecs
 from emnist_diff_plugins.judging.file import chosen
-from emnist_diff_plugins.judging.report import read_data
+from emnist_diff_plugins.judging.report import finished_images, read_data
 from emnist_diff_plugins.judging.scores import score
+from emnist_diff_plugins.pictures import save_png, table
 
 
 @attrs.frozen
@@ -121,6 +126,30 @@ def real(asked: argparse.Namespace) -> float:
     return float(score(chosen(asked.judge, names, images.images.shape[1:]), images.images[some], names).frechet or 1.0)
 
 
+def of_each_class(images: npt.NDArray[np.uint8], names: list[str]) -> list[npt.NDArray[np.uint8]]:
+    """The first image of each class, (H, W) or (H, W, C), in the order of their names."""
+    return [np.moveaxis(images[names.index(name)], 0, -1).squeeze() for name in sorted(set(names))]
+
+
+def picture(wanted: list[Trial], asked: argparse.Namespace) -> None:
+    """One row of held-out images, and one of each trial: a codec's reconstructions of them, a model's samples."""
+    registry = installed()
+    data = read_data(registry, asked.dataset, str(asked.data), "test")
+    names = [data.classes[label] for label in data.labels]
+    rows = of_each_class(data.images, names)
+    columns = len(rows)
+    held_out = torch.from_numpy(np.stack(rows))[:, None].float() / 255.0
+    for trial in wanted:
+        if trial.mse:
+            codec, _ = codecs.read(registry, asked.output / trial.name, "cpu")
+            again = (codec.decode(codec.encode(held_out)) * 255).round().to(torch.uint8).numpy()
+            rows += list(again[:, 0])
+        else:
+            (file,) = (asked.output / trial.name / "samples").glob("*/trajectory.h5")
+            rows += of_each_class(*finished_images(file))
+    save_png(table(rows, columns), asked.picture, scale=2)
+
+
 def judged(trial: Trial, asked: argparse.Namespace) -> tuple[float, float, float]:
     """Recognised, Fréchet distance and spread of 1,000 samples."""
     folder = asked.output / trial.name / "samples"
@@ -141,6 +170,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("families"))
     parser.add_argument("--samples", type=int, default=1000)
     parser.add_argument("--judge")
+    parser.add_argument("--picture", type=Path)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--check", action="store_true")
     asked = parser.parse_args()
@@ -163,6 +193,8 @@ def main() -> None:
             good = recognised >= trial.recognised and spread >= trial.spread and distance / unit <= most
         print(f"{trial.name:<12} {seconds:6.0f} {line}" + ("" if good else "  not reached"), flush=True)
         missed += [] if good else [trial.name]
+    if asked.picture:
+        picture(wanted, asked)
     if asked.check and missed:
         sys.exit(f"not reached: {', '.join(missed)}")
 
