@@ -18,7 +18,7 @@ PACKAGES = {
     "emnist_diff_testing": ROOT / "plugins" / "emnist_diff_testing",
     "emnist_diff_inference": ROOT / "plugins" / "emnist_diff_inference",
 }
-BESIDE_THE_KERNEL = ("cli", "running", "__init__", "__main__")
+BESIDE_THE_KERNEL = ("running", "__init__", "__main__")
 """Parts of the core that are neither contract, discovery, configuration, engine nor assembly."""
 
 RETIRED = frozenset(
@@ -80,7 +80,7 @@ def functions(path: Path) -> Iterator[tuple[str, int, int]]:
 
 def is_command(path: Path, name: str) -> bool:
     """Whether a function is a command, whose signature is the command line's."""
-    return ("commands" in path.parts or "cli" in path.parts) and not name.startswith("_")
+    return "commands" in path.parts and not name.startswith("_")
 
 
 def imports(path: Path) -> Iterator[str]:

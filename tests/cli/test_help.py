@@ -7,11 +7,11 @@ import re
 import attrs
 import pytest
 
-from emnist_diff.cli.commands import SECTIONS
 from emnist_diff.discovery import installed
 from emnist_diff.plugins import Entry
 from emnist_diff.records import CommandSpec
 from emnist_diff_plugins.commands.run.page import ORDER
+from emnist_diff_plugins.terminal.commands import SECTIONS
 from emnist_diff_plugins.training import page as train_page
 
 
@@ -73,7 +73,7 @@ def test_a_command_of_another_group_takes_no_name_away(cli, monkeypatch):
     spec = CommandSpec(name="check", factory="emnist_diff_plugins.commands.listings:forces", summary="a stranger's")
     known = installed()
     both = attrs.evolve(known, entries=(*known.entries, Entry(spec, "stranger", "1")))
-    monkeypatch.setattr("emnist_diff.cli.commands.installed", lambda: both)
+    monkeypatch.setattr("emnist_diff_plugins.terminal.commands.installed", lambda: both)
     assert "Check a distribution" in cli("plugins", "--help").out
     assert "--strict" in cli("plugins", "check", "--help").out
     assert "List the forces" in cli("check", "--help").out

@@ -39,8 +39,8 @@ def _exit_code(call: Callable[[Stops], int], stops: Stops) -> int:
     except KeyboardInterrupt:
         return _stopped()
     except Exception as error:
-        from emnist_diff.cli.exits import failed
         from emnist_diff.errors import Interrupted
+        from emnist_diff_plugins.terminal.exits import failed
 
         # what is interrupted while it is imported may raise anything
         return _stopped() if stops.came and not isinstance(error, Interrupted) else failed(error)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import typer
 
 from emnist_diff import __version__
-from emnist_diff.cli.commands import PROGRAM
 from emnist_diff.printable import echo
+from emnist_diff_plugins.terminal.commands import PROGRAM
 from emnist_diff_plugins.terminal.program import Program
 
 app = typer.Typer(

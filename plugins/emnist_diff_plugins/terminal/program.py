@@ -7,9 +7,9 @@ from typing import Any
 import attrs
 import typer
 
-from emnist_diff.cli.commands import Group
-from emnist_diff.cli.help import LAST
 from emnist_diff.errors import ConfigError, unknown
+from emnist_diff_plugins.terminal.commands import Group
+from emnist_diff_plugins.terminal.help import LAST
 
 _LOG_CHOICES = __name__
 

@@ -9,13 +9,13 @@ import attrs
 import typer
 from typer import Option
 
-from emnist_diff.cli.help import LAST
 from emnist_diff.config import FORCES, OUTPUT, WORKERS, RunConfig
 from emnist_diff.errors import ConfigError
 from emnist_diff.seeds import DrawnSeed
 from emnist_diff_plugins.commands.run import options
 from emnist_diff_plugins.commands.run.page import SETTINGS, RunCommand, displays_requested, layers_left_out, switches
 from emnist_diff_plugins.commands.run.settings import layer, takes
+from emnist_diff_plugins.terminal.help import LAST
 from emnist_diff_plugins.terminal.program import log_choices
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)

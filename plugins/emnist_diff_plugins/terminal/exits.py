@@ -5,10 +5,10 @@ from __future__ import annotations
 import io
 import traceback
 
-from emnist_diff.cli.help import UsageError
 from emnist_diff.errors import EmnistDiffError
 from emnist_diff.printable import echo
 from emnist_diff.shown import shown
+from emnist_diff_plugins.terminal.help import UsageError
 
 _UNUSABLE = 2
 
