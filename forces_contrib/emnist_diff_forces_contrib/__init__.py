@@ -23,6 +23,7 @@ _FORCES = {
     "autoguidance": ("Autoguidance", "away from a weaker version of the network (Karras et al. 2024)"),
     "contrast": ("Contrast", "the difference of any two classes, guides or variants (Karras et al. 2024)"),
     "perp_neg": ("PerpNeg", "Perp-Neg: anything but some classes, across the one kept (Armandpour et al. 2023)"),
+    "regional": ("Regional", "each region of the picture its own class (Bar-Tal et al. 2023)"),
     "semantic": ("Semantic", "SEGA: concepts where they matter most, with momentum (Brack et al. 2023)"),
     "energy": ("Energy", "down the gradient of any energy of state or image"),
     "classifier": ("ClassifierForce", "toward a class, by the gradient of a classifier (Dhariwal and Nichol 2021)"),

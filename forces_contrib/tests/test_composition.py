@@ -14,6 +14,7 @@ RULES = {
     "cfg_zero_star": {},
     "adaptive_projected": {"threshold": 2},
     "frequency_decoupled": {},
+    "regional": {"targets": ["C"], "masks": ["left"], "feather": 0.1},
 }
 
 
@@ -67,4 +68,4 @@ def test_a_target_replaces_the_samples_own_class(walked):
 @pytest.mark.parametrize("name", [*RULES, "rescale"])
 def test_a_class_that_is_not_there_is_refused_before_any_work(assembled, name):
     with pytest.raises(UnknownName, match="unknown class 'Q'"):
-        assembled(forces=[{"name": name, "target": "Q"}])
+        assembled(forces=[{"name": name, **RULES.get(name, {}), "target": "Q"}])
