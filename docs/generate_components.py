@@ -21,7 +21,7 @@ import attrs
 
 from emnist_diff.curves import CURVES
 from emnist_diff.discovery import installed
-from emnist_diff.plugins import KINDS, Entry, load_factory
+from emnist_diff.plugins import Entry, load_factory
 from emnist_diff.schedules import Schedule, to_data
 from emnist_diff.structuring import structure
 from emnist_diff_testing.rules import kinds, rules_of
@@ -179,7 +179,7 @@ def generated(kind: str) -> str:
 
 
 def _built_in(kind: str) -> list[Entry]:
-    return [e for e in installed().of(KINDS[kind]) if e.distribution == "emnist-diff"]
+    return [e for e in installed().of(installed().kinds[kind]) if e.distribution == "emnist-diff"]
 
 
 def updated(page: str) -> str:

@@ -25,7 +25,10 @@ from emnist_diff import (
     surroundings,
     timeline,
 )
+from emnist_diff.discovery import installed
+from emnist_diff_plugins import contract
 from emnist_diff_plugins import spaces as known_spaces
+from emnist_diff_trajectory import contract as trajectory_contract
 
 PAGE = Path(__file__).parent / "reference.md"
 
@@ -122,8 +125,15 @@ MODULES = {
     "Condition spaces": spaces,
     "Condition spaces of most denoisers": known_spaces,
     "Around a run": surroundings,
+    "Kinds that plugins bring": contract,
+    "Earlier runs": trajectory_contract,
 }
 """The modules on the page, by their titles."""
+
+
+def hooks() -> dict[str, type[records.Spec]]:
+    """Which record each hook yields, those of kinds that the built-in plugins bring among them."""
+    return {hookspecs.hook_of(record): record for record in installed().kinds.values()}
 
 
 def section(name: str, thing: Any) -> Iterator[str]:
@@ -144,8 +154,9 @@ def section(name: str, thing: Any) -> Iterator[str]:
 def page() -> str:
     """The whole page."""
     lines = [HEAD, "## Hooks (`emnist_diff.hookspecs`)\n", doc(hookspecs) + "\n"]
-    for name, record in hookspecs.HOOKS.items():
-        lines += [f"### {name}\n", f"{doc(getattr(hookspecs, name))} Yields `{record.__name__}`.\n"]
+    lines += ["### emnist_diff_kinds\n", "Further kinds of components. Yields classes derived from `Spec`.\n"]
+    for name, record in hooks().items():
+        lines += [f"### {name}\n", f"Yields `{record.__name__}`. {doc(record).partition(f'{chr(10)}{chr(10)}')[0]}\n"]
     for title, module in MODULES.items():
         lines += [f"## {title} (`{module.__name__}`)\n", doc_of_module(module) + "\n"]
         for name, thing in public(module):

@@ -9,15 +9,16 @@ import contextlib
 import importlib.util
 import inspect
 import os
+import re
 import sys
 import traceback
-from collections.abc import Iterable
-from functools import cache
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache, partial
 from importlib.metadata import EntryPoint, entry_points
 from itertools import chain, islice
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 import pluggy
@@ -34,6 +35,7 @@ MOST_RECORDS = 1000
 """That one hook of a plugin may yield."""
 
 _LONGEST_TRACEBACK = 20_000
+_T = TypeVar("_T")
 
 
 @attrs.frozen
@@ -56,7 +58,7 @@ def installed(files: tuple[Path, ...] = ()) -> Registry:
 def discover(
     points: Iterable[EntryPoint] | None = None, narrow: str | None = None, files: Iterable[Path] = ()
 ) -> Registry:
-    """Look at every plugin.
+    """Look at every plugin: kinds first, for any plugin may offer components of any kind.
 
     points: entry points of the group ``emnist_diff``; None reads the installed ones.
     narrow: comma-separated plugins or distributions to keep (built-ins always stay); ``""`` keeps none; None all.
@@ -67,18 +69,16 @@ def discover(
     plugins = [*_installed(points, narrow), *(_Plugin(Source(p.stem, p.name, "", p.stem), p) for p in files)]
     foreign = [plugin for plugin in plugins if plugin.source.distribution != CORE_DISTRIBUTION]
     fatal = {foreign[n]: why for n, why in probing.care.fatal(len(foreign), lambda n: _visit(foreign[n])).items()}
-    entries: list[Entry[Spec]] = []
-    broken: list[Broken] = []
-    for plugin in plugins:
-        if why := fatal.get(plugin):
-            if isinstance(plugin.where, Path):
-                raise PluginError(f"plugin file {str(plugin.where)!r} cannot be loaded: {why}")
-            broken.append(plugin.source.broken(why))
-            continue
-        found, bad = _examined(plugin)
-        entries += found
-        broken += bad
-    return Registry(tuple(entries), tuple(broken), tuple(plugin.source for plugin in plugins))
+    hooks = dict(hookspecs.HOOKS)
+    with probing.care.printing():
+        modules = [_Module.of(plugin, fatal.get(plugin)) for plugin in plugins]
+        for module in modules:
+            module.declare_kinds(hooks)
+        specifications = hookspecs.specifications(hooks)
+        entries = [entry for module in modules for entry in module.entries(hooks, specifications)]
+    broken = chain.from_iterable(module.broken for module in modules)
+    kinds = {record.kind: record for record in hooks.values()}
+    return Registry(tuple(entries), tuple(broken), tuple(plugin.source for plugin in plugins), kinds)
 
 
 def _installed(points: Iterable[EntryPoint] | None, narrow: str | None) -> list[_Plugin]:
@@ -101,61 +101,108 @@ def _whose(point: EntryPoint) -> tuple[str, str]:
 
 
 def _visit(plugin: _Plugin) -> None:
-    """All that `discover` will do with the plugin; only what ends the process, or interrupts it, shows."""
-    with contextlib.suppress(PluginError):  # of a file, which is raised again where somebody hears it
-        _examined(plugin)
+    """All of the plugin's code that `discover` will run; only what ends the process, or interrupts it, shows."""
+    with contextlib.suppress(PluginError), probing.care.printing():  # an error of a file is raised again by `discover`
+        module = _Module.of(plugin)
+        for hook in module.hooks:
+            module.yielded(hook, lambda value: value)
 
 
-def _examined(plugin: _Plugin) -> tuple[list[Entry[Spec]], list[Broken]]:
-    """What a plugin offers, and what is broken of it. Raises `PluginError` for a file that cannot be imported."""
-    source = plugin.source
-    manager = pluggy.PluginManager(hookspecs.GROUP)
-    manager.add_hookspecs(hookspecs)
-    with probing.care.printing():
+@attrs.define(eq=False)
+class _Module:
+    """The module of a plugin, and what is broken of it.  hooks: its implementations by the hook's name."""
+
+    source: Source
+    manager: pluggy.PluginManager
+    value: object = None
+    broken: list[Broken] = attrs.field(factory=list)
+
+    @classmethod
+    def of(cls, plugin: _Plugin, fatal: str | None = None) -> _Module:
+        """The module, imported unless a reason not to is known.
+
+        Raises `PluginError` for a file that cannot be imported.
+        """
+        module = cls(plugin.source, pluggy.PluginManager(hookspecs.GROUP))
+        if fatal and isinstance(plugin.where, Path):
+            raise PluginError(f"plugin file {str(plugin.where)!r} cannot be loaded: {fatal}")
+        if fatal:
+            module.broken.append(plugin.source.broken(fatal))
+            return module
+        module.manager.add_hookspecs(hookspecs.specifications([hookspecs.KINDS_HOOK]))
         try:
-            module = plugin.load()
-            manager.register(module)
+            value = plugin.load()
+            module.manager.register(value)
+            module.value = value
         except (KeyboardInterrupt, PluginError):
             raise
         except BaseException as error:  # one bad plugin stops nothing
-            return [], [_broken(source, source.name, error)]
-        return _records(manager, module, source)
+            module.broken.append(_broken(plugin.source, plugin.source.name, error))
+        return module
 
+    @property
+    def hooks(self) -> dict[str, pluggy.HookCaller]:
+        return {caller.name: caller for caller in self.manager.get_hookcallers(self.value) or ()}
 
-def _records(manager: pluggy.PluginManager, module: object, source: Source) -> tuple[list[Entry[Spec]], list[Broken]]:
-    """What the hooks of one plugin module hand over. What was meant as a hook and is none is broken: pluggy passes over
-    a misspelt name, and over a function without the mark, in silence."""
-    entries: list[Entry[Spec]] = []
-    broken: list[Broken] = []
-    callers = {caller.name: caller for caller in manager.get_hookcallers(module) or ()}
-    for hook, caller in callers.items():
-        if hook not in hookspecs.HOOKS:
-            broken.append(source.broken(_no_hook(hook)))
-            continue
+    def yielded(self, hook: str, check: Callable[[Any], _T]) -> list[_T]:
+        """What the implementations of a hook yield, each value checked; nothing, and the hook broken, where one of them
+        raises."""
         try:
-            results: list[Any] = [implementation.function() for implementation in caller.get_hookimpls()]
-            offered = islice(chain.from_iterable(results), MOST_RECORDS + 1)
-            found = [_checked(spec, hookspecs.HOOKS[hook], hook) for spec in offered]
+            results: list[Any] = [implementation.function() for implementation in self.hooks[hook].get_hookimpls()]
+            found = [check(value) for value in islice(chain.from_iterable(results), MOST_RECORDS + 1)]
             if len(found) > MOST_RECORDS:
                 raise ValueError(f"{hook} yields more than {MOST_RECORDS} records")
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            broken.append(_broken(source, f"{source.name} ({hook})", error))
-        else:
-            entries.extend(Entry(spec, source.distribution, source.version) for spec in found)
-    for name, value in vars(module).items() if isinstance(module, ModuleType) else ():
-        own = inspect.isfunction(value) and value.__module__ == vars(module)["__name__"]  # what it imports is another's
-        if own and name.startswith(f"{hookspecs.GROUP}_") and manager.parse_hookimpl_opts(module, name) is None:
-            broken.append(source.broken(f"{name} lacks @hookimpl" if name in hookspecs.HOOKS else _no_hook(name)))
-    return entries, broken
+            self.broken.append(_broken(self.source, f"{self.source.name} ({hook})", error))
+            return []
+        return found
+
+    def declare_kinds(self, hooks: dict[str, type[Spec]]) -> None:
+        """Add the hooks of kinds that the plugin brings to `hooks`."""
+        for record in self.yielded(hookspecs.KINDS_HOOK, _kind) if hookspecs.KINDS_HOOK in self.hooks else ():
+            if hooks.setdefault(hookspecs.hook_of(record), record) is not record:
+                self.broken.append(self.source.broken(f"{record.__name__}: the kind {record.kind!r} is taken"))
+
+    def entries(self, hooks: Mapping[str, type[Spec]], specifications: ModuleType) -> list[Entry[Spec]]:
+        """The components that the plugin offers. What was meant as a hook and is none is broken: pluggy passes over a
+        misspelt name, and over a function without the mark, in silence."""
+        try:
+            self.manager.add_hookspecs(specifications)
+        except pluggy.PluginValidationError as error:
+            self.broken.append(_broken(self.source, self.source.name, error))
+            return []
+        found: list[Entry[Spec]] = []
+        known = (*hooks, hookspecs.KINDS_HOOK)
+        for hook in self.hooks:
+            if hook in hooks:
+                specs = self.yielded(hook, partial(_checked, record=hooks[hook], hook=hook))
+                found += [Entry(spec, self.source.distribution, self.source.version) for spec in specs]
+            elif hook not in known:
+                self.broken.append(self.source.broken(_no_hook(hook, known)))
+        for name, value in vars(self.value).items() if isinstance(self.value, ModuleType) else ():
+            own = inspect.isfunction(value) and value.__module__ == vars(self.value)["__name__"]  # not what it imports
+            marked = self.manager.parse_hookimpl_opts(self.value, name) is not None
+            if own and name.startswith(f"{hookspecs.GROUP}_") and not marked:
+                self.broken.append(
+                    self.source.broken(f"{name} lacks @hookimpl" if name in known else _no_hook(name, known))
+                )
+        return found
 
 
-def _no_hook(name: str) -> str:
-    hits = nearest(name, hookspecs.HOOKS, limit=1)  # their names have so much in common that others are near
-    return f"{name} is no hook — " + (
-        f"did you mean {hits[0]!r}?" if hits else f"hooks are {', '.join(hookspecs.HOOKS)}"
-    )
+def _kind(record: Any) -> type[Spec]:
+    """A record class that makes a kind."""
+    if not (isinstance(record, type) and issubclass(record, Spec)):
+        raise TypeError(f"{hookspecs.KINDS_HOOK} yielded {shown(record)}, not a class derived from records.Spec")
+    if record.kind in (Spec.kind, "kind") or not re.fullmatch("[a-z][a-z0-9_]*", record.kind):
+        raise ValueError(f"{record.__name__}: {shown(record.kind)} cannot be the name of a kind")
+    return record
+
+
+def _no_hook(name: str, known: Iterable[str]) -> str:
+    hits = nearest(name, known, limit=1)  # their names have so much in common that others are near
+    return f"{name} is no hook — " + (f"did you mean {hits[0]!r}?" if hits else f"hooks are {', '.join(known)}")
 
 
 def _load_file(path: Path) -> object:
@@ -182,7 +229,8 @@ def _load_file(path: Path) -> object:
 
 def _checked(spec: object, record: type[Spec], hook: str) -> Spec:
     if not isinstance(spec, record):
-        raise TypeError(f"{hook} yielded {type(spec).__name__}, not records.{record.__name__}")
+        module = record.__module__.rpartition(".")[2]
+        raise TypeError(f"{hook} yielded {type(spec).__name__}, not {module}.{record.__name__}")
     return spec
 
 

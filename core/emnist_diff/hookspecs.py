@@ -14,56 +14,44 @@ with, in ``pyproject.toml``::
 
     [project.entry-points.emnist_diff]
     my-package = "my_package.plugin"
+
+There is a hook for each kind of component, named after the kind: ``emnist_diff_forces`` yields records of class
+`records.ForceSpec`. A plugin adds kinds with the hook ``emnist_diff_kinds``, which yields their record classes, derived
+from `records.Spec`; any plugin may then register components of the kind.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
+from types import ModuleType
 
 import pluggy
 
 from emnist_diff import records
 
 GROUP = "emnist_diff"
+KINDS_HOOK = f"{GROUP}_kinds"
+"""The hook that yields record classes of further kinds."""
 
 hookspec = pluggy.HookspecMarker(GROUP)
 hookimpl = pluggy.HookimplMarker(GROUP)
 
 
-def _hook(record: type[records.Spec], summary: str) -> Callable[[], Iterable[records.Spec]]:
-    """The hook that yields records of one class."""
-
-    def hook() -> Iterable[records.Spec]:
-        return ()
-
-    hook.__name__ = hook.__qualname__ = f"{GROUP}_{record.kind}s"
-    hook.__doc__ = summary
-    return hookspec(hook)
+def hook_of(record: type[records.Spec]) -> str:
+    """The name of the hook that yields records of a class."""
+    return f"{GROUP}_{record.kind}s"
 
 
-emnist_diff_forces = _hook(records.ForceSpec, "Forces: terms added to the prediction (score space).")
-emnist_diff_drifts = _hook(records.DriftSpec, "Drifts: maps of the state after each step (state space).")
-emnist_diff_schedulers = _hook(records.SchedulerSpec, "Schedulers: what turns a prediction into the next state.")
-emnist_diff_sinks = _hook(records.SinkSpec, "Sinks: what records frames.")
-emnist_diff_denoisers = _hook(records.DenoiserSpec, "Families of denoisers.")
-emnist_diff_codecs = _hook(records.CodecSpec, "Codecs: what turns images into latents and back.")
-emnist_diff_objectives = _hook(records.ObjectiveSpec, "Objectives: what denoisers are trained to predict.")
-emnist_diff_recipes = _hook(records.RecipeSpec, "Recipes: named settings of a training.")
-emnist_diff_presets = _hook(records.PresetSpec, "Presets: named pieces of configuration.")
-emnist_diff_datasets = _hook(records.DatasetSpec, "Dataset readers.")
-emnist_diff_commands = _hook(records.CommandSpec, "Subcommands of ``emnist-diff``.")
-emnist_diff_plots = _hook(records.PlotSpec, "Pictures; the core draws nothing itself.")
-emnist_diff_backends = _hook(records.BackendSpec, "Backends: ways to evaluate networks.")
-emnist_diff_readers = _hook(records.ReaderSpec, "Readers of what runs leave in their directories.")
-emnist_diff_displays = _hook(records.DisplaySpec, "Displays: what shows a run while it goes on.")
-emnist_diff_layers = _hook(records.LayerSpec, "Layers of settings under the user's own.")
-emnist_diff_forms = _hook(records.FormSpec, "Forms of configuration files.")
-emnist_diff_choosers = _hook(records.ChooserSpec, "Choosers: what takes a backend where none is named.")
-emnist_diff_reviews = _hook(records.ReviewSpec, "Reviews: what expands, amends, refuses and records runs to start.")
+def specifications(names: Iterable[str]) -> ModuleType:
+    """What pluggy checks implementations of hooks by: functions of these names, none of which takes an argument."""
+    module = ModuleType(f"{__name__}.specifications")
+    vars(module).update({name: hookspec(lambda: ()) for name in names})
+    return module
 
-HOOKS: dict[str, type[records.Spec]] = {
-    f"{GROUP}_{record.kind}s": record
+
+HOOKS: Mapping[str, type[records.Spec]] = {
+    hook_of(record): record
     for record in vars(records).values()
     if isinstance(record, type) and issubclass(record, records.Spec) and record is not records.Spec
 }
-"""Which record each hook yields."""
+"""Which record each hook of the core's own kinds yields."""

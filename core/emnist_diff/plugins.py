@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Generic, TypeVar, cast
 
 import attrs
@@ -74,11 +74,14 @@ class Source:
 @briefly
 @attrs.frozen
 class Registry:
-    """Everything discovery found."""
+    """Everything discovery found.  kinds: the record class of each kind of component, by the kind's name."""
 
     entries: tuple[Entry[Spec], ...]
     broken: tuple[Broken, ...]
     sources: tuple[Source, ...] = ()
+    kinds: Mapping[str, type[Spec]] = attrs.field(
+        factory=lambda: {record.kind: record for record in hookspecs.HOOKS.values()}
+    )
 
     def of(self, kind: type[_S]) -> list[Entry[_S]]:
         """The components of one kind, by name."""
@@ -168,7 +171,3 @@ def load_factory(entry: Entry[Spec]) -> Any:
             f"{entry.spec.factory} cannot be loaded ({reason(error)})"
         ) from error
     return found
-
-
-KINDS: dict[str, type[Spec]] = {record.kind: record for record in hookspecs.HOOKS.values()}
-"""Record classes by the name of their kind."""

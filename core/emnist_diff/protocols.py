@@ -6,17 +6,13 @@ B is the number of samples in a batch, `*shape` the shape of one state (pixels, 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol, TypeGuard, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, TypeGuard, TypeVar, runtime_checkable
 
-from emnist_diff.directions import Directions
 from emnist_diff.frames import BatchResult, Frame, Outcome, RunHeader
 from emnist_diff.steps import DriftStep, ForceStep, SchedulerResult, SchedulerStep
 from emnist_diff.timeline import ForwardProcess, PredictionType, StepInfo, Timeline
 
 if TYPE_CHECKING:  # the contracts can be read without paying for torch
-    from pathlib import Path
-
-    import torch
     from torch import Tensor
 
     from emnist_diff.conditions import Cond, Predictions, RowConditions
@@ -90,22 +86,6 @@ class HoldsImages(Protocol):
 
     def encoded(self, denoiser: Denoiser) -> Force | Drift:
         """The same with its states for them, see `Encodes`; called before `require_shape`. Raises `ConfigError`."""
-
-
-class Idles(Protocol):
-    """A force or drift whose settings can leave a step alone."""
-
-    def idle(self, at: StepInfo) -> bool:
-        """Whether it adds nothing, or returns the state as it is, whatever the predictions are. A run says at its start
-        which forces and drifts are idle at every step."""
-
-
-class HasDirections(Protocol):
-    """A force or drift whose numbers mean a direction, see `directions`."""
-
-    @property
-    def directions(self) -> Directions:
-        """What a positive number makes it do, by setting."""
 
 
 class ReadsOwn(Protocol):
@@ -198,16 +178,6 @@ class Encodes(Protocol):
 
 
 @runtime_checkable
-class Exportable(Protocol):
-    """What a `Denoiser` also offers so that backends can compile or export its network; without it, only backends that
-    call `Denoiser.predict` can serve."""
-
-    def module(self, variant: str = "") -> torch.nn.Module:
-        """The network as a plain module of tensors, in eval mode and with fixed weights:
-        forward(x (R, *shape), t (R,) float32 timesteps, index (R,) int64 class indices) → (R, *shape)."""
-
-
-@runtime_checkable
 class Captures(Protocol):
     """What a `Denoiser` also offers whose inner activations can be recorded. A sink requests them by name, or all of a
     group (``hidden``), and the frame of a step then holds (B, conditions, *shape), see `frames.Frame.conditions`."""
@@ -219,14 +189,6 @@ class Captures(Protocol):
     def capture(self, x: Tensor, t: Tensor, conds: RowConditions, names: frozenset[str]) -> Mapping[str, Tensor]:
         """The activations under these names while the network evaluates the rows, (R, *shape) each; arguments as of
         `Denoiser.predict`, which is called beside it and must give what it always does."""
-
-
-@runtime_checkable
-class NamesFiles(Protocol):
-    """What a component also offers that reads files which none of its settings names: see `deciding`."""
-
-    def files(self) -> Mapping[str, str | Path]:
-        """Files and directories that decide what it does, name → path. A run records their hashes under these names."""
 
 
 @runtime_checkable
@@ -248,49 +210,3 @@ class Sink(Protocol):
 
     def close(self, outcome: Outcome) -> None:
         """Always called, exactly once, also after an error."""
-
-
-@runtime_checkable
-class SaysMemory(Protocol):
-    """What a `Sink` also offers that keeps much until a batch is committed, so that a run which cannot end well is
-    refused before it starts."""
-
-    def memory(self, header: RunHeader, batch: int) -> float:
-        """Bytes of main memory that it holds at most while a batch of so many samples is made; asked before `open`."""
-
-
-@runtime_checkable
-class Preset(Protocol):
-    """A named piece of configuration."""
-
-    def expand(self) -> Mapping[str, Any]:
-        """Configuration keys (base, forces, drifts, …) to lay under the user's own."""
-
-
-@runtime_checkable
-class Dataset(Protocol):
-    """What a `DatasetSpec` names: an attrs class whose fields say which images, e.g. a directory and a split.
-
-    A reader with a field ``part`` (``train`` or ``test``) lets training measure on images that it does not learn;
-    asked for a part that is not there, it raises `DatasetError`.
-    """
-
-    def load(self) -> Any:
-        """All images, decoded once, as an object with
-
-        images: uint8 (N, C, H, W), upright, C 1 or 3.  labels: int64 (N,), indices into `classes`.
-        classes: tuple of names in index order.  merged: names without a class of their own → the class for them.
-        provenance: JSON-ready and without directories; equal whenever the images are.
-
-        `emnist_diff_plugins.datasets.images.Images` is one, and checks all this. Raises `DatasetError` naming the
-        file and what is wrong with it.
-        """
-
-
-@runtime_checkable
-class Plot(Protocol):
-    """A picture. The core asks the plot called ``schedules`` for that of a run's weights over time, and hands it an
-    `layout.Layout`."""
-
-    def png(self, subject: Any) -> bytes:
-        """The picture of `subject`, as a PNG. Raises `PluginError` where a drawing library is missing."""

@@ -128,41 +128,6 @@ class DenoiserSpec(Spec):
 
 
 @attrs.frozen(kw_only=True)
-class CodecSpec(Spec):
-    """A codec between images and latents. The factory makes a `CodecFamily` of emnist_diff_plugins.containers."""
-
-    kind: ClassVar[str] = "codec"
-
-
-@attrs.frozen(kw_only=True)
-class ObjectiveSpec(Spec):
-    """What a denoiser learns to predict. The factory makes an `Objective` of emnist_diff_plugins.containers."""
-
-    kind: ClassVar[str] = "objective"
-
-
-@attrs.frozen(kw_only=True)
-class RecipeSpec(Spec):
-    """A recipe: named settings of a training, which its `expand()` gives. The factory makes a `protocols.Preset`."""
-
-    kind: ClassVar[str] = "recipe"
-
-
-@attrs.frozen(kw_only=True)
-class PresetSpec(Spec):
-    """A preset: a named piece of configuration. The factory makes a `protocols.Preset`."""
-
-    kind: ClassVar[str] = "preset"
-
-
-@attrs.frozen(kw_only=True)
-class DatasetSpec(Spec):
-    """A dataset reader. The factory makes a `protocols.Dataset`."""
-
-    kind: ClassVar[str] = "dataset"
-
-
-@attrs.frozen(kw_only=True)
 class CommandSpec(Spec):
     """A subcommand of ``emnist-diff``. The factory is a Typer app, mounted under `name`, or a function with a docstring
     that Typer makes a command of.
@@ -178,51 +143,6 @@ class CommandSpec(Spec):
     section: str = attrs.field(default="", validator=_line)
     place: int = 100
     logs: bool = True
-
-
-@attrs.frozen(kw_only=True)
-class PlotSpec(Spec):
-    """A picture of something.
-
-    of: what it is of. ``run``: a run about to start; the factory makes a `protocols.Plot`, and the default one serves
-    ``emnist-diff run --plot-schedules``. ``trajectories``: recorded runs; the factory makes what ``emnist-diff plot``
-    draws.
-    """
-
-    kind: ClassVar[str] = "plot"
-    of: str = attrs.field(default="run", validator=v.in_(("run", "trajectories")))
-
-
-@attrs.frozen(kw_only=True)
-class ReaderSpec(Spec):
-    """What reads the records that runs leave in their directories. The factory makes a `surroundings.RunReader`.
-
-    place: the reader with the smallest one is asked first.
-    """
-
-    kind: ClassVar[str] = "reader"
-    place: int = 100
-
-
-@attrs.frozen(kw_only=True)
-class DisplaySpec(Spec):
-    """Shows how far a run is. The factory makes a `surroundings.Display`; ``--NAME`` takes one that is no default."""
-
-    kind: ClassVar[str] = "display"
-
-
-@attrs.frozen(kw_only=True)
-class LayerSpec(Spec):
-    """Settings under the user's own of a run. The factory makes a `surroundings.Layer`; ``--no-NAME`` leaves it out."""
-
-    kind: ClassVar[str] = "layer"
-
-
-@attrs.frozen(kw_only=True)
-class FormSpec(Spec):
-    """A form of configuration files. The factory makes a `surroundings.Form`; the default one is asked last."""
-
-    kind: ClassVar[str] = "form"
 
 
 @attrs.frozen(kw_only=True)

@@ -18,8 +18,8 @@ import torch
 from emnist_diff.components import make
 from emnist_diff.config import ComponentConfig
 from emnist_diff.discovery import installed
-from emnist_diff.records import DatasetSpec
 from emnist_diff_plugins import parse
+from emnist_diff_plugins.contract import DatasetSpec
 from torch import Tensor
 from torch.nn import functional as F
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from emnist_diff.hookspecs import hookimpl
-from emnist_diff.records import FormSpec
+from emnist_diff_plugins.contract import FormSpec
 
 
 @hookimpl

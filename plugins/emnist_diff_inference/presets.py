@@ -17,8 +17,8 @@ import attrs
 
 from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError
-from emnist_diff.records import PresetSpec
 from emnist_diff.schedules import Function, Product, Schedule, to_data
+from emnist_diff_plugins.contract import PresetSpec
 from emnist_diff_plugins.reviews.presets import layer_of
 
 

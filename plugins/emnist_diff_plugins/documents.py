@@ -17,7 +17,7 @@ _SUFFIXES = (".json", ".toml")
 
 @attrs.frozen
 class PlainForm:
-    """A `surroundings.Form`: the plain table of a run's settings. Whatever no other form is must be one."""
+    """A `contract.Form`: the plain table of a run's settings. Whatever no other form is must be one."""
 
     def layer(self, path: Path, registry: Any, checkpoint: str | None) -> Mapping[str, Any]:
         """The table. Raises as `read_file`."""

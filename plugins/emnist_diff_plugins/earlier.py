@@ -12,8 +12,7 @@ import attrs
 from emnist_diff.components import make
 from emnist_diff.config import ComponentConfig
 from emnist_diff.plugins import Registry
-from emnist_diff.records import ReaderSpec
-from emnist_diff.surroundings import EarlierRun, RunReader
+from emnist_diff_trajectory.contract import EarlierRun, ReaderSpec, RunReader
 
 
 @attrs.frozen(eq=False)

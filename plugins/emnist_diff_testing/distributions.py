@@ -131,6 +131,7 @@ def only(distribution: str, files: Sequence[Path] = ()) -> Registry:
         tuple(entry for entry in everything.entries if entry.distribution in names),
         tuple(broken for broken in everything.broken if broken.distribution in names),
         tuple(source for source in everything.sources if source.distribution in names),
+        everything.kinds,
     )
 
 

@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from emnist_diff.protocols import Exportable, offers
+from emnist_diff.protocols import offers
 from emnist_diff.timeline import FlowSchedule
 from emnist_diff_plugins.containers.families import TrainableFamily
+from emnist_diff_plugins.contract import Exportable
 from emnist_diff_plugins.objectives.flow import FlowObjective
 from emnist_diff_plugins.training.objective import noised
 from emnist_diff_testing.denoisers import ROWS, DenoiserBench, fitted_family, header_of

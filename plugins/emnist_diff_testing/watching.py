@@ -10,9 +10,10 @@ import attrs
 from torch import Tensor
 
 from emnist_diff.conditions import Cond, Predictions
-from emnist_diff.protocols import Evaluates, Idles, offers
+from emnist_diff.protocols import Evaluates, offers
 from emnist_diff.steps import DriftStep, ForceStep
 from emnist_diff.timeline import StepInfo
+from emnist_diff_plugins.contract import Idles
 from emnist_diff_testing.traps import Trapped, trap
 
 

@@ -9,14 +9,14 @@ import attrs
 
 from emnist_diff.errors import TrajectoryError
 from emnist_diff.frames import worker_name
-from emnist_diff.surroundings import EarlierRun
+from emnist_diff_trajectory.contract import EarlierRun
 from emnist_diff_trajectory.reader import Trajectory
 from emnist_diff_trajectory.workerfiles import OF_A_WORKER
 
 
 @attrs.frozen
 class TrajectoryReader:
-    """A `surroundings.RunReader` of trajectory files."""
+    """A `emnist_diff_trajectory.contract.RunReader` of trajectory files."""
 
     def runs(self, folder: Path, rank: int, world_size: int) -> Iterator[EarlierRun]:
         """What the trajectory files of this worker say, by name."""

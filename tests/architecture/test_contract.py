@@ -19,6 +19,7 @@ BENEATH = {
     "capacity": "what this machine has of memory",
     "checkpoints": "the shipped files",
     "containers": "the checkpoint file, which makes the components that its header names",
+    "contract": "kinds of components that the core does not know, and what they are asked for",
     "documents": "tables in files",
     "fields": "a setting with a sentence of help",
     "pictures": "PNG files",

@@ -272,7 +272,8 @@ def test_list_can_be_narrowed_to_a_kind(cli):
 
 PLUGIN = """
 from emnist_diff.hookspecs import hookimpl
-from emnist_diff.records import DriftSpec, ForceSpec, PresetSpec, SchedulerSpec
+from emnist_diff.records import DriftSpec, ForceSpec, SchedulerSpec
+from emnist_diff_plugins.contract import PresetSpec
 
 @hookimpl
 def emnist_diff_forces():

@@ -19,6 +19,7 @@ from typing import Any
 import attrs
 
 from emnist_diff import hookspecs, records
+from emnist_diff.discovery import installed
 
 STORED = Path(__file__).with_name("surface.json")
 MODULES = (
@@ -44,6 +45,8 @@ MODULES = (
     ),
     *(f"emnist_diff_inference.{name}" for name in ("capture", "checkpoints", "config", "frames")),
     "emnist_diff_plugins.spaces",
+    "emnist_diff_plugins.contract",
+    "emnist_diff_trajectory.contract",
     "emnist_diff_testing",
 )
 PARTS = {
@@ -83,7 +86,7 @@ def surface() -> dict[str, Any]:
     """What is public, as plain data."""
     out: dict[str, Any] = {
         "api": records.API,
-        "hooks": {name: record.__name__ for name, record in hookspecs.HOOKS.items()},
+        "hooks": {hookspecs.hook_of(record): record.__name__ for record in installed().kinds.values()},
     }
     for short in (*MODULES, *PARTS):
         module = importlib.import_module(short)

@@ -133,7 +133,7 @@ def test_an_unreadable_file_is_named(tmp_path, name, text, message):
 STRANGER = """
 import attrs
 from emnist_diff.hookspecs import hookimpl
-from emnist_diff.records import FormSpec
+from emnist_diff_plugins.contract import FormSpec
 
 @attrs.frozen
 class Lines:

@@ -14,8 +14,9 @@ from emnist_diff.engine.state import Batch, WalkState
 from emnist_diff.engine.walk import step, walk
 from emnist_diff.errors import RunFailed
 from emnist_diff.frames import FIELDS, BatchResult
-from emnist_diff.protocols import Differentiates, Evaluates, Idles, offers
+from emnist_diff.protocols import Differentiates, Evaluates, offers
 from emnist_diff.steps import DriftStep, ForceStep, SchedulerResult, SchedulerStep
+from emnist_diff_plugins.contract import Idles
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
 from emnist_diff_plugins.drifts.default import DefaultDrift
 from emnist_diff_plugins.forces.attract_class import AttractClass

@@ -10,8 +10,7 @@ import pytest
 
 from emnist_diff.discovery import installed
 from emnist_diff.errors import DatasetError
-from emnist_diff.protocols import Dataset
-from emnist_diff.records import DatasetSpec
+from emnist_diff_plugins.contract import Dataset, DatasetSpec
 from emnist_diff_plugins.datasets.images import Images
 
 

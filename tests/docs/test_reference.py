@@ -39,11 +39,10 @@ def test_the_page_is_current():
 
 
 def test_every_hook_is_there_with_its_record():
-    hooks = {name for name, value in vars(hookspecs).items() if name.startswith("emnist_diff_") and callable(value)}
-    assert hooks == set(hookspecs.HOOKS)
     page = (DOCS / "reference.md").read_text(encoding="utf-8")
     table = (DOCS / "plugins.md").read_text(encoding="utf-8")
-    for name, record in hookspecs.HOOKS.items():
+    assert reference.hooks().keys() > hookspecs.HOOKS.keys()
+    for name, record in reference.hooks().items():
         assert f"### {name}\n" in page
         assert f"| `{name}` | `{record.__name__}` |" in table
 

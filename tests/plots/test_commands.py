@@ -158,7 +158,7 @@ def test_a_plot_of_ones_own(cli: Any, few: Path, tmp_path: Path) -> None:
         """
 import attrs
 from emnist_diff.hookspecs import hookimpl
-from emnist_diff.records import PlotSpec
+from emnist_diff_plugins.contract import PlotSpec
 
 @hookimpl
 def emnist_diff_plots():

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from emnist_diff.discovery import installed
-from emnist_diff.records import PlotSpec
+from emnist_diff_plugins.contract import PlotSpec
 from emnist_diff_plugins.plots.chosen import Chosen, choose, names, open_runs
 from emnist_diff_plugins.plots.figure import FORMATS, render
 from emnist_diff_plugins.plots.runs import Run, shown

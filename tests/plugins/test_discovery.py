@@ -107,9 +107,66 @@ def test_what_was_meant_as_a_hook_and_is_none_is_broken(plugin, how):
     assert (broken.distribution, broken.version, said in broken.error) == ("stranger", "2.5", True), broken.error
 
 
+KINDS = """
+import attrs
+from typing import ClassVar
+from emnist_diff.hookspecs import hookimpl
+from emnist_diff.records import ForceSpec, Spec
+
+@attrs.frozen(kw_only=True)
+class LensSpec(Spec):
+    kind: ClassVar[str] = "lens"
+    glass: str = "crown"
+
+@hookimpl
+def emnist_diff_kinds():
+"""
+
+
+def test_a_plugin_brings_a_kind_of_which_any_plugin_offers_components(plugin):
+    kinds = plugin(KINDS + "    yield LensSpec\n", "optics", "zzz")  # comes last, and is known to those before
+    user = f"from emnist_diff.hookspecs import hookimpl\nfrom {kinds.value} import LensSpec\n"
+    lens = "@hookimpl\ndef emnist_diff_lenss():\n    yield LensSpec(name='wide', factory='a:B', summary='a lens')\n"
+    registry = discover([plugin(user + lens, "user", "aaa"), kinds])
+    assert not registry.broken
+    record = registry.kinds["lens"]
+    assert registry.resolve(record, "lens_wide").qualified == "user:wide"
+    assert registry.resolve(record, "wide").spec.glass == "crown"
+    with pytest.raises(UnknownName, match=r"unknown lens 'wode' — did you mean 'wide'\?"):
+        registry.resolve(record, "wode")
+    assert set(discover([]).kinds) == set(registry.kinds) - {"lens"}
+    (broken,) = discover([plugin(user + lens, "user", "aaa")]).broken
+    assert broken.error.startswith("emnist_diff_lenss is no hook")
+
+
+NO_KINDS = {
+    "an instance": ("yield 7", "TypeError: emnist_diff_kinds yielded 7, not a class derived from records.Spec"),
+    "no record": ("yield int", "yielded <class 'int'>, not a class derived from records.Spec"),
+    "none of its own": ("yield Spec", "ValueError: Spec: 'component' cannot be the name of a kind"),
+    "no name": ("LensSpec.kind = 'a b'; yield LensSpec", "LensSpec: 'a b' cannot be the name of a kind"),
+    "the hook's own": ("LensSpec.kind = 'kind'; yield LensSpec", "LensSpec: 'kind' cannot be the name of a kind"),
+    "taken": ("LensSpec.kind = 'force'; yield LensSpec", "LensSpec: the kind 'force' is taken"),
+    "raises": ("raise SystemExit(2)", "SystemExit: 2"),
+    "without an end": ("while True: yield LensSpec", "emnist_diff_kinds yields more than 1000 records"),
+}
+
+
+@pytest.mark.parametrize("how", NO_KINDS)
+def test_what_cannot_be_a_kind_breaks_its_plugin_and_no_other(plugin, how):
+    body, said = NO_KINDS[how]
+    registry = discover([plugin(KINDS + f"    {body}\n", "optics", "aaa"), plugin(offering("good"), "healthy", "bbb")])
+    assert [e.qualified for e in registry.entries] == ["healthy:good"]
+    (broken,) = registry.broken
+    assert broken.distribution == "optics"
+    assert said in broken.error
+    assert registry.kinds == discover([]).kinds
+
+
 def test_what_a_plugin_module_imports_is_no_hook_of_its_own(plugin):
     other = plugin(offering("other") + "def emnist_diff_forcez():\n    return []\n").value
-    imports = f"from {other} import emnist_diff_forcez\nfrom emnist_diff.hookspecs import emnist_diff_drifts\n"
+    imports = (
+        f"from {other} import emnist_diff_forcez\nfrom emnist_diff.hookspecs import hook_of as emnist_diff_drifts\n"
+    )
     named = "@hookimpl(specname='emnist_diff_drifts')\ndef my_drifts():\n    return []\n"
     registry = discover([plugin(imports + offering("good") + named)])
     assert not registry.broken

@@ -171,11 +171,12 @@ EARLY_HOOKS = {
 
 def early() -> dict[str, str]:
     """A plugin with components that fail before the first step."""
-    lines = ["from emnist_diff import records", "from emnist_diff.hookspecs import hookimpl"]
+    lines = ["from emnist_diff.hookspecs import hookimpl", "from emnist_diff.records import *"]
+    lines += ["from emnist_diff_plugins.contract import PresetSpec"]
     for kind, components in EARLY_HOOKS.items():
         lines += ["@hookimpl", f"def emnist_diff_{kind.lower()}s():"]
         lines += [
-            f"    yield records.{kind}Spec(name={name!r}, factory='PACKAGE.early:{cls}', summary='fails')"
+            f"    yield {kind}Spec(name={name!r}, factory='PACKAGE.early:{cls}', summary='fails')"
             for name, cls in components.items()
         ]
     return {"plugin": "\n".join(lines) + "\n", "early": EARLY}

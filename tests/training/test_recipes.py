@@ -9,8 +9,9 @@ import torch
 
 from emnist_diff.components import make
 from emnist_diff.discovery import installed
-from emnist_diff.records import CodecSpec, DenoiserSpec, RecipeSpec
+from emnist_diff.records import DenoiserSpec
 from emnist_diff_plugins.containers import checkpoint
+from emnist_diff_plugins.contract import CodecSpec, RecipeSpec
 from emnist_diff_plugins.training import recipes
 from emnist_diff_plugins.training.config import resolve
 

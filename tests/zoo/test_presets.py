@@ -10,8 +10,9 @@ from emnist_diff.components import make
 from emnist_diff.config import ComponentConfig, normalised, resolve, to_dict
 from emnist_diff.discovery import discover, installed
 from emnist_diff.errors import ConfigError, PluginError, UnknownName
-from emnist_diff.records import ForceSpec, PresetSpec
+from emnist_diff.records import ForceSpec
 from emnist_diff_inference import presets
+from emnist_diff_plugins.contract import PresetSpec
 from emnist_diff_plugins.reviews.presets import expanded as expanded_layer
 
 PAIR = {"target": "A", "secondary": "B"}
@@ -276,7 +277,8 @@ MINE = """
 import attrs
 from emnist_diff import hookimpl
 from emnist_diff.conditions import NULL, OWN
-from emnist_diff.records import DriftSpec, ForceSpec, PresetSpec
+from emnist_diff.records import DriftSpec, ForceSpec
+from emnist_diff_plugins.contract import PresetSpec
 
 
 @attrs.frozen

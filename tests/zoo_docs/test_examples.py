@@ -8,7 +8,8 @@ import pytest
 
 from emnist_diff.discovery import installed
 from emnist_diff.plugins import load_factory
-from emnist_diff.records import DriftSpec, ForceSpec, PresetSpec
+from emnist_diff.records import DriftSpec, ForceSpec
+from emnist_diff_plugins.contract import PresetSpec
 
 
 @pytest.mark.parametrize(

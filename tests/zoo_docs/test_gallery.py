@@ -9,8 +9,9 @@ from PIL import Image
 
 from emnist_diff.assembly.assemble import preview
 from emnist_diff.discovery import installed
-from emnist_diff.records import DriftSpec, ForceSpec, PresetSpec
+from emnist_diff.records import DriftSpec, ForceSpec
 from emnist_diff_plugins.commands.run import result
+from emnist_diff_plugins.contract import PresetSpec
 
 DOCS = Path(__file__).parents[2] / "docs"
 PICTURES = DOCS / "gallery"

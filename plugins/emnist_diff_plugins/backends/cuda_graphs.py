@@ -13,9 +13,10 @@ from torch import Tensor
 from emnist_diff.conditions import RowConditions
 from emnist_diff.errors import ConfigError, PluginError
 from emnist_diff.evaluators import Evaluator, Workload
-from emnist_diff.protocols import Denoiser, Exportable
+from emnist_diff.protocols import Denoiser
 from emnist_diff_plugins.backends._cast import DTYPES, Cast
 from emnist_diff_plugins.backends._cuda import arithmetic
+from emnist_diff_plugins.contract import Exportable
 
 WARM_UPS = 3
 """Calls before the recording, in which libraries choose their kernels and allocate what they keep."""

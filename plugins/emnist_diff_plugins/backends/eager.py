@@ -10,13 +10,14 @@ from emnist_diff.conditions import RowConditions
 from emnist_diff.direct import Direct, rows_of
 from emnist_diff.errors import ConfigError
 from emnist_diff.evaluators import Evaluator, Workload
-from emnist_diff.protocols import Denoiser, Exportable
+from emnist_diff.protocols import Denoiser
 from emnist_diff_plugins.backends._cast import DTYPES, Cast
 from emnist_diff_plugins.backends._cuda import arithmetic
 from emnist_diff_plugins.backends._identity import structure_of
 from emnist_diff_plugins.backends._packed_unet import PackedUNet, known
 from emnist_diff_plugins.backends._streams import Cut, Network, Streams
 from emnist_diff_plugins.backends._traced import traced
+from emnist_diff_plugins.contract import Exportable
 
 
 @attrs.frozen

@@ -88,7 +88,7 @@ def _present() -> Path | None:
 
 @attrs.frozen
 class UserConfig:
-    """A `surroundings.Layer`: what the user's file says of this machine."""
+    """A `contract.Layer`: what the user's file says of this machine."""
 
     def settings(self) -> Mapping[str, Any]:
         """The table ``[run]``; of its threads, several workers on one machine have a share each. Raises as `read`."""

@@ -13,7 +13,7 @@ import typer
 
 from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError, unknown
-from emnist_diff.plugins import KINDS, Entry, Registry, load_factory
+from emnist_diff.plugins import Entry, Registry, load_factory
 from emnist_diff.printable import echo
 from emnist_diff.records import Spec
 from emnist_diff_plugins.commands.health import require_healthy
@@ -26,29 +26,47 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
+_KINDS = (
+    *("force", "drift", "scheduler", "sink", "denoiser", "codec", "objective", "recipe", "preset", "dataset"),
+    *("command", "plot", "reader", "display", "layer", "form", "review", "chooser", "backend"),
+)
+"""The order in which kinds are listed; those of others come last."""
+
+
+def _kinds(registry: Registry) -> list[str]:
+    """The names of all kinds, in the order in which they are listed."""
+    return sorted(registry.kinds, key=lambda kind: _KINDS.index(kind) if kind in _KINDS else len(_KINDS))
+
+
 _PLUGIN_FILES = typer.Option([], "--plugin-file", help="A Python file with plugins of your own; may be repeated.")
 
 
 @app.command("list", short_help="List every component, and what is broken")
 def list_components(
-    kind: str | None = typer.Option(None, help=f"Only one kind: {', '.join(KINDS)}."),
+    kind: str | None = typer.Option(None, help=f"Only one kind: {', '.join(_kinds(installed()))}."),
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
     traceback: bool = typer.Option(False, "--traceback", help="Show the tracebacks of broken plugins."),
     strict_plugins: bool = typer.Option(False, "--strict-plugins", help="Fail when any plugin is broken."),
     plugin_file: list[Path] = _PLUGIN_FILES,
 ) -> None:
     """List every component by kind, and every broken plugin with its reason. Imports none of their code."""
-    if kind is not None and kind not in KINDS:
-        raise unknown("kind", kind, KINDS)
     found = installed(tuple(plugin_file))
-    kinds = [kind] if kind else list(KINDS)
-    entries = {k: found.of(KINDS[k]) for k in kinds}
+    entries = {k: found.of(found.kinds[k]) for k in _requested(found, kind)}
     if as_json:
         typer.echo(json.dumps(_listed(found, entries), indent=2))
     else:
         _print(found, entries, traceback)
     if strict_plugins:
         require_healthy(found)
+
+
+def _requested(registry: Registry, kind: str | None) -> list[str]:
+    """The kinds that an option means. Raises `UnknownName` for one that no plugin has."""
+    if kind is None:
+        return _kinds(registry)
+    if kind not in registry.kinds:
+        raise unknown("kind", kind, registry.kinds)
+    return [kind]
 
 
 def _listed(found: Registry, entries: Mapping[str, list[Entry[Spec]]]) -> dict[str, Any]:
@@ -103,13 +121,11 @@ def show_components(
     plugin_file: list[Path] = _PLUGIN_FILES,
 ) -> None:
     """Show a component: what it does, its settings with types and defaults, an example."""
-    if kind is not None and kind not in KINDS:
-        raise unknown("kind", kind, KINDS)
     found = installed(tuple(plugin_file))
     hits: list[Entry[Spec]] = []
-    for k in [kind] if kind else KINDS:
+    for k in _requested(found, kind):
         try:
-            hits.append(found.resolve(KINDS[k], name))
+            hits.append(found.resolve(found.kinds[k], name))
         except ConfigError:  # another kind may have it
             if kind:
                 raise

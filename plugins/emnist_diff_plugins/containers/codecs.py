@@ -20,11 +20,11 @@ from emnist_diff.onethread import one_thread
 from emnist_diff.paths import local_path
 from emnist_diff.plugins import Registry
 from emnist_diff.protocols import offers
-from emnist_diff.records import CodecSpec
 from emnist_diff_plugins.containers import checkpoint, diffusers_vae
 from emnist_diff_plugins.containers.checkpoint import CheckpointHeader, CodecHeader
 from emnist_diff_plugins.containers.families import CodecFamily, CodecNetwork, Statistics
 from emnist_diff_plugins.containers.weights import filled
+from emnist_diff_plugins.contract import CodecSpec
 
 PREFIX = "codec/"
 """Of a codec's tensors in a checkpoint; those called MEAN and STD are the statistics, (*shape) each."""

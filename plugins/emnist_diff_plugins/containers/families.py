@@ -52,7 +52,7 @@ class TrainableFamily(NetworkFamily, Protocol):
 
 @runtime_checkable
 class CodecFamily(Protocol):
-    """What a `records.CodecSpec` names: an attrs class of the settings of an autoencoder. Networks of denoisers know
+    """What a `contract.CodecSpec` names: an attrs class of the settings of an autoencoder. Networks of denoisers know
     nothing of it: a latent model is a denoiser whose states are its standardised latents."""
 
     @staticmethod
@@ -91,7 +91,7 @@ class CodecNetwork(Protocol):
 
 @runtime_checkable
 class Objective(Protocol):
-    """What a `records.ObjectiveSpec` names: an attrs class that says on which forward process a denoiser is trained,
+    """What a `contract.ObjectiveSpec` names: an attrs class that says on which forward process a denoiser is trained,
     and to predict what. Times are what the network is shown, (B,)."""
 
     def process(self, clip: float | None) -> ForwardProcess:

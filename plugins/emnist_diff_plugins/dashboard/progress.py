@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from emnist_diff.frames import BatchResult, Frame, Outcome, RunHeader
-from emnist_diff.surroundings import Shown
 from emnist_diff.timeline import StepInfo
+from emnist_diff_plugins.contract import Shown
 from emnist_diff_plugins.dashboard.streams import can_draw
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class Progress:
-    """A `surroundings.Display`: one line that moves."""
+    """A `contract.Display`: one line that moves."""
 
     def refusal(self) -> str | None:
         """Why stderr shows no bar; None where it does."""
@@ -37,7 +37,7 @@ class Progress:
 
 @attrs.define
 class DashboardDisplay:
-    """A `surroundings.Display`: the whole terminal."""
+    """A `contract.Display`: the whole terminal."""
 
     _dashboard: Any = attrs.field(init=False, default=None, eq=False)  # a `Dashboard`, made when it is shown
 

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from emnist_diff.hookspecs import hookimpl
-from emnist_diff.records import ObjectiveSpec
+from emnist_diff.records import Spec
+from emnist_diff_plugins.contract import ObjectiveSpec
+
+
+@hookimpl
+def emnist_diff_kinds() -> Iterable[type[Spec]]:
+    yield ObjectiveSpec
 
 
 @hookimpl

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from emnist_diff.hookspecs import hookimpl
-from emnist_diff.records import PlotSpec
+from emnist_diff.records import Spec
+from emnist_diff_plugins.contract import PlotSpec
 
 _PLOTS = {
     "latent_l2_per_step": ("LatentL2PerStep", "how far each step moves the state"),
@@ -29,6 +30,11 @@ _PLOTS = {
     "class_grid": ("ClassGrid", "the finished images, by class"),
     "run_distance": ("RunDistance", "how far apart two runs of the same samples are, over time"),
 }
+
+
+@hookimpl
+def emnist_diff_kinds() -> Iterable[type[Spec]]:
+    yield PlotSpec
 
 
 @hookimpl

@@ -14,8 +14,8 @@ from emnist_diff.components import make
 from emnist_diff.config import ComponentConfig, normalised, resolve
 from emnist_diff.errors import ConfigError
 from emnist_diff.plugins import Registry
-from emnist_diff.records import PlotSpec
 from emnist_diff_plugins import parse
+from emnist_diff_plugins.contract import PlotSpec
 from emnist_diff_plugins.exporting.decoder import FileDecoder
 from emnist_diff_plugins.plots.plot import Plot
 from emnist_diff_plugins.plots.runs import Run, shown

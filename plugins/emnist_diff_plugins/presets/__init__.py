@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from emnist_diff.hookspecs import hookimpl
-from emnist_diff.records import FormSpec, PresetSpec
+from emnist_diff.records import Spec
+from emnist_diff_plugins.contract import FormSpec, PresetSpec
 
 _PRESETS = {
     "null_wander": ("NullWander", "a walk without a class: noise on the unconditional prediction"),
@@ -22,6 +23,12 @@ _PRESETS = {
     "ramp_to_class": ("RampToClass", "attraction that grows"),
     "weighted_multi": ("WeightedMultiPreset", "a weighted sum of many classes"),
 }
+
+
+@hookimpl
+def emnist_diff_kinds() -> Iterable[type[Spec]]:
+    yield PresetSpec
+    yield FormSpec
 
 
 @hookimpl

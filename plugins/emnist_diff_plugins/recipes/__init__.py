@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from emnist_diff.hookspecs import hookimpl
-from emnist_diff.records import RecipeSpec
+from emnist_diff.records import Spec
+from emnist_diff_plugins.contract import RecipeSpec
 
 _RECIPES = {
     "ddpm": ("pixels:Ddpm", "noise of a diffusion of pixels, by a UNet; sampled by ddim or ddpm"),
@@ -19,6 +20,11 @@ _RECIPES = {
     "ae-conv": ("codecs:ConvAutoencoder", "convolutional autoencoder, images to 16 numbers"),
     "ae-mlp": ("codecs:MlpAutoencoder", "autoencoder of dense layers, images to 16 numbers"),
 }
+
+
+@hookimpl
+def emnist_diff_kinds() -> Iterable[type[Spec]]:
+    yield RecipeSpec
 
 
 @hookimpl

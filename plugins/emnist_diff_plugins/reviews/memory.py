@@ -13,9 +13,10 @@ from emnist_diff.assembly.layout import Layout
 from emnist_diff.components import call_component
 from emnist_diff.errors import PluginError
 from emnist_diff.frames import RunHeader
-from emnist_diff.protocols import SaysMemory, offers
+from emnist_diff.protocols import offers
 from emnist_diff.surroundings import Review
 from emnist_diff_plugins.capacity import require_memory, size
+from emnist_diff_plugins.contract import SaysMemory
 
 _FLOAT = 4
 _COPIES = 3

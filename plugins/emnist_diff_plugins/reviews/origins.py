@@ -20,7 +20,7 @@ _MOST_FILES = 64
 
 
 class Record(Protocol):
-    """What a recorded run says of itself: a `surroundings.EarlierRun`, or an open trajectory file."""
+    """What a recorded run says of itself: an `EarlierRun`, or an open trajectory file."""
 
     @property
     def path(self) -> Path:

@@ -11,10 +11,10 @@ from emnist_diff import config
 from emnist_diff.components import call_component, make
 from emnist_diff.errors import ConfigError, PluginError
 from emnist_diff.plugins import Registry
-from emnist_diff.records import PresetSpec
 from emnist_diff.shown import shown
 from emnist_diff.structuring import structure
 from emnist_diff.surroundings import Review
+from emnist_diff_plugins.contract import PresetSpec
 from emnist_diff_plugins.forms import read_layer
 
 _ADDED = ("forces", "drifts")

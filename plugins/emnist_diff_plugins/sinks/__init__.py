@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from emnist_diff.hookspecs import hookimpl
-from emnist_diff.records import FormSpec, ReaderSpec, SinkSpec
+from emnist_diff.records import SinkSpec
+from emnist_diff_plugins.contract import FormSpec
+from emnist_diff_trajectory.contract import ReaderSpec
 
 _SINKS = {
     # class, summary, flag, whether a run that names none has it

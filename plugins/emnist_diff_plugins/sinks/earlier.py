@@ -9,8 +9,8 @@ from typing import Any
 import attrs
 
 from emnist_diff.frames import worker_name
-from emnist_diff.surroundings import EarlierRun
 from emnist_diff_plugins.documents import table
+from emnist_diff_trajectory.contract import EarlierRun
 from emnist_diff_trajectory.plaindata import from_json
 
 _MOST_JSON = 1 << 26
@@ -19,7 +19,7 @@ _METADATA, _MARK = "metadata.json", ".run.json"
 
 @attrs.frozen
 class RecordReader:
-    """A `surroundings.RunReader` of ``metadata.json``, which holds a whole record, and of the marks that sinks leave in
+    """A `RunReader` of ``metadata.json``, which holds a whole record, and of the marks that sinks leave in
     their folders, which say how networks were evaluated."""
 
     def runs(self, folder: Path, rank: int, world_size: int) -> Iterator[EarlierRun]:

@@ -14,7 +14,7 @@ from emnist_diff.errors import DatasetError, EmnistDiffError
 from emnist_diff.events import get_logger
 from emnist_diff.paths import local_path
 from emnist_diff.plugins import Registry
-from emnist_diff.records import DatasetSpec
+from emnist_diff_plugins.contract import DatasetSpec
 from emnist_diff_plugins.datasets.images import Images
 from emnist_diff_plugins.training.config import TrainConfig
 

@@ -20,7 +20,7 @@ from emnist_diff.errors import ConfigError, UnknownName, unknown
 from emnist_diff.events import get_logger
 from emnist_diff.plugins import Registry
 from emnist_diff.protocols import offers
-from emnist_diff.records import CodecSpec, DenoiserSpec, ObjectiveSpec, RecipeSpec
+from emnist_diff.records import DenoiserSpec
 from emnist_diff.shown import shown
 from emnist_diff.structuring import structure
 from emnist_diff_plugins.capacity import require_memory
@@ -29,6 +29,7 @@ from emnist_diff_plugins.containers.checkpoint import CheckpointHeader, CodecHea
 from emnist_diff_plugins.containers.codecs import Codec
 from emnist_diff_plugins.containers.families import CodecFamily, TrainableFamily
 from emnist_diff_plugins.containers.recommended import require_walkable
+from emnist_diff_plugins.contract import CodecSpec, ObjectiveSpec, RecipeSpec
 from emnist_diff_plugins.datasets.images import Images
 from emnist_diff_plugins.training import data, starting
 from emnist_diff_plugins.training.batches import key, to_image, to_state

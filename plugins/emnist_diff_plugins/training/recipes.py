@@ -8,8 +8,8 @@ from emnist_diff.components import call_component, make
 from emnist_diff.config import ComponentConfig
 from emnist_diff.errors import PluginError, UnknownName
 from emnist_diff.plugins import Registry
-from emnist_diff.records import RecipeSpec
 from emnist_diff_plugins import parse
+from emnist_diff_plugins.contract import RecipeSpec
 
 
 def layer(registry: Registry, text: str) -> dict[str, Any] | None:

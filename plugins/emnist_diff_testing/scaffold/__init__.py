@@ -241,6 +241,10 @@ def _description(kind: str, several: bool) -> str:
     return f"{'Some ' + words + 's' if several else 'A ' + words} for emnist-diff"
 
 
+_MODULES = dict.fromkeys(("CodecSpec", "PresetSpec"), "emnist_diff_plugins.contract")
+"""Where records stand that are not the core's."""
+
+
 def _hooks(kind: Kind, package: str, components: list[dict[str, str]], description: str) -> str:
     """The module that the entry point names."""
     lines = [
@@ -249,7 +253,7 @@ def _hooks(kind: Kind, package: str, components: list[dict[str, str]], descripti
         "from collections.abc import Iterable",
         "",
         "from emnist_diff.hookspecs import hookimpl",
-        f"from emnist_diff.records import {kind.record}",
+        f"from {_MODULES.get(kind.record, 'emnist_diff.records')} import {kind.record}",
         "",
         "",
         "@hookimpl",

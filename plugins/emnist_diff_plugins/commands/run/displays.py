@@ -11,8 +11,7 @@ from emnist_diff.components import make
 from emnist_diff.config import ComponentConfig
 from emnist_diff.events import get_logger
 from emnist_diff.plugins import Registry
-from emnist_diff.records import DisplaySpec
-from emnist_diff.surroundings import Display, Shown
+from emnist_diff_plugins.contract import Display, DisplaySpec, Shown
 
 log = get_logger()
 

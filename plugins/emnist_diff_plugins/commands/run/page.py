@@ -10,8 +10,8 @@ from typer.core import TyperCommand
 
 from emnist_diff.config import OUTPUT, PANELS, SPEED
 from emnist_diff.discovery import installed
-from emnist_diff.records import DisplaySpec, LayerSpec
 from emnist_diff_plugins.commands.switches import Switch, switch_options
+from emnist_diff_plugins.contract import DisplaySpec, LayerSpec
 from emnist_diff_plugins.terminal.help import LAST
 
 SETTINGS = "Settings and plugins"

@@ -11,7 +11,6 @@ import typer
 
 from emnist_diff.config import ComponentConfig
 from emnist_diff.discovery import installed
-from emnist_diff.plugins import KINDS
 from emnist_diff.structuring import hints
 from emnist_diff_plugins import parse
 from emnist_diff_plugins.commands.switches import sign
@@ -116,7 +115,9 @@ class _Setting:
         """What holds where the setting is left out; "" for what goes without saying."""
         value = self.field.default
         if "kind" in self.metadata:
-            text = " and ".join(e.spec.name for e in installed().of(KINDS[self.metadata["kind"]]) if e.spec.default)
+            registry = installed()
+            entries = registry.of(registry.kinds[self.metadata["kind"]])
+            text = " and ".join(e.spec.name for e in entries if e.spec.default)
         elif isinstance(value, attrs.Factory):  # type: ignore[arg-type]  # attrs types Factory as a function
             held = value.factory()
             text = held.name if isinstance(held, ComponentConfig) else ""

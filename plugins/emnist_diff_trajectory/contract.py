@@ -1,0 +1,52 @@
+"""What runs left in their directories, as readers of any kind of file give it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+import attrs
+
+from emnist_diff.brief import briefly
+from emnist_diff.records import Spec
+
+
+@attrs.frozen(kw_only=True)
+class ReaderSpec(Spec):
+    """What reads the records that runs leave in their directories. The factory makes a `RunReader`.
+
+    place: the reader with the smallest one is asked first.
+    """
+
+    kind: ClassVar[str] = "reader"
+    place: int = 100
+
+
+@briefly
+@attrs.frozen(eq=False)
+class EarlierRun:
+    """What a file says of the run that left it.
+
+    path: the file.  config: as recorded, or the part of it that the file holds.  environment: where it was made.
+    samples: how many the file has room for; None where it holds none.
+    joined: whether it was made of several workers' files.
+    """
+
+    path: Path
+    config: Mapping[str, Any]
+    environment: Mapping[str, Any] = attrs.field(factory=dict)
+    samples: int | None = None
+    joined: bool = False
+
+
+@runtime_checkable
+class RunReader(Protocol):
+    """What a `ReaderSpec` names: knows the files of one kind that runs leave. Damaged ones are passed over."""
+
+    def runs(self, folder: Path, rank: int, world_size: int) -> Iterable[EarlierRun]:
+        """What the worker of this rank left in a run's directory, in the order of the names; a lone run has rank 0 of
+        1, and may have any file of the kind."""
+
+    def read(self, path: Path) -> EarlierRun | None:
+        """What a file says; None for one of another kind, and for a damaged one."""
