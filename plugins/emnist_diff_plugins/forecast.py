@@ -6,7 +6,7 @@ import itertools
 import math
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
 import torch
@@ -16,12 +16,13 @@ from emnist_diff.conditions import RowConditions
 from emnist_diff.direct import rows_of
 from emnist_diff.engine.plan import Plan
 from emnist_diff.engine.state import Engine
+from emnist_diff.protocols import offers
 
 
 def forecast(assembly: Assembly) -> dict[str, Any]:
     """JSON-ready: the conditions of each step (equal neighbours together), network rows and calls, of each network and
     variant and in all, how many rows are computed to fill calls up and what share of the work they are, and the seconds
-    that the calls would take, from the time of the smallest and the largest of each.
+    that the calls would take, from the time of the smallest and the largest of each; None before weights are read.
 
     Steps whose forces want gradients take longer than that: the way back through the network is not timed.
     """
@@ -54,10 +55,22 @@ def forecast(assembly: Assembly) -> dict[str, Any]:
         "backend": assembly.backend.component.name,
         "backend_reason": assembly.backend.reason,
         "precision": assembly.backend.precision,
-        "estimated_seconds": round(
-            sum(_seconds(engine, *network, sizes) for network, sizes in plan.networks.items()), 1
-        ),
+        "estimated_seconds": _estimated(engine, plan),
     }
+
+
+class LoadsLate(Protocol):
+    """A denoiser whose weights are read when they are first needed, which a plan is not worth."""
+
+    @property
+    def loaded(self) -> bool:
+        """Whether they have been."""
+
+
+def _estimated(engine: Engine, plan: Plan) -> float | None:
+    if any(offers(each, LoadsLate) and not each.loaded for each in engine.denoisers.values()):
+        return None
+    return round(sum(_seconds(engine, *network, sizes) for network, sizes in plan.networks.items()), 1)
 
 
 def _seconds(engine: Engine, denoiser: str, variant: str, sizes: Mapping[int, int]) -> float:

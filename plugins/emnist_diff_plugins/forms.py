@@ -12,13 +12,13 @@ from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError
 from emnist_diff.paths import StrPath
 from emnist_diff.plugins import Registry
+from emnist_diff_plugins.contract import FormSpec
 from emnist_diff_plugins.earlier import Earlier
 from emnist_diff_plugins.recorded import completed
 from emnist_diff_trajectory.contract import EarlierRun
 
 _HASH = "checkpoint_sha256"
 """What a whole record says, and a part of one does not."""
-from emnist_diff_plugins.contract import FormSpec
 
 
 def read_layer(path: StrPath, registry: Registry | None = None, checkpoint: str | None = None) -> Mapping[str, Any]:

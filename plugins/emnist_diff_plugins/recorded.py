@@ -10,8 +10,8 @@ from typing import Any
 from emnist_diff.assembly.sources import opened
 from emnist_diff.errors import CheckpointError
 from emnist_diff.plugins import Registry
-from emnist_diff.surroundings import EarlierRun
 from emnist_diff_plugins.checkpoint_search import Wanted, find, missing
+from emnist_diff_trajectory.contract import EarlierRun
 
 
 def checkpoint_of(registry: Registry, run: EarlierRun) -> str | None:

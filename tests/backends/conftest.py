@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from emnist_diff_plugins.backends._cache import VARIABLE
+from emnist_diff_plugins.containers.userfolder import VARIABLE
 
 
 @pytest.fixture(autouse=True, scope="session")

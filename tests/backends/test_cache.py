@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from emnist_diff_plugins.backends._cache import VARIABLE, Cache, key_of, user_cache
+from emnist_diff_plugins.backends._cache import Cache, key_of
+from emnist_diff_plugins.containers.userfolder import VARIABLE, user_cache
 
 
 def test_what_is_put_comes_back(tmp_path):

@@ -18,10 +18,10 @@ from emnist_diff.errors import ConfigError, PluginError
 from emnist_diff.evaluators import Workload
 from emnist_diff_plugins.backends import _graph
 from emnist_diff_plugins.backends import openvino as backend
-from emnist_diff_plugins.backends._cache import VARIABLE
 from emnist_diff_plugins.backends._streams import Cut
 from emnist_diff_plugins.backends.openvino import OpenVino
 from emnist_diff_plugins.containers.checkpoint import CheckpointHeader
+from emnist_diff_plugins.containers.userfolder import VARIABLE
 from emnist_diff_plugins.denoisers.unet2d import UNet2D
 
 needed = pytest.mark.usefixtures("openvino")

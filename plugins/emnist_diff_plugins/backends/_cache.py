@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,13 +18,9 @@ import attrs
 
 from emnist_diff.errors import OutputError
 from emnist_diff.events import get_logger
-from emnist_diff.paths import local_path
 from emnist_diff_trajectory.files import write_bytes
 
 log = get_logger()
-
-VARIABLE = "EMNIST_DIFF_CACHE"
-"""The environment variable that names another folder, or none when it is empty."""
 
 LIMIT = 512 * 2**20
 """Bytes that the entries of one backend may take together."""
@@ -34,26 +29,6 @@ _MAGIC = b"emnist-diff cache 1\n"
 _SUFFIX = ".cache"
 _STALE = 24 * 3600
 """Seconds after which a file that is still under its temporary name was left by a process that died."""
-
-
-def user_cache(environment: Mapping[str, str] = os.environ, platform: str = sys.platform) -> Path | None:
-    """The folder of this package's caches, which need not exist: ``$EMNIST_DIFF_CACHE``, else ``emnist-diff`` in the
-    platform's folder for caches (``$XDG_CACHE_HOME``, ``~/.cache``, ``~/Library/Caches``, ``%LOCALAPPDATA%``).
-    None where the variable is empty or the user has no home."""
-    configured = environment.get(VARIABLE)
-    if configured is not None:
-        return Path(local_path(configured)) if configured else None
-    try:
-        home = Path.home()
-    except RuntimeError:  # a process without a home, as in some containers
-        return None
-    if platform == "win32":
-        base = Path(environment.get("LOCALAPPDATA", ""))
-        return (base if base.is_absolute() else home / "AppData" / "Local") / "emnist-diff" / "cache"
-    if platform == "darwin":
-        return home / "Library" / "Caches" / "emnist-diff"
-    base = Path(environment.get("XDG_CACHE_HOME", ""))  # a relative one is invalid, says the specification
-    return (base if base.is_absolute() else home / ".cache") / "emnist-diff"
 
 
 def key_of(*parts: str) -> str:

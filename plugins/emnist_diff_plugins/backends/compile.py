@@ -28,10 +28,11 @@ from emnist_diff.evaluators import Evaluator, Precision, Workload
 from emnist_diff.events import get_logger
 from emnist_diff.protocols import Denoiser
 from emnist_diff_plugins.backends import _cast, _graph
-from emnist_diff_plugins.backends._cache import Cache, key_of, user_cache
+from emnist_diff_plugins.backends._cache import Cache, key_of
 from emnist_diff_plugins.backends._cast import DTYPES, Cast
 from emnist_diff_plugins.backends._identity import fingerprints_of, source_of
 from emnist_diff_plugins.backends._streams import Cut, Network, Streams
+from emnist_diff_plugins.containers.userfolder import user_cache
 from emnist_diff_plugins.contract import Exportable
 
 log = get_logger()

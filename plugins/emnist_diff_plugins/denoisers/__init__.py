@@ -34,3 +34,5 @@ def emnist_diff_denoisers() -> Iterable[DenoiserSpec]:
         summary="the exact denoiser of a class-conditional Gaussian mixture; needs no weights",
         aliases=("gaussian_mixture",),
     )
+    for name, factory, summary in (("sdxl", "sdxl:Sdxl", "Stable Diffusion XL from a folder as diffusers saves it"),):
+        yield DenoiserSpec(name=name, factory=f"{__name__}.pipelines.{factory}", summary=summary, opens_paths=True)

@@ -9,6 +9,7 @@ from emnist_diff.records import ReviewSpec
 
 _REVIEWS = {
     "presets": ("presets:Presets", "puts what presets stand for beneath the user's own settings"),
+    "texts": ("texts:Texts", "puts prompts in place of classes, and what belongs to them among a model's settings"),
     "named-directions": ("directions:NamedDirections", "negative numbers of forces whose name says a direction"),
     "idle-components": ("idle:IdleComponents", "forces and drifts that do nothing, guides and classes without use"),
     "sufficient-memory": ("memory:SufficientMemory", "refuses what main memory does not hold"),

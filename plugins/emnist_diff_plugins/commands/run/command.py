@@ -15,6 +15,7 @@ from emnist_diff.seeds import DrawnSeed
 from emnist_diff_plugins.commands.run import options
 from emnist_diff_plugins.commands.run.page import SETTINGS, RunCommand, displays_requested, layers_left_out, switches
 from emnist_diff_plugins.commands.run.settings import layer, takes
+from emnist_diff_plugins.commands.run.texts import TextOptions
 from emnist_diff_plugins.terminal.help import LAST
 from emnist_diff_plugins.terminal.program import log_choices
 
@@ -22,6 +23,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command(cls=RunCommand)
+@takes(TextOptions)
 @takes(RunConfig)
 def run(
     ctx: typer.Context,
@@ -117,7 +119,8 @@ def run(
         raise ConfigError("--force and --force-stack exclude each other — put every force in one of them")
     if distributed:
         settings |= options.this_worker(settings["rank"], settings["world_size"])
-    given = layer(RunConfig, settings) | options.forces(force_stack) | options.presets(preset, preset_args)
+    given = layer(RunConfig, settings) | layer(TextOptions, settings)
+    given |= options.forces(force_stack) | options.presets(preset, preset_args)
 
     from emnist_diff.discovery import installed
     from emnist_diff_plugins.commands.health import require_healthy

@@ -93,7 +93,7 @@ class _Setting:
     @property
     def repeated(self) -> bool:
         """Whether the option may be given several times: tables and lists of components are written so."""
-        return Mapping in self.kinds or {tuple, ComponentConfig} <= self.kinds
+        return "several" in self.metadata or Mapping in self.kinds or {tuple, ComponentConfig} <= self.kinds
 
     @property
     def type(self) -> Any:

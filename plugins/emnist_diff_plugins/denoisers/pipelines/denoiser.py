@@ -1,0 +1,161 @@
+"""A pipeline's network as a denoiser. Whatever it is made of is loaded when it is first needed, so that a run that is
+only planned reads no weights, and each part is there only as long as it is needed."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Protocol
+
+import attrs
+import torch
+from torch import Tensor
+
+from emnist_diff.brief import briefly
+from emnist_diff.conditions import RowConditions
+from emnist_diff.onethread import one_thread
+from emnist_diff.timeline import ForwardProcess, PredictionType
+from emnist_diff_plugins.denoisers.pipelines import parts
+from emnist_diff_plugins.denoisers.pipelines.codec import Codec
+from emnist_diff_plugins.denoisers.pipelines.folder import PipelineFolder
+from emnist_diff_plugins.denoisers.pipelines.prompts import PromptSpace
+from emnist_diff_plugins.denoisers.pipelines.text import Encoded, Encoder
+
+LARGE = 1 << 13
+"""Numbers of a state from which a row keeps all threads of a CPU busy. Rows are then evaluated one at a time on all of
+them, those of smaller states together on one; either has the same bits wherever a row stands."""
+
+
+class Architecture(Protocol):
+    """What the families of pipelines differ in."""
+
+    @property
+    def network(self) -> str:
+        """The part that is evaluated."""
+
+    @property
+    def encoders(self) -> tuple[Encoder, ...]:
+        """What reads texts, in order."""
+
+    def joined(self, encoded: list[Encoded], chunks: int) -> tuple[Tensor, Tensor]:
+        """Tokens (L, width) and vector (width,) for the network of what the encoders made of a text."""
+
+    def null(self, folder: PipelineFolder) -> str | None:
+        """The text of the null condition; None for zeros."""
+
+    def numbers(self, inputs: dict[str, float]) -> list[float]:
+        """The numbers that the network takes beside a text, `inputs` in place of the usual ones."""
+
+    def evaluate(self, network: Any, x: Tensor, t: Tensor, given: Given) -> Tensor:
+        """The prediction of each row, (R, *shape)."""
+
+
+@attrs.frozen(eq=False)
+class Given:
+    """What a network is given beside state and time, one row each: tokens (R, L, width), vector (R, width), numbers
+    (R, n) in single precision."""
+
+    tokens: Tensor
+    vector: Tensor
+    numbers: Tensor
+
+    def rows(self, index: Tensor) -> Given:
+        """Those of some rows, a negative index counting from the end."""
+        index = torch.where(index < 0, index + len(self.tokens), index)
+        return Given(*(each.index_select(0, index) for each in (self.tokens, self.vector, self.numbers)))
+
+    def part(self, rows: slice) -> Given:
+        """Those of neighbouring rows."""
+        return Given(self.tokens[rows], self.vector[rows], self.numbers[rows])
+
+
+@briefly
+@attrs.define(eq=False)
+class PipelineDenoiser:
+    """`protocols.Denoiser` over the parts of a folder; states are latents as the network has them."""
+
+    architecture: Architecture
+    folder: PipelineFolder
+    conditions: PromptSpace
+    process: ForwardProcess
+    prediction_type: PredictionType
+    shape: tuple[int, ...]
+    image_shape: tuple[int, ...]
+    device: str
+    _network: Any = None
+    _codec: Codec | None = None
+    _encoded: dict[str, list[Encoded]] = attrs.field(factory=dict)
+    _given: Given | None = None
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the network's weights have been read."""
+        return self._network is not None
+
+    @property
+    def network(self) -> Any:
+        """The network on its device, loaded when it is first needed."""
+        if self._network is None:
+            self._network = parts.part(self.folder, self.architecture.network, self.device)
+        return self._network
+
+    @property
+    def codec(self) -> Codec:
+        """The autoencoder, loaded when it is first needed."""
+        if self._codec is None:
+            self._codec = Codec(parts.part(self.folder, "vae", self.device, torch.float32))
+        return self._codec
+
+    @property
+    def given(self) -> Given:
+        """What the network is given of each condition, in the order of their indices; the last is the null condition.
+        Encoders are loaded for texts that are new, and dropped; a run names all of its texts before it starts."""
+        entries = self.conditions.entries
+        if self._given is None or len(self._given.tokens) != len(entries):
+            with torch.inference_mode(False), torch.no_grad():
+                self._given = self._table(entries)
+        return self._given
+
+    def _table(self, entries: tuple[tuple[str, Any], ...]) -> Given:
+        """Tokens, vector and numbers of each entry; all have as many chunks as the longest text."""
+        null = self.architecture.null(self.folder)
+        texts = [text or null for text, _ in entries]
+        known = [text if text is not None else "" for text in texts]
+        new = [text for text in dict.fromkeys(known) if text not in self._encoded]
+        for encoder in self.architecture.encoders if new else ():
+            for text, encoded in zip(new, encoder.encode(self.folder, new, self.device, self._adapt), strict=True):
+                self._encoded.setdefault(text, []).append(encoded)
+        chunks = max(len(each.chunks) for text in known for each in self._encoded[text])
+        rows = [self.architecture.joined(self._encoded[text], chunks) for text in known]
+        rows = [
+            (tokens, vector) if text is not None else (torch.zeros_like(tokens), torch.zeros_like(vector))
+            for text, (tokens, vector) in zip(texts, rows, strict=True)
+        ]
+        dtype, numbers = self.network.dtype, [self.architecture.numbers(dict(inputs)) for _, inputs in entries]
+        return Given(
+            torch.stack([tokens for tokens, _ in rows]).to(self.device, dtype),
+            torch.stack([vector for _, vector in rows]).to(self.device, dtype),
+            torch.tensor(numbers, dtype=torch.float32, device=self.device),
+        )
+
+    def _adapt(self, module: Any, part: str) -> None:
+        """What is changed of a text encoder after it is loaded."""
+
+    def predict(self, x: Tensor, t: Tensor, conds: RowConditions) -> Tensor:
+        """The network's prediction, (R, *shape) float32."""
+        given = self.given.rows(conds.index)
+        if x.device.type != "cpu" or math.prod(self.shape) < LARGE:
+            with one_thread(x.device):
+                return self._evaluate(x, t, given)
+        rows = [slice(row, row + 1) for row in range(len(x))]
+        return torch.cat([self._evaluate(x[row], t[row], given.part(row)) for row in rows])
+
+    def _evaluate(self, x: Tensor, t: Tensor, given: Given) -> Tensor:
+        return self.architecture.evaluate(self.network, x.to(self.network.dtype), t, given).float().contiguous()
+
+    def decode(self, x: Tensor) -> Tensor:
+        """Images in [0, 1], (B, 3, H, W)."""
+        return self.codec.decode(x)
+
+    def encode(self, images: Tensor) -> Tensor:
+        """`protocols.Encodes`: latents (B, *shape) of images (B, 3, H, W) in [0, 1]."""
+        return self.codec.encode(images)

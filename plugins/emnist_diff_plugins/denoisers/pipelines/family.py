@@ -1,0 +1,165 @@
+"""What the families of pipelines share: their settings, and how a folder becomes a source."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import attrs
+from attrs import validators as v
+from torch import Tensor
+
+from emnist_diff.errors import CheckpointError, ConfigError
+from emnist_diff.families import WEIGHTS, Source
+from emnist_diff.names import typed
+from emnist_diff.structuring import unstructure
+from emnist_diff.timeline import ForwardProcess, PredictionType
+from emnist_diff_plugins.denoisers.pipelines import parts
+from emnist_diff_plugins.denoisers.pipelines.denoiser import Given, PipelineDenoiser
+from emnist_diff_plugins.denoisers.pipelines.folder import INDEX, PipelineFolder
+from emnist_diff_plugins.denoisers.pipelines.prompts import PromptSpace, paired
+from emnist_diff_plugins.denoisers.pipelines.text import Encoded, Encoder
+from emnist_diff_plugins.fields import between
+
+if TYPE_CHECKING:
+    from emnist_diff.plugins import Registry
+
+LARGEST_SIDE = 8192
+"""Pixels of an image's height and width."""
+
+_PARTS = ("unet", "transformer", "vae", "text_encoder")
+
+
+@attrs.frozen(kw_only=True)
+class Pipeline:
+    """The settings of a pipeline; a subclass says how its network and its texts are evaluated."""
+
+    name: ClassVar[str]
+    network: ClassVar[str]
+    encoders: ClassVar[tuple[Encoder, ...]]
+    classes: ClassVar[Mapping[str, tuple[str, ...]]]
+    """Of each part that must be there, by name."""
+    inputs: ClassVar[tuple[str, ...]] = ()
+    multiple: ClassVar[int] = 8
+    """What height and width are multiples of."""
+
+    path: str = attrs.field(metadata={"help": f"the folder, with {INDEX}", "file": True, WEIGHTS: True})
+    height: int | None = attrs.field(
+        default=None,
+        validator=v.optional(between(8, LARGEST_SIDE)),
+        metadata={"help": "pixels; what the model was trained on when left out"},
+    )
+    width: int | None = attrs.field(
+        default=None,
+        validator=v.optional(between(8, LARGEST_SIDE)),
+        metadata={"help": "pixels; what the model was trained on when left out"},
+    )
+    negative_prompt: str | None = attrs.field(
+        default=None, metadata={"help": "the text of the null condition; what the pipeline takes when left out"}
+    )
+    prompts: tuple[tuple[str, str], ...] = attrs.field(
+        default=(), converter=paired, metadata={"help": "names and their texts, in order"}
+    )
+
+    @classmethod
+    def opened(cls, path: Path, epoch: int | None) -> Pipeline | None:
+        """`OpensPaths`: a folder with ``model_index.json`` of a class that this family runs. Raises `CheckpointError`
+        for a folder of a pipeline that no family runs, or that lost its index."""
+        if not path.is_dir():
+            return None
+        if not (path / INDEX).is_file() and not any((path / part / "config.json").is_file() for part in _PARTS):
+            return None
+        if epoch is not None:
+            raise CheckpointError(f"{path} is the folder of a pipeline, which has no epochs — leave --epoch out")
+        return cls(path=str(path)) if PipelineFolder.at(path).family == cls.name else None
+
+    def source(self, registry: Registry) -> Source:
+        """`DenoiserFamily.source`. Raises `CheckpointError` for a folder that is not whole or holds what is not run,
+        `ConfigError` for a size that the network cannot have and for what is not installed."""
+        parts.require_installed()
+        folder = PipelineFolder.at(Path(self.path))
+        if folder.family != self.name:
+            raise ConfigError(f"{folder.path} is a pipeline of the family {folder.family!r}, not {self.name!r}")
+        for part, classes in self.classes.items():
+            if part not in self.optional or folder.part_class(part) is not None:
+                folder.require(part, classes, parts.CLASSES[classes[0]])
+        process, predicts = self.process(folder)
+        height, width = self.size(folder)
+        shape = self.latent_shape(folder, height, width)
+        space = PromptSpace(names=dict(self.prompts), numbers=self.inputs)
+        sha256 = folder.sha256_of(*self.classes, "scheduler")
+
+        def load(device: str) -> PipelineDenoiser:
+            complete = attrs.evolve(self, height=height, width=width)
+            return PipelineDenoiser(
+                complete, folder, space, process, predicts, shape, (3, height, width), device
+            )  # fmt: skip
+
+        return Source(
+            conditions=space,
+            process=process,
+            prediction_type=predicts,
+            shape=shape,
+            load=load,
+            recommended=self.recommended(folder, height, width),
+            label=str(folder.path),
+            identity=sha256,
+            space=folder.sha256_of("vae"),
+            facts={
+                "file": typed(folder.path.resolve().name), "sha256": sha256, "pipeline": folder.kind,
+                "schedule": unstructure(process), **parts.versions(),
+            },
+        )  # fmt: skip
+
+    optional: ClassVar[frozenset[str]] = frozenset()
+    """Parts that a folder need not have."""
+
+    def size(self, folder: PipelineFolder) -> tuple[int, int]:
+        """Height and width in pixels. Raises `ConfigError` for what the network cannot have."""
+        trained = self.trained_size(folder)
+        height, width = self.height or trained, self.width or trained
+        for what, value in (("height", height), ("width", width)):
+            if value % self.multiple:
+                lower = max(value - value % self.multiple, self.multiple)
+                raise ConfigError(
+                    f"{what} = {value} is no multiple of {self.multiple} — use {lower} or {lower + self.multiple}"
+                )
+        return height, width
+
+    def factor(self, folder: PipelineFolder) -> int:
+        """Pixels of an image a pixel of its latent."""
+        return int(2 ** (len(folder.config("vae").get("block_out_channels") or (0,) * 4) - 1))
+
+    def trained_size(self, folder: PipelineFolder) -> int:
+        """The side of the images that the network was trained on."""
+        return int(folder.config(self.network).get("sample_size") or 128) * self.factor(folder)
+
+    def latent_shape(self, folder: PipelineFolder, height: int, width: int) -> tuple[int, ...]:
+        """(C, h, w) of one state."""
+        factor = self.factor(folder)
+        return (int(folder.config(self.network).get("in_channels", 4)), height // factor, width // factor)
+
+    def null(self, folder: PipelineFolder) -> str | None:
+        """The text of the null condition; None for zeros."""
+        return self.negative_prompt or ""
+
+    def numbers(self, inputs: dict[str, float]) -> list[float]:
+        """No numbers beside the text."""
+        return []
+
+    def process(self, folder: PipelineFolder) -> tuple[ForwardProcess, PredictionType]:
+        """Forward process and prediction type. Raises `CheckpointError`."""
+        raise NotImplementedError
+
+    def recommended(self, folder: PipelineFolder, height: int, width: int) -> Mapping[str, Any]:
+        """Settings of a run that suit the model."""
+        raise NotImplementedError
+
+    def joined(self, encoded: list[Encoded], chunks: int) -> tuple[Tensor, Tensor]:
+        """Tokens (L, width) and vector (width,) for the network of what the encoders made of a text."""
+        raise NotImplementedError
+
+    def evaluate(self, network: Any, x: Tensor, t: Tensor, given: Given) -> Tensor:
+        """The prediction of each row, (R, *shape)."""
+        raise NotImplementedError

@@ -1,0 +1,156 @@
+"""Texts through the encoders of a pipeline. Each encoder is loaded, reads all texts one by one, so that what it makes
+of one does not depend on the others, and is dropped."""
+
+from __future__ import annotations
+
+import gc
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import attrs
+import torch
+from torch import Tensor
+
+from emnist_diff.events import get_logger
+from emnist_diff.onethread import one_thread
+from emnist_diff_plugins.denoisers.pipelines import parts
+from emnist_diff_plugins.denoisers.pipelines.folder import PipelineFolder
+from emnist_diff_plugins.denoisers.pipelines.prompts import fragments
+
+log = get_logger()
+
+_LIGHTEST = 1e-5
+"""A weight below which a fragment counts as this heavy: its counterpart without it weighs tan((1 - w) π / 2)."""
+
+Adapt = Callable[[Any, str], None]
+"""What changes a part, given its name, after it is loaded: LoRA does."""
+
+
+@attrs.frozen(eq=False)
+class Encoded:
+    """What an encoder makes of a text.
+
+    chunks: (tokens, width) each, in order.  empty: the same of the empty text, which fills up where another text is
+    longer.  pooled: (width,), or None where the encoder has none.
+    """
+
+    chunks: tuple[Tensor, ...]
+    empty: Tensor
+    pooled: Tensor | None
+
+    def filled(self, count: int) -> Tensor:
+        """The tokens of so many chunks, (count · tokens, width)."""
+        return torch.cat([*self.chunks, *[self.empty] * (count - len(self.chunks))])
+
+
+@attrs.frozen
+class Encoder:
+    """A text encoder of a pipeline.
+
+    part, tokenizer: their names in the folder.  hidden: which layer is read.
+    pooled: the attribute of its answer that says the text in one vector, or "".
+    longest: tokens of a text, the end among them, from which the rest is cut; None for chunks of as many as the
+    tokenizer has at most.
+    """
+
+    part: str
+    tokenizer: str
+    hidden: Literal["penultimate", "last"]
+    pooled: str = ""
+    longest: int | None = None
+
+    def encode(self, folder: PipelineFolder, texts: Sequence[str], device: str, adapt: Adapt) -> list[Encoded]:
+        """Each of the texts, on the CPU. Raises as `parts.part`."""
+        tokenizer = parts.tokenizer(folder, self.tokenizer)
+        module = parts.part(folder, self.part, device)
+        adapt(module, self.part)
+        with parts.loading(folder, self.part, device), one_thread(device):
+            out = [self._encoded(module, tokenizer, text) for text in texts]
+        del module
+        gc.collect()
+        if torch.device(device).type == "cuda":
+            torch.cuda.empty_cache()
+        return out
+
+    def _encoded(self, module: Any, tokenizer: Any, text: str) -> Encoded:
+        empty = self._read(module, _Chunk.of([], tokenizer, self._room(tokenizer)))[0]
+        chunks = self._chunks(tokenizer, text)
+        answers = [self._read(module, chunk) for chunk in chunks]
+        states = [_weighted(z, empty, chunk) for chunk, (z, _) in zip(chunks, answers, strict=True)]
+        shares = [torch.ones(())]
+        versions = [states]
+        for number, fragment in enumerate(fragments(text)):
+            if fragment.weight < 1 and any(number in chunk.fragments for chunk in chunks):
+                masked = [self._read(module, chunk, without=number)[0] for chunk in chunks]
+                versions.append([_weighted(z, empty, chunk) for chunk, z in zip(chunks, masked, strict=True)])
+                shares.append(torch.tensor(math.tan((1 - max(fragment.weight, _LIGHTEST)) * math.pi / 2)))
+        if len(versions) > 1:
+            share = torch.stack(shares) / torch.stack(shares).sum()
+            states = [
+                sum((z * float(s) for z, s in zip(zs, share, strict=True)), torch.zeros_like(zs[0]))
+                for zs in zip(*versions, strict=True)
+            ]
+        return Encoded(tuple(z.cpu() for z in states), empty.cpu(), answers[0][1])
+
+    def _room(self, tokenizer: Any) -> int:
+        return self.longest or int(tokenizer.model_max_length)
+
+    def _chunks(self, tokenizer: Any, text: str) -> list[_Chunk]:
+        """The tokens of a text in chunks. What does not fit an encoder that reads one chunk is cut, which is logged."""
+        tokens = [
+            (token, fragment.weight, number)
+            for number, fragment in enumerate(fragments(text))
+            for token in tokenizer(fragment.text, add_special_tokens=False, verbose=False).input_ids
+        ]
+        room = self._room(tokenizer)
+        size = room - (1 if tokenizer.bos_token_id is None else 2)
+        one = self.longest is not None
+        if len(tokens) > size and (one or not self.part_of_chunks):
+            lost = tokenizer.decode([token for token, _, _ in tokens[size:]])
+            log.warning(
+                "prompt.cut", encoder=self.part, tokens=len(tokens), read=size, prompt=text[:60], lost=lost[:120]
+            )
+        starts = range(0, 1 if one else max(len(tokens), 1), size)
+        return [_Chunk.of(tokens[start : start + size], tokenizer, room) for start in starts]
+
+    def _read(self, module: Any, chunk: _Chunk, without: int | None = None) -> tuple[Tensor, Tensor | None]:
+        """The states of a chunk, (tokens, width), and its vector.  without: the fragment that is masked."""
+        device = next(module.parameters()).device
+        mask = None
+        if without is not None:
+            mask = torch.tensor([[int(number != without) for number in chunk.fragments]], device=device)
+        ids = torch.tensor([chunk.ids], device=device)
+        answer = module(ids, attention_mask=mask, output_hidden_states=True)
+        states = answer.hidden_states[-2] if self.hidden == "penultimate" else answer.last_hidden_state
+        return states[0].detach(), getattr(answer, self.pooled)[0].detach().cpu() if self.pooled else None
+
+    @property
+    def part_of_chunks(self) -> bool:
+        """Whether chunks behind the first are read by the network, as states are, and a vector is not."""
+        return self.hidden == "penultimate"
+
+
+@attrs.frozen
+class _Chunk:
+    """Tokens as an encoder takes them, with marks of beginning, end and nothing: ids, weights, and the numbers of the
+    fragments that they are of, -1 for marks."""
+
+    ids: list[int]
+    weights: list[float]
+    fragments: list[int]
+
+    @classmethod
+    def of(cls, tokens: Sequence[tuple[int, float, int]], tokenizer: Any, room: int) -> _Chunk:
+        begin = [] if tokenizer.bos_token_id is None else [(tokenizer.bos_token_id, 1.0, -1)]
+        full = [*begin, *tokens, (tokenizer.eos_token_id, 1.0, -1)]
+        full += [(tokenizer.pad_token_id, 1.0, -1)] * (room - len(full))
+        return cls([t for t, _, _ in full], [w for _, w, _ in full], [n for _, _, n in full])
+
+
+def _weighted(states: Tensor, empty: Tensor, chunk: _Chunk) -> Tensor:
+    """States moved away from those of the empty text, or toward them, by the weight of each token, as compel does."""
+    if all(weight == 1 for weight in chunk.weights):
+        return states
+    weights = torch.tensor(chunk.weights, device=states.device, dtype=states.dtype)[:, None]
+    return empty + (states - empty) * weights

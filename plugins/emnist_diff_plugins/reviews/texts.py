@@ -1,0 +1,67 @@
+"""Texts in place of classes: ``prompt`` and what belongs to models that take them, in files and on command lines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from emnist_diff.assembly.sources import opened
+from emnist_diff.errors import ConfigError
+from emnist_diff.plugins import Registry
+from emnist_diff.shown import shown
+from emnist_diff.surroundings import Review
+
+PROMPT = "prompt"
+OF_THE_MODEL = ("negative_prompt", "prompts")
+"""Settings of the model of a run that may stand among those of the run."""
+
+
+@attrs.frozen
+class Texts(Review):
+    """Puts prompts in place of classes, and what else belongs to a model of texts among its settings."""
+
+    def expand(self, settings: Mapping[str, Any], registry: Registry) -> Mapping[str, Any]:
+        """`Review.expand`. Raises as `expanded`."""
+        return expanded(registry, settings)
+
+
+def expanded(registry: Registry, layer: Mapping[str, Any]) -> dict[str, Any]:
+    """A normalised layer with its ``prompt`` (one text, or several) as what samples are made of, one of each unless the
+    layer says how many, and with the settings `OF_THE_MODEL` among those of its denoiser.
+
+    Raises `ConfigError` where texts and classes are requested at once, and for settings that the model has not.
+    """
+    out = dict(layer)
+    texts = out.pop(PROMPT, None)
+    beside = {key: out.pop(key) for key in OF_THE_MODEL if key in out}
+    beside = {key: value for key, value in beside.items() if value is not None}
+    if isinstance(names := beside.get("prompts"), Mapping):
+        beside["prompts"] = [list(pair) for pair in names.items()]
+    if texts is not None:
+        texts = (texts,) if isinstance(texts, str) else texts
+        if out.get("character") is not None:
+            raise ConfigError("prompt and character exclude each other — a prompt is what samples are made of")
+        if not isinstance(texts, list | tuple) or not texts or not all(isinstance(text, str) for text in texts):
+            raise ConfigError(f"prompt: expected a text or a list of them, got {shown(texts)}")
+        out["character"] = tuple(texts)
+    if (texts or "prompts" in beside) and out.get("total_videos") is None and out.get("per_character") is None:
+        out["per_character"] = 1
+    if beside:
+        out["denoiser"] = _with_settings(registry, out, beside)
+    return out
+
+
+def _with_settings(registry: Registry, layer: Mapping[str, Any], beside: Mapping[str, Any]) -> dict[str, Any]:
+    """The denoiser of a layer, or the family of its checkpoint, with further settings."""
+    denoiser = layer.get("denoiser")
+    if denoiser is None:
+        component = opened(registry, layer.get("checkpoint"), layer.get("epoch")).component
+        if strange := sorted(beside.keys() - {field.name for field in attrs.fields(type(component.object))}):
+            raise ConfigError(
+                f"{strange[0]} belongs to models that take texts, and {component.label('denoiser')} does not — use "
+                "--checkpoint FOLDER of a text-to-image pipeline"
+            )
+        denoiser = {"name": component.name, "settings": {}}
+    return {**denoiser, "settings": {**denoiser.get("settings", {}), **beside}}
