@@ -123,7 +123,11 @@ class CaptureConfig(Settings):
 class VideoConfig(Settings):
     """How images are shown, in memory (`upscale`) and in the files of a run."""
 
-    upscale: int = setting(8, "each pixel is a square of this many", whole(1, 257))
+    upscale: int | None = setting(
+        None,
+        "each pixel is a square of this many; None: 8, and less where the longer side would pass 512",
+        whole(1, 257),
+    )
     write_video: bool = setting(False, "a run writes a video of every sample", flag, written="video")
     fps: int = setting(60, "frames a second of videos", whole(1, 1001))
     codec: str = setting("libx264", "encoder of videos, as FFmpeg calls it", named)

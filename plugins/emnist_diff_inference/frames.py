@@ -14,6 +14,7 @@ from torch import Tensor
 from emnist_diff.brief import briefly
 from emnist_diff.errors import ConfigError
 from emnist_diff_inference.capture import CaptureConfig
+from emnist_diff_plugins.pictures import enlargement
 from emnist_diff_trajectory.pixels import Pixels
 
 Coordinates = list[tuple[int, int, float]]
@@ -58,7 +59,7 @@ class FrameData:
     beta_t: float
     alpha_cumprod_t: float
     _capture: CaptureConfig = attrs.field(repr=False)
-    _upscale: int = attrs.field(repr=False)
+    _upscale: int | None = attrs.field(repr=False)
     _before: Tensor | None = attrs.field(repr=False)
     _after: Tensor | None = attrs.field(repr=False)
     _image: Pixels | None = attrs.field(repr=False)
@@ -133,7 +134,7 @@ class FrameData:
     def frame_u8(self) -> Pixels:
         """The decoded state with each pixel as a square of ``VideoConfig.upscale``; uint8 (H, W) or (H, W, C)."""
         self._need("frame_u8", "save_pixels", self._capture.keeps_pixels)
-        return enlarged(self._shown()[0], self._upscale)
+        return enlarged(self._shown()[0], self._factor)
 
     @property
     def stats_pixel(self) -> dict[str, float]:
@@ -145,7 +146,7 @@ class FrameData:
     def delta_pixel(self) -> npt.NDArray[np.int16]:
         """`frame_u8` minus that of the frame kept before, -255 … 255; zero for the first."""
         self._need("delta_pixel", "save_deltas", self._capture.keeps_deltas)
-        return enlarged(self._pixel_change(), self._upscale)
+        return enlarged(self._pixel_change(), self._factor)
 
     @property
     def stats_delta_pixel(self) -> dict[str, float]:
@@ -157,7 +158,7 @@ class FrameData:
     def delta_pixel_l2(self) -> float:
         """The L2 norm of `delta_pixel`."""
         self._need("delta_pixel_l2", "save_deltas", self._capture.keeps_deltas)
-        return float(np.linalg.norm(self._pixel_change().astype(np.float64))) * self._upscale
+        return float(np.linalg.norm(self._pixel_change().astype(np.float64))) * self._factor
 
     @property
     def active_pixel_mask(self) -> npt.NDArray[np.bool_]:
@@ -175,7 +176,12 @@ class FrameData:
     def delta_pixel_l2_map(self) -> npt.NDArray[np.float64]:
         """The L2 norm of `delta_pixel` over channels, (H, W)."""
         self._need("delta_pixel_l2_map", "save_l2_maps", self._capture.keeps_l2_maps)
-        return _over_channels(enlarged(self._pixel_change(), self._upscale), -1)
+        return _over_channels(enlarged(self._pixel_change(), self._factor), -1)
+
+    @property
+    def _factor(self) -> int:
+        """The squares that pixels become."""
+        return enlargement(8, self._shown()[0].shape[:2], self._upscale)
 
     def _need(self, name: str, switch: str, on: bool) -> None:
         if not on:
@@ -204,7 +210,7 @@ class FrameData:
 
 def picture(frame: FrameData) -> Pixels:
     """`FrameData.frame_u8` of a frame that somebody watches, whatever is kept."""
-    return enlarged(frame._shown()[0], frame._upscale)
+    return enlarged(frame._shown()[0], frame._factor)
 
 
 def enlarged(pixels: npt.NDArray[Any], factor: int) -> npt.NDArray[Any]:

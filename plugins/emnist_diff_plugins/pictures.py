@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from emnist_diff_trajectory.files import write_bytes
 
 _GAP = 2
 _FRAME_GREY = 40
+ENLARGED = 512
+"""Pixels of the longer side beyond which an image is not enlarged, unless by a number that somebody gives."""
+
+
+def enlargement(most: int, image_shape: Sequence[int], given: int | None = None) -> int:
+    """How large a square each pixel of an image (…, H, W) becomes, so that small ones can be seen and large ones stay
+    as they are: `given`, or without it `most`, and less where the longer side would pass `ENLARGED`."""
+    return max(1, min(most, ENLARGED // max(image_shape[-2:]))) if given is None else given
 
 
 def table(images: Sequence[np.ndarray], columns: int) -> np.ndarray:
@@ -28,11 +37,15 @@ def table(images: Sequence[np.ndarray], columns: int) -> np.ndarray:
     return canvas
 
 
-def png(pixels: np.ndarray, scale: int = 1) -> bytes:
-    """A PNG of uint8 (H, W) or (H, W, 3), each pixel a square of `scale`."""
+def png(pixels: np.ndarray, scale: int = 1, text: Mapping[str, str] | None = None) -> bytes:
+    """A PNG of uint8 (H, W) or (H, W, 3), each pixel a square of `scale`.  text: its text chunks, by their keywords;
+    what Latin-1 cannot hold becomes international text."""
     image = Image.fromarray(pixels)
-    encoded = io.BytesIO()
-    image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST).save(encoded, "PNG")
+    encoded, chunks = io.BytesIO(), PngInfo()
+    for keyword, value in (text or {}).items():
+        chunks.add_text(keyword, value)
+    enlarged = image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST)
+    enlarged.save(encoded, "PNG", pnginfo=chunks)
     return encoded.getvalue()
 
 

@@ -132,7 +132,7 @@ def test_save_switches_sinks_on(cli):
         return [sink["name"] for sink in asked(cli, *RUN, "--sink", "hdf5", *arguments)["sinks"]]
 
     assert names("--save", "latents,video", "--save", "metadata") == ["hdf5", "latents", "video", "metadata"]
-    everything = {"hdf5", "frames", "deltas", "latents", "video", "metadata", "metrics"}
+    everything = {"hdf5", "images", "frames", "deltas", "latents", "video", "metadata", "metrics"}
     assert everything <= set(names("--save", "all"))
     assert "video" not in names("--save", "all", "--no-video")
     assert cli(*RUN, "--save", "vidoe").error == (

@@ -23,7 +23,7 @@ from emnist_diff_plugins.exporting.feeding import feed
 from emnist_diff_plugins.sinks._recorded import Recorded
 from emnist_diff_trajectory.reader import Trajectory
 
-ALL = ("frames", "deltas", "latents", "video", "strip", "npz", "grid", "metadata")
+ALL = ("images", "frames", "deltas", "latents", "video", "strip", "npz", "grid", "metadata")
 RUN = {
     "denoiser": {"name": "gaussian-mixture", "shape": [1, 6, 5], "classes": "AB"},
     "character": "A,B",

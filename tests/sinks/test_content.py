@@ -13,6 +13,8 @@ import pytest
 import torch
 from PIL import Image, ImageSequence
 
+from emnist_diff_plugins.pictures import enlargement
+from emnist_diff_plugins.sinks._folder import image_name, sample_number
 from emnist_diff_plugins.sinks.latents import timestep_labels
 from emnist_diff_trajectory.reader import Trajectory
 
@@ -46,6 +48,7 @@ def large(pixels: np.ndarray, factor: int) -> np.ndarray:
 def test_the_layout(work, recorded: Path):
     timesteps = [999, 799, 599, 399, 199]
     expected = {"trajectory.h5", "samples.png", "strips.png", "metadata.json", "index.json"}
+    expected |= {f"images/gaussian-mixture_{name}.png" for name in ("000000_A", "000001_B", "000002_A")}
     for sample in ("v000", "v001", "v002"):
         expected |= {f"videos/{sample}.mp4", f"strips/{sample}.png", f"npz/{sample}.npz"}
         expected |= {f"frames/{sample}_f{i:04d}.png" for i in range(6)}
@@ -59,6 +62,74 @@ def test_frames_are_the_states(recorded: Path, shown: np.ndarray):
         for step in range(STEPS + 1):
             frame = picture(recorded / f"frames/v{sample:03d}_f{step:04d}.png")
             assert np.array_equal(frame, large(shown[sample, step], 8))
+
+
+def test_images_are_the_final_samples_and_say_how_they_came_to_be(recorded: Path, shown: np.ndarray):
+    for sample, character in enumerate("ABA"):
+        with Image.open(recorded / f"images/gaussian-mixture_{sample:06d}_{character}.png") as image:
+            assert np.array_equal(np.asarray(image), large(shown[sample, -1], 8))
+            text = dict(image.text)
+        assert (text["Software"], text["Description"]) == ("emnist-diff", character)
+        data = json.loads(text["emnist-diff"])
+        settings = data.pop("settings")
+        assert data == {"id": sample, "seed": 1000, "condition": character}
+        assert (settings["steps"], settings["scheduler"]["name"], settings["forces"][0]["weight"]) == (
+            STEPS,
+            "ddpm",
+            0.5,
+        )
+
+
+def test_images_depend_neither_on_batches_nor_on_how_many_samples_there_are(work, recorded: Path, tmp_path: Path):
+    with Image.open(recorded / "images/gaussian-mixture_000000_A.png") as image:
+        rows = {"micro_batch": json.loads(image.text["emnist-diff"])["settings"]["micro_batch"]}
+    work.run(tmp_path, ["images"], batch_size=1, total_videos=2, **rows)
+    whole = work.files(work.run(tmp_path, ["images"], batch_size=3, resume=True, **rows) / "images")
+    assert whole == work.files(recorded / "images")
+
+
+def test_names_of_images_are_safe_and_lead_back_to_the_sample():
+    prompts = [
+        "a cat, in space: 4k / ../../etc",
+        "Ünïcode ☃",
+        "日本の猫",
+        "日本の犬",
+        "CON",
+        "",
+        "-" * 99,
+        "x" * 500,
+        "a\nb",
+    ]
+    names = [image_name("model/../of v2", number, prompt) for number, prompt in enumerate(prompts)]
+    assert names[:2] == ["model-of-v2_000000_a-cat-in-space-4k-et.png", "model-of-v2_000001_Unicode.png"]
+    assert len({name.partition("_")[2][7:] for name in names[2:4]}) == 2
+    for number, name in enumerate(names):
+        assert re.fullmatch(r"[0-9A-Za-z-]+_\d{6}_[0-9A-Za-z-]{1,41}\.png", name)
+        assert sample_number("images", name) == sample_number("images", f".{name}.7.tmp") == number
+    assert image_name("日本", 1_234_567, None) == "model_1234567.png"
+    assert sample_number("images", "v000_000012_x.png") == 12
+    for foreign in ("holiday.png", "a_12.png", "a_000012_b_c.png", "notes_000001.txt"):
+        assert sample_number("images", foreign) is None
+
+
+@pytest.mark.parametrize(
+    ("shape", "frames", "grid"),
+    [((28, 28), 8, 3), ((64, 40), 8, 3), ((128, 96), 4, 3), ((256, 1), 2, 2), ((768, 9), 1, 1)],
+)
+def test_small_images_are_enlarged_and_large_ones_are_not(shape, frames, grid):
+    assert (enlargement(8, shape), enlargement(3, (3, *shape))) == (frames, grid)
+    assert enlargement(8, shape, 5) == 5
+
+
+def test_pictures_of_large_images_keep_their_size(work, tmp_path: Path):
+    wide = {"name": "gaussian-mixture", "shape": [1, 4, 300], "classes": "AB"}
+    output = work.run(
+        tmp_path, ["images", "frames", "strip", "grid"], denoiser=wide, total_videos=1, steps=2, drifts=[]
+    )
+    for name in ("images/gaussian-mixture_000000_A.png", "frames/v000_f0000.png"):
+        assert picture(output / name).shape == (4, 300)
+    assert picture(output / "samples.png").shape == (8, 304)
+    assert picture(output / "strips/v000.png").shape == picture(output / "strips.png").shape == (14, 908)
 
 
 def test_deltas_lead_from_frame_to_frame(recorded: Path, shown: np.ndarray):

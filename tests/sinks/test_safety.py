@@ -25,7 +25,7 @@ from emnist_diff_trajectory.select import select
 
 resource = pytest.importorskip("resource")
 
-PER_SAMPLE = ("frames", "deltas", "latents", "strip", "npz", "metadata", {"name": "video", "format": "gif"})
+PER_SAMPLE = ("images", "frames", "deltas", "latents", "strip", "npz", "metadata", {"name": "video", "format": "gif"})
 SMALL = (
     *("run", "--denoiser", "gaussian-mixture:shape=[1,4,4],classes=AB", "--total-videos", "3", "--steps", "4"),
     *("--batch-size", "1", "--no-progress"),
@@ -190,10 +190,12 @@ def test_two_writers_never_share_a_folder(work, trajectory_file: Path, tmp_path:
 
 
 def test_workers_share_a_folder(work, recorded: Path, tmp_path: Path):
-    sinks = ["hdf5", "frames", "npz", "grid", "metadata"]
+    sinks = ["hdf5", "images", "frames", "npz", "grid", "metadata"]
     for rank in (0, 1):
         output = work.run(tmp_path, sinks, rank=rank, world_size=2)
-    alone = {name: data for name, data in work.files(recorded).items() if name.startswith(("frames/", "npz/"))}
+    alone = {
+        name: data for name, data in work.files(recorded).items() if name.startswith(("images/", "frames/", "npz/"))
+    }
     both = work.files(output)
     assert {name: data for name, data in both.items() if "/" in name} == alone
     ids = [[v["id"] for v in json.loads(both[f"index-000{rank}-of-0002.json"])["videos"]] for rank in (0, 1)]

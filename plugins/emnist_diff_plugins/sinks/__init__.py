@@ -13,6 +13,7 @@ _SINKS = {
     # class, summary, flag, whether a run that names none has it
     "hdf5": ("Hdf5Sink", "the full trajectory in one HDF5 file", "", True),
     "grid": ("GridSink", "two PNGs: the final samples, and a few denoising strips", "", True),
+    "images": ("ImagesSink", "each final sample as a PNG: images/MODEL_000000_CLASS.png", "images", False),
     "frames": ("FramesSink", "a picture of every state: frames/v000_f0000.png", "frames", False),
     "deltas": ("DeltasSink", "differences of consecutive frames: deltas/v000_d0001.npy", "deltas", False),
     "latents": ("LatentsSink", "every state: latents/v000_t0999.npy", "latents", False),

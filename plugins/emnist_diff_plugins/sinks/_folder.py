@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import attrs
 import numpy as np
 
 from emnist_diff.errors import OutputError
+from emnist_diff.filenames import of_class
 from emnist_diff.frames import RunHeader
 from emnist_diff_plugins.sinks._mark import NAME, Mark
 from emnist_diff_trajectory.files import make_folder, sync_file, write_at, write_files
@@ -19,6 +21,11 @@ from emnist_diff_trajectory.lock import WriterLock
 from emnist_diff_trajectory.occupied import whose
 
 _OF_A_SAMPLE = re.compile(r"\.?v(\d{3,})[_.].*")
+_IMAGE = re.compile(r"\.?[0-9A-Za-z-]+_(\d{6,})(?:_[0-9A-Za-z-]+)?\.png(?:\..*)?")
+IMAGES = "images"
+"""The folder whose files are named for people, see `image_name`."""
+_SHOWN = 30
+"""Characters of a condition that stand in the name of an image."""
 _OCCUPIED = "{} already has files of samples{} — use --resume to continue it or --overwrite to replace them"
 
 
@@ -27,9 +34,23 @@ def sample_name(number: int) -> str:
     return f"v{number:03d}"
 
 
-def sample_number(name: str) -> int | None:
-    """The id of the sample that a file of this name belongs to; None for other files."""
-    match = _OF_A_SAMPLE.fullmatch(name)
+def image_name(model: str, number: int, condition: str | None) -> str:
+    """``unet2d_000007_A.png``: the file of a sample's image, with the beginning of what it shows in ASCII letters,
+    digits and dashes. `number` alone tells the samples of a run apart.  condition: None where it decides nothing."""
+    parts = [_safe(model) or "model", f"{number:06d}"]
+    if condition is not None:
+        parts.append(_safe(condition[:_SHOWN]) or of_class(condition))
+    return "_".join(parts) + ".png"
+
+
+def _safe(text: str) -> str:
+    ascii_letters = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    return re.sub(r"[^0-9A-Za-z]+", "-", ascii_letters)[:_SHOWN].strip("-")
+
+
+def sample_number(folder: str, name: str) -> int | None:
+    """The id of the sample that a file of this name in a sink's folder belongs to; None for other files."""
+    match = (_IMAGE if folder == IMAGES else _OF_A_SAMPLE).fullmatch(name)
     return int(match[1]) if match else None
 
 
@@ -87,7 +108,7 @@ class Folder:
             lock.release()
             raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
         whole = {file for file, size in present.items() if size} if header.resume else set()
-        ids = {number for file in whole if (number := sample_number(file)) is not None}
+        ids = {number for file in whole if (number := sample_number(name, file)) is not None}
         return cls(path, frozenset(n for n in ids if whole.issuperset(files(n))), lock, header.fsync)
 
     def write(self, files: Iterable[tuple[str, bytes]]) -> None:
@@ -116,7 +137,7 @@ def _listed(path: Path, header: RunHeader) -> dict[str, int]:
     ids = set(np.asarray(header.sample_ids).tolist())
     out = {}
     for entry in os.scandir(path):
-        number = sample_number(entry.name)
+        number = sample_number(path.name, entry.name)
         if number is not None and (header.world_size == 1 or number in ids) and entry.is_file(follow_symlinks=False):
             out[entry.name] = entry.stat(follow_symlinks=False).st_size
     return out

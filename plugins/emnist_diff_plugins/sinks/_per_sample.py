@@ -15,6 +15,7 @@ from emnist_diff.errors import ConfigError
 from emnist_diff.frames import BatchResult, Frame, Outcome, RunHeader, is_requested
 from emnist_diff.structuring import unstructure
 from emnist_diff.timeline import StepInfo
+from emnist_diff_plugins.pictures import ENLARGED
 from emnist_diff_plugins.sinks._beside import trajectories_beside
 from emnist_diff_plugins.sinks._folder import Folder
 from emnist_diff_plugins.sinks._recorded import Recorded
@@ -142,8 +143,13 @@ class PictureSink(PerSampleSink):
         return float(math.prod(header.image_shape))
 
     def check(self, header: RunHeader) -> None:
+        self.require_pictures(self.folder, header)
+
+    @staticmethod
+    def require_pictures(sink: str, header: RunHeader) -> None:
+        """Raise `ConfigError` for images that are neither grey nor of three colours."""
         if header.image_shape[0] not in (1, 3):
-            raise ConfigError(f"sink {self.folder!r}: images of {header.image_shape[0]} channels cannot be shown")
+            raise ConfigError(f"sink {sink!r}: images of {header.image_shape[0]} channels cannot be shown")
 
     def take(self, frame: Frame) -> Pixels:
         return self.shown(frame["x"])
@@ -165,6 +171,13 @@ def enlarged(pixels: np.ndarray, factor: int) -> np.ndarray:
     return pixels.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
-def upscale_setting(default: int, what: str = "pixels become squares of this size") -> Any:
-    """The setting of nearest-neighbour enlargement."""
-    return attrs.field(default=default, validator=v.and_(v.ge(1), v.le(256)), metadata={"help": what})
+def upscale_setting(most: int) -> Any:
+    """The setting of nearest-neighbour enlargement, as `pictures.enlargement` takes it."""
+    return attrs.field(
+        default=None,
+        validator=v.optional(v.and_(v.ge(1), v.le(256))),
+        metadata={
+            "help": f"pixels become squares of this size; when left out {most}, and less where the longer side "
+            f"would pass {ENLARGED}"
+        },
+    )

@@ -8,11 +8,12 @@ from typing import Any, ClassVar
 
 import attrs
 import numpy as np
+from attrs import validators as v
 
 from emnist_diff.frames import RunHeader
 from emnist_diff_plugins.sinks._arrays import npy
 from emnist_diff_plugins.sinks._folder import sample_name
-from emnist_diff_plugins.sinks._per_sample import PictureSink, enlarged, upscale_setting
+from emnist_diff_plugins.sinks._per_sample import PictureSink, enlarged
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -26,7 +27,11 @@ class DeltasSink(PictureSink):
 
     folder: ClassVar[str] = "deltas"
 
-    upscale: int = upscale_setting(1, "as of frames; 1 keeps the size of the image")
+    upscale: int = attrs.field(
+        default=1,
+        validator=v.and_(v.ge(1), v.le(256)),
+        metadata={"help": "as of frames; 1 keeps the size of the image"},
+    )
 
     def names(self, header: RunHeader, number: int) -> Iterable[str]:
         return (self._name(number, step) for step in self.steps(header)[1:])

@@ -11,6 +11,7 @@ from attrs import validators as v
 from PIL import Image
 
 from emnist_diff.frames import RunHeader
+from emnist_diff_plugins.pictures import enlargement
 from emnist_diff_plugins.sinks._folder import sample_name
 from emnist_diff_plugins.sinks._per_sample import PictureSink, enlarged, upscale_setting
 
@@ -28,14 +29,15 @@ class FramesSink(PictureSink):
     format: str = attrs.field(
         default="png", validator=v.in_(("png", "jpg")), metadata={"help": "png (exact) or jpg (smaller, inexact)"}
     )
-    upscale: int = upscale_setting(8)
+    upscale: int | None = upscale_setting(8)
 
     def names(self, header: RunHeader, number: int) -> Iterable[str]:
         return (self._name(number, step) for step in self.steps(header))
 
     def files(self, number: int, row: int, taken: Sequence[tuple[int, Any]]) -> Iterator[tuple[str, bytes]]:
+        factor = enlargement(8, self.header.image_shape, self.upscale)
         for step, pictures in taken:
-            yield self._name(number, step), self._encoded(Image.fromarray(enlarged(pictures[row], self.upscale)))
+            yield self._name(number, step), self._encoded(Image.fromarray(enlarged(pictures[row], factor)))
 
     def _name(self, number: int, step: int) -> str:
         return f"{sample_name(number)}_f{step:04d}.{self.format}"

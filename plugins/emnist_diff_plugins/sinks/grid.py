@@ -12,11 +12,13 @@ from attrs import validators as v
 
 from emnist_diff.frames import BatchResult, Frame, Outcome, RunHeader
 from emnist_diff.timeline import StepInfo
-from emnist_diff_plugins.pictures import save_png, table
+from emnist_diff_plugins.pictures import ENLARGED, enlargement, save_png, table
 from emnist_diff_plugins.sinks._beside import trajectories_beside
 from emnist_diff_trajectory.fields import dataset_of
 from emnist_diff_trajectory.occupied import occupied
 from emnist_diff_trajectory.pixels import as_images, to_uint8
+
+_SCALE = 3
 
 
 @attrs.define(eq=False)
@@ -32,8 +34,13 @@ class GridSink:
 
     strips: int = attrs.field(default=4, validator=v.ge(0), metadata={"help": "how many samples get a strip"})
     moments: int = attrs.field(default=10, validator=v.ge(2), metadata={"help": "pictures in a strip"})
-    scale: int = attrs.field(
-        default=3, validator=v.and_(v.ge(1), v.le(256)), metadata={"help": "pixels become squares of this size"}
+    scale: int | None = attrs.field(
+        default=None,
+        validator=v.optional(v.and_(v.ge(1), v.le(256))),
+        metadata={
+            "help": f"pixels become squares of this size; when left out {_SCALE}, and less where the longer side of an "
+            f"image would pass {ENLARGED}"
+        },
     )
     _header: RunHeader | None = attrs.field(init=False, default=None)
     _images: dict[int, np.ndarray] = attrs.field(init=False, factory=dict)
@@ -48,7 +55,9 @@ class GridSink:
         """The final images, the picture of them, and it enlarged, before and after it is encoded."""
         image = math.prod(header.image_shape)
         strips = 2 * min(self.strips, len(header.sample_ids)) * (min(self.moments, len(header.timeline)) + 1)
-        return image * (2.0 * len(header.sample_ids) + 2.0 * self.scale**2 * max(len(header.sample_ids), strips))
+        return image * (
+            2.0 * len(header.sample_ids) + 2.0 * self._factor(header) ** 2 * max(len(header.sample_ids), strips)
+        )
 
     def open(self, header: RunHeader) -> None:
         for name in ("samples.png", "strips.png"):
@@ -91,11 +100,11 @@ class GridSink:
     def close(self, outcome: Outcome) -> None:
         if self._header is None or not self._images or outcome is Outcome.FAILED:
             return
-        folder, own_name = self._header.output, self._header.own_name
+        scale, folder, own_name = self._factor(self._header), self._header.output, self._header.own_name
         labels = self._header.labels
         images = [self._images[p] for p in sorted(self._images, key=lambda p: (labels[p], p))]
         columns = math.ceil(math.sqrt(len(images) * 1.6))
-        save_png(table(images, columns), folder / own_name("samples.png"), self.scale, sync=self._header.fsync)
+        save_png(table(images, columns), folder / own_name("samples.png"), scale, sync=self._header.fsync)
         cells = []
         shown = sorted({p for p, _ in self._strips} & self._images.keys())
         steps = sorted(  # a file that keeps few steps has few for the samples that a resumed run found in it
@@ -106,7 +115,10 @@ class GridSink:
             final = self._images[position]
             cells += [*(state for state, _ in pairs), final, *(estimate for _, estimate in pairs), final]
         if steps and cells:
-            save_png(table(cells, len(steps) + 1), folder / own_name("strips.png"), self.scale, sync=self._header.fsync)
+            save_png(table(cells, len(steps) + 1), folder / own_name("strips.png"), scale, sync=self._header.fsync)
+
+    def _factor(self, header: RunHeader) -> int:
+        return enlargement(_SCALE, header.image_shape, self.scale)
 
     def _pictures(self) -> bool:
         """Whether a state is a picture, (C, H, W) with C 1 or 3, or is made into a larger one by a codec."""

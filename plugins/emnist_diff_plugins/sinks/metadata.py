@@ -183,19 +183,19 @@ def _files(output: Path) -> dict[int, dict[str, Any]]:
     found: dict[int, dict[str, list[str]]] = {}
     for folder in sorted(path for path in output.iterdir() if path.is_dir()):
         for name in sorted(path.name for path in folder.iterdir() if not path.name.startswith(".")):
-            number = sample_number(name)
+            number = sample_number(folder.name, name)
             if number is not None:
                 found.setdefault(number, {}).setdefault(folder.name, []).append(name)
     return {
-        number: {folder: _described(folder, names) for folder, names in folders.items()}
+        number: {folder: _described(folder, sample_name(number), names) for folder, names in folders.items()}
         for number, folders in found.items()
     }
 
 
-def _described(folder: str, names: list[str]) -> Any:
-    if len(names) == 1 and "_" not in names[0]:
+def _described(folder: str, stem: str, names: list[str]) -> Any:
+    if len(names) == 1 and not names[0].startswith(f"{stem}_"):
         return f"{folder}/{names[0]}"
-    stem, suffix = names[0].partition("_")[0], names[0].rpartition(".")[2]
+    suffix = names[0].rpartition(".")[2]
     return {"pattern": f"{folder}/{stem}_*.{suffix}", "count": len(names)}
 
 

@@ -11,7 +11,7 @@ from attrs import validators as v
 
 from emnist_diff.frames import BatchResult, Frame, RunHeader
 from emnist_diff.timeline import StepInfo
-from emnist_diff_plugins.pictures import png, table
+from emnist_diff_plugins.pictures import enlargement, png, table
 from emnist_diff_plugins.sinks._folder import sample_name
 from emnist_diff_plugins.sinks._per_sample import PerSampleSink, upscale_setting
 from emnist_diff_trajectory.pixels import to_uint8
@@ -29,7 +29,7 @@ class StripSink(PerSampleSink):
 
     moments: int = attrs.field(default=10, validator=v.ge(1), metadata={"help": "how many steps are shown"})
     estimates: bool = attrs.field(default=True, metadata={"help": "whether there is a lower row"})
-    upscale: int = upscale_setting(3)
+    upscale: int | None = upscale_setting(3)
 
     def wants(self, at: StepInfo) -> frozenset[str]:
         if at.index not in np.linspace(0, at.steps - 1, min(self.moments, at.steps)).round().astype(int):
@@ -48,4 +48,5 @@ class StripSink(PerSampleSink):
 
     def files(self, number: int, row: int, taken: Sequence[tuple[int, Any]]) -> Iterator[tuple[str, bytes]]:
         cells = [shown[line][row] for line in range(1 + self.estimates) for _, shown in taken]
-        yield f"{sample_name(number)}.png", png(table(cells, len(taken)), self.upscale)
+        factor = enlargement(3, self.header.image_shape, self.upscale)
+        yield f"{sample_name(number)}.png", png(table(cells, len(taken)), factor)

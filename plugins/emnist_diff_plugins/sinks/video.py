@@ -12,6 +12,7 @@ from attrs import validators as v
 
 from emnist_diff.errors import ConfigError
 from emnist_diff.frames import RunHeader
+from emnist_diff_plugins.pictures import enlargement
 from emnist_diff_plugins.sinks import _film
 from emnist_diff_plugins.sinks._folder import sample_name
 from emnist_diff_plugins.sinks._per_sample import PictureSink, enlarged, upscale_setting
@@ -40,7 +41,7 @@ class VideoSink(PictureSink):
     fps: int = attrs.field(
         default=30, validator=v.and_(v.ge(1), v.le(1000)), metadata={"help": "frames a second; of a gif at most 50"}
     )
-    upscale: int = upscale_setting(8)
+    upscale: int | None = upscale_setting(8)
     hold: float = attrs.field(
         default=1.0, validator=v.and_(v.ge(0), v.le(3600)), metadata={"help": "seconds for which the last frame stays"}
     )
@@ -73,16 +74,19 @@ class VideoSink(PictureSink):
 
     def memory(self, header: RunHeader, batch: int) -> float:
         """The pictures of a batch, and one film of them, enlarged."""
-        film = (len(self.steps(header)) + 1) * self.upscale**2 * math.prod(header.image_shape)
+        film = (len(self.steps(header)) + 1) * self._factor(header) ** 2 * math.prod(header.image_shape)
         return PictureSink.memory(self, header, batch) + film
+
+    def _factor(self, header: RunHeader) -> int:
+        return enlargement(8, header.image_shape, self.upscale)
 
     def check(self, header: RunHeader) -> None:
         PictureSink.check(self, header)
         channels, height, width = header.image_shape
-        if max(height, width) * self.upscale > _LARGEST:
+        if max(height, width) * self._factor(header) > _LARGEST:
             raise ConfigError(
-                f"sink 'video': {width}×{height} pixels, {self.upscale} times enlarged, are more than {_LARGEST} "
-                "across — lower upscale"
+                f"sink 'video': {width}×{height} pixels, {self._factor(header)} times enlarged, are more than "
+                f"{_LARGEST} across — lower upscale"
             )
         self._encoded([np.zeros((height, width) if channels == 1 else (height, width, channels), np.uint8)])
 
@@ -94,7 +98,7 @@ class VideoSink(PictureSink):
 
     def _encoded(self, pictures: Sequence[np.ndarray]) -> bytes:
         try:
-            return self._film_bytes([enlarged(picture, self.upscale) for picture in pictures])
+            return self._film_bytes([enlarged(picture, self._factor(self.header)) for picture in pictures])
         except ConfigError as error:
             raise ConfigError(f"sink 'video': {error}") from error
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from emnist_diff_plugins.containers.codecs import Codec
-from emnist_diff_plugins.pictures import table
+from emnist_diff_plugins.pictures import enlargement, table
 from emnist_diff_plugins.training.batches import to_image
 from emnist_diff_plugins.training.layout import Kind
 from emnist_diff_trajectory.pixels import to_uint8
@@ -32,8 +32,9 @@ class Picture:
 
 def grid(kind: Kind, name: str, images: Tensor, columns: int | None = None) -> Picture:
     """Images (N, C, H, W) in [0, 1] row by row; without `columns`, in a table a little wider than high."""
+    scale = enlargement(3, images.shape)
     count = math.ceil(math.sqrt(len(images) * 1.6)) if columns is None else columns
-    return Picture(kind, name, table(list(to_uint8(images)), count))
+    return Picture(kind, name, table(list(to_uint8(images)), count), scale)
 
 
 def reconstructions(kind: Kind, codec: Codec, images: Tensor, device: torch.device, rows: int = 2) -> Picture:
