@@ -15,11 +15,11 @@ from emnist_diff.engine.decoding import decoded
 from emnist_diff.errors import CheckpointError, ConfigError, TrajectoryError
 from emnist_diff.plugins import Registry
 from emnist_diff.protocols import Denoiser
-from emnist_diff.surroundings import EarlierRun
 from emnist_diff_plugins.recorded import checkpoint_of, facts, guides_of
 from emnist_diff_plugins.reviews.files import recorded_files
 from emnist_diff_plugins.reviews.origins import require_known
 from emnist_diff_plugins.reviews.records import require_recorded_guides
+from emnist_diff_trajectory.contract import EarlierRun
 from emnist_diff_trajectory.growth import require_recorded as require_recorded_files
 from emnist_diff_trajectory.pictures import Decode
 from emnist_diff_trajectory.reader import Trajectory
