@@ -13,7 +13,6 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from emnist_diff_plugins.reviews.earlier import Earlier
 from structlog.testing import capture_logs
 
 from emnist_diff.assembly.layers import configure

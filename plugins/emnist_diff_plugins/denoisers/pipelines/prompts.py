@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import attrs
 
 from emnist_diff.errors import ConfigError, unknown
-from emnist_diff.spaces import Inputs, TextSpace, listed
+from emnist_diff.spaces import Inputs
+from emnist_diff_plugins.spaces import TextSpace, listed
 
 _FRAGMENT = re.compile(r"\\([()\\])|\(((?:\\.|[^()\\])*):([^():]*)\)")
 """An escaped bracket, or a fragment with a weight."""
