@@ -8,7 +8,6 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # as typing has it, which need not be imported for this
 if TYPE_CHECKING:
-    from emnist_diff.assembly.layers import configure as configure
     from emnist_diff.config import RunConfig as RunConfig
     from emnist_diff.config import resolve as resolve
     from emnist_diff.discovery import installed as installed
@@ -31,13 +30,13 @@ if TYPE_CHECKING:
     from emnist_diff_inference.generate import generate_sample as generate_sample
     from emnist_diff_inference.generate import generate_samples as generate_samples
     from emnist_diff_plugins.forms import read_layer as read_layer
+    from emnist_diff_plugins.layers import configure as configure
     from emnist_diff_plugins.terminal import main as main
     from emnist_diff_trajectory.reader import Trajectory as Trajectory
 
 __version__ = "0.1.0"
 
 _NAMES = {
-    "emnist_diff.assembly.layers": "configure",
     "emnist_diff.config": "RunConfig resolve",
     "emnist_diff.discovery": "installed",
     "emnist_diff.hookspecs": "hookimpl",
@@ -49,6 +48,7 @@ _NAMES = {
     "emnist_diff_inference.frames": "FrameData GenerationResult",
     "emnist_diff_inference.generate": "generate_sample generate_samples",
     "emnist_diff_plugins.forms": "read_layer",
+    "emnist_diff_plugins.layers": "configure",
     "emnist_diff_plugins.terminal": "main",
     "emnist_diff_trajectory.reader": "Trajectory",
 }

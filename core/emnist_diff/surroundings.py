@@ -42,7 +42,8 @@ class Review:
         self, record: Mapping[str, Any], registry: Registry, settings: RunConfig, denoiser: Found
     ) -> None:
         """Raise `CheckpointError` or `ConfigError` for a recorded configuration whose weights and files, which `record`
-        names by their hashes (`assembly.layers.RECORDED`, None where it is silent), are others than those of now."""
+        names by the hashes ``checkpoint_sha256``, ``guide_sha256`` and ``files`` (None where it is silent), are others
+        than those of now."""
 
     def require_guide(self, name: str, guide: Source, main: Source) -> None:
         """Raise `ConfigError` for a guide of this name that cannot stand beside the main network."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from emnist_diff.assembly.assemble import assemble
-from emnist_diff.assembly.layers import configure
 from emnist_diff.engine.state import Batch
 from emnist_diff.engine.walk import walk
 from emnist_diff.frames import FIELDS
+from emnist_diff_plugins.layers import configure
 
 MIXTURE = {"name": "gaussian-mixture", "shape": [1, 8, 8], "classes": "ABC"}
 

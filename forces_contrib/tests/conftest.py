@@ -15,7 +15,6 @@ import structlog
 import torch
 from emnist_diff import discovery, main, plugins
 from emnist_diff.assembly.assemble import Assembly, assemble
-from emnist_diff.assembly.layers import configure
 from emnist_diff.conditions import NULL, OWN, Cond, Predictions, RowConditions, pack, row_of
 from emnist_diff.engine.base import Base
 from emnist_diff.engine.plan import WeightedForce
@@ -27,6 +26,7 @@ from emnist_diff.steps import ForceStep
 from emnist_diff.timeline import StepInfo
 from emnist_diff_plugins.containers.checkpoint import CheckpointHeader
 from emnist_diff_plugins.denoisers.unet2d import UNet2D
+from emnist_diff_plugins.layers import configure
 from emnist_diff_plugins.schedulers.ddim import Ddim
 from emnist_diff_plugins.spaces import ClassSpace
 

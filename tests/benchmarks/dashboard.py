@@ -25,10 +25,10 @@ import attrs
 import structlog
 
 from emnist_diff.assembly.assemble import assemble
-from emnist_diff.assembly.layers import configure
 from emnist_diff.discovery import installed
 from emnist_diff.running.run import execute
 from emnist_diff_plugins.dashboard.dashboard import Dashboard
+from emnist_diff_plugins.layers import configure
 from emnist_diff_plugins.terminal import logging
 
 

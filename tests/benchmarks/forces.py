@@ -22,12 +22,12 @@ import torch
 from torch import Tensor
 
 from emnist_diff.assembly.assemble import assemble
-from emnist_diff.assembly.layers import configure
 from emnist_diff.discovery import installed
 from emnist_diff.engine.noise import INITIAL, batch_normal
 from emnist_diff.engine.state import Batch, Engine
 from emnist_diff.engine.walk import walk
 from emnist_diff.frames import BatchResult
+from emnist_diff_plugins.layers import configure
 
 COUNTS = (0, 2, 5, 10)
 CLASSES, SEED = ("A", "B"), 7

@@ -32,10 +32,10 @@ from quality import Images, merged, spread, taken_for
 from torch import Tensor
 
 from emnist_diff.assembly.assemble import assemble
-from emnist_diff.assembly.layers import configure
 from emnist_diff.discovery import installed
 from emnist_diff.running.run import execute
 from emnist_diff_plugins.datasets.emnist import Emnist
+from emnist_diff_plugins.layers import configure
 from schedulers import HELD_OUT, distance, fitted
 
 HEAD = "| rule | taken | distance | spread | rows |\n| --- | --- | --- | --- | --- |"

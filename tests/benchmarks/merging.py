@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from emnist_diff.assembly.layers import configure
 from emnist_diff.discovery import installed
 from emnist_diff.running.run import run
+from emnist_diff_plugins.layers import configure
 from emnist_diff_trajectory.merge import merge, worker_files
 from emnist_diff_trajectory.reader import Trajectory
 from emnist_diff_trajectory.select import select

@@ -19,9 +19,9 @@ import attrs
 from sidebyside import Timed
 
 from emnist_diff.assembly.assemble import assemble
-from emnist_diff.assembly.layers import configure
 from emnist_diff.discovery import installed
 from emnist_diff.running.run import execute
+from emnist_diff_plugins.layers import configure
 
 MIXTURE = {"name": "gaussian-mixture", "shape": [1, 28, 28], "classes": "ABCDEFGH"}
 FORCE = {"name": "attract_class", "target": "B"}

@@ -24,12 +24,12 @@ from diffusers import DDIMScheduler
 from torch import Tensor
 
 from emnist_diff.assembly.assemble import assemble
-from emnist_diff.assembly.layers import configure
 from emnist_diff.discovery import installed
 from emnist_diff.engine.noise import INITIAL, batch_normal
 from emnist_diff.engine.state import Batch, Engine
 from emnist_diff.engine.walk import walk
 from emnist_diff.frames import BatchResult
+from emnist_diff_plugins.layers import configure
 
 SEED, SCALE = 1000, 3.0
 FORCES = [("B", 0.5), ("O", -0.5)]

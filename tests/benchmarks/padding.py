@@ -16,10 +16,10 @@ import structlog
 from sidebyside import interleaved, machine, machine_line
 
 from emnist_diff.assembly.assemble import Assembly
-from emnist_diff.assembly.layers import configure
 from emnist_diff.discovery import installed
 from emnist_diff.running.run import execute, prepare
 from emnist_diff_plugins.forecast import Padding
+from emnist_diff_plugins.layers import configure
 from emnist_diff_plugins.machine.processors import usable_cpus
 
 

@@ -32,11 +32,11 @@ from quality import Images, merged, taken_for
 from sidebyside import machine, machine_line
 from torch import Tensor
 
-from emnist_diff.assembly.layers import configure
 from emnist_diff.discovery import installed
 from emnist_diff.errors import EmnistDiffError
 from emnist_diff.running.run import execute, prepare
 from emnist_diff_plugins.datasets.emnist import Emnist
+from emnist_diff_plugins.layers import configure
 from emnist_diff_plugins.machine.processors import usable_cpus
 from schedulers import HELD_OUT, distance, features, fitted
 

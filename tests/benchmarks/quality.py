@@ -31,12 +31,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from emnist_diff.assembly.assemble import Assembly, assemble
-from emnist_diff.assembly.layers import configure
 from emnist_diff.discovery import installed
 from emnist_diff.frames import BatchResult, Frame, Outcome, RunHeader
 from emnist_diff.running.run import execute
 from emnist_diff.timeline import StepInfo
 from emnist_diff_plugins.datasets.emnist import Emnist
+from emnist_diff_plugins.layers import configure
 from emnist_diff_plugins.pictures import save_png, table
 
 LOOK_ALIKES = ("0Oo", "1Il", "Cc", "Ss", "Vv", "Ww", "Xx", "Zz", "Uu", "Pp", "Kk")

@@ -25,12 +25,12 @@ import numpy as np
 from sidebyside import Timed
 
 from emnist_diff.assembly.assemble import assemble
-from emnist_diff.assembly.layers import configure
 from emnist_diff.discovery import installed
 from emnist_diff.frames import RunHeader
 from emnist_diff.running import run
 from emnist_diff.running.recording import Overlapped, Recording
 from emnist_diff.timeline import Timeline
+from emnist_diff_plugins.layers import configure
 from emnist_diff_plugins.parse import component
 from emnist_diff_trajectory.schema import Capture
 from emnist_diff_trajectory.schema import arrays as trajectory_arrays

@@ -36,11 +36,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from emnist_diff.assembly.assemble import assemble
-from emnist_diff.assembly.layers import configure
 from emnist_diff.discovery import installed
 from emnist_diff.records import SchedulerSpec
 from emnist_diff.running.run import execute
 from emnist_diff_plugins.datasets.emnist import Emnist
+from emnist_diff_plugins.layers import configure
 
 HELD_OUT = 100
 """Held-out images of each class that features are compared with."""

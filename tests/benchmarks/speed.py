@@ -43,7 +43,6 @@ from sidebyside import Ratio, interleaved, machine, machine_line
 from torch import Tensor
 
 from emnist_diff.assembly.assemble import default_sinks
-from emnist_diff.assembly.layers import configure
 from emnist_diff.components import make
 from emnist_diff.discovery import installed
 from emnist_diff.errors import EmnistDiffError
@@ -54,6 +53,7 @@ from emnist_diff.structuring import unstructure
 from emnist_diff_plugins.containers import checkpoint
 from emnist_diff_plugins.containers.shipped import shipped
 from emnist_diff_plugins.denoisers.unet2d import UNet2D
+from emnist_diff_plugins.layers import configure
 from emnist_diff_plugins.machine.processors import usable_cpus
 
 LARGE = UNet2D(block_out_channels=(64, 96, 128), attention=(False, False, False))

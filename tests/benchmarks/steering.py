@@ -32,12 +32,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from emnist_diff.assembly.assemble import assemble
-from emnist_diff.assembly.layers import configure
 from emnist_diff.discovery import installed
 from emnist_diff.frames import BatchResult, Frame, Outcome, RunHeader
 from emnist_diff.running.run import execute
 from emnist_diff.timeline import StepInfo
 from emnist_diff_plugins.datasets.emnist import Emnist
+from emnist_diff_plugins.layers import configure
 from emnist_diff_plugins.pictures import save_png, table
 
 MOMENTS = (0.25, 0.5, 0.75, 1.0)

@@ -25,7 +25,6 @@ import torch
 from torch import Tensor
 
 from emnist_diff.assembly.assemble import assemble
-from emnist_diff.assembly.layers import configure
 from emnist_diff.discovery import installed
 from emnist_diff.frames import BatchResult, Frame, Outcome, RunHeader
 from emnist_diff.running.run import execute
@@ -33,6 +32,7 @@ from emnist_diff.timeline import StepInfo
 from emnist_diff_plugins.containers.shipped import models
 from emnist_diff_plugins.judging.file import chosen
 from emnist_diff_plugins.judging.network import examined
+from emnist_diff_plugins.layers import configure
 
 STRENGTHS = (0.0, 1.0, 2.0, 4.0)
 SATURATED = 0.995

@@ -18,10 +18,10 @@ from typing import Any
 
 import attrs
 
-from emnist_diff.assembly.layers import configure
 from emnist_diff.discovery import installed
 from emnist_diff.protocols import Sink
 from emnist_diff.running.run import execute, prepare
+from emnist_diff_plugins.layers import configure
 
 SINKS = {
     "hdf5": "hdf5",

@@ -10,7 +10,6 @@ import torch
 
 from emnist_diff.assembly.assemble import Parts, assemble
 from emnist_diff.assembly.backends import on_backend, prepare, prepare_guide
-from emnist_diff.assembly.layers import configure
 from emnist_diff.assembly.sources import Found
 from emnist_diff.components import Component
 from emnist_diff.config import ComponentConfig, resolve
@@ -21,6 +20,7 @@ from emnist_diff.evaluators import Limits, Prepared, Workload
 from emnist_diff.plugins import Entry, Registry
 from emnist_diff.records import BackendSpec
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
+from emnist_diff_plugins.layers import configure
 
 MIXTURE = {"denoiser": {"name": "gaussian-mixture", "settings": {"shape": [3], "classes": "ABC"}}, "steps": 4}
 

@@ -8,7 +8,6 @@ import sys
 import attrs
 import pytest
 
-from emnist_diff.assembly.layers import configure
 from emnist_diff.components import make
 from emnist_diff.config import ComponentConfig, RunConfig, resolve, to_dict
 from emnist_diff.discovery import discover, installed
@@ -18,6 +17,7 @@ from emnist_diff.schedules import Constant
 from emnist_diff_plugins.containers import checkpoint
 from emnist_diff_plugins.documents import read_file
 from emnist_diff_plugins.forms import read_layer
+from emnist_diff_plugins.layers import configure
 from emnist_diff_trajectory.identity import canonical_json, fingerprint
 
 

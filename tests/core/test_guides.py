@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from emnist_diff.assembly.assemble import assemble
-from emnist_diff.assembly.layers import configure
 from emnist_diff.conditions import OWN, Cond, RowConditions, pack
 from emnist_diff.config import resolve, to_dict
 from emnist_diff.discovery import installed
@@ -24,6 +23,7 @@ from emnist_diff.timeline import NoiseSchedule
 from emnist_diff_plugins.analysis.replay import replay
 from emnist_diff_plugins.containers import checkpoint
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
+from emnist_diff_plugins.layers import configure
 from emnist_diff_plugins.rebuild import settings_of
 from emnist_diff_plugins.schedulers.ddim import Ddim
 from emnist_diff_plugins.spaces import ClassSpace

@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emnist_diff.assembly.assemble import assemble
-from emnist_diff.assembly.layers import configure
 from emnist_diff.direct import LOSS, MOST, PRICE, Direct, part_rows, rows_of
 from emnist_diff.discovery import installed
 from emnist_diff.engine.state import Batch
 from emnist_diff.engine.walk import walk
 from emnist_diff_plugins.forecast import Padding
+from emnist_diff_plugins.layers import configure
 
 
 def cost(rows: int, threads: int, size: int) -> float:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from emnist_diff.assembly.assemble import assemble
-from emnist_diff.assembly.layers import configure
 from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError
+from emnist_diff_plugins.layers import configure
 
 PLUGIN = """
 import attrs

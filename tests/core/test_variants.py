@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emnist_diff.assembly.assemble import assemble
-from emnist_diff.assembly.layers import configure
 from emnist_diff.conditions import Cond, pack
 from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError
 from emnist_diff.variants import Variant, understood
+from emnist_diff_plugins.layers import configure
 
 DECLARED = ("identity", "identity:all", "blur@SIGMA")
 

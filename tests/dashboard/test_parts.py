@@ -22,7 +22,6 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from emnist_diff.assembly.assemble import assemble
-from emnist_diff.assembly.layers import configure
 from emnist_diff.discovery import installed
 from emnist_diff.running.run import execute
 from emnist_diff_plugins import blocks
@@ -33,6 +32,7 @@ from emnist_diff_plugins.dashboard.screen import Drawn, clock, screen
 from emnist_diff_plugins.dashboard.state import Finished, Line, Picture, State
 from emnist_diff_plugins.dashboard.streams import can_draw
 from emnist_diff_plugins.dashboard.watch import Watch
+from emnist_diff_plugins.layers import configure
 from emnist_diff_trajectory.reader import Trajectory
 
 

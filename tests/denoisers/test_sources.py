@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from emnist_diff.assembly.assemble import assemble
-from emnist_diff.assembly.layers import configure
 from emnist_diff.assembly.sources import found
 from emnist_diff.conditions import Cond, pack
 from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError, PluginError
 from emnist_diff.protocols import Encodes
+from emnist_diff_plugins.layers import configure
 from emnist_diff_plugins.spaces import ClassSpace, TextSpace
 from emnist_diff_trajectory.reader import Trajectory
 

@@ -24,13 +24,13 @@ import structlog
 
 from emnist_diff import main
 from emnist_diff.assembly.assemble import preview
-from emnist_diff.assembly.layers import configure
 from emnist_diff.config import normalised, resolve
 from emnist_diff.discovery import installed
 from emnist_diff.errors import CheckpointError
 from emnist_diff.hookspecs import hook_of
 from emnist_diff.records import Spec
 from emnist_diff_plugins.containers.shipped import shipped
+from emnist_diff_plugins.layers import configure
 from emnist_diff_plugins.reviews.presets import expanded
 
 if sys.version_info >= (3, 11):

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from emnist_diff.assembly.assemble import assemble
-from emnist_diff.assembly.layers import configure
 from emnist_diff.discovery import installed
 from emnist_diff.running.run import execute
+from emnist_diff_plugins.layers import configure
 
 RUN = {
     "denoiser": {"name": "gaussian-mixture", "shape": [1, 6, 5], "classes": "ABC"},

@@ -272,7 +272,7 @@ def test_the_noise_of_what_stays_is_as_it_was(measured, tmp_path):
 
 
 def test_names_of_what_is_left_out(measured):
-    from emnist_diff.assembly.layers import configure
+    from emnist_diff_plugins.layers import configure
 
     settings, _ = configure(installed(), {**measured.settings, "clip_norm": 2.0})
 

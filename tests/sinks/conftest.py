@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from emnist_diff.assembly.assemble import assemble
-from emnist_diff.assembly.layers import configure
 from emnist_diff.components import make
 from emnist_diff.config import ComponentConfig, component
 from emnist_diff.discovery import installed
@@ -20,6 +19,7 @@ from emnist_diff.timeline import NoiseSchedule
 from emnist_diff_plugins.containers import checkpoint
 from emnist_diff_plugins.exporting.decoder import FileDecoder
 from emnist_diff_plugins.exporting.feeding import feed
+from emnist_diff_plugins.layers import configure
 from emnist_diff_plugins.sinks._recorded import Recorded
 from emnist_diff_trajectory.reader import Trajectory
 

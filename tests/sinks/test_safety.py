@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
-from emnist_diff.assembly.layers import configure
 from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError, OutputError, RunFailed, TrajectoryError
 from emnist_diff_plugins.earlier import Earlier
+from emnist_diff_plugins.layers import configure
 from emnist_diff_plugins.reviews.resuming import as_before
 from emnist_diff_trajectory.reader import Trajectory
 from emnist_diff_trajectory.select import select

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from emnist_diff.assembly.layers import configure
 from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError, Interrupted, TrajectoryError
 from emnist_diff.frames import FIELDS
 from emnist_diff.running.run import run
 from emnist_diff.timeline import StepInfo
+from emnist_diff_plugins.layers import configure
 from emnist_diff_plugins.sinks.hdf5 import Hdf5Sink
 from emnist_diff_trajectory.reader import Trajectory
 from emnist_diff_trajectory.schema import Capture

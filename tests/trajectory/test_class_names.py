@@ -7,9 +7,9 @@ import json
 import pytest
 
 from emnist_diff.assembly.assemble import assemble
-from emnist_diff.assembly.layers import configure
 from emnist_diff.discovery import installed
 from emnist_diff.running.run import run
+from emnist_diff_plugins.layers import configure
 from emnist_diff_plugins.spaces import ClassSpace
 from emnist_diff_trajectory.reader import Trajectory
 

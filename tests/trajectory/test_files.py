@@ -9,10 +9,10 @@ import h5py
 import numpy as np
 import pytest
 
-from emnist_diff.assembly.layers import configure
 from emnist_diff.discovery import installed
 from emnist_diff.errors import OutputError, TrajectoryError
 from emnist_diff.running.run import run
+from emnist_diff_plugins.layers import configure
 from emnist_diff_trajectory.reader import Trajectory
 from emnist_diff_trajectory.verify import verify
 

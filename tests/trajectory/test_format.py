@@ -11,9 +11,9 @@ import h5py
 import numpy as np
 import pytest
 
-from emnist_diff.assembly.layers import configure
 from emnist_diff.discovery import installed
 from emnist_diff.running.run import run
+from emnist_diff_plugins.layers import configure
 from emnist_diff_trajectory.merge import merge, worker_files
 from emnist_diff_trajectory.pack import Packing, pack
 from emnist_diff_trajectory.schema import FORMAT, FORMAT_VERSION

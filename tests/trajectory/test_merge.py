@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from emnist_diff.assembly.assemble import assemble
-from emnist_diff.assembly.layers import configure
 from emnist_diff.discovery import installed
 from emnist_diff.errors import OutputError, TrajectoryError
 from emnist_diff.running.run import run
+from emnist_diff_plugins.layers import configure
 from emnist_diff_trajectory import open_files
 from emnist_diff_trajectory.compare import compare
 from emnist_diff_trajectory.merge import merge, worker_files

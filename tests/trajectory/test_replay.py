@@ -15,13 +15,13 @@ import h5py
 import numpy as np
 import pytest
 
-from emnist_diff.assembly.layers import configure
 from emnist_diff.discovery import installed
 from emnist_diff.errors import CheckpointError, TrajectoryError, UnknownName
 from emnist_diff.running.run import run
 from emnist_diff_plugins.analysis.replay import replay
 from emnist_diff_plugins.containers import checkpoint
 from emnist_diff_plugins.containers.shipped import shipped as shipped_file
+from emnist_diff_plugins.layers import configure
 from emnist_diff_plugins.rebuild import decoder
 from emnist_diff_trajectory.compare import Place
 from emnist_diff_trajectory.merge import merge, worker_files

@@ -9,13 +9,13 @@ import pytest
 from PIL import Image
 
 from emnist_diff.assembly.assemble import assemble
-from emnist_diff.assembly.layers import configure
 from emnist_diff.discovery import installed
 from emnist_diff.engine.state import Batch
 from emnist_diff.engine.walk import walk
 from emnist_diff.errors import Interrupted, RunFailed
 from emnist_diff.frames import FIELDS, BatchResult
 from emnist_diff.running.run import execute
+from emnist_diff_plugins.layers import configure
 from emnist_diff_trajectory.reader import Trajectory
 
 SETTINGS = {

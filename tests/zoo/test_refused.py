@@ -9,13 +9,13 @@ import torch
 
 from emnist_diff import ForceConfig, InferenceConfig
 from emnist_diff.assembly.assemble import assemble, report_on
-from emnist_diff.assembly.layers import configure
 from emnist_diff.components import make
 from emnist_diff.config import ComponentConfig
 from emnist_diff.discovery import installed
 from emnist_diff.errors import CheckpointError, ConfigError, RunFailed, UnknownName
 from emnist_diff.records import DriftSpec, ForceSpec
 from emnist_diff_plugins.containers import checkpoint
+from emnist_diff_plugins.layers import configure
 from emnist_diff_plugins.spaces import ClassSpace
 
 

@@ -9,12 +9,12 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
-from emnist_diff.assembly.layers import configure
 from emnist_diff.frames import BatchResult, Frame, Outcome, RunHeader
 from emnist_diff.plugins import Registry
 from emnist_diff.running.run import execute, prepare
 from emnist_diff.timeline import StepInfo
 from emnist_diff_plugins.judging.report import planes
+from emnist_diff_plugins.layers import configure
 from emnist_diff_trajectory.pixels import to_uint8
 
 

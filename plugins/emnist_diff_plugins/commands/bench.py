@@ -69,9 +69,9 @@ def bench(
     registry = installed(tuple(plugin_file))
     names = [registry.resolve(BackendSpec, name).spec.name for name in backend]
 
-    from emnist_diff.assembly.layers import configure
     from emnist_diff_plugins.benching import userconfig
     from emnist_diff_plugins.benching.survey import PRECISIONS, Request, survey
+    from emnist_diff_plugins.layers import configure
 
     for name in precision:
         if name not in PRECISIONS:

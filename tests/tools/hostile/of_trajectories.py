@@ -108,9 +108,9 @@ def good_files(folder: Path) -> dict[str, Path]:
 
 
 def _make(folder: Path) -> None:
-    from emnist_diff.assembly.layers import configure
     from emnist_diff.discovery import installed
     from emnist_diff.running.run import run
+    from emnist_diff_plugins.layers import configure
     from emnist_diff_trajectory.merge import merge
     from emnist_diff_trajectory.pack import Packing, pack
 

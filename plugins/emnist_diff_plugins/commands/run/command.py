@@ -138,9 +138,9 @@ def run(
         require_healthy(registry)
     written = {} if config is None else read_layer(config, registry, given.get("checkpoint"))
 
-    from emnist_diff.assembly.layers import configure
     from emnist_diff.running.run import execute, prepare
     from emnist_diff_plugins.commands.run import signals
+    from emnist_diff_plugins.layers import configure
     from emnist_diff_plugins.machine.processors import usable_cpus
 
     switched = options.saved(registry, save) | switches(ctx)
