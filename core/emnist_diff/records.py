@@ -161,6 +161,14 @@ class ChooserSpec(Spec):
 
 
 @attrs.frozen(kw_only=True)
+class OverlapSpec(Spec):
+    """What does a part of a run's work beside the thread that computes; the default one does. The factory makes a
+    `running.recording.Overlap`."""
+
+    kind: ClassVar[str] = "overlap"
+
+
+@attrs.frozen(kw_only=True)
 class BackendSpec(Spec):
     """A way to evaluate networks. The factory makes a `evaluators.Backend`.
 

@@ -46,7 +46,7 @@ def forecast(assembly: Assembly) -> dict[str, Any]:
             }
             for (name, variant), sizes in plan.networks.items()
         ],
-        "steps_with_gradients": list(plan.evaluations.gradients),
+        "steps_with_gradients": steps_with_gradients(engine),
         "network_rows": plan.rows,
         "network_calls": plan.calls,
         "micro_batch": plan.micro_batch,
@@ -71,6 +71,13 @@ def _estimated(engine: Engine, plan: Plan) -> float | None:
     if any(offers(each, LoadsLate) and not each.loaded for each in engine.denoisers.values()):
         return None
     return round(sum(_seconds(engine, *network, sizes) for network, sizes in plan.networks.items()), 1)
+
+
+def steps_with_gradients(engine: Engine) -> list[int]:
+    """The steps at which a force that acts differentiates the network."""
+    forces = [force for force in engine.forces if force.differentiates]
+    steps = map(engine.timeline.at, range(len(engine.timeline)))
+    return [at.index for at in steps if any(force.weight(at) != 0 for force in forces)]
 
 
 def _seconds(engine: Engine, denoiser: str, variant: str, sizes: Mapping[int, int]) -> float:

@@ -28,9 +28,10 @@ from emnist_diff.assembly.assemble import assemble
 from emnist_diff.discovery import installed
 from emnist_diff.frames import RunHeader
 from emnist_diff.running import run
-from emnist_diff.running.recording import Overlapped, Recording
+from emnist_diff.running.recording import Overlap, Recording
 from emnist_diff.timeline import Timeline
 from emnist_diff_plugins.layers import configure
+from emnist_diff_plugins.overlap.recording import Overlapped
 from emnist_diff_plugins.parse import component
 from emnist_diff_trajectory.schema import Capture
 from emnist_diff_trajectory.schema import arrays as trajectory_arrays
@@ -75,11 +76,12 @@ def measure(
     timed = tuple(Timed(sink) for sink in assembly.sinks)
     watched = []
 
-    def chosen(sinks: Any, device: Any, on_recorded: Any) -> Any:
-        watched.append(Watched(way(sinks, on_recorded)))
-        return watched[0]
+    class Chosen(Overlap):
+        def recording(self, sinks: Any, device: Any, on_recorded: Any, cpus: int) -> Any:
+            watched.append(Watched(way(sinks, on_recorded)))
+            return watched[0]
 
-    run.recording = chosen  # type: ignore[assignment]
+    run.overlap_of = lambda registry: Chosen()  # type: ignore[assignment]
     started = time.perf_counter()
     run.execute(attrs.evolve(assembly, sinks=timed))
     total = time.perf_counter() - started

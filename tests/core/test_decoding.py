@@ -12,9 +12,9 @@ import torch
 from emnist_diff.engine.base import Base
 from emnist_diff.engine.decoding import NUMBERS, decoded, decoder, image_shape
 from emnist_diff.errors import RunFailed
-from emnist_diff.running.pinning import pinned
 from emnist_diff.shortage import out_of_memory
 from emnist_diff_plugins.denoisers.gaussian_mixture import MixtureDenoiser
+from emnist_diff_plugins.overlap.pinning import pinned
 
 SHAPE = (4, 32, 32)
 COUNT = NUMBERS // (4 * 32 * 32)

@@ -10,13 +10,13 @@ import torch
 from emnist_diff.conditions import NULL, OWN
 from emnist_diff.engine.base import Base
 from emnist_diff.engine.gradients import Tape
-from emnist_diff.engine.plan import Evaluations
 from emnist_diff.engine.state import Batch
 from emnist_diff.engine.walk import walk
 from emnist_diff.frames import FIELDS
 from emnist_diff.parameterization import to_x0
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
 from emnist_diff_plugins.forces.attract_class import AttractClass
+from emnist_diff_plugins.forecast import steps_with_gradients
 from emnist_diff_plugins.schedulers.heun import Heun
 
 MEAN, SPREAD = np.array([0.7, -0.4, 0.2]), 0.5
@@ -122,8 +122,7 @@ def test_only_active_steps_are_differentiated(make_engine):
     engine = make_engine(forces=[(Toward(), 1.0), (Plain(), 1.0)])
     term = attrs.evolve(engine.forces[0], weight=lambda at: 0.5 if at.index in (2, 3) else 0.0)
     engine = attrs.evolve(engine, forces=[term, engine.forces[1]])
-    evaluations = Evaluations.of(engine.timeline, engine.base, engine.forces)
-    assert evaluations.gradients == (2, 3)
+    assert steps_with_gradients(engine) == [2, 3]
     off = attrs.evolve(engine, forces=[attrs.evolve(term, weight=lambda at: 0.0), engine.forces[1]])
     batch = Batch((0, 1), (0, 1), (0, 0), (7, 7))
     one, other = (list(walk(e, batch, lambda at: frozenset(FIELDS))) for e in (engine, off))

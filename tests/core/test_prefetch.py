@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from emnist_diff.engine.noise import INITIAL, batch_normal
-from emnist_diff.running import prefetch
-from emnist_diff.running.prefetch import LEAST, NoiseAhead, noise_ahead
 from emnist_diff_plugins.drifts.default import DefaultDrift
+from emnist_diff_plugins.overlap import prefetch
+from emnist_diff_plugins.overlap.prefetch import LEAST, NoiseAhead
+from emnist_diff_plugins.overlap.threads import Threads
 from emnist_diff_plugins.schedulers.ddpm import Ddpm
 
 SHAPE = (1, 32, 32)
@@ -105,7 +106,7 @@ def test_a_walk_is_the_same_to_the_bit(make_engine, walk_all, monkeypatch):
 
 
 def test_there_is_none_without_a_processor_for_it(make_engine):
-    assert noise_ahead(make_engine(), cpus=1) is None
-    ahead = noise_ahead(make_engine(steps=6), cpus=2)
+    assert Threads().noise(make_engine(), cpus=1) is None
+    ahead = Threads().noise(make_engine(steps=6), cpus=2)
     assert (ahead.steps, ahead.threads, ahead.pinned) == (6, 1, False)
     ahead.close()

@@ -14,9 +14,11 @@ import torch
 
 from emnist_diff.errors import OutputError, RunFailed
 from emnist_diff.frames import BatchResult, Frame
-from emnist_diff.running import recording
-from emnist_diff.running.recording import Overlapped, Recording, tensors, with_tensors
+from emnist_diff.running.recording import Recording
 from emnist_diff.timeline import StepInfo
+from emnist_diff_plugins.overlap import recording
+from emnist_diff_plugins.overlap.recording import Overlapped, tensors, with_tensors
+from emnist_diff_plugins.overlap.threads import Threads
 
 
 def frame(index: int, size: int = 4) -> Frame:
@@ -248,7 +250,7 @@ def test_commits_are_told_between_steps_too(make):
     ],
 )
 def test_a_thread_is_for_those_who_have_a_processor_for_it(make, cpus, device, sinks, way):
-    chosen = make(lambda *a: recording.begin_recording(*a[:1], torch.device(device), a[1], cpus), *[Memory()] * sinks)
+    chosen = make(lambda *a: Threads().recording(*a[:1], torch.device(device), a[1], cpus), *[Memory()] * sinks)
     assert type(chosen) is way
 
 

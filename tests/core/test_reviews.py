@@ -1,4 +1,4 @@
-"""Reviews and choosers of other distributions: what they may change, refuse and record, and what a broken one does."""
+"""Reviews, choosers and overlaps of other distributions: what they may change and record, and what broken ones do."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import types
 from typing import Any
 
 import attrs
+import numpy as np
 import pytest
 
 from emnist_diff.assembly.assemble import assemble
@@ -14,9 +15,12 @@ from emnist_diff.config import resolve
 from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError, PluginError, UnknownName
 from emnist_diff.plugins import Entry, Registry
-from emnist_diff.records import ChooserSpec, ReviewSpec, Spec
+from emnist_diff.records import ChooserSpec, OverlapSpec, ReviewSpec, Spec
+from emnist_diff.running.run import execute
 from emnist_diff.schedules import Constant
 from emnist_diff.surroundings import Review
+from emnist_diff_plugins.overlap.recording import Overlapped
+from emnist_diff_trajectory.reader import Trajectory
 
 MIXTURE = {
     "denoiser": {"name": "gaussian-mixture", "settings": {"shape": [3], "classes": "ABC"}},
@@ -153,3 +157,24 @@ def test_the_default_chooser_takes_the_backend_of_auto():
 def test_without_a_chooser_auto_is_refused_by_name():
     with pytest.raises(ConfigError, match="no installed chooser is the default one"):
         assemble(with_others(ChooserSpec, instead=True), resolve(MIXTURE))
+
+
+def test_a_run_without_an_overlap_draws_and_records_the_same(tmp_path, monkeypatch):
+    began, original = [], Overlapped.__attrs_post_init__
+    monkeypatch.setattr(Overlapped, "__attrs_post_init__", lambda self: began.append(self) or original(self))
+    runs = {}
+    for name, registry in {"plain": with_others(OverlapSpec, instead=True), "threads": installed()}.items():
+        settings = resolve(MIXTURE, {"output": str(tmp_path / name), "sinks": [{"name": "hdf5"}]})
+        execute(assemble(registry, settings), cpus=2)
+        with Trajectory(next((tmp_path / name).rglob("*.h5"))) as recorded:
+            runs[name] = recorded.x[:]
+        assert len(began) == (name == "threads")
+    assert np.array_equal(runs["plain"], runs["threads"])
+
+
+def test_what_is_no_overlap_is_named(tmp_path):
+    registry = with_others(OverlapSpec, Foreign, instead=True)
+    assembly = assemble(registry, resolve(MIXTURE, {"output": str(tmp_path)}))
+    with pytest.raises(PluginError, match=r"overlap 'foreign' of theirs 1 is not derived from recording\.Overlap"):
+        execute(assembly)
+    assert list(tmp_path.iterdir()) == []

@@ -123,12 +123,10 @@ class Evaluations:
     conditions: of each step, at its first evaluation.
     counts: of each set of conditions, how often it is evaluated: at the stages of steps, and where drifts evaluate
     their ends.
-    gradients: steps at which networks are evaluated with gradients.
     """
 
     conditions: tuple[tuple[Cond, ...], ...]
     counts: Mapping[tuple[Cond, ...], int]
-    gradients: tuple[int, ...]
 
     @classmethod
     def of(
@@ -139,7 +137,7 @@ class Evaluations:
         drifts: Sequence[WeightedDrift] = (),
     ) -> Evaluations:
         """The evaluations of these steps. Raises as `conditions_at` and `WeightedDrift.evaluations`."""
-        conditions, gradients = [], []
+        conditions = []
         counts: Counter[tuple[Cond, ...]] = Counter()
         for i in range(len(timeline)):
             at, end = timeline.at(i), timeline.end(i)
@@ -148,9 +146,7 @@ class Evaluations:
             if (count := sum(drift.evaluations(at, end) for drift in drifts)) and end is not None:
                 counts[conditions_at(end, base, forces)] += count
             conditions.append(read[0])
-            if any(force.differentiates and force.weight(at) != 0 for force in forces):
-                gradients.append(i)
-        return cls(tuple(conditions), counts, tuple(gradients))
+        return cls(tuple(conditions), counts)
 
 
 @briefly

@@ -25,8 +25,7 @@ from emnist_diff.frames import BatchResult, Frame, Outcome, RunHeader
 from emnist_diff.plugins import Registry
 from emnist_diff.protocols import Sink
 from emnist_diff.running.interrupts import STOP_SIGNALS, stop_requests
-from emnist_diff.running.prefetch import noise_ahead
-from emnist_diff.running.recording import Event, begin_recording, call_sink, requested_fields
+from emnist_diff.running.recording import Event, Overlap, call_sink, overlap_of, requested_fields
 from emnist_diff.running.threads import allowed_cpus, use_threads
 from emnist_diff.seeds import DrawnSeed
 from emnist_diff.shown import shown
@@ -105,9 +104,8 @@ def execute(
     if not total:
         log.info("run.nothing_to_do", rank=header.rank, world_size=header.world_size)
         return RunResult(header.output, 0, 0, 0.0, 0, assembly.plan.micro_batch, assembly.config.seed)
-    for review in reviews(assembly.registry):
-        review.require_sinks(assembly)
-    requested_fields(assembly.sinks, header)  # what is refused is refused before a sink replaces anything
+    overlap = overlap_of(assembly.registry)
+    _require_sinks(assembly)
     opened, outcome = list[Sink](), Outcome.FAILED
     try:
         done = _open(assembly.sinks, header, opened)
@@ -116,7 +114,7 @@ def execute(
         started = time.perf_counter()
         progress = _Progress(total, len(done), on_commit, on_step)
         with stop_requests(stop_signals) as stopping:
-            _walk_all(attrs.evolve(assembly, header=header), done, progress, stopping, cpus or allowed_cpus())
+            _walk_all(attrs.evolve(assembly, header=header), done, progress, stopping, overlap, cpus or allowed_cpus())
         seconds = time.perf_counter() - started
         outcome = Outcome.INTERRUPTED if progress.done < total else Outcome.COMPLETED
     finally:
@@ -128,6 +126,13 @@ def execute(
     written, plan = total - len(done), assembly.plan
     log.info("run.completed", output=str(header.output), samples=written, seconds=round(seconds, 3))
     return RunResult(header.output, written, len(done), seconds, plan.rows, plan.micro_batch, assembly.config.seed)
+
+
+def _require_sinks(assembly: Assembly) -> None:
+    """Raise what is wrong with the sinks of a run, before one of them replaces anything."""
+    for review in reviews(assembly.registry):
+        review.require_sinks(assembly)
+    requested_fields(assembly.sinks, assembly.header)
 
 
 def _report_seed(assembly: Assembly) -> None:
@@ -197,13 +202,18 @@ def _batches(assembly: Assembly, done: frozenset[int]) -> Iterator[Batch]:
 
 
 def _walk_all(
-    assembly: Assembly, done: frozenset[int], progress: _Progress, stopping: threading.Event, cpus: int
+    assembly: Assembly,
+    done: frozenset[int],
+    progress: _Progress,
+    stopping: threading.Event,
+    overlap: Overlap,
+    cpus: int,
 ) -> None:
     """Walk the batches that are not done, until a signal asks to stop."""
     engine, announced = assembly.engine, False
     wanted = requested_fields(assembly.sinks, assembly.header)
-    ahead = noise_ahead(engine, cpus)
-    recording = begin_recording(assembly.sinks, engine.device, progress.committed, cpus)
+    ahead = overlap.noise(engine, cpus)
+    recording = overlap.recording(assembly.sinks, engine.device, progress.committed, cpus)
     try:
         engine = attrs.evolve(engine, normal=ahead or engine.normal)
         for batch, following in pairwise(chain(_batches(assembly, done), [None])):

@@ -15,16 +15,13 @@ import torch
 from torch import Tensor
 
 from emnist_diff.engine.noise import INITIAL, batch_normal, fill
-from emnist_diff.engine.state import Engine
-from emnist_diff.running.pinning import pinned
+from emnist_diff_plugins.overlap.pinning import pinned
 
 LEAST = 1 << 14
 """Numbers of a draw from which it is worth another thread; drawing fewer takes less than a millisecond."""
 
 _SHARE = 1 << 18
 """Numbers that one thread draws of a large draw."""
-
-_MOST_THREADS = 4
 
 _Key = tuple[int, str]
 
@@ -107,12 +104,3 @@ class _Draw:
     def cancel(self) -> None:
         for part in self.parts:
             part.cancel()
-
-
-def noise_ahead(engine: Engine, cpus: int) -> NoiseAhead | None:
-    """What draws the noise of a run on `engine` ahead, with so many processors; None where no other one could."""
-    if cpus < 2:
-        return None
-    gpu = engine.device.type == "cuda"
-    threads = min(_MOST_THREADS, cpus - 1) if engine.device.type != "cpu" else 1  # a CPU has other things to do
-    return NoiseAhead(len(engine.timeline), threads, pinned=gpu)
