@@ -38,17 +38,6 @@ _LONGEST_TRACEBACK = 20_000
 _T = TypeVar("_T")
 
 
-@attrs.frozen
-class _Plugin:
-    """A plugin to look at: an installed one, or a file of the user's."""
-
-    source: Source
-    where: EntryPoint | Path
-
-    def load(self) -> object:
-        return _load_file(self.where) if isinstance(self.where, Path) else self.where.load()
-
-
 @cache
 def installed(files: tuple[Path, ...] = ()) -> Registry:
     """The installed plugins that the environment variable ``EMNIST_DIFF_PLUGINS`` keeps, and those in `files`."""
@@ -71,12 +60,18 @@ def discover(
     fatal = {foreign[n]: why for n, why in probing.care.fatal(len(foreign), lambda n: _visit(foreign[n])).items()}
     hooks = dict(hookspecs.HOOKS)
     with probing.care.printing():
-        modules = [_Module.of(plugin, fatal.get(plugin)) for plugin in plugins]
-        for module in modules:
-            module.declare_kinds(hooks)
+        for plugin in plugins:
+            if not (why := fatal.get(plugin)):
+                plugin.load()
+            elif isinstance(plugin.where, Path):
+                raise PluginError(f"plugin file {str(plugin.where)!r} cannot be loaded: {why}")
+            else:
+                plugin.broken.append(plugin.source.broken(why))
+        for plugin in plugins:
+            plugin.declare_kinds(hooks)
         specifications = hookspecs.specifications(hooks)
-        entries = [entry for module in modules for entry in module.entries(hooks, specifications)]
-    broken = chain.from_iterable(module.broken for module in modules)
+        entries = [entry for plugin in plugins for entry in plugin.entries(hooks, specifications)]
+    broken = chain.from_iterable(plugin.broken for plugin in plugins)
     kinds = {record.kind: record for record in hooks.values()}
     return Registry(tuple(entries), tuple(broken), tuple(plugin.source for plugin in plugins), kinds)
 
@@ -103,46 +98,37 @@ def _whose(point: EntryPoint) -> tuple[str, str]:
 def _visit(plugin: _Plugin) -> None:
     """All of the plugin's code that `discover` will run; only what ends the process, or interrupts it, shows."""
     with contextlib.suppress(PluginError), probing.care.printing():  # an error of a file is raised again by `discover`
-        module = _Module.of(plugin)
-        for hook in module.hooks:
-            module.yielded(hook, lambda value: value)
+        plugin.load()
+        for hook in plugin.hooks:
+            plugin.yielded(hook, lambda value: value)
 
 
 @attrs.define(eq=False)
-class _Module:
-    """The module of a plugin, and what is broken of it.  hooks: its implementations by the hook's name."""
+class _Plugin:
+    """A plugin, which is an installed one or a file of the user's, and what is broken of it."""
 
     source: Source
-    manager: pluggy.PluginManager
-    value: object = None
+    where: EntryPoint | Path
     broken: list[Broken] = attrs.field(factory=list)
+    module: object = None
+    manager: pluggy.PluginManager = attrs.field(factory=lambda: pluggy.PluginManager(hookspecs.GROUP))
 
-    @classmethod
-    def of(cls, plugin: _Plugin, fatal: str | None = None) -> _Module:
-        """The module, imported unless a reason not to is known.
-
-        Raises `PluginError` for a file that cannot be imported.
-        """
-        module = cls(plugin.source, pluggy.PluginManager(hookspecs.GROUP))
-        if fatal and isinstance(plugin.where, Path):
-            raise PluginError(f"plugin file {str(plugin.where)!r} cannot be loaded: {fatal}")
-        if fatal:
-            module.broken.append(plugin.source.broken(fatal))
-            return module
-        module.manager.add_hookspecs(hookspecs.specifications([hookspecs.KINDS_HOOK]))
+    def load(self) -> None:
+        """Import it. Raises `PluginError` for a file that cannot be imported."""
+        self.manager.add_hookspecs(hookspecs.specifications([hookspecs.KINDS_HOOK]))
         try:
-            value = plugin.load()
-            module.manager.register(value)
-            module.value = value
+            module = _load_file(self.where) if isinstance(self.where, Path) else self.where.load()
+            self.manager.register(module)
+            self.module = module
         except (KeyboardInterrupt, PluginError):
             raise
         except BaseException as error:  # one bad plugin stops nothing
-            module.broken.append(_broken(plugin.source, plugin.source.name, error))
-        return module
+            self.broken.append(_broken(self.source, self.source.name, error))
 
     @property
     def hooks(self) -> dict[str, pluggy.HookCaller]:
-        return {caller.name: caller for caller in self.manager.get_hookcallers(self.value) or ()}
+        """Its implementations of hooks, by the hook's name."""
+        return {caller.name: caller for caller in self.manager.get_hookcallers(self.module) or ()}
 
     def yielded(self, hook: str, check: Callable[[Any], _T]) -> list[_T]:
         """What the implementations of a hook yield, each value checked; nothing, and the hook broken, where one of them
@@ -181,9 +167,9 @@ class _Module:
                 found += [Entry(spec, self.source.distribution, self.source.version) for spec in specs]
             elif hook not in known:
                 self.broken.append(self.source.broken(_no_hook(hook, known)))
-        for name, value in vars(self.value).items() if isinstance(self.value, ModuleType) else ():
-            own = inspect.isfunction(value) and value.__module__ == vars(self.value)["__name__"]  # not what it imports
-            marked = self.manager.parse_hookimpl_opts(self.value, name) is not None
+        for name, value in vars(self.module).items() if isinstance(self.module, ModuleType) else ():
+            own = inspect.isfunction(value) and value.__module__ == vars(self.module)["__name__"]  # not what it imports
+            marked = self.manager.parse_hookimpl_opts(self.module, name) is not None
             if own and name.startswith(f"{hookspecs.GROUP}_") and not marked:
                 self.broken.append(
                     self.source.broken(f"{name} lacks @hookimpl" if name in known else _no_hook(name, known))

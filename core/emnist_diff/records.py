@@ -25,7 +25,7 @@ _LONGEST = 1000
 _MOST_NAMES = 100
 
 
-def _line(instance: object, attribute: attrs.Attribute[str], value: object) -> None:
+def one_line(instance: object, attribute: attrs.Attribute[str], value: object) -> None:
     """Text that a listing can print on a line."""
     if not isinstance(value, str):
         raise TypeError(f"{attribute.name!r} must be text, got {shown(value)}")
@@ -34,7 +34,7 @@ def _line(instance: object, attribute: attrs.Attribute[str], value: object) -> N
 
 
 def _summary(instance: object, attribute: attrs.Attribute[str], value: str) -> None:
-    _line(instance, attribute, value)
+    one_line(instance, attribute, value)
     if not value:
         raise ValueError("'summary' is empty")
 
@@ -68,7 +68,7 @@ class Spec:
     summary: str = attrs.field(validator=_summary)
     aliases: tuple[str, ...] = attrs.field(default=(), converter=_names)
     api: int = attrs.field(default=API, validator=v.instance_of(int))
-    deprecated: str = attrs.field(default="", validator=_line)
+    deprecated: str = attrs.field(default="", validator=one_line)
     default: bool = attrs.field(default=False, validator=v.instance_of(bool))
 
 
@@ -98,10 +98,10 @@ class SchedulerSpec(Spec):
     """
 
     kind: ClassVar[str] = "scheduler"
-    order: str = attrs.field(default="?", validator=_line)
-    noise: str = attrs.field(default="?", validator=_line)
-    evaluations: str = attrs.field(default="1", validator=_line)
-    process: str = attrs.field(default="diffusion", validator=_line)
+    order: str = attrs.field(default="?", validator=one_line)
+    noise: str = attrs.field(default="?", validator=one_line)
+    evaluations: str = attrs.field(default="1", validator=one_line)
+    process: str = attrs.field(default="diffusion", validator=one_line)
     predictions: tuple[str, ...] = attrs.field(default=("epsilon", "v_prediction", "sample"), converter=_names)
 
 
@@ -125,24 +125,6 @@ class DenoiserSpec(Spec):
 
     kind: ClassVar[str] = "denoiser"
     opens_paths: bool = False
-
-
-@attrs.frozen(kw_only=True)
-class CommandSpec(Spec):
-    """A subcommand of ``emnist-diff``. The factory is a Typer app, mounted under `name`, or a function with a docstring
-    that Typer makes a command of.
-
-    group: the command that it is a part of (``plugins`` of ``plugins check``), or "".
-    section: the heading under which the help page lists it; "" lists it under the plugins' own.
-    place: where in its section, or group, it stands; the smaller first, equal ones by name.
-    logs: whether it has the options of the log, ``--verbose``, ``--quiet`` and ``--log-format``.
-    """
-
-    kind: ClassVar[str] = "command"
-    group: str = attrs.field(default="", validator=_line)
-    section: str = attrs.field(default="", validator=_line)
-    place: int = 100
-    logs: bool = True
 
 
 @attrs.frozen(kw_only=True)
@@ -182,7 +164,7 @@ class BackendSpec(Spec):
 
     kind: ClassVar[str] = "backend"
     requires: tuple[str, ...] = attrs.field(default=(), converter=_names)
-    extra: str = attrs.field(default="", validator=_line)
+    extra: str = attrs.field(default="", validator=one_line)
     devices: tuple[str, ...] = attrs.field(default=("cpu",), converter=_names)
     precisions: tuple[str, ...] = attrs.field(default=("fp32",), converter=_names)
     min_rows: int = attrs.field(default=0, validator=v.ge(0))

@@ -15,10 +15,11 @@ import typer
 from emnist_diff.discovery import installed
 from emnist_diff.errors import EmnistDiffError, PluginError, unknown
 from emnist_diff.plugins import Broken, Entry, Registry, load_factory
-from emnist_diff.records import API, CommandSpec, Spec
+from emnist_diff.records import API, Spec
 from emnist_diff_testing.rules import Case, Finding, Rule, kinds, kit, rules_of
 from emnist_diff_testing.settings import OF_THE_CLASS
 from emnist_diff_testing.subjects import Subject, subject
+from emnist_diff_trajectory.contract import CommandSpec
 
 
 @attrs.frozen

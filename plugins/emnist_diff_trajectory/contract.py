@@ -1,4 +1,5 @@
-"""What runs left in their directories, as readers of any kind of file give it."""
+"""Kinds of components that this package has some of, and the core knows nothing of: commands, and readers of what runs
+left in their directories."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import attrs
 
 from emnist_diff.brief import briefly
-from emnist_diff.records import Spec
+from emnist_diff.records import Spec, one_line
 
 
 @attrs.frozen(kw_only=True)
@@ -50,3 +51,21 @@ class RunReader(Protocol):
 
     def read(self, path: Path) -> EarlierRun | None:
         """What a file says; None for one of another kind, and for a damaged one."""
+
+
+@attrs.frozen(kw_only=True)
+class CommandSpec(Spec):
+    """A subcommand of ``emnist-diff``. The factory is a Typer app, mounted under `name`, or a function with a docstring
+    that Typer makes a command of.
+
+    group: the command that it is a part of (``plugins`` of ``plugins check``), or "".
+    section: the heading under which the help page lists it; "" lists it under the plugins' own.
+    place: where in its section, or group, it stands; the smaller first, equal ones by name.
+    logs: whether it has the options of the log, ``--verbose``, ``--quiet`` and ``--log-format``.
+    """
+
+    kind: ClassVar[str] = "command"
+    group: str = attrs.field(default="", validator=one_line)
+    section: str = attrs.field(default="", validator=one_line)
+    place: int = 100
+    logs: bool = True

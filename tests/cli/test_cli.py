@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from emnist_diff.discovery import installed
-from emnist_diff.records import CommandSpec
+from emnist_diff_trajectory.contract import CommandSpec
 from emnist_diff_trajectory.reader import Trajectory
 
 MIXTURE = ("--denoiser", "gaussian-mixture:shape=[1,4,4],classes=ABC")

@@ -9,10 +9,10 @@ import pytest
 
 from emnist_diff.discovery import installed
 from emnist_diff.plugins import Entry
-from emnist_diff.records import CommandSpec
 from emnist_diff_plugins.commands.run.page import ORDER
 from emnist_diff_plugins.terminal.commands import SECTIONS
 from emnist_diff_plugins.training import page as train_page
+from emnist_diff_trajectory.contract import CommandSpec
 
 
 def sections(page: str) -> dict[str, list[str]]:

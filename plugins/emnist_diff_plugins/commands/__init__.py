@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from emnist_diff.hookspecs import hookimpl
-from emnist_diff.records import CommandSpec
+from emnist_diff.records import Spec
+from emnist_diff_trajectory.contract import CommandSpec
 
 _COMMANDS = (
     # name, factory, summary, section
@@ -46,6 +47,11 @@ _SILENT = ("checkpoints", "doctor", "plugins")
 """Commands that have no log."""
 
 _LISTINGS = ("forces", "drifts", "presets", "recipes", "schedulers")
+
+
+@hookimpl
+def emnist_diff_kinds() -> Iterable[type[Spec]]:
+    yield CommandSpec
 
 
 @hookimpl

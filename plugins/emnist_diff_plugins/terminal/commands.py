@@ -18,8 +18,8 @@ from emnist_diff.errors import unknown
 from emnist_diff.names import typed
 from emnist_diff.paths import local_path
 from emnist_diff.plugins import Entry, load_factory
-from emnist_diff.records import CommandSpec
 from emnist_diff_plugins.terminal.help import write_options, write_rows
+from emnist_diff_trajectory.contract import CommandSpec
 
 PROGRAM = "emnist-diff"
 SECTIONS = ("Generate", "List", "Analyse", "Trajectory files", "Machine")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from emnist_diff.hookspecs import hookimpl
-from emnist_diff.records import CommandSpec
+from emnist_diff_trajectory.contract import CommandSpec
 
 
 @hookimpl
