@@ -112,8 +112,8 @@ def public(tmp_path):
         levels = {"down_block_types": ("DownEncoderBlock2D",) * 2, "up_block_types": ("UpDecoderBlock2D",) * 2}
         torch.manual_seed(1)
         model = AutoencoderKL(
-            in_channels=1, block_out_channels=(8, 16), norm_num_groups=4, latent_channels=2, sample_size=64,
-            **{"out_channels": 1, **levels, **settings},
+            block_out_channels=(8, 16), norm_num_groups=4, latent_channels=2, sample_size=64,
+            **{"in_channels": 1, "out_channels": 1, **levels, **settings},
         )  # fmt: skip
         model.save_pretrained(tmp_path / "pipeline" / "vae")
         return model.eval(), tmp_path / "pipeline" / "vae"
@@ -130,7 +130,7 @@ def public(tmp_path):
 )
 def test_an_autoencoder_of_diffusers_is_a_codec_with_its_own_scaling(public, scaling):
     model, folder = public(**scaling)
-    codec, file = codecs.read(installed(), folder.parent, "cpu", 16)
+    codec, file = codecs.read(installed(), folder.parent, "cpu", (1, 16, 16))
     assert file == folder
     assert (codec.header.image_shape, codec.header.shape) == ((1, 16, 16), (2, 8, 8))
     assert codecs.read(installed(), folder, "cpu")[0].header.image_shape == (1, 64, 64)
@@ -145,12 +145,31 @@ def test_an_autoencoder_of_diffusers_is_a_codec_with_its_own_scaling(public, sca
     torch.testing.assert_close(codec.decode(states), shown.clamp(0, 1), atol=1e-4, rtol=1e-4)
 
 
+def test_gray_images_are_repeated_for_an_autoencoder_of_colors_and_averaged_after_it(public):
+    model, folder = public(in_channels=3, out_channels=3)
+    assert codecs.read(installed(), folder, "cpu")[0].header.image_shape == (3, 64, 64)
+    codec, _ = codecs.read(installed(), folder, "cpu", (1, 16, 16))
+    assert (codec.header.image_shape, codec.header.network["repeats"]) == ((1, 16, 16), 3)
+    images = torch.rand(2, 1, 16, 16)
+    with torch.inference_mode():
+        latents = model.encode(2 * images.expand(-1, 3, -1, -1) - 1).latent_dist.mode()
+        colors = (model.decode(latents).sample / 2 + 0.5).clamp(0, 1)
+    states = codec.encode(images)
+    torch.testing.assert_close(states, latents * model.config.scaling_factor, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(codec.decode(states), colors.mean(1, keepdim=True), atol=1e-4, rtol=1e-4)
+    assert colors.std(1).max() > 1e-3
+    again = codecs.loaded(installed(), codec.header, codec.stored(), "cpu")
+    assert torch.equal(again.decode(states), codec.decode(states))
+    gray = codecs.read(installed(), public()[1], "cpu", (3, 16, 16))[0]
+    assert gray.header.image_shape == (1, 16, 16)  # which no images of colors fit, and training says so
+
+
 def test_an_autoencoder_of_diffusers_that_cannot_be_a_codec_is_one_line(public):
     _, folder = public(out_channels=3)
     with pytest.raises(CheckpointError, match="out_channels is 3, and codec 'autoencoder_kl' has 1 alone"):
         codecs.read(installed(), folder, "cpu")
     with pytest.raises(ConfigError, match="images of 15 pixels do not divide by 2"):
-        codecs.read(installed(), public()[1], "cpu", 15)
+        codecs.read(installed(), public()[1], "cpu", (1, 15, 15))
     (folder / "diffusion_pytorch_model.safetensors").unlink()
     with pytest.raises(CheckpointError, match="holds no AutoencoderKL that diffusers can read"):
         codecs.read(installed(), folder, "cpu")

@@ -30,6 +30,9 @@ class AutoencoderKL(ImageSettings):
     norm_num_groups: int = setting(8, "groups of the group norms", between(1, WIDEST))
     quant_conv: bool = setting(True, "whether a convolution stands beside the latents, as in Stable Diffusion 1 and 2")
     mid_attention: bool = setting(True, "whether the middle attends to itself")
+    repeats: int = setting(
+        1, "times that an image's channels are repeated for the network, 3 for gray ones and one of colors", between(1, 4)
+    )
     kl_weight: float = setting(1e-6, "weight of the divergence from a standard normal", v.and_(v.ge(0), v.le(1e6)))
     statistics: Statistics = setting("scale", "how latents are standardised: element, channel or scale")
 
@@ -54,8 +57,8 @@ class AutoencoderKL(ImageSettings):
         try:
             return KLNetwork(
                 Diffusers(  # type: ignore[no-untyped-call]  # diffusers has no types here
-                    in_channels=self.channels,
-                    out_channels=self.channels,
+                    in_channels=self.channels * self.repeats,
+                    out_channels=self.channels * self.repeats,
                     down_block_types=("DownEncoderBlock2D",) * levels,
                     up_block_types=("UpDecoderBlock2D",) * levels,
                     block_out_channels=self.block_out_channels,
@@ -68,31 +71,36 @@ class AutoencoderKL(ImageSettings):
                     mid_block_add_attention=self.mid_attention,
                 ),
                 self.kl_weight,
+                self.repeats,
             )
         except (ValueError, TypeError, ZeroDivisionError) as error:
             raise ConfigError(f"autoencoder_kl: no network can be built with these settings: {error}") from error
 
 
 class KLNetwork(nn.Module):
-    """`CodecNetwork` around diffusers' model; images are in [-1, 1] there."""
+    """`CodecNetwork` around diffusers' model; images are in [-1, 1] there, and their channels repeated `repeats` times,
+    which are averaged in what it decodes."""
 
-    def __init__(self, model: Any, kl_weight: float) -> None:
+    def __init__(self, model: Any, kl_weight: float, repeats: int) -> None:
         super().__init__()
-        self.model, self.kl_weight = model, kl_weight
+        self.model, self.kl_weight, self.repeats = model, kl_weight, repeats
 
     def encode(self, images: Tensor) -> Tensor:
         """The modes of the latents, (B, *shape)."""
-        mode: Tensor = self.model.encode(2.0 * images - 1.0).latent_dist.mode()
+        mode: Tensor = self.model.encode(self._pixels(images)).latent_dist.mode()
         return mode
 
     def decode(self, latents: Tensor) -> Tensor:
         """Images in [0, 1], (B, C, H, W)."""
         images: Tensor = ((self.model.decode(latents).sample + 1.0) / 2.0).clamp(0.0, 1.0)
-        return images
+        return images if self.repeats == 1 else images.unflatten(1, (self.repeats, -1)).mean(1)
 
     def forward(self, images: Tensor, noise: Tensor) -> Tensor:
         """Mean squared error of pixels in [-1, 1], and `kl_weight` times the divergence, summed over a latent."""
-        pixels = 2.0 * images - 1.0
+        pixels = self._pixels(images)
         posterior = self.model.encode(pixels).latent_dist
         shown = self.model.decode(posterior.mean + posterior.std * noise).sample
         return F.mse_loss(shown.float(), pixels) + self.kl_weight * divergence(posterior.mean, posterior.logvar)
+
+    def _pixels(self, images: Tensor) -> Tensor:
+        return 2.0 * images.repeat(1, self.repeats, 1, 1) - 1.0

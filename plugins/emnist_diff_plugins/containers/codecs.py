@@ -150,22 +150,22 @@ def loaded(
     return Codec(header, network, tensors, mean, std)  # type: ignore[arg-type]  # a module with encode and decode
 
 
-def read(registry: Registry, path: str | Path, device: str, size: int | None = None) -> tuple[Codec, Path]:
+def read(registry: Registry, path: str | Path, device: str, images: tuple[int, ...] | None = None) -> tuple[Codec, Path]:
     """The codec in a file or a folder's newest epoch: a codec's own, or one of a model trained on it; or diffusers'
     autoencoder in a folder of its own, or of a pipeline; and that file or folder.
 
-    size: of the images that diffusers' autoencoder is to take; those that it was trained on when left out.
+    images: (C, H, W) of those that diffusers' autoencoder is to take; those that it was trained on when left out.
     Raises as `checkpoint.discover` and `diffusers_vae.read`, `CheckpointError` for a file without a codec.
     """
     if (folder := diffusers_vae.folder_of(Path(local_path(path)))) is not None:
-        return _of_diffusers(registry, folder, device, size), folder
+        return _of_diffusers(registry, folder, device, images), folder
     file = checkpoint.discover(Path(path))
     header, tensors = checkpoint.load(file)
     return loaded(registry, _codec_of(header, file), tensors, device, str(file)), file
 
 
-def _of_diffusers(registry: Registry, folder: Path, device: str, size: int | None) -> Codec:
-    settings, tensors, statistics = diffusers_vae.read(folder, size)
+def _of_diffusers(registry: Registry, folder: Path, device: str, images: tuple[int, ...] | None) -> Codec:
+    settings, tensors, statistics = diffusers_vae.read(folder, images)
     family, config = family_of(registry, ComponentConfig(diffusers_vae.NAME, settings=settings))
     for name, value in zip((MEAN, STD), statistics, strict=True):
         each = torch.as_tensor(value, dtype=torch.float32)

@@ -16,6 +16,9 @@ from emnist_diff_trajectory.plaindata import from_json, read_text
 NAME = "autoencoder_kl"
 """The codec component that such a folder is read as."""
 
+_COLORS = 3
+"""Channels of a network whose own images are of colors, and which gray ones are repeated to."""
+
 _CLASS, _CONFIG = "AutoencoderKL", "config.json"
 _SETTINGS = {
     "sample_size": "size",
@@ -39,11 +42,12 @@ def folder_of(path: Path) -> Path | None:
     return None
 
 
-def read(folder: Path, size: int | None) -> tuple[dict[str, Any], dict[str, Tensor], tuple[Any, Any]]:
+def read(folder: Path, images: tuple[int, ...] | None) -> tuple[dict[str, Any], dict[str, Tensor], tuple[Any, Any]]:
     """The codec's settings, its network's tensors, and (mean, deviation) of its latents, which are numbers or one
     number a channel.
 
-    size: of the images; the one that it was trained on when left out.
+    images: (C, H, W) of those to take, which are gray where its own are of colors; those that it was trained on when
+    left out.
     Raises `CheckpointError` for a folder that is damaged, and for one that the codec cannot represent.
     """
     from diffusers import AutoencoderKL
@@ -58,7 +62,10 @@ def read(folder: Path, size: int | None) -> tuple[dict[str, Any], dict[str, Tens
     config: Mapping[str, Any] = dict(model.config)
     _require_representable(folder, config)
     settings = {own: config[name] for name, own in _SETTINGS.items()}
-    settings |= {"block_out_channels": list(config["block_out_channels"]), "size": size or config["sample_size"]}
+    settings |= {"block_out_channels": list(config["block_out_channels"])}
+    if images is not None:
+        gray = images[0] == 1 and config["in_channels"] == _COLORS
+        settings |= {"size": images[1], **({"channels": 1, "repeats": _COLORS} if gray else {})}
     tensors = {f"model.{name}": tensor.clone() for name, tensor in model.state_dict().items()}
     return settings, tensors, _statistics(config)
 

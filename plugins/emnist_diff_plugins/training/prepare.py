@@ -82,9 +82,9 @@ def prepare(config: TrainConfig, registry: Registry, before: Before | None, devi
     provenance = json.loads(json.dumps(dict(images.provenance)))
     if before is not None and before[0].data != provenance:
         raise ConfigError("cannot resume: the dataset's files are not those that the training began with")
-    size = images.images.shape[2]
-    if codec is not None and config.codec is not None and before is None and codec.header.image_shape[1] != size:
-        codec = codecs.read(registry, config.codec, str(device), size)[0]  # an autoencoder of diffusers takes any size
+    shape = tuple(images.images.shape[1:])
+    if codec is not None and config.codec is not None and before is None and codec.header.image_shape != shape:
+        codec = codecs.read(registry, config.codec, str(device), shape)[0]  # diffusers' autoencoder takes any size
     if beginning.spec is CodecSpec:
         return _codec_task(config, registry, beginning, images, provenance)
     return _denoiser_task(config, registry, beginning, images, provenance, codec)
@@ -133,7 +133,7 @@ def _codec(config: TrainConfig, registry: Registry, before: Before | None, devic
     facts, tensors = before
     was = None if facts.codec is None else structure(facts.codec, CodecHeader, "the training state's codec")
     if config.codec is not None and config.codec != facts.config.get("codec"):
-        named, file = codecs.read(registry, config.codec, "cpu", None if was is None else was.image_shape[1])
+        named, file = codecs.read(registry, config.codec, "cpu", None if was is None else was.image_shape)
         if was is None or named.header.sha256 != was.sha256:
             raise ConfigError(
                 f"cannot resume: the codec in {file} is not the one that the training began with — leave --codec out "
