@@ -55,8 +55,9 @@ def test_an_experiment_has_its_folders_and_goes_on_in_them(cli, config, data, tm
     refused = cli("train", "--config", folder / "config.toml")
     assert refused.code
     assert "holds a training — use --resume" in refused.err
-    done = cli("train", "--resume", "--output", folder.relative_to(tmp_path))
+    done = cli("train", "--resume", "--output", folder.relative_to(tmp_path), "--quiet")
     assert done.code == 0, done.err
+    assert "train." not in done.err
 
     frames = [f"denoising_steps/frame_{number:03d}.png" for number in range(11)]
     expected = {
@@ -71,7 +72,8 @@ def test_an_experiment_has_its_folders_and_goes_on_in_them(cli, config, data, tm
     assert expected <= found
     assert any(name.startswith("tensorboard/events") for name in found)
     log = (folder / "training.log").read_text()
-    assert log.count("train.started") == 2
+    assert log.count("info train.started") == 2  # of which the second was not shown
+    assert log.count("train.epoch") == 2
     assert "train.stopped" in log
     summary = json.loads((folder / "performance.json").read_text())
     assert (summary["finished"], summary["steps"], summary["checkpoint"]) == (True, 8, "film_epoch002.safetensors")
@@ -90,8 +92,9 @@ def test_the_newest_experiment_of_a_name_goes_on(tmp_path, monkeypatch):
         (tmp_path / "experiments" / stamp / "resume" / "state.safetensors").touch()
     assert experiment.directory("one", resume=True) == str(Path("experiments/20260201_000000-one"))
     assert not Path(experiment.directory("one", resume=False)).exists()
-    with pytest.raises(ConfigError, match="experiment"):
-        resolve({"family": "film", "dataset": "mnist", "experiment": "../elsewhere"})
+    for name in ("../elsewhere", "a/b"):
+        with pytest.raises(ConfigError, match="experiment = .* must be up to 100 letters, digits"):
+            resolve({"family": "film", "dataset": "mnist", "experiment": name})
 
 
 def test_latents_are_drawn_along_their_principal_axes_and_not_at_all_without_matplotlib(monkeypatch):

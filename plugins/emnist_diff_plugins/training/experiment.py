@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
@@ -115,16 +116,29 @@ class Log:
             self._path = None
 
 
+def _quiet(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """A structlog processor that lets warnings and errors pass."""
+    if method in ("debug", "info"):
+        raise structlog.DropEvent
+    return event
+
+
 @contextmanager
 def listening(experiment: bool) -> Iterator[Log]:
-    """A log that hears the events of this process, where they go to structlog, as those of the command line do."""
+    """A log that hears the events of this process, where they go to structlog, as those of the command line do; also
+    those that the command line leaves out when it is quiet."""
     kept = Log()
     if not experiment or not structlog.is_configured():
         yield kept
         return
-    before = structlog.get_config()["processors"]
-    structlog.configure(processors=[kept.event, *before])
+    before = structlog.get_config()
+    processors, level = before["processors"], before["wrapper_class"]
+    if level is structlog.make_filtering_bound_logger(logging.WARNING):
+        level = structlog.make_filtering_bound_logger(logging.INFO)
+        structlog.configure(processors=[kept.event, _quiet, *processors], wrapper_class=level)
+    else:
+        structlog.configure(processors=[kept.event, *processors])
     try:
         yield kept
     finally:
-        structlog.configure(processors=before)
+        structlog.configure(processors=processors, wrapper_class=before["wrapper_class"])
