@@ -31,7 +31,9 @@ class AutoencoderKL(ImageSettings):
     quant_conv: bool = setting(True, "whether a convolution stands beside the latents, as in Stable Diffusion 1 and 2")
     mid_attention: bool = setting(True, "whether the middle attends to itself")
     repeats: int = setting(
-        1, "times that an image's channels are repeated for the network, 3 for gray ones and one of colors", between(1, 4)
+        1,
+        "times that an image's channels are repeated for the network, 3 for gray ones and one of colors",
+        between(1, 4),
     )
     kl_weight: float = setting(1e-6, "weight of the divergence from a standard normal", v.and_(v.ge(0), v.le(1e6)))
     statistics: Statistics = setting("scale", "how latents are standardised: element, channel or scale")

@@ -150,7 +150,9 @@ def loaded(
     return Codec(header, network, tensors, mean, std)  # type: ignore[arg-type]  # a module with encode and decode
 
 
-def read(registry: Registry, path: str | Path, device: str, images: tuple[int, ...] | None = None) -> tuple[Codec, Path]:
+def read(
+    registry: Registry, path: str | Path, device: str, images: tuple[int, ...] | None = None
+) -> tuple[Codec, Path]:
     """The codec in a file or a folder's newest epoch: a codec's own, or one of a model trained on it; or diffusers'
     autoencoder in a folder of its own, or of a pipeline; and that file or folder.
 
