@@ -93,7 +93,7 @@ def test_the_newest_experiment_of_a_name_goes_on(tmp_path, monkeypatch):
     assert experiment.directory("one", resume=True) == str(Path("experiments/20260201_000000-one"))
     assert not Path(experiment.directory("one", resume=False)).exists()
     for name in ("../elsewhere", "a/b"):
-        with pytest.raises(ConfigError, match="experiment = .* must be up to 100 letters, digits"):
+        with pytest.raises(ConfigError, match=r"experiment = .* must be up to 100 letters, digits"):
             resolve({"family": "film", "dataset": "mnist", "experiment": name})
 
 
