@@ -14,6 +14,7 @@ from emnist_diff.assembly.assemble import assemble
 from emnist_diff.discovery import installed
 from emnist_diff.engine.state import Batch
 from emnist_diff.engine.walk import walk
+from emnist_diff_plugins.denoisers.pipelines.flux import latents_of, tokens_of
 
 ALIKE = 1e-5
 """Of the largest latent."""
@@ -54,3 +55,31 @@ def test_sdxl(pipeline: Callable[[str], Path], negative: str | None, guidance: f
         height=128, width=128, latents=start, output_type="latent",
     ).images  # fmt: skip
     require_alike(end, expected)
+
+
+@pytest.mark.parametrize(("negative", "guidance"), [(None, 7.0), ("blurry", 5.0)])
+def test_sd3(pipeline: Callable[[str], Path], negative: str | None, guidance: float):
+    layer = {"checkpoint": str(pipeline("sd3")), "prompt": "a cat, sitting", "steps": 8, "guidance_scale": guidance}
+    start, end, run = ours(layer | ({} if negative is None else {"negative_prompt": negative}))
+    assert run.config.scheduler.name == "flow_euler"
+    assert run.config.scheduler.settings == {"shift": 3.0}
+    expected = theirs(pipeline("sd3"))(
+        "a cat, sitting", negative_prompt=negative, sigmas=[1 - i / 8 for i in range(8)], num_inference_steps=8,
+        guidance_scale=guidance, height=128, width=128, latents=start, output_type="latent",
+    ).images  # fmt: skip
+    require_alike(end, expected)
+
+
+@pytest.mark.parametrize(("kind", "given", "true"), [("flux", 3.5, 1.0), ("flux", 1.0, 3.0), ("schnell", None, 1.0)])
+def test_flux(pipeline: Callable[[str], Path], kind: str, given: float | None, true: float):
+    settings = {"path": str(pipeline(kind)), "height": 128, "width": 96}
+    settings |= {} if given is None else {"guidance": given}
+    layer = {"denoiser": {"name": "flux", **settings}, "prompt": "a cat, sitting", "steps": 6}
+    start, end, run = ours(layer | ({"guidance_scale": true, "negative_prompt": "blurry"} if true > 1 else {}))
+    assert run.config.scheduler.settings == ({"tokens": 48} if kind == "flux" else {})
+    expected = theirs(pipeline(kind))(
+        "a cat, sitting", negative_prompt="blurry" if true > 1 else None, true_cfg_scale=true, num_inference_steps=6,
+        guidance_scale=given or 0.0, height=128, width=96, latents=tokens_of(start), output_type="latent",
+    ).images  # fmt: skip
+    require_alike(end, latents_of(expected, 8, 6))
+    assert torch.equal(latents_of(tokens_of(start), 8, 6), start)

@@ -34,5 +34,9 @@ def emnist_diff_denoisers() -> Iterable[DenoiserSpec]:
         summary="the exact denoiser of a class-conditional Gaussian mixture; needs no weights",
         aliases=("gaussian_mixture",),
     )
-    for name, factory, summary in (("sdxl", "sdxl:Sdxl", "Stable Diffusion XL from a folder as diffusers saves it"),):
+    for name, factory, summary in (
+        ("sdxl", "sdxl:Sdxl", "Stable Diffusion XL from a folder as diffusers saves it"),
+        ("sd3", "sd3:Sd3", "Stable Diffusion 3 and 3.5 from a folder as diffusers saves it"),
+        ("flux", "flux:Flux", "FLUX.1 dev and schnell from a folder as diffusers saves it"),
+    ):
         yield DenoiserSpec(name=name, factory=f"{__name__}.pipelines.{factory}", summary=summary, opens_paths=True)

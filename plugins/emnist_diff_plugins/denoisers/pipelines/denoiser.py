@@ -36,7 +36,7 @@ class Architecture(Protocol):
     def encoders(self) -> tuple[Encoder, ...]:
         """What reads texts, in order."""
 
-    def joined(self, encoded: list[Encoded], chunks: int) -> tuple[Tensor, Tensor]:
+    def joined(self, folder: PipelineFolder, encoded: list[Encoded], chunks: int) -> tuple[Tensor, Tensor]:
         """Tokens (L, width) and vector (width,) for the network of what the encoders made of a text."""
 
     def null(self, folder: PipelineFolder) -> str | None:
@@ -121,11 +121,12 @@ class PipelineDenoiser:
         texts = [text or null for text, _ in entries]
         known = [text if text is not None else "" for text in texts]
         new = [text for text in dict.fromkeys(known) if text not in self._encoded]
-        for encoder in self.architecture.encoders if new else ():
+        present = [each for each in self.architecture.encoders if self.folder.part_class(each.part) is not None]
+        for encoder in present if new else ():
             for text, encoded in zip(new, encoder.encode(self.folder, new, self.device, self._adapt), strict=True):
                 self._encoded.setdefault(text, []).append(encoded)
         chunks = max(len(each.chunks) for text in known for each in self._encoded[text])
-        rows = [self.architecture.joined(self._encoded[text], chunks) for text in known]
+        rows = [self.architecture.joined(self.folder, self._encoded[text], chunks) for text in known]
         rows = [
             (tokens, vector) if text is not None else (torch.zeros_like(tokens), torch.zeros_like(vector))
             for text, (tokens, vector) in zip(texts, rows, strict=True)

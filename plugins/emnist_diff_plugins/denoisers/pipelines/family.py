@@ -17,7 +17,7 @@ from emnist_diff.structuring import unstructure
 from emnist_diff.timeline import ForwardProcess, PredictionType
 from emnist_diff_plugins.denoisers.pipelines import parts
 from emnist_diff_plugins.denoisers.pipelines.denoiser import Given, PipelineDenoiser
-from emnist_diff_plugins.denoisers.pipelines.folder import INDEX, PipelineFolder
+from emnist_diff_plugins.denoisers.pipelines.folder import FAMILIES, INDEX, PipelineFolder
 from emnist_diff_plugins.denoisers.pipelines.prompts import PromptSpace, paired
 from emnist_diff_plugins.denoisers.pipelines.text import Encoded, Encoder
 from emnist_diff_plugins.fields import between
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 LARGEST_SIDE = 8192
 """Pixels of an image's height and width."""
 
-_PARTS = ("unet", "transformer", "vae", "text_encoder")
+_PARTS = ("text_encoder", "text_encoder_2")
 
 
 @attrs.frozen(kw_only=True)
@@ -66,13 +66,14 @@ class Pipeline:
     def opened(cls, path: Path, epoch: int | None) -> Pipeline | None:
         """`OpensPaths`: a folder with ``model_index.json`` of a class that this family runs. Raises `CheckpointError`
         for a folder of a pipeline that no family runs, or that lost its index."""
-        if not path.is_dir():
-            return None
         if not (path / INDEX).is_file() and not any((path / part / "config.json").is_file() for part in _PARTS):
             return None
+        folder = PipelineFolder.at(path)
+        if folder.kind not in FAMILIES and folder.part_class("text_encoder") is None:
+            return None  # of a pipeline without texts
         if epoch is not None:
             raise CheckpointError(f"{path} is the folder of a pipeline, which has no epochs — leave --epoch out")
-        return cls(path=str(path)) if PipelineFolder.at(path).family == cls.name else None
+        return cls(path=str(path)) if folder.family == cls.name else None
 
     def source(self, registry: Registry) -> Source:
         """`DenoiserFamily.source`. Raises `CheckpointError` for a folder that is not whole or holds what is not run,
@@ -87,7 +88,7 @@ class Pipeline:
         process, predicts = self.process(folder)
         height, width = self.size(folder)
         shape = self.latent_shape(folder, height, width)
-        space = PromptSpace(names=dict(self.prompts), numbers=self.inputs)
+        space = PromptSpace(names=dict(self.prompts), numbers=self.inputs_of(folder))
         sha256 = folder.sha256_of(*self.classes, "scheduler")
 
         def load(device: str) -> PipelineDenoiser:
@@ -127,6 +128,10 @@ class Pipeline:
                 )
         return height, width
 
+    def inputs_of(self, folder: PipelineFolder) -> tuple[str, ...]:
+        """Names of the numbers that the network takes beside a text. Raises `ConfigError` for a setting without one."""
+        return self.inputs
+
     def factor(self, folder: PipelineFolder) -> int:
         """Pixels of an image a pixel of its latent."""
         return int(2 ** (len(folder.config("vae").get("block_out_channels") or (0,) * 4) - 1))
@@ -156,7 +161,7 @@ class Pipeline:
         """Settings of a run that suit the model."""
         raise NotImplementedError
 
-    def joined(self, encoded: list[Encoded], chunks: int) -> tuple[Tensor, Tensor]:
+    def joined(self, folder: PipelineFolder, encoded: list[Encoded], chunks: int) -> tuple[Tensor, Tensor]:
         """Tokens (L, width) and vector (width,) for the network of what the encoders made of a text."""
         raise NotImplementedError
 

@@ -27,6 +27,9 @@ _PREDICTIONS: dict[str, PredictionType] = {
     "epsilon": "epsilon", "v_prediction": "v_prediction", "sample": "sample",
 }  # fmt: skip
 
+_SHIFTS = {"base_shift": 0.5, "max_shift": 1.15, "base_image_seq_len": 256.0, "max_image_seq_len": 4096.0}
+"""The line by which Flux shifts its grid: mu at the fewest and at the most tokens, and how many these are."""
+
 
 def diffusion(path: Path, config: Mapping[str, Any]) -> tuple[NoiseSchedule, PredictionType]:
     """Forward process and prediction type of a diffusion. Raises `CheckpointError` for what is not known."""
@@ -74,7 +77,12 @@ def flow_scheduler(config: Mapping[str, Any], tokens: int) -> dict[str, Any]:
     """The scheduler of a flow, as a configuration names it.  tokens: of an image, by which some shift their grid."""
     settings: dict[str, Any] = {}
     if config.get("use_dynamic_shifting"):
-        settings["tokens"] = tokens
+        ends = [float(config.get(key, value)) for key, value in _SHIFTS.items()]
+        if ends == list(_SHIFTS.values()):
+            settings["tokens"] = tokens
+        else:  # the same line through other points
+            low, high, few, many = ends
+            settings["mu"] = low + (high - low) * (tokens - few) / (many - few)
     elif float(config.get("shift") or 1.0) != 1.0:
         settings["shift"] = float(config["shift"])
     return {"name": "flow_euler", "settings": settings}

@@ -76,7 +76,7 @@ class Sdxl(Pipeline):
         usual = (*(self.original_size or own), *self.crop, *own)
         return [inputs.get(name, float(value or 0)) for name, value in zip(_SIZES, usual, strict=True)]
 
-    def joined(self, encoded: list[Encoded], chunks: int) -> tuple[Tensor, Tensor]:
+    def joined(self, folder: PipelineFolder, encoded: list[Encoded], chunks: int) -> tuple[Tensor, Tensor]:
         """The tokens of both encoders beside each other, and the vector of the second."""
         vector = encoded[-1].pooled
         assert vector is not None
