@@ -24,8 +24,8 @@ _GUIDANCE = 3.5
 
 @attrs.frozen(kw_only=True)
 class Flux(Pipeline):
-    """FLUX.1 dev or schnell from a folder as diffusers saves it. States are latents (16, H/8, W/8), which its network has
-    as tokens of 2 x 2.
+    """FLUX.1 dev or schnell from a folder as diffusers saves it. States are latents (16, H/8, W/8), which its network
+    has as tokens of 2 x 2.
 
     Example: ``--denoiser flux:path=DIR,height=768,width=768,guidance=2.5 --prompt "a cat"``
     """

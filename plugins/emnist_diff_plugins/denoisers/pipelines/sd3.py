@@ -55,8 +55,8 @@ class Sd3(Pipeline):
         return recommended.flow(folder.path, folder.config("scheduler")), "flow"
 
     def recommended(self, folder: PipelineFolder, height: int, width: int) -> Mapping[str, Any]:
-        """See `Pipeline.recommended`: the large model of 3.5 takes 50 steps and guidance 7, the medium one 28 and 5, and
-        3 itself 28 and 7."""
+        """See `Pipeline.recommended`: the large model of 3.5 takes 50 steps and guidance 7, the medium one 28 and 5,
+        and 3 itself 28 and 7."""
         config = folder.config(self.network)
         large, newer = int(config.get("num_layers", 0)) >= _LARGE_LAYERS, bool(config.get("dual_attention_layers"))
         scheduler = recommended.flow_scheduler(folder.config("scheduler"), height * width // 256)
