@@ -106,10 +106,12 @@ class Flux(Pipeline):
 
 def tokens_of(x: Tensor) -> Tensor:
     """Latents (R, C, 2h, 2w) as tokens (R, h · w, 4C), channels first and rows of a patch before columns."""
-    return x.unflatten(3, (-1, 2)).unflatten(2, (-1, 2)).permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
+    tokens: Tensor = x.unflatten(3, (-1, 2)).unflatten(2, (-1, 2)).permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
+    return tokens
 
 
 def latents_of(tokens: Tensor, rows: int, columns: int) -> Tensor:
     """The latents that `tokens_of` makes such tokens of."""
-    patches = tokens.unflatten(1, (rows, columns)).unflatten(3, (-1, 2, 2))
-    return patches.permute(0, 3, 1, 4, 2, 5).flatten(4).flatten(2, 3)
+    patches = tokens.unflatten(1, (rows, columns)).unflatten(3, (-1, 2, 2)).permute(0, 3, 1, 4, 2, 5)
+    latents: Tensor = patches.flatten(4).flatten(2, 3)
+    return latents
