@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 import torch
-from emnist_diff.assembly.layers import configure
 
 from emnist_diff.assembly.assemble import assemble
 from emnist_diff.discovery import installed
 from emnist_diff.engine.state import Batch
 from emnist_diff.engine.walk import walk
 from emnist_diff_plugins.denoisers.pipelines.flux import latents_of, tokens_of
+from emnist_diff_plugins.layers import configure
 
 ALIKE = 1e-5
 """Of the largest latent."""

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from emnist_diff.assembly.layers import configure
 from emnist_diff.assembly.sources import opened
 from emnist_diff.discovery import installed
 from emnist_diff.errors import CheckpointError, ConfigError, EmnistDiffError
 from emnist_diff_plugins.denoisers.pipelines.prompts import Fragment, fragments
+from emnist_diff_plugins.layers import configure
 
 Folder = Callable[[str], Path]
 

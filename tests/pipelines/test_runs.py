@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from emnist_diff.assembly.layers import configure
 
 from emnist_diff.assembly.assemble import assemble
 from emnist_diff.discovery import installed
@@ -21,6 +20,7 @@ from emnist_diff.engine.state import Batch
 from emnist_diff.engine.walk import walk
 from emnist_diff.errors import UnknownName
 from emnist_diff_plugins.denoisers.pipelines import parts
+from emnist_diff_plugins.layers import configure
 from emnist_diff_trajectory.reader import Trajectory
 
 Folder = Callable[[str], Path]
