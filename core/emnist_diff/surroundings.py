@@ -71,6 +71,10 @@ class Review:
     def require_sinks(self, assembly: Assembly) -> None:
         """Raise `ConfigError` or `OutputError` for a run whose sinks cannot record it, before they are opened."""
 
+    def record(self, parts: Parts, backend: Prepared, registry: Registry) -> Mapping[str, Any]:
+        """JSON-ready: settings that decide a run's samples, which the run records. Equal records mean equal samples."""
+        return {}
+
     def files(self, parts: Mapping[str, Component | Schedule]) -> Mapping[str, Any]:
         """JSON-ready: the files that decide what components and schedules do, by their place in the configuration
         (``forces[0]``). A run records them; runs with other ones are other runs."""

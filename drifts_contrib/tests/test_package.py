@@ -13,9 +13,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from emnist_diff.assembly.assemble import preview
 from emnist_diff.records import DriftSpec
 from emnist_diff_plugins import parse
+from emnist_diff_plugins.forecast import preview
 from emnist_diff_plugins.layers import configure
 
 import emnist_diff_drifts_contrib

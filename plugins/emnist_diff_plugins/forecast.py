@@ -11,12 +11,22 @@ from typing import Any, Protocol
 import attrs
 import torch
 
-from emnist_diff.assembly.assemble import Assembly
+from emnist_diff.assembly.assemble import Assembly, Parts, report_on
+from emnist_diff.assembly.layout import Layout
 from emnist_diff.conditions import RowConditions
+from emnist_diff.config import RunConfig
 from emnist_diff.direct import rows_of
 from emnist_diff.engine.plan import Plan
 from emnist_diff.engine.state import Engine
+from emnist_diff.plugins import Registry
 from emnist_diff.protocols import offers
+
+
+def preview(registry: Registry, settings: RunConfig) -> Layout:
+    """The run that `settings` mean, laid out without reading the weights of a network. Raises as `assemble`."""
+    layout = Parts.of(registry, settings).layout
+    report_on(registry, layout)
+    return layout
 
 
 def forecast(assembly: Assembly) -> dict[str, Any]:

@@ -11,10 +11,10 @@ from typing import Any
 import attrs
 
 from emnist_diff import config
-from emnist_diff.assembly.assemble import preview
 from emnist_diff.discovery import installed
 from emnist_diff.errors import EmnistDiffError
 from emnist_diff.structuring import unstructure
+from emnist_diff_plugins.forecast import preview
 from emnist_diff_testing import toml
 from emnist_diff_testing.rules import rule
 from emnist_diff_testing.subjects import Subject, subject

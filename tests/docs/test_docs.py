@@ -23,13 +23,13 @@ import pytest
 import structlog
 
 from emnist_diff import main
-from emnist_diff.assembly.assemble import preview
 from emnist_diff.config import normalised, resolve
 from emnist_diff.discovery import installed
 from emnist_diff.errors import CheckpointError
 from emnist_diff.hookspecs import hook_of
 from emnist_diff.records import Spec
 from emnist_diff_plugins.containers.shipped import shipped
+from emnist_diff_plugins.forecast import preview
 from emnist_diff_plugins.layers import configure
 from emnist_diff_plugins.reviews.presets import expanded
 

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from emnist_diff.assembly.assemble import preview
 from emnist_diff.discovery import installed
+from emnist_diff_plugins.forecast import preview
 from emnist_diff_plugins.layers import configure
 from emnist_diff_plugins.plots.runs import class_name
 from emnist_diff_trajectory.reader import Trajectory

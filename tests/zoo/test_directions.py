@@ -10,11 +10,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from emnist_diff.assembly.assemble import preview
 from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError
 from emnist_diff.schedules import schedule
 from emnist_diff.timeline import StepInfo
+from emnist_diff_plugins.forecast import preview
 from emnist_diff_plugins.layers import configure
 from emnist_diff_plugins.reviews.signs import magnitude, sign
 

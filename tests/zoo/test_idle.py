@@ -6,11 +6,11 @@ import warnings
 
 import pytest
 
-from emnist_diff.assembly.assemble import preview
 from emnist_diff.discovery import installed
 from emnist_diff.errors import EmnistDiffError
 from emnist_diff.records import DriftSpec, ForceSpec
 from emnist_diff.schedules import Constant, Schedule
+from emnist_diff_plugins.forecast import preview
 from emnist_diff_plugins.layers import configure
 from emnist_diff_testing.drifts import bench as drift_bench
 from emnist_diff_testing.forces import bench as force_bench

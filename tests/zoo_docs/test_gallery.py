@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from emnist_diff.assembly.assemble import preview
 from emnist_diff.discovery import installed
 from emnist_diff.records import DriftSpec, ForceSpec
 from emnist_diff_plugins.commands.run import result
 from emnist_diff_plugins.contract import PresetSpec
+from emnist_diff_plugins.forecast import preview
 
 DOCS = Path(__file__).parents[2] / "docs"
 PICTURES = DOCS / "gallery"

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from emnist_diff.assembly.assemble import preview
 from emnist_diff.discovery import installed
 from emnist_diff_plugins.analysis.curves import panels
 from emnist_diff_plugins.analysis.schedules import SchedulesPlot
+from emnist_diff_plugins.forecast import preview
 from emnist_diff_plugins.layers import configure
 
 MIXTURE = {"name": "gaussian-mixture", "shape": [2], "classes": "ABCDEFGH"}

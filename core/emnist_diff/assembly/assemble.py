@@ -123,13 +123,6 @@ def assemble(
     return assembly
 
 
-def preview(registry: Registry, settings: RunConfig) -> Layout:
-    """The run that `settings` mean, laid out without reading the weights of a network. Raises as `assemble`."""
-    layout = Parts.of(registry, settings).layout
-    report_on(registry, layout)
-    return layout
-
-
 def report_on(registry: Registry, layout: Layout) -> None:
     """Log what the reviews have to say of a run."""
     for review in reviews(registry):

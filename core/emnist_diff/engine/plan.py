@@ -43,12 +43,8 @@ class WeightedForce:
     weight: Callable[[StepInfo], float]
     stream: str = "force"
     clip: Clip = Clip()
-    label: str = attrs.field()
+    label: str = attrs.Factory(lambda self: f"force {self.name!r}", takes_self=True)
     differentiates: bool = attrs.field(init=False)
-
-    @label.default
-    def _label_without_origin(self) -> str:
-        return f"force {self.name!r}"
 
     @differentiates.default
     def _as_the_force_says(self) -> bool:
@@ -68,12 +64,8 @@ class WeightedDrift:
     drift: Drift
     stream: str = "drift"
     weight: Callable[[StepInfo], float] = Constant(1.0)
-    label: str = attrs.field()
+    label: str = attrs.Factory(lambda self: f"drift {self.name!r}", takes_self=True)
     evaluates: Evaluates | None = attrs.field(init=False)
-
-    @label.default
-    def _label_without_origin(self) -> str:
-        return f"drift {self.name!r}"
 
     @evaluates.default
     def _as_the_drift_says(self) -> Evaluates | None:

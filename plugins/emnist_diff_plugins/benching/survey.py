@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import attrs
 import torch
 
-from emnist_diff.assembly.assemble import preview
 from emnist_diff.assembly.devices import choose_device
 from emnist_diff.assembly.sources import found
 from emnist_diff.components import default
@@ -19,6 +18,7 @@ from emnist_diff_plugins.benching import arithmetic, ceiling, machine
 from emnist_diff_plugins.benching.cells import Bench, Cell, Measured, Skipped, grid
 from emnist_diff_plugins.benching.recommend import Recommendation, recommend
 from emnist_diff_plugins.benching.report import Findings
+from emnist_diff_plugins.forecast import preview
 from emnist_diff_plugins.machine.processors import usable_cpus
 from emnist_diff_plugins.machine.threads import default_threads
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import attrs
 
-from emnist_diff.assembly.record import files_of
 from emnist_diff.assembly.sources import Found, opened
 from emnist_diff.components import Component, make
 from emnist_diff.config import RunConfig
@@ -15,6 +14,7 @@ from emnist_diff.errors import CheckpointError, ConfigError
 from emnist_diff.plugins import Registry
 from emnist_diff.records import DriftSpec, ForceSpec, SchedulerSpec
 from emnist_diff.surroundings import Review
+from emnist_diff_plugins.reviews.settings import files_of
 from emnist_diff_trajectory.other_files import differing
 
 

@@ -28,9 +28,9 @@ def show_plan(assembly: Assembly) -> None:
 
 def plot_schedules(registry: Registry, settings: RunConfig, path: Path) -> None:
     """Have the weights over time drawn into a PNG; neither loads nor runs a network."""
-    from emnist_diff.assembly.assemble import preview
     from emnist_diff.components import make
     from emnist_diff_plugins.contract import PlotSpec
+    from emnist_diff_plugins.forecast import preview
     from emnist_diff_trajectory.files import write_bytes
 
     write_bytes(path, make(registry, PlotSpec, None).object.png(preview(registry, settings)))
