@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import sys
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -84,7 +85,8 @@ def plot() -> None:
     where, x, exact = orders.flow_in(world(prediction="flow"))
     for i, (scheduler, order) in enumerate(orders.FLOWS):
         errors = curve(where, scheduler(), x, exact, -1)
-        name = scheduler.__module__.rpartition(".")[2]
+        part = isinstance(scheduler, partial)
+        name = (scheduler.func if part else scheduler).__module__.rpartition(".")[2] + ("-0" if part else "")
         panels[1].loglog(COUNTS, errors, color=colours[order], marker=marks[i], markersize=4, lw=1, label=name)
     panels[1].set_title("flows: error at s = 0, no shift")
     for panel in panels:

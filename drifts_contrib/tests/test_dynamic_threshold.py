@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import statistics
+import types
 
 import numpy as np
 import pytest
 import torch
+from emnist_diff.timeline import NoiseSchedule
 
 from emnist_diff_drifts_contrib.dynamic_threshold import DynamicThreshold, normal_percentile, threshold
 
@@ -48,6 +50,16 @@ def test_of_the_state_the_bound_is_that_of_image_and_noise(given):
     there = given(after=x)
     bound = there.signal + there.rest * statistics.NormalDist().inv_cdf((1 + 0.9) / 2)
     np.testing.assert_allclose(there.by(DynamicThreshold(percentile=0.9)), imagen(x, 0.9, bound), atol=1e-5)
+
+
+def test_the_limit_is_the_models_range_or_what_a_normal_has(given):
+    usual = statistics.NormalDist().inv_cdf((1 + 0.9) / 2)
+    x0 = np.random.default_rng(0).normal(size=(3, 1, 8, 8)) * SCALES
+    there = given(index=10, alpha_bar_next=1.0, after=x0)
+    for clip, limit, expected in ((0.5, None, 0.5), (None, None, usual), (None, 0.8, 0.8)):
+        model = types.SimpleNamespace(process=NoiseSchedule(clip_sample=clip))
+        drift = DynamicThreshold(percentile=0.9, limit=limit).encoded(model)
+        np.testing.assert_allclose(there.by(drift), imagen(x0, 0.9, expected), atol=1e-5)
 
 
 def test_plain_noise_passes(given):

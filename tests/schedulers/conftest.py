@@ -34,6 +34,8 @@ VARIED: dict[str, list[dict[str, Any]]] = {
     "unipc": [{}, {"order": 3, "variant": "bh1"}],
     "edm": [{}, {"s_churn": 8.0, "s_noise": 1.01}],
     "flow_euler": [{}, {"mu": 1.15, "terminal": 0.1}],
+    "flow_euler_ancestral": [{}, {"eta": 0.0}],
+    "flow_edm": [{}, {"s_churn": 8.0, "s_noise": 1.01}],
 }
 CASES = {
     name + "".join(f",{key}={value}" for key, value in settings.items()): (name, settings)

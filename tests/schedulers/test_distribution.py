@@ -12,16 +12,27 @@ from emnist_diff_plugins.schedulers.dpmpp_2m_sde import DpmPp2MSde
 from emnist_diff_plugins.schedulers.dpmpp_sde import DpmPpSde
 from emnist_diff_plugins.schedulers.edm import Edm
 from emnist_diff_plugins.schedulers.euler_ancestral import EulerAncestral
+from emnist_diff_plugins.schedulers.flow_edm import FlowEdm
+from emnist_diff_plugins.schedulers.flow_euler_ancestral import FlowEulerAncestral
 
 SAMPLES, STEPS = 10_000, 200
 
 
-@pytest.fixture(scope="module")
-def two_hills(make_world):
+def hills(make_world, **settings):
     """One class of two Gaussians, its mean and its covariance."""
-    world = make_world(classes="A", means=(((0.9, -0.3), (-0.5, 0.6)),), spread=0.5)
+    world = make_world(classes="A", means=(((0.9, -0.3), (-0.5, 0.6)),), spread=0.5, **settings)
     means = world.family.mean_array()[0]
     return world, means.mean(0), np.cov(means.T, bias=True) + 0.25 * np.eye(2)
+
+
+@pytest.fixture(scope="module")
+def two_hills(make_world):
+    return hills(make_world)
+
+
+@pytest.fixture(scope="module")
+def two_hills_of_a_flow(make_world):
+    return hills(make_world, prediction="flow")
 
 
 @pytest.mark.parametrize(
@@ -37,6 +48,19 @@ def two_hills(make_world):
     ids=["ddpm", "ddim-1", "euler_ancestral", "dpmpp_2m_sde", "dpmpp_sde", "edm-churn"],
 )
 def test_mean_and_covariance_are_the_mixtures(two_hills, scheduler):
+    ends_in_the_mixture(two_hills, scheduler)
+
+
+@pytest.mark.parametrize(
+    "scheduler",
+    [FlowEulerAncestral(), FlowEulerAncestral(eta=0.5, shift=2), FlowEdm(s_churn=40.0)],
+    ids=["euler_ancestral", "euler_ancestral-0.5", "edm-churn"],
+)
+def test_mean_and_covariance_of_a_flow_are_the_mixtures(two_hills_of_a_flow, scheduler):
+    ends_in_the_mixture(two_hills_of_a_flow, scheduler)
+
+
+def ends_in_the_mixture(two_hills, scheduler):
     world, mean, covariance = two_hills
     generator = torch.Generator().manual_seed(5)
 

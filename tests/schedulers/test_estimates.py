@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
 
 import attrs
 import numpy as np
@@ -55,6 +56,21 @@ def test_thresholding_at_percentile_1_leaves_images_within_the_range_alone():
     x0 = normal(5, 3, 4).clamp(-1, 1)
     assert torch.equal(thresholded(x0, 1.0), x0)
     assert not torch.equal(thresholded(1.5 * x0, 1.0), 1.5 * x0)
+
+
+def test_thresholding_of_states_without_a_range_is_by_what_a_standard_normal_has():
+    """Latents have unit variance: such as are drawn so are left alone but for their tails, and stronger ones are scaled
+    back to what is usual."""
+    rule, bound = X0Rule(threshold=0.9), NormalDist().inv_cdf(0.95)
+    usual, strong = normal(1, 4000), 3.0 * normal(1, 4000, seed=1)
+    for x0 in (usual, strong):
+        s = max(np.quantile(np.abs(x0.numpy()), 0.9), bound)
+        expected = np.clip(x0.numpy(), -s, s) * bound / s
+        np.testing.assert_allclose(rule.bounded(x0, None), expected, rtol=0, atol=1e-7)
+    assert float(rule.bounded(strong, None).abs().max()) == pytest.approx(bound)
+    small = 0.5 * normal(1, 50).clamp(-2, 2)
+    assert torch.equal(rule.bounded(small, None), small)
+    assert torch.equal(X0Rule(threshold=1.0).bounded(strong, None), strong)
 
 
 def test_thresholding_looks_at_each_sample_alone():

@@ -7,6 +7,7 @@ a multistep method, which are of lower order, are all that is left.
 from __future__ import annotations
 
 import itertools
+from functools import partial
 
 import numpy as np
 import pytest
@@ -20,7 +21,9 @@ from emnist_diff_plugins.schedulers.edm import Edm
 from emnist_diff_plugins.schedulers.euler import Euler
 from emnist_diff_plugins.schedulers.euler_ancestral import EulerAncestral
 from emnist_diff_plugins.schedulers.flow_dpmpp_2m import FlowDpmPp2M
+from emnist_diff_plugins.schedulers.flow_edm import FlowEdm
 from emnist_diff_plugins.schedulers.flow_euler import FlowEuler
+from emnist_diff_plugins.schedulers.flow_euler_ancestral import FlowEulerAncestral
 from emnist_diff_plugins.schedulers.flow_heun import FlowHeun
 from emnist_diff_plugins.schedulers.flow_midpoint import FlowMidpoint
 from emnist_diff_plugins.schedulers.heun import Heun
@@ -128,7 +131,14 @@ def test_errors_fall_at_the_order_of_the_scheduler(diffusion, walk_array, row):
     assert errors[-1] < (0.1 if order == 1 else 0.01)
 
 
-FLOWS = [(FlowEuler, 1), (FlowMidpoint, 2), (FlowHeun, 2), (FlowDpmPp2M, 2)]
+FLOWS = [
+    (FlowEuler, 1),
+    (FlowMidpoint, 2),
+    (FlowHeun, 2),
+    (FlowDpmPp2M, 2),
+    (partial(FlowEulerAncestral, eta=0.0), 1),
+    (FlowEdm, 2),
+]
 
 
 @pytest.mark.parametrize(("scheduler", "order"), FLOWS)

@@ -24,10 +24,18 @@ _SCHEDULERS = {
 }
 
 _FLOW_SCHEDULERS = {
-    "flow_euler": ("FlowEuler", "Euler on a flow (Liu et al. 2023)", "1", "1"),
-    "flow_midpoint": ("FlowMidpoint", "the midpoint method on a flow", "2", "2"),
-    "flow_heun": ("FlowHeun", "Heun on a flow", "2", "2"),
-    "flow_dpmpp_2m": ("FlowDpmPp2M", "DPM-Solver++(2M) on a flow (Lu et al. 2022)", "2", "1"),
+    "flow_euler": ("FlowEuler", "Euler on a flow (Liu et al. 2023)", "1", "no", "1"),
+    "flow_midpoint": ("FlowMidpoint", "the midpoint method on a flow", "2", "no", "2"),
+    "flow_heun": ("FlowHeun", "Heun on a flow", "2", "no", "2"),
+    "flow_dpmpp_2m": ("FlowDpmPp2M", "DPM-Solver++(2M) on a flow (Lu et al. 2022)", "2", "no", "1"),
+    "flow_euler_ancestral": (
+        "FlowEulerAncestral",
+        "Euler on a flow with fresh noise at every step",
+        "1",
+        "eta > 0",
+        "1",
+    ),
+    "flow_edm": ("FlowEdm", "Heun with churn on a flow (Karras et al. 2022)", "2", "s_churn > 0", "2"),
 }
 
 
@@ -43,13 +51,13 @@ def emnist_diff_schedulers() -> Iterable[SchedulerSpec]:
             evaluations=evaluations,
             default=name == "ddim",
         )
-    for name, (cls, summary, order, evaluations) in _FLOW_SCHEDULERS.items():
+    for name, (cls, summary, order, noise, evaluations) in _FLOW_SCHEDULERS.items():
         yield SchedulerSpec(
             name=name,
             factory=f"{__name__}.{name}:{cls}",
             summary=summary,
             order=order,
-            noise="no",
+            noise=noise,
             evaluations=evaluations,
             process="flow",
             predictions=("flow", "sample"),

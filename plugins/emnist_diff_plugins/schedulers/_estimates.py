@@ -40,7 +40,8 @@ class X0Rule:
         default=None,
         validator=v.optional(v.and_(v.gt(0), v.le(1))),
         metadata={
-            "help": "instead of clipping, scale each sample by this quantile of |x0| where that is beyond the range",
+            "help": "instead of clipping, scale each sample by this quantile of |x0| where that is beyond the range, "
+            "or, of latents, which have none, beyond that quantile of a standard normal",
             "aliases": ("dynamic_thresholding_ratio",),
         },
     )
@@ -55,9 +56,14 @@ class X0Rule:
             raise ConfigError("threshold_max bounds what threshold does, and there is none — use threshold")
 
     def bounded(self, x0: Tensor, limit: float | None) -> Tensor | None:
-        """The bounded image, or None where the rule leaves images alone. limit: half-width of the range."""
+        """The bounded image, or None where the rule leaves images alone. limit: half-width of the range.
+
+        States without a range, such as latents, are made to have unit variance. A sample is thresholded there where its
+        quantile is larger than a standard normal has it, as strong guidance makes it, and scaled down to that.
+        """
         if self.threshold is not None:
-            return thresholded(x0, self.threshold, 1.0 if limit is None else limit, self.threshold_max)
+            bound = normal_quantile(self.threshold) if limit is None else limit
+            return thresholded(x0, self.threshold, bound, self.threshold_max)
         if self.clip and limit is not None:
             return x0.clamp(-limit, limit)
         return None
@@ -71,6 +77,11 @@ class X0Rule:
         if bounded is None:
             return Estimates(x0, to_epsilon(prediction, x, at.rates, kind))
         return Estimates(bounded, epsilon_from_x0(bounded, x, at.rates))
+
+
+def normal_quantile(share: float) -> float:
+    """The q with P(|z| ≤ q) = share, for z ~ N(0, 1); infinite at 1."""
+    return math.sqrt(2.0) * float(torch.special.erfinv(torch.tensor(share, dtype=torch.float64)))
 
 
 def thresholded(x0: Tensor, quantile: float, limit: float = 1.0, largest: float | None = None) -> Tensor:

@@ -37,6 +37,16 @@ def ancestral(sigma: float, sigma_next: float, eta: float) -> tuple[float, float
     return (sigma_next**2 - up**2) ** 0.5, up
 
 
+def ancestral_step(start: Estimates, step: SchedulerStep, eta: float, s_noise: float) -> Tensor:
+    """Where Euler's step with fresh noise leads, (B, *shape): to below the next level, and up to it by noise."""
+    down, up = ancestral(step.at.sigma, step.at.sigma_next, eta)
+    signal = step.at.rates_next[0]
+    x = signal * start.x0 + signal * down * start.epsilon
+    if up > 0:
+        x = x + signal * up * s_noise * step.noise()
+    return x
+
+
 def at_sigma(sigma: float, at: StepInfo) -> tuple[float, float]:
     """The rates of a state of noise-to-signal ratio `sigma` on the path of a step."""
     return rates(1.0 / (1.0 + sigma**2), at.process)

@@ -8,18 +8,20 @@ from attrs import validators as v
 from emnist_diff.steps import SchedulerResult, SchedulerStep
 from emnist_diff_plugins.schedulers._diffusion import Diffusion, spacing_field
 from emnist_diff_plugins.schedulers._estimates import Estimates
-from emnist_diff_plugins.schedulers._moves import ancestral
+from emnist_diff_plugins.schedulers._moves import ancestral_step
 from emnist_diff_plugins.schedulers._scheduler import Estimator
 
 
 @attrs.frozen(kw_only=True)
 class EulerAncestral(Diffusion):
     """Ancestral sampling in sigma, as k-diffusion has it: an Euler step to below the next level, and noise up to it.
-    eta = 0 is Euler; on equal noise levels it has the law of DDIM with the same eta.
+    eta = 0 is Euler; on equal noise levels it has the law of DDIM with the same eta. Noise is
+    added to the state, whatever it shows: of latents it is in latents. Of flows see `flow_euler_ancestral`.
 
     Example: ``--scheduler "euler_ancestral:eta=0.5"``
     """
 
+    flow_counterpart = "flow_euler_ancestral"
     spacing: str = spacing_field("karras")
     eta: float = attrs.field(
         default=1.0, validator=v.and_(v.ge(0), v.le(1)), metadata={"help": "share of DDPM's noise, 0 … 1"}
@@ -27,9 +29,4 @@ class EulerAncestral(Diffusion):
     s_noise: float = attrs.field(default=1.0, validator=v.ge(0), metadata={"help": "factor on the noise"})
 
     def move(self, start: Estimates, step: SchedulerStep, estimate: Estimator) -> SchedulerResult:
-        down, up = ancestral(step.at.sigma, step.at.sigma_next, self.eta)
-        signal = step.at.rates_next[0]
-        x = signal * start.x0 + signal * down * start.epsilon
-        if up > 0:
-            x = x + signal * up * self.s_noise * step.noise()
-        return SchedulerResult(x, start.x0)
+        return SchedulerResult(ancestral_step(start, step, self.eta, self.s_noise), start.x0)
