@@ -22,9 +22,9 @@ from emnist_diff_plugins.training.config import TrainConfig
 from emnist_diff_plugins.training.denoisertask import fastest_layout
 from emnist_diff_plugins.training.layout import Kind
 from emnist_diff_plugins.training.pictures import Picture, grid, reconstructions
-from emnist_diff_plugins.training.sampling import Stop
 from emnist_diff_plugins.training.task import Trained
 from emnist_diff_plugins.training.workers import Workers
+from emnist_diff_plugins.validation.walker import Stop
 
 _FITTED, _MEASURED, _DRAWN = 4096, 256, 64
 """Images whose latents give the statistics, held-out images whose loss is measured, and latents drawn at the end."""

@@ -19,9 +19,10 @@ from emnist_diff_plugins.training import evaluate, figures, objective
 from emnist_diff_plugins.training.batches import Batches, Draw, to_state
 from emnist_diff_plugins.training.config import TrainConfig
 from emnist_diff_plugins.training.pictures import Picture, reconstructions
-from emnist_diff_plugins.training.sampling import Sampler, Stop
+from emnist_diff_plugins.training.sampling import Sampler
 from emnist_diff_plugins.training.task import Trained
 from emnist_diff_plugins.training.workers import Workers
+from emnist_diff_plugins.validation.walker import Stop
 
 _EACH, _MOST_LAST = 10, 100
 """Samples of a class, and of all, at the end."""

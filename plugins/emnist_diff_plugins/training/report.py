@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from emnist_diff.errors import ConfigError
 from emnist_diff.events import get_logger
@@ -14,10 +12,9 @@ from emnist_diff_plugins.training.experiment import write_figures
 from emnist_diff_plugins.training.layout import Layout
 from emnist_diff_plugins.training.pictures import Picture
 from emnist_diff_plugins.training.record import Record
+from emnist_diff_plugins.validation.boards import MISSING, TensorBoard
 
 log = get_logger()
-
-_MISSING = "tensorboard is not installed — pip install 'emnist-diff[train]'"
 
 
 class Report:
@@ -31,33 +28,28 @@ class Report:
 
     def __init__(self, layout: Layout, config: TrainConfig, step: int) -> None:
         self.layout = layout
-        self._board: Any = None
+        self._board: TensorBoard | None = None
         if config.tensorboard is False:
             return
-        try:
-            from torch.utils.tensorboard import SummaryWriter
+        try:  # events after the state, which a killed run may have left, would be shown twice
+            self._board = TensorBoard(layout.output / "tensorboard", purge_step=step + 1)
         except ImportError as error:
             if config.tensorboard:
-                raise ConfigError(_MISSING) from error
+                raise ConfigError(MISSING) from error
             if layout.experiment:
-                log.info("train.no_tensorboard", reason=_MISSING)
-            return
-        with self._guarded():  # events after the state, which a killed run may have left, would be shown twice
-            self._board = SummaryWriter(str(layout.output / "tensorboard"), purge_step=step + 1)
+                log.info("train.no_tensorboard", reason=MISSING)
 
     def __enter__(self) -> Report:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        with self._guarded():
-            if self._board is not None:
-                self._board.close()
+        if self._board is not None:
+            self._board.close()
 
     def flush(self) -> None:
         """Write what is still in memory: once the state is saved, nobody will draw the events before it again."""
-        with self._guarded():
-            if self._board is not None:
-                self._board.flush()
+        if self._board is not None:
+            self._board.flush()
 
     def step(self, step: int, loss: float, grad_norm: float, lr: float) -> None:
         """The latest figures after `step` steps."""
@@ -84,22 +76,9 @@ class Report:
             if path is not None:
                 save_png(picture.pixels, path, picture.scale)
             tag = "/".join(part for part in (picture.kind, picture.name) if part)
-            with self._guarded():
-                if self._board is not None:
-                    layout = "HW" if picture.pixels.ndim == 2 else "HWC"
-                    self._board.add_image(tag, picture.pixels, step, dataformats=layout)
+            if self._board is not None:
+                self._board.image(tag, picture.pixels, step)
 
     def _scalars(self, step: int, values: Mapping[str, float]) -> None:
-        with self._guarded():
-            if self._board is not None:
-                for name, value in values.items():
-                    self._board.add_scalar(name, value, step)
-
-    @contextmanager
-    def _guarded(self) -> Iterator[None]:
-        """Curves are not worth a training: a full disk reaches its own files soon enough."""
-        try:
-            yield
-        except Exception as error:  # also what the writer's thread died of
-            self._board = None
-            log.warning("train.tensorboard_failed", reason=str(error), effect="no more curves")
+        if self._board is not None:
+            self._board.scalars(values, step)

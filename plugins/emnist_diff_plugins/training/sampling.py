@@ -3,30 +3,21 @@ so that what differs between two pictures is the model."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import attrs
 import numpy as np
 import torch
 from torch import Tensor
 
-from emnist_diff.assembly.layout import bound_scheduler
-from emnist_diff.components import make
 from emnist_diff.config import resolve
-from emnist_diff.engine.base import Base
 from emnist_diff.engine.decoding import decoded
-from emnist_diff.engine.state import Batch, Engine
-from emnist_diff.engine.walk import walk
 from emnist_diff.frames import BatchResult, Frame
 from emnist_diff.plugins import Registry
-from emnist_diff.protocols import Denoiser, Scheduler
-from emnist_diff.records import SchedulerSpec
-from emnist_diff.timeline import Timeline
+from emnist_diff.protocols import Denoiser
 from emnist_diff_plugins.containers.checkpoint import CheckpointHeader
 from emnist_diff_plugins.training.pictures import Picture, grid
-
-Stop = Callable[[], bool]
-"""Whether there is no time for more pictures."""
+from emnist_diff_plugins.validation.walker import Stop, Walker
 
 _MOST_STEPS, _MOST_SAMPLES, _SHOWN = 50, 100, 10
 """Steps of a walk, samples of a grid, and classes and moments of the pictures of denoising."""
@@ -37,43 +28,28 @@ class Sampler:
     """guidance: the recommended scale.  classes: how many there are."""
 
     denoiser: Denoiser
-    scheduler: Scheduler
-    timeline: Timeline
+    walker: Walker
     guidance: float
     classes: int
-    device: torch.device
 
     @classmethod
     def of(cls, denoiser: Denoiser, header: CheckpointHeader, registry: Registry, device: torch.device) -> Sampler:
         """What walks as a run of this checkpoint would, in at most 50 steps."""
         settings = resolve(header.recommended)
-        component = make(registry, SchedulerSpec, settings.scheduler)
-        scheduler = bound_scheduler(component, header.schedule, header.prediction)
-        timeline = scheduler.plan(min(settings.steps, _MOST_STEPS))
-        return cls(denoiser, scheduler, timeline, settings.guidance_scale, len(header.classes), device)
+        steps = min(settings.steps, _MOST_STEPS)
+        walked = resolve({"scheduler": settings.scheduler, "steps": steps, "guidance_scale": settings.guidance_scale})
+        walker = Walker.of(denoiser, walked, registry, device)
+        return cls(denoiser, walker, settings.guidance_scale, len(header.classes))
 
     def walked(
         self, labels: list[int], guidance: float, stop: Stop, moments: frozenset[int] = frozenset()
     ) -> Iterator[Frame | BatchResult]:
-        """Samples of these classes, a batch after the other, ended where `stop` says so.  moments: steps whose frames
-        hold ``x`` and ``x0``."""
-        base = Base("cfg", guidance)
-        engine = Engine({"": self.denoiser}, self.scheduler, self.timeline, base, micro_batch=32, device=self.device)
-        wanted = frozenset({"x", "x0"})
-        for start in range(0, len(labels), 16):
-            if stop():
-                return
-            ids = tuple(range(start, min(start + 16, len(labels))))
-            batch = Batch(ids, ids, tuple(labels[i] for i in ids), (1000,) * len(ids))
-            yield from walk(engine, batch, lambda at: wanted if at.index in moments else frozenset())
+        """See `Walker.walked`."""
+        return self.walker.guided(guidance).walked(labels, stop, moments)
 
     def samples(self, labels: list[int], guidance: float, stop: Stop) -> tuple[Tensor, Tensor] | None:
-        """States (N, *shape) and images (N, C, H, W) in [0, 1] of samples of these classes; None where `stop` says on
-        the way that there is no time for them."""
-        done = [event for event in self.walked(labels, guidance, stop) if isinstance(event, BatchResult)]
-        if sum(len(result.positions) for result in done) < len(labels):
-            return None
-        return torch.cat([result.x for result in done]), torch.cat([result.images for result in done])
+        """See `Walker.samples`."""
+        return self.walker.guided(guidance).samples(labels, stop)
 
     def grids(self, guidances: tuple[float, ...], stop: Stop, each: int = 1) -> list[Picture] | None:
         """`each` samples of each class (of the first hundred) at the recommended guidance and at these; None where
@@ -92,7 +68,7 @@ class Sampler:
         """From noise to image, for one sample of each of the first classes: ``strips``, in which two rows are a sample,
         its state above and what the model takes the image to be below, and ``frame_000``, …: all samples at one moment,
         the last the finished ones. None where `stop` says so."""
-        steps = len(self.timeline)
+        steps = len(self.walker.engine.timeline)
         moments = frozenset(np.linspace(0, steps - 1, min(_SHOWN, steps)).round().astype(int).tolist())
         states: list[Tensor] = []
         estimates: list[Tensor] = []

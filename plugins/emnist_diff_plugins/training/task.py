@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from emnist_diff_plugins.containers.checkpoint import CheckpointHeader
 from emnist_diff_plugins.training.batches import Batches, Draw
 from emnist_diff_plugins.training.pictures import Picture
-from emnist_diff_plugins.training.sampling import Stop
 from emnist_diff_plugins.training.workers import Workers
+from emnist_diff_plugins.validation.walker import Stop
 
 
 @attrs.frozen(eq=False)

@@ -1,0 +1,1 @@
+"""What this package and diffusers have to say to each other."""
