@@ -14,7 +14,9 @@ from emnist_diff.shown import shown
 from emnist_diff.surroundings import Review
 
 PROMPT = "prompt"
-OF_THE_MODEL = ("negative_prompt", "prompts")
+OF_THE_MODEL = (
+    "negative_prompt", "prompts", "lora", "offload", "attention_slicing", "vae_slicing", "vae_tiling",
+)  # fmt: skip
 """Settings of the model of a run that may stand among those of the run."""
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from emnist_diff.config import GENERATION
+from emnist_diff.config import GENERATION, MODEL, SPEED
 from emnist_diff.errors import ConfigError
 from emnist_diff_trajectory.plaindata import read_text
 
@@ -42,3 +42,12 @@ class TextOptions:
         read=prompts, several=True,
     )  # fmt: skip
     negative_prompt: str | None = _option("the text of the null condition, from which guidance leads away")
+    lora: tuple[str, ...] | None = _option(
+        "a LoRA to add to a text-to-image model, FILE or FILE:SCALE", MODEL, several=True
+    )
+    offload: str | None = _option(
+        "what of a text-to-image model leaves the GPU while it is not needed: none, model, sequential or group", SPEED
+    )
+    attention_slicing: bool | None = _option("attention in parts, for less memory", SPEED)
+    vae_slicing: bool | None = _option("decode images one at a time, for less memory", SPEED)
+    vae_tiling: bool | None = _option("decode images in tiles, for less memory; changes them a little", SPEED)

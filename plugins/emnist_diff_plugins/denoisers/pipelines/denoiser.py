@@ -14,7 +14,7 @@ from emnist_diff.brief import briefly
 from emnist_diff.conditions import RowConditions
 from emnist_diff.onethread import one_thread
 from emnist_diff.timeline import ForwardProcess, PredictionType
-from emnist_diff_plugins.denoisers.pipelines import parts
+from emnist_diff_plugins.denoisers.pipelines import lora, memory, parts
 from emnist_diff_plugins.denoisers.pipelines.codec import Codec
 from emnist_diff_plugins.denoisers.pipelines.folder import PipelineFolder
 from emnist_diff_plugins.denoisers.pipelines.prompts import PromptSpace
@@ -35,6 +35,22 @@ class Architecture(Protocol):
     @property
     def encoders(self) -> tuple[Encoder, ...]:
         """What reads texts, in order."""
+
+    @property
+    def adapters(self) -> tuple[lora.Lora, ...]:
+        """What is added to network and encoders."""
+
+    @property
+    def offload(self) -> memory.Offload:
+        """Where weights are while others compute."""
+
+    @property
+    def attention_slicing(self) -> bool:
+        """Whether heads attend in parts, for less memory."""
+
+    @property
+    def vae_tiling(self) -> bool:
+        """Whether images are decoded in tiles, for less memory, which changes them a little."""
 
     def joined(self, folder: PipelineFolder, encoded: list[Encoded], chunks: int) -> tuple[Tensor, Tensor]:
         """Tokens (L, width) and vector (width,) for the network of what the encoders made of a text."""
@@ -81,6 +97,7 @@ class PipelineDenoiser:
     shape: tuple[int, ...]
     image_shape: tuple[int, ...]
     device: str
+    turns: memory.Turns
     _network: Any = None
     _codec: Codec | None = None
     _encoded: dict[str, list[Encoded]] = attrs.field(factory=dict)
@@ -95,14 +112,24 @@ class PipelineDenoiser:
     def network(self) -> Any:
         """The network on its device, loaded when it is first needed."""
         if self._network is None:
-            self._network = parts.part(self.folder, self.architecture.network, self.device)
+            name = self.architecture.network
+            with parts.loading(self.folder, name, self.device):
+                network = self._adapted(parts.part(self.folder, name, self.device), name)
+                if self.architecture.attention_slicing:
+                    network.set_attention_slice("auto")
+            self._network = network
         return self._network
 
     @property
     def codec(self) -> Codec:
         """The autoencoder, loaded when it is first needed."""
         if self._codec is None:
-            self._codec = Codec(parts.part(self.folder, "vae", self.device, torch.float32))
+            with parts.loading(self.folder, "vae", self.device):
+                module = self._adapted(parts.part(self.folder, "vae", self.device, torch.float32), "vae")
+                if self.architecture.vae_tiling:
+                    module.enable_tiling()
+            self._codec = Codec(module)
+        self.turns.take(self._codec.module)
         return self._codec
 
     @property
@@ -123,7 +150,7 @@ class PipelineDenoiser:
         new = [text for text in dict.fromkeys(known) if text not in self._encoded]
         present = [each for each in self.architecture.encoders if self.folder.part_class(each.part) is not None]
         for encoder in present if new else ():
-            for text, encoded in zip(new, encoder.encode(self.folder, new, self.device, self._adapt), strict=True):
+            for text, encoded in zip(new, encoder.encode(self.folder, new, self.device, self._adapted), strict=True):
                 self._encoded.setdefault(text, []).append(encoded)
         chunks = max(len(each.chunks) for text in known for each in self._encoded[text])
         rows = [self.architecture.joined(self.folder, self._encoded[text], chunks) for text in known]
@@ -138,12 +165,30 @@ class PipelineDenoiser:
             torch.tensor(numbers, dtype=torch.float32, device=self.device),
         )
 
-    def _adapt(self, module: Any, part: str) -> None:
-        """What is changed of a text encoder after it is loaded."""
+    def _adapted(self, module: Any, part: str) -> Any:
+        """A part that was loaded, with LoRA, and placed. Network and autoencoder may take turns instead."""
+        if part != "vae":
+            lora.added(module, part, self.architecture.adapters, self.folder)
+        late = self.architecture.offload == "model" and not part.startswith("text_encoder")
+        return module if late else memory.placed(module, self.device, self.architecture.offload)
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """`HasVariants`: the network without its LoRA, where it has any."""
+        return (lora.WITHOUT,) if self.architecture.adapters else ()
 
     def predict(self, x: Tensor, t: Tensor, conds: RowConditions) -> Tensor:
         """The network's prediction, (R, *shape) float32."""
-        given = self.given.rows(conds.index)
+        given, network = self.given.rows(conds.index), self.turns.take(self.network)
+        if conds.variant:
+            network.disable_adapters()
+        try:
+            return self._predicted(x, t, given)
+        finally:
+            if conds.variant:
+                network.enable_adapters()
+
+    def _predicted(self, x: Tensor, t: Tensor, given: Given) -> Tensor:
         if x.device.type != "cpu" or math.prod(self.shape) < LARGE:
             with one_thread(x.device):
                 return self._evaluate(x, t, given)

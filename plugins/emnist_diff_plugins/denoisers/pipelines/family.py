@@ -18,6 +18,8 @@ from emnist_diff.timeline import ForwardProcess, PredictionType
 from emnist_diff_plugins.denoisers.pipelines import parts
 from emnist_diff_plugins.denoisers.pipelines.denoiser import Given, PipelineDenoiser
 from emnist_diff_plugins.denoisers.pipelines.folder import FAMILIES, INDEX, PipelineFolder
+from emnist_diff_plugins.denoisers.pipelines.lora import Lora
+from emnist_diff_plugins.denoisers.pipelines.memory import Offload, Turns, require_useful
 from emnist_diff_plugins.denoisers.pipelines.prompts import PromptSpace, paired
 from emnist_diff_plugins.denoisers.pipelines.text import Encoded, Encoder
 from emnist_diff_plugins.fields import between
@@ -62,6 +64,42 @@ class Pipeline:
         default=(), converter=paired, metadata={"help": "names and their texts, in order"}
     )
 
+    lora: tuple[str, ...] = attrs.field(
+        default=(), metadata={"help": "files of LoRA, each FILE or FILE:SCALE, e.g. style.safetensors:0.8"}
+    )
+    offload: Offload = attrs.field(
+        default="none",
+        metadata={
+            "help": "what leaves the GPU while it is not needed: none, model, sequential, group; changes no result",
+            WEIGHTS: True,
+        },
+    )
+    attention_slicing: bool = attrs.field(
+        default=False, metadata={"help": "attention in parts, for less memory; of networks with a UNet"}
+    )
+    vae_slicing: bool = attrs.field(default=False, metadata={"help": "refused: images are decoded one at a time"})
+    vae_tiling: bool = attrs.field(
+        default=False, metadata={"help": "decoding in tiles, for less memory; changes images a little"}
+    )
+
+    @property
+    def adapters(self) -> tuple[Lora, ...]:
+        """The files of LoRA. Raises `ConfigError` for a scale that is none."""
+        return tuple(map(Lora.parse, self.lora))
+
+    def files(self) -> Mapping[str, Path]:
+        """`NamesFiles`: the files of LoRA."""
+        return {f"lora[{number}]": adapter.path for number, adapter in enumerate(self.adapters)}
+
+    def _require_useful(self) -> None:
+        """Raise `ConfigError` for an option of memory that would do nothing."""
+        if self.vae_slicing:
+            raise ConfigError("vae_slicing would change nothing: images are decoded one at a time — leave it out")
+        if self.attention_slicing and self.network != "unet":
+            raise ConfigError(
+                f"attention_slicing does nothing to the transformer of {self.name!r} — use --offload, or a smaller size"
+            )
+
     @classmethod
     def opened(cls, path: Path, epoch: int | None) -> Pipeline | None:
         """`OpensPaths`: a folder with ``model_index.json`` of a class that this family runs. Raises `CheckpointError`
@@ -85,6 +123,9 @@ class Pipeline:
         for part, classes in self.classes.items():
             if part not in self.optional or folder.part_class(part) is not None:
                 folder.require(part, classes, parts.CLASSES[classes[0]])
+        self._require_useful()
+        for adapter in self.adapters:
+            adapter.require()
         process, predicts = self.process(folder)
         height, width = self.size(folder)
         shape = self.latent_shape(folder, height, width)
@@ -92,9 +133,10 @@ class Pipeline:
         sha256 = folder.sha256_of(*self.classes, "scheduler")
 
         def load(device: str) -> PipelineDenoiser:
-            complete = attrs.evolve(self, height=height, width=width)
+            complete, turns = attrs.evolve(self, height=height, width=width), Turns(device, self.offload)
+            require_useful(self.offload, device)
             return PipelineDenoiser(
-                complete, folder, space, process, predicts, shape, (3, height, width), device
+                complete, folder, space, process, predicts, shape, (3, height, width), device, turns
             )  # fmt: skip
 
         return Source(

@@ -35,9 +35,14 @@ EXTRA = "pip install 'emnist-diff[pipelines]'"
 _NEEDED = ("transformers", "accelerate", "sentencepiece")
 
 
+def available(name: str) -> bool:
+    """Whether a library can be imported."""
+    return importlib.util.find_spec(name) is not None
+
+
 def require_installed() -> None:
     """Raise `ConfigError` naming what has to be installed before a pipeline can be loaded."""
-    if absent := [name for name in _NEEDED if importlib.util.find_spec(name) is None]:
+    if absent := [name for name in _NEEDED if not available(name)]:
         raise ConfigError(f"pipelines need {', '.join(absent)}, which is not installed — {EXTRA}")
 
 
@@ -47,8 +52,9 @@ def versions() -> dict[str, str]:
 
 
 def part(folder: PipelineFolder, name: str, device: str, dtype: torch.dtype | None = None) -> Any:
-    """A network of a folder, in eval mode and without gradients of its weights.
+    """A network of a folder in main memory, in eval mode and without gradients of its weights.
 
+    device: where it will compute.
     dtype: what it computes in; that of its file when left out, but never half precision on a CPU, which is slow there.
     Raises `CheckpointError` for files that do not hold it whole, `RunFailed` where memory is short.
     """
@@ -66,7 +72,7 @@ def part(folder: PipelineFolder, name: str, device: str, dtype: torch.dtype | No
             raise CheckpointError(
                 f"{folder.path / name}: tensor {missing[0]!r} of {len(missing)} is missing — download the part again"
             )
-        return module.to(device).eval().requires_grad_(False)
+        return module.eval().requires_grad_(False)
 
 
 def tokenizer(folder: PipelineFolder, name: str) -> Any:

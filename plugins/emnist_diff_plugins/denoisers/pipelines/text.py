@@ -23,8 +23,8 @@ log = get_logger()
 _LIGHTEST = 1e-5
 """A weight below which a fragment counts as this heavy: its counterpart without it weighs tan((1 - w) π / 2)."""
 
-Adapt = Callable[[Any, str], None]
-"""What changes a part, given its name, after it is loaded: LoRA does."""
+Adapt = Callable[[Any, str], Any]
+"""What changes a part, given its name, after it is loaded into main memory, and places it where it computes."""
 
 
 @attrs.frozen(eq=False)
@@ -64,25 +64,25 @@ class Encoder:
         """Each of the texts, on the CPU. Raises as `parts.part`."""
         tokenizer = parts.tokenizer(folder, self.tokenizer)
         module = parts.part(folder, self.part, device)
-        adapt(module, self.part)
         with parts.loading(folder, self.part, device), one_thread(device):
-            out = [self._encoded(module, tokenizer, text) for text in texts]
+            module = adapt(module, self.part)
+            out = [self._encoded(_Reader(module, device, self), tokenizer, text) for text in texts]
         del module
         gc.collect()
         if torch.device(device).type == "cuda":
             torch.cuda.empty_cache()
         return out
 
-    def _encoded(self, module: Any, tokenizer: Any, text: str) -> Encoded:
-        empty = self._read(module, _Chunk.of([], tokenizer, self._room(tokenizer)))[0]
+    def _encoded(self, read: _Reader, tokenizer: Any, text: str) -> Encoded:
+        empty = read(_Chunk.of([], tokenizer, self._room(tokenizer)))[0]
         chunks = self._chunks(tokenizer, text)
-        answers = [self._read(module, chunk) for chunk in chunks]
+        answers = [read(chunk) for chunk in chunks]
         states = [_weighted(z, empty, chunk) for chunk, (z, _) in zip(chunks, answers, strict=True)]
         shares = [torch.ones(())]
         versions = [states]
         for number, fragment in enumerate(fragments(text)):
             if fragment.weight < 1 and any(number in chunk.fragments for chunk in chunks):
-                masked = [self._read(module, chunk, without=number)[0] for chunk in chunks]
+                masked = [read(chunk, without=number)[0] for chunk in chunks]
                 versions.append([_weighted(z, empty, chunk) for chunk, z in zip(chunks, masked, strict=True)])
                 shares.append(torch.tensor(math.tan((1 - max(fragment.weight, _LIGHTEST)) * math.pi / 2)))
         if len(versions) > 1:
@@ -114,21 +114,31 @@ class Encoder:
         starts = range(0, 1 if one else max(len(tokens), 1), size)
         return [_Chunk.of(tokens[start : start + size], tokenizer, room) for start in starts]
 
-    def _read(self, module: Any, chunk: _Chunk, without: int | None = None) -> tuple[Tensor, Tensor | None]:
-        """The states of a chunk, (tokens, width), and its vector.  without: the fragment that is masked."""
-        device = next(module.parameters()).device
-        mask = None
-        if without is not None:
-            mask = torch.tensor([[int(number != without) for number in chunk.fragments]], device=device)
-        ids = torch.tensor([chunk.ids], device=device)
-        answer = module(ids, attention_mask=mask, output_hidden_states=True)
-        states = answer.hidden_states[-2] if self.hidden == "penultimate" else answer.last_hidden_state
-        return states[0].detach(), getattr(answer, self.pooled)[0].detach().cpu() if self.pooled else None
-
     @property
     def part_of_chunks(self) -> bool:
         """Whether chunks behind the first are read by the network, as states are, and a vector is not."""
         return self.hidden == "penultimate"
+
+
+@attrs.frozen(eq=False)
+class _Reader:
+    """An encoder with its module on a device."""
+
+    module: Any
+    device: str
+    encoder: Encoder
+
+    def __call__(self, chunk: _Chunk, without: int | None = None) -> tuple[Tensor, Tensor | None]:
+        """The states of a chunk, (tokens, width), and its vector.  without: the fragment that is masked."""
+        mask = None
+        if without is not None:
+            mask = torch.tensor([[int(number != without) for number in chunk.fragments]], device=self.device)
+        ids = torch.tensor([chunk.ids], device=self.device)
+        answer = self.module(ids, attention_mask=mask, output_hidden_states=True)
+        last = self.encoder.hidden == "last"
+        states = answer.last_hidden_state if last else answer.hidden_states[-2]
+        pooled = self.encoder.pooled
+        return states[0].detach(), getattr(answer, pooled)[0].detach().cpu() if pooled else None
 
 
 @attrs.frozen

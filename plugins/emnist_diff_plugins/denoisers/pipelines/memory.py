@@ -1,0 +1,57 @@
+"""Where the parts of a pipeline stay while a GPU computes: documents call it offloading."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import attrs
+import torch
+
+from emnist_diff.errors import ConfigError
+
+Offload = Literal["none", "model", "sequential", "group"]
+
+
+def require_useful(offload: Offload, device: str) -> None:
+    """Raise `ConfigError` for offloading that would do nothing."""
+    if offload != "none" and torch.device(device).type == "cpu":
+        raise ConfigError(
+            f"offload {offload!r} keeps weights in main memory while a GPU computes, and this run is on the CPU — "
+            "leave --offload out"
+        )
+
+
+def placed(module: Any, device: str, offload: Offload) -> Any:
+    """A module that was loaded into main memory, ready to compute on a device.
+
+    ``none`` and ``model`` move it as a whole, ``sequential`` moves each layer when it computes and back again,
+    ``group`` the same by hooks of diffusers.
+    """
+    if offload == "sequential":
+        from accelerate import cpu_offload
+
+        return cpu_offload(module, torch.device(device), offload_buffers=True)
+    if offload == "group":
+        from diffusers.hooks.group_offloading import apply_group_offloading
+
+        apply_group_offloading(module, torch.device(device), torch.device("cpu"), offload_type="leaf_level")
+        return module
+    return module.to(device)
+
+
+@attrs.define(eq=False)
+class Turns:
+    """Of ``model``: the parts take turns on the device, and stay in main memory in between."""
+
+    device: str
+    offload: Offload
+    present: Any = None
+
+    def take(self, module: Any) -> Any:
+        """The module, on the device; the one before leaves it."""
+        if self.offload == "model" and self.present is not module:
+            if self.present is not None:
+                self.present.to("cpu")
+                torch.cuda.empty_cache()
+            self.present = module.to(self.device)
+        return module
