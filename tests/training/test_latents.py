@@ -153,9 +153,10 @@ def test_forces_on_latents_with_places_are_mapped(trained, cli, tmp_path):
     assert np.load(file.with_name("attribution.npz"))["maps"].shape[2:] == Trajectory(file).field("x").shape[3:]
 
 
-def test_a_resumed_training_needs_no_codec_file_and_ends_in_the_same_bits(config, trained, tmp_path, cli):
+@pytest.mark.parametrize("aim", [{"name": "diffusion"}, {"name": "flow", "time_sampling": "logit_normal"}])
+def test_a_resumed_training_needs_no_codec_file_and_ends_in_the_same_bits(config, trained, tmp_path, cli, aim):
     codec = trained("conv_ae", "codec", network=CODEC, objective=None)
-    settings = {"family": {"name": "film", "settings": FILM}, "epochs": 2, "objective": {"name": "diffusion"}}
+    settings = {"family": {"name": "film", "settings": FILM}, "epochs": 2, "objective": aim}
     whole = train(config(output="whole", codec=str(codec), **settings)).checkpoint
     train(config(output="parts", codec=str(codec), max_minutes=1e-9, **settings))
     other = trained("conv_ae", "other", network=CODEC, objective=None, seed=5)
@@ -167,6 +168,48 @@ def test_a_resumed_training_needs_no_codec_file_and_ends_in_the_same_bits(config
     (_, one), (_, two) = checkpoint.load(whole), checkpoint.load(result.checkpoint)
     assert one.keys() == two.keys()
     assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_a_resumed_training_of_a_codec_ends_in_the_same_bits_and_statistics(config):
+    settings = {"family": {"name": "vae", "settings": {"widths": [8], "groups": 4}}, "epochs": 2, "objective": None}
+    whole = train(config(output="whole", **settings)).checkpoint
+    train(config(output="parts", max_minutes=1e-9, **settings))
+    result = train(config(output="parts", **settings), resume=True)
+    assert result.finished
+    (one, first), (two, second) = checkpoint.load(whole), checkpoint.load(result.checkpoint)
+    assert one.codec == two.codec
+    assert {"codec/mean", "codec/std"} <= first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize(
+    ("codec", "network", "name", "aim"),
+    [
+        ("conv_ae", {**CODEC, "latent": 16}, "film", {"name": "diffusion", "prediction": "epsilon"}),
+        ("conv_ae", {**CODEC, "latent": 16}, "film", {"name": "flow", "time_scale": 100.0}),
+        ("vae", {"widths": [8], "groups": 4}, "unet2d", {"name": "flow"}),
+        (None, {}, "unet2d", {"name": "flow"}),
+    ],
+)
+def test_scale_0_is_uncond_and_1_is_cond_whatever_the_batch(trained, cli, tmp_path, codec, network, name, aim):
+    """To the bit, images included: neither scale mixes two predictions."""
+    beneath = None if codec is None else str(trained(codec, "codec", network=network, objective=None))
+    unet = {"block_out_channels": [8], "attention": [True], "norm_num_groups": 4, "attention_head_dim": 8}
+    path = trained(name, "model", beneath, FILM if name == "film" else unet, objective=aim)
+    ways = {
+        "scale0": ("--guidance-scale", "0"), "uncond": ("--base", "uncond"),
+        "scale1": ("--guidance-scale", "1", "--batch-size", "1"), "cond": ("--base", "cond"),
+    }  # fmt: skip
+    files = {}
+    for way, options in ways.items():
+        done = cli("run", "--checkpoint", path, *RUN, *options, "--output", tmp_path / way)
+        assert done.code == 0, done.err
+        files[way] = Trajectory(next((tmp_path / way).rglob("trajectory.h5")))
+    for one, other in (("scale0", "uncond"), ("scale1", "cond")):
+        for field in ("x", "prediction"):
+            assert np.array_equal(files[one].field(field)[:], files[other].field(field)[:])
+        assert np.array_equal(files[one].images[:], files[other].images[:])
+    assert not np.array_equal(files["scale0"].field("x")[:], files["scale1"].field("x")[:])
 
 
 def test_what_does_not_fit_is_said_in_one_line(latent, trained, config, cli, tmp_path):
