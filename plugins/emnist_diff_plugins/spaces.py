@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 import attrs
 
 from emnist_diff.errors import ConfigError, unknown
-from emnist_diff.names import known
 from emnist_diff.spaces import Inputs, with_inputs
+from emnist_diff_trajectory.names import known
 
 _DEFAULT = "A"
 """The class that is generated where nothing is requested."""

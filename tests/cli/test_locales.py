@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from emnist_diff.errors import ConfigError, UnknownName
-from emnist_diff.names import known
 from emnist_diff_plugins.containers import checkpoint
 from emnist_diff_plugins.spaces import ClassSpace
+from emnist_diff_trajectory.names import known
 
 NFC, NFD = (unicodedata.normalize(form, "é") for form in ("NFC", "NFD"))
 PLAIN = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import torch
+from emnist_diff.assembly.layers import configure
 
 from emnist_diff.assembly.assemble import assemble
-from emnist_diff.assembly.layers import configure
 from emnist_diff.conditions import RowConditions
 from emnist_diff.discovery import installed
 from emnist_diff.errors import CheckpointError, ConfigError

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DDPMScheduler, FlowMatchEulerDiscreteScheduler, UNet2DModel
+from emnist_diff.assembly.layers import configure
 from PIL import Image
 from torch import Tensor, nn
 
-from emnist_diff.assembly.layers import configure
 from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError, OutputError, UnknownName
 from emnist_diff.running.run import run

@@ -10,7 +10,6 @@ import attrs
 
 from emnist_diff.errors import CheckpointError
 from emnist_diff.families import WEIGHTS, DenoiserFamily, Source
-from emnist_diff.names import typed
 from emnist_diff.protocols import Denoiser
 from emnist_diff.structuring import unstructure
 from emnist_diff_plugins.containers import checkpoint, codecs
@@ -19,6 +18,7 @@ from emnist_diff_plugins.containers.families import NetworkFamily
 from emnist_diff_plugins.containers.networks import network_of
 from emnist_diff_plugins.denoisers.coded import Coded
 from emnist_diff_plugins.spaces import ClassSpace
+from emnist_diff_trajectory.names import typed
 
 if TYPE_CHECKING:
     from emnist_diff.plugins import Registry

@@ -10,9 +10,9 @@ import attrs
 
 from emnist_diff.errors import ConfigError
 from emnist_diff.families import Source
-from emnist_diff.names import known
 from emnist_diff.surroundings import Review
 from emnist_diff.timeline import FlowSchedule
+from emnist_diff_trajectory.names import known
 
 
 @attrs.frozen

@@ -15,11 +15,11 @@ from typer.core import TyperGroup
 
 from emnist_diff.discovery import installed
 from emnist_diff.errors import unknown
-from emnist_diff.names import typed
 from emnist_diff.paths import local_path
 from emnist_diff.plugins import Entry, load_factory
 from emnist_diff_plugins.terminal.help import write_options, write_rows
 from emnist_diff_trajectory.contract import CommandSpec
+from emnist_diff_trajectory.names import typed
 
 PROGRAM = "emnist-diff"
 SECTIONS = ("Generate", "List", "Analyse", "Trajectory files", "Machine")

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 from attrs import validators as v
+from emnist_diff.names import typed
 from torch import Tensor
 
 from emnist_diff.errors import CheckpointError, ConfigError
 from emnist_diff.families import WEIGHTS, Source
-from emnist_diff.names import typed
 from emnist_diff.structuring import unstructure
 from emnist_diff.timeline import ForwardProcess, PredictionType
 from emnist_diff_plugins.denoisers.pipelines import parts
