@@ -19,10 +19,10 @@ from typing import Any
 
 import attrs
 
-from emnist_diff.curves import CURVES
 from emnist_diff.discovery import installed
 from emnist_diff.plugins import Entry, load_factory
-from emnist_diff.schedules import Schedule, to_data
+from emnist_diff.records import ScheduleSpec
+from emnist_diff.schedules import Constant, Schedule, to_data
 from emnist_diff.structuring import structure
 from emnist_diff_testing.rules import kinds, rules_of
 
@@ -139,7 +139,8 @@ def schedules() -> Iterator[str]:
     """A table of the kinds of schedules."""
     yield "| kind | value | keys, with defaults |"
     yield "| --- | --- | --- |"
-    for kind, cls in CURVES.items():
+    offered = [e for e in installed().entries if isinstance(e.spec, ScheduleSpec) and e.distribution == "emnist-diff"]
+    for kind, cls in {Constant.kind: Constant, **{e.spec.name: load_factory(e) for e in offered}}.items():
         keys = ", ".join(
             f"`{field.metadata.get('key') or field.name}`" + _key_default(field) for field in attrs.fields(cls)
         )

@@ -10,40 +10,13 @@ import functools
 import hashlib
 import importlib
 import inspect
-import math
 import types
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any
 
-import attrs
-
-from emnist_diff.curves import Schedule
 from emnist_diff.errors import ConfigError
 from emnist_diff.shown import shown
 from emnist_diff.timeline import StepInfo
-
-
-@attrs.frozen
-class Function(Schedule):
-    """A Python function of `StepInfo` or of (step, steps); as data, ``{kind = "function", name =
-    "package.module:function"}``."""
-
-    kind: ClassVar[str] = "function"
-    function: Callable[[StepInfo], float]
-
-    def __call__(self, at: StepInfo) -> float:
-        """Raises `ConfigError` when the function returns no finite number."""
-        returned = call(self.function, at)
-        try:
-            value = float(returned)
-        except (TypeError, ValueError, OverflowError):
-            value = math.nan
-        if not math.isfinite(value):
-            name = function_data(self.function)["name"]
-            raise ConfigError(
-                f"the schedule {name!r} returned {shown(returned)} at step {at.index}, not a finite number"
-            )
-        return value
 
 
 def function_data(function: Callable[..., Any]) -> dict[str, str]:

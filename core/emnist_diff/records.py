@@ -106,6 +106,13 @@ class SchedulerSpec(Spec):
 
 
 @attrs.frozen(kw_only=True)
+class ScheduleSpec(Spec):
+    """A kind of schedule, by the name that a table says. The factory is a `schedules.Schedule`, an attrs class."""
+
+    kind: ClassVar[str] = "schedule"
+
+
+@attrs.frozen(kw_only=True)
 class SinkSpec(Spec):
     """A sink: records frames.
 

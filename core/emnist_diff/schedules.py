@@ -6,27 +6,92 @@ A schedule is written as a number (constant), as a table with a ``kind``, or as 
     strength = {kind = "ramp", start = 0, end = 2}
     strength = [{kind = "window", from = 0.2, to = 0.8}, {kind = "cosine", start = 1, end = 0}]
 
-The kinds are those of `curves`, and ``function``. In Python a schedule may also be a function of `StepInfo`, or of
-(step, steps); see `functions`.
+The kinds are those that plugins offer (`records.ScheduleSpec`), ``constant`` and ``function``. In Python a schedule may
+also be a function of `StepInfo`, or of (step, steps); see `functions`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import attrs
 from attrs import validators as v
 
-from emnist_diff.curves import CURVES, Constant, Schedule
-from emnist_diff.errors import ConfigError, unknown
-from emnist_diff.functions import Function, as_function, function_data
+from emnist_diff.discovery import installed
+from emnist_diff.errors import ConfigError, PluginError, unknown
+from emnist_diff.functions import as_function, call, function_data
+from emnist_diff.records import ScheduleSpec
 from emnist_diff.scalars import scalar
 from emnist_diff.shown import shown
 from emnist_diff.timeline import StepInfo
 
-__all__ = ["Constant", "Function", "Product", "Schedule", "schedule", "to_data"]
+
+class Schedule:
+    """A scalar at each step; ``schedule(at)`` is its value. Frozen, comparable, and data by `schedules.to_data`."""
+
+    kind: ClassVar[str] = ""
+
+    def __call__(self, at: StepInfo) -> float:
+        raise NotImplementedError
+
+
+def _float(value: Any) -> Any:
+    """Whole numbers as floats, so that 2 and 2.0 are recorded alike; anything else as it is, for `_finite` to judge."""
+    value = scalar(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        try:
+            return float(value)
+        except OverflowError:
+            return math.inf
+    return value
+
+
+def _finite(instance: Any, attribute: Any, value: Any) -> None:
+    if not isinstance(value, float) or not math.isfinite(value):
+        key = attribute.metadata["key"] or attribute.name
+        raise ConfigError(f"{key}: expected a finite number, got {shown(value)}")
+
+
+def number(default: float | None, help: str, key: str = "", **more: Any) -> Any:
+    """A field for a finite number; one whose default is None, such as an end of an interval, also takes None."""
+    judge = v.optional(_finite) if default is None else _finite
+    return attrs.field(default=default, converter=_float, validator=judge, metadata={"help": help, "key": key}, **more)
+
+
+@attrs.frozen
+class Constant(Schedule):
+    """The same at every step; written as a plain number."""
+
+    kind: ClassVar[str] = "constant"
+    value: float = number(1.0, "the value")
+
+    def __call__(self, at: StepInfo) -> float:
+        return self.value
+
+
+@attrs.frozen
+class Function(Schedule):
+    """A Python function of `StepInfo` or of (step, steps); as data, ``{kind = "function", name =
+    "package.module:function"}``."""
+
+    kind: ClassVar[str] = "function"
+    function: Callable[[StepInfo], float]
+
+    def __call__(self, at: StepInfo) -> float:
+        """Raises `ConfigError` when the function returns no finite number."""
+        returned = call(self.function, at)
+        try:
+            value = float(returned)
+        except (TypeError, ValueError, OverflowError):
+            value = math.nan
+        if not math.isfinite(value):
+            name = function_data(self.function)["name"]
+            raise ConfigError(
+                f"the schedule {name!r} returned {shown(returned)} at step {at.index}, not a finite number"
+            )
+        return value
 
 
 @attrs.frozen
@@ -43,7 +108,8 @@ class Product(Schedule):
 def schedule(value: Any) -> Schedule:
     """A schedule from data (a number, a table, a list), a function, or itself.
 
-    Raises `ConfigError` naming what is wrong, `UnknownName` for an unknown kind or key.
+    Raises `ConfigError` naming what is wrong, `UnknownName` for an unknown kind or key, `PluginError` for a kind whose
+    plugin is broken.
     """
     if isinstance(value, Schedule):
         return value
@@ -63,7 +129,8 @@ def schedule(value: Any) -> Schedule:
 
 def _from_table(table: Mapping[str, Any]) -> Schedule:
     settings = dict(table)
-    kind, kinds = settings.pop("kind", None), sorted({*CURVES, Function.kind})
+    kind, registry = settings.pop("kind", None), installed()
+    kinds = sorted({entry.spec.name for entry in registry.of(ScheduleSpec)} | {Constant.kind, Function.kind})
     if kind is None:
         raise ConfigError(f"a schedule needs a kind ({', '.join(kinds)}), got {shown(table)}")
     if kind not in kinds:
@@ -71,13 +138,16 @@ def _from_table(table: Mapping[str, Any]) -> Schedule:
     if kind == Function.kind:
         _require_keys(kind, settings.keys() - {"digest"}, ["name"])
         return Function(as_function(settings))
-    fields = _fields(CURVES[kind])
+    factory = Constant if kind == Constant.kind else registry.load(ScheduleSpec, kind)
+    if not (attrs.has(factory) and issubclass(factory, Schedule) and factory.kind == kind):
+        raise PluginError(f"schedule {kind!r} is broken: its factory is no attrs class of schedules of that kind")
+    fields = _fields(factory)
     _require_keys(kind, settings, fields)
     try:
-        curve: Schedule = CURVES[kind](**{fields[key].name: item for key, item in settings.items()})
+        found: Schedule = factory(**{fields[key].name: item for key, item in settings.items()})
     except (TypeError, ValueError) as error:
         raise ConfigError(f"schedule {kind!r}: {' '.join(str(error.args[0]).split())}") from error
-    return curve
+    return found
 
 
 def _require_keys(kind: str, keys: Iterable[str], known: Iterable[str]) -> None:
@@ -86,9 +156,9 @@ def _require_keys(kind: str, keys: Iterable[str], known: Iterable[str]) -> None:
             raise unknown(f"setting of schedule {kind!r}:", str(key), known)
 
 
-def _fields(curve: type[Any]) -> dict[str, attrs.Attribute[Any]]:
+def _fields(factory: type[Any]) -> dict[str, attrs.Attribute[Any]]:
     """The keys of a table and the fields that they set; ``from`` is a word of Python's own, its field is `from_`."""
-    return {field.metadata.get("key") or field.name: field for field in attrs.fields(curve)}
+    return {field.metadata.get("key") or field.name: field for field in attrs.fields(factory)}
 
 
 def to_data(value: Schedule) -> Any:
@@ -103,5 +173,9 @@ def to_data(value: Schedule) -> Any:
     for key, field in _fields(type(value)).items():
         setting = getattr(value, field.name)
         if setting != field.default:
-            out[key] = [list(point) for point in setting] if field.name == "points" else setting
+            out[key] = _lists(setting)
     return out
+
+
+def _lists(value: Any) -> Any:
+    return [_lists(item) for item in value] if isinstance(value, tuple) else value

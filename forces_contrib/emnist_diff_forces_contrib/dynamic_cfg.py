@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import attrs
 from attrs import validators as v
-from emnist_diff.curves import Cosine, Ramp, Table
 from emnist_diff.errors import ConfigError
 from emnist_diff.schedules import Schedule
 from emnist_diff.timeline import StepInfo
+from emnist_diff_plugins.curves import Cosine, Ramp, Table
 
 from emnist_diff_forces_contrib._guidance import ScaledGuidance, scale_field
 

@@ -14,8 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emnist_diff.errors import ConfigError, UnknownName
-from emnist_diff.schedules import Constant, Function, Product, schedule, to_data
+from emnist_diff.errors import ConfigError, PluginError, UnknownName
+from emnist_diff.plugins import Entry, Registry
+from emnist_diff.records import ScheduleSpec
+from emnist_diff.schedules import Constant, Function, Product, Schedule, schedule, to_data
 from emnist_diff.timeline import StepInfo
 
 
@@ -248,6 +250,33 @@ def test_unknown_kinds_and_keys_suggest_the_nearest():
         schedule({"kind": "rmap"})
     with pytest.raises(UnknownName, match="'form' — did you mean 'from'"):
         schedule({"kind": "window", "form": 0.1})
+
+
+@attrs.frozen
+class Stairs(Schedule):
+    """Of a stranger."""
+
+    kind = "stairs"
+    heights: tuple[tuple[float, ...], ...] = attrs.field(converter=lambda rows: tuple(map(tuple, rows)))
+
+    def __call__(self, at: StepInfo) -> float:
+        return self.heights[0][at.index]
+
+
+def test_a_plugin_offers_a_kind_of_schedule(monkeypatch):
+    names = ("stairs", "ladder")
+    specs = [ScheduleSpec(name=name, factory=f"{__name__}:Stairs", summary="a stranger's") for name in names]
+    registry = Registry(tuple(Entry(spec, "my-stairs", "1") for spec in specs), ())
+    monkeypatch.setattr("emnist_diff.schedules.installed", lambda: registry)
+    data = {"kind": "stairs", "heights": [[3, 1]]}
+    assert values(data, 2) == [3, 1]
+    assert to_data(schedule(data)) == data
+    with pytest.raises(UnknownName, match="setting of schedule 'stairs': 'height' — did you mean 'heights'"):
+        schedule({"kind": "stairs", "height": 1})
+    with pytest.raises(ConfigError, match=r"a schedule needs a kind \(constant, function, ladder, stairs\)"):
+        schedule({})
+    with pytest.raises(PluginError, match="schedule 'ladder' is broken: its factory is no attrs class of schedules of"):
+        schedule({"kind": "ladder"})
 
 
 def test_a_schedule_is_its_own_schedule():

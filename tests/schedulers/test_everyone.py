@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from emnist_diff.conditions import NULL, named
-from emnist_diff.curves import Window
 from emnist_diff.engine.base import Base
 from emnist_diff.engine.plan import Evaluations, make_plan
 from emnist_diff.engine.state import Batch, WalkState
@@ -16,6 +15,7 @@ from emnist_diff.engine.walk import walk
 from emnist_diff.errors import ConfigError
 from emnist_diff.frames import FIELDS, STATES
 from emnist_diff.timeline import FlowSchedule, NoiseSchedule
+from emnist_diff_plugins.curves import Window
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
 from emnist_diff_plugins.drifts.default import DefaultDrift
 from emnist_diff_plugins.forces.attract_class import AttractClass

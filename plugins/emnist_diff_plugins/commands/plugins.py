@@ -28,7 +28,7 @@ app = typer.Typer(
 )
 _KINDS = (
     *("force", "drift", "scheduler", "sink", "denoiser", "codec", "objective", "recipe", "preset", "dataset"),
-    *("command", "plot", "reader", "display", "layer", "form", "review", "chooser", "backend"),
+    *("command", "plot", "reader", "display", "layer", "form", "review", "chooser", "backend", "schedule"),
 )
 """The order in which kinds are listed; those of others come last."""
 

@@ -1,11 +1,11 @@
-"""Forces: terms added to the prediction (score space)."""
+"""Forces: terms added to the prediction (score space); and the schedules that their weights follow."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from emnist_diff.hookspecs import hookimpl
-from emnist_diff.records import ForceSpec
+from emnist_diff.records import ForceSpec, ScheduleSpec
 
 _FORCES = {
     "none": ("NoForce", "adds nothing", ("default",)),
@@ -28,3 +28,19 @@ _FORCES = {
 def emnist_diff_forces() -> Iterable[ForceSpec]:
     for name, (cls, summary, aliases) in _FORCES.items():
         yield ForceSpec(name=name, factory=f"{__name__}.{name}:{cls}", summary=summary, aliases=aliases)
+
+
+_SCHEDULES = {
+    "ramp": ("Ramp", "a straight line"),
+    "cosine": ("Cosine", "half a cosine, flat at both ends"),
+    "power": ("Power", "a power of the progress"),
+    "sine": ("Sine", "a wave"),
+    "window": ("Window", "one value between two positions, another elsewhere"),
+    "table": ("Table", "values at positions, with lines or steps between them"),
+}
+
+
+@hookimpl
+def emnist_diff_schedules() -> Iterable[ScheduleSpec]:
+    for name, (cls, summary) in _SCHEDULES.items():
+        yield ScheduleSpec(name=name, factory=f"emnist_diff_plugins.curves:{cls}", summary=summary)

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 
 import attrs
 
-from emnist_diff.curves import Cosine, Power, Ramp, Sine, Table, Window
 from emnist_diff.schedules import Constant, Product, Schedule
 from emnist_diff.timeline import StepInfo
+from emnist_diff_plugins.curves import Cosine, Power, Ramp, Sine, Table, Window
 
 _ROUNDING = 1e-12
 """What a value may be beyond 0, as a share of the largest: the sine of pi is not 0 in floating-point numbers."""

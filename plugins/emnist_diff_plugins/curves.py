@@ -1,4 +1,4 @@
-"""Curves: schedules of one formula each, and the constant. Each kind but ``constant`` reads a position along the run.
+"""Curves: schedules of one formula each. Each reads a position along the run.
 
 The position is chosen by ``by``: ``fraction`` (0 at noise, 1 at the image), ``timestep`` (of training, falling), or
 ``sigma`` (noise-to-signal ratio, falling). ``from`` and ``to`` bound the interval in the units of ``by``, and may fall.
@@ -14,43 +14,11 @@ import attrs
 from attrs import validators as v
 
 from emnist_diff.errors import ConfigError
-from emnist_diff.scalars import scalar
+from emnist_diff.schedules import Schedule, number
 from emnist_diff.shown import shown
 from emnist_diff.timeline import StepInfo
 
 By = Literal["fraction", "timestep", "sigma"]
-
-
-class Schedule:
-    """A scalar at each step; ``schedule(at)`` is its value. Frozen, comparable, and data by `schedules.to_data`."""
-
-    kind: ClassVar[str] = ""
-
-    def __call__(self, at: StepInfo) -> float:
-        raise NotImplementedError
-
-
-def _float(value: Any) -> Any:
-    """Whole numbers as floats, so that 2 and 2.0 are recorded alike; anything else as it is, for `_finite` to judge."""
-    value = scalar(value)
-    if isinstance(value, int) and not isinstance(value, bool):
-        try:
-            return float(value)
-        except OverflowError:
-            return math.inf
-    return value
-
-
-def _finite(instance: Any, attribute: Any, value: Any) -> None:
-    if not isinstance(value, float) or not math.isfinite(value):
-        key = attribute.metadata["key"] or attribute.name
-        raise ConfigError(f"{key}: expected a finite number, got {shown(value)}")
-
-
-def _number(default: float | None, help: str, key: str = "", **more: Any) -> Any:
-    """A field for a finite number; one whose default is None, such as an end of an interval, also takes None."""
-    judge = v.optional(_finite) if default is None else _finite
-    return attrs.field(default=default, converter=_float, validator=judge, metadata={"help": help, "key": key}, **more)
 
 
 def _ends(curve: _Curve | Window) -> tuple[float, float]:
@@ -74,24 +42,13 @@ def position(at: StepInfo, by: By) -> float:
 
 
 @attrs.frozen
-class Constant(Schedule):
-    """The same at every step; written as a plain number."""
-
-    kind: ClassVar[str] = "constant"
-    value: float = _number(1.0, "the value")
-
-    def __call__(self, at: StepInfo) -> float:
-        return self.value
-
-
-@attrs.frozen
 class _Curve(Schedule):
     """From `start` to `end` as the position goes from `from_` to `to`; constant outside."""
 
-    start: float = _number(0.0, "value at the beginning")
-    end: float = _number(1.0, "value at the end")
-    from_: float | None = _number(None, "where it begins; the start of the run when left out", key="from")
-    to: float | None = _number(None, "where it ends; the end of the run when left out")
+    start: float = number(0.0, "value at the beginning")
+    end: float = number(1.0, "value at the end")
+    from_: float | None = number(None, "where it begins; the start of the run when left out", key="from")
+    to: float | None = number(None, "where it ends; the end of the run when left out")
     by: By = _by()
 
     def __attrs_post_init__(self) -> None:
@@ -137,7 +94,7 @@ class Power(_Curve):
     """start + (end − start) · u^power, with u the progress: late for power > 1, early below."""
 
     kind: ClassVar[str] = "power"
-    power: float = _number(2.0, "exponent, > 0", kw_only=True)
+    power: float = number(2.0, "exponent, > 0", kw_only=True)
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
@@ -153,10 +110,10 @@ class Sine(Schedule):
     """offset + amplitude · sin(2π (cycles · fraction + phase)), by fraction of the run."""
 
     kind: ClassVar[str] = "sine"
-    amplitude: float = _number(1.0, "height of the wave")
-    cycles: float = _number(1.0, "waves in a run")
-    phase: float = _number(0.0, "where it begins, in waves; 0.25 is a cosine")
-    offset: float = _number(0.0, "value that it swings about")
+    amplitude: float = number(1.0, "height of the wave")
+    cycles: float = number(1.0, "waves in a run")
+    phase: float = number(0.0, "where it begins, in waves; 0.25 is a cosine")
+    offset: float = number(0.0, "value that it swings about")
 
     def __call__(self, at: StepInfo) -> float:
         return self.offset + self.amplitude * math.sin(2.0 * math.pi * (self.cycles * at.frac + self.phase))
@@ -167,10 +124,10 @@ class Window(Schedule):
     """`inside` between `from` and `to`, ends included, `outside` elsewhere."""
 
     kind: ClassVar[str] = "window"
-    from_: float | None = _number(None, "one end; the start of the run when left out", key="from")
-    to: float | None = _number(None, "the other end; the end of the run when left out")
-    inside: float = _number(1.0, "value between the ends")
-    outside: float = _number(0.0, "value elsewhere")
+    from_: float | None = number(None, "one end; the start of the run when left out", key="from")
+    to: float | None = number(None, "the other end; the end of the run when left out")
+    inside: float = number(1.0, "value between the ends")
+    outside: float = number(0.0, "value elsewhere")
     by: By = _by()
 
     def __attrs_post_init__(self) -> None:
@@ -219,7 +176,3 @@ class Table(Schedule):
         if self.by == "fraction":  # positions are passed upward …
             return self.points[max(right - 1, 0)][1]
         return self.points[min(bisect.bisect_left(places, where), len(places) - 1)][1]  # … or downward
-
-
-CURVES: dict[str, type[Any]] = {c.kind: c for c in (Constant, Ramp, Cosine, Power, Sine, Window, Table)}
-"""The curves by the kind that a table names."""
