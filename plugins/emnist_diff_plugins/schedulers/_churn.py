@@ -24,10 +24,21 @@ from emnist_diff_plugins.schedulers._scheduler import Estimator
 class Churned(Protocol):
     """The settings of a churn."""
 
-    s_churn: float
-    s_tmin: float
-    s_tmax: float | None
-    s_noise: float
+    @property
+    def s_churn(self) -> float:
+        """Noise added, over all steps."""
+
+    @property
+    def s_tmin(self) -> float:
+        """The smallest sigma that is churned."""
+
+    @property
+    def s_tmax(self) -> float | None:
+        """The largest; None for all above."""
+
+    @property
+    def s_noise(self) -> float:
+        """Factor on the noise."""
 
 
 def churn_field() -> Any:
