@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 from attrs import validators as v
-from emnist_diff.names import typed
 from torch import Tensor
 
 from emnist_diff.errors import CheckpointError, ConfigError
@@ -23,6 +22,7 @@ from emnist_diff_plugins.denoisers.pipelines.memory import Offload, Turns, requi
 from emnist_diff_plugins.denoisers.pipelines.prompts import PromptSpace, paired
 from emnist_diff_plugins.denoisers.pipelines.text import Encoded, Encoder
 from emnist_diff_plugins.fields import between
+from emnist_diff_trajectory.names import typed
 
 if TYPE_CHECKING:
     from emnist_diff.plugins import Registry
