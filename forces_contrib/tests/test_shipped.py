@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 from emnist_diff.assembly.assemble import assemble
-from emnist_diff.assembly.layers import configure
 from emnist_diff.conditions import RowConditions
 from emnist_diff.engine.state import Batch
 from emnist_diff.engine.walk import walk
 from emnist_diff.frames import FIELDS
+from emnist_diff_plugins.layers import configure
 
 
 @pytest.fixture(scope="module", params=["emnist-handwritten", "mnist-latent-rf"])
