@@ -14,6 +14,7 @@ from emnist_diff.assembly.assemble import assemble
 from emnist_diff.conditions import RowConditions
 from emnist_diff.discovery import installed
 from emnist_diff.errors import CheckpointError, ConfigError
+from emnist_diff_plugins.layers import configure
 
 pytest.importorskip("peft", reason="these tests need pip install 'emnist-diff[pipelines]'")
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from emnist_diff.assembly.assemble import assemble
+from emnist_diff.conditions import RowConditions
 from emnist_diff.discovery import installed
 from emnist_diff.engine.state import Batch
 from emnist_diff.engine.walk import walk
@@ -83,3 +84,20 @@ def test_flux(pipeline: Callable[[str], Path], kind: str, given: float | None, t
     ).images  # fmt: skip
     require_alike(end, latents_of(expected, 8, 6))
     assert torch.equal(latents_of(tokens_of(start), 8, 6), start)
+
+
+def test_perturbed_attention_is_that_of_diffusers(pipeline: Callable[[str], Path]):
+    from diffusers import StableDiffusionXLPAGPipeline
+
+    _, _, run = ours({"checkpoint": str(pipeline("sdxl")), "prompt": "a cat", "steps": 1})
+    denoiser = run.engine.denoisers[""]
+    other = StableDiffusionXLPAGPipeline.from_pipe(theirs(pipeline("sdxl")), pag_applied_layers="mid")
+    other._set_pag_attn_processor(pag_applied_layers=other.pag_applied_layers, do_classifier_free_guidance=False)
+    x, t, index = torch.randn(1, *denoiser.shape), torch.tensor([500.0]), torch.tensor([0])
+    given = denoiser.given.rows(torch.tensor([0, 0]))
+    beside = {"text_embeds": given.vector, "time_ids": given.numbers}
+    with torch.no_grad():
+        rows = other.unet(torch.cat((x, x)), t, encoder_hidden_states=given.tokens, added_cond_kwargs=beside).sample
+        require_alike(denoiser.predict(x, t, RowConditions(index)), rows[:1])
+        require_alike(denoiser.predict(x, t, RowConditions(index, "attention_identity")), rows[1:])
+    assert (rows[:1] - rows[1:]).abs().max() > 0

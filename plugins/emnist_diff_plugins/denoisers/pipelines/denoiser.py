@@ -4,6 +4,8 @@ only planned reads no weights, and each part is there only as long as it is need
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any, Protocol
 
 import attrs
@@ -14,7 +16,7 @@ from emnist_diff.brief import briefly
 from emnist_diff.conditions import RowConditions
 from emnist_diff.onethread import one_thread
 from emnist_diff.timeline import ForwardProcess, PredictionType
-from emnist_diff_plugins.denoisers.pipelines import lora, memory, parts
+from emnist_diff_plugins.denoisers.pipelines import attention, lora, memory, parts
 from emnist_diff_plugins.denoisers.pipelines.codec import Codec
 from emnist_diff_plugins.denoisers.pipelines.folder import PipelineFolder
 from emnist_diff_plugins.denoisers.pipelines.prompts import PromptSpace
@@ -174,19 +176,28 @@ class PipelineDenoiser:
 
     @property
     def variants(self) -> tuple[str, ...]:
-        """`HasVariants`: the network without its LoRA, where it has any."""
-        return (lora.WITHOUT,) if self.architecture.adapters else ()
+        """`HasVariants`: a UNet with its attention perturbed, and a network without its LoRA, where it has any."""
+        own = attention.VARIANTS if self.architecture.network == "unet" else ()
+        return (*own, *([lora.WITHOUT] if self.architecture.adapters else []))
 
     def predict(self, x: Tensor, t: Tensor, conds: RowConditions) -> Tensor:
         """The network's prediction, (R, *shape) float32."""
         given, network = self.given.rows(conds.index), self.turns.take(self.network)
-        if conds.variant:
-            network.disable_adapters()
-        try:
+        with self._as(network, conds.variant):
             return self._predicted(x, t, given)
+
+    @contextmanager
+    def _as(self, network: Any, variant: str) -> Iterator[None]:
+        """The network as a variant has it."""
+        if variant != lora.WITHOUT:
+            with attention.perturbed(network, variant) if variant else nullcontext():
+                yield
+            return
+        network.disable_adapters()
+        try:
+            yield
         finally:
-            if conds.variant:
-                network.enable_adapters()
+            network.enable_adapters()
 
     def _predicted(self, x: Tensor, t: Tensor, given: Given) -> Tensor:
         if x.device.type != "cpu" or math.prod(self.shape) < LARGE:
