@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, get_args
 
@@ -26,6 +26,7 @@ from emnist_diff import (
     timeline,
 )
 from emnist_diff.discovery import installed
+from emnist_diff.running import recording
 from emnist_diff_plugins import contract
 from emnist_diff_plugins import spaces as known_spaces
 from emnist_diff_trajectory import contract as trajectory_contract
@@ -127,6 +128,7 @@ MODULES = {
     "Around a run": surroundings,
     "Kinds that plugins bring": contract,
     "Earlier runs": trajectory_contract,
+    "Sinks at work": recording,
 }
 """The modules on the page, by their titles."""
 
@@ -162,7 +164,7 @@ def page() -> str:
         for name, thing in public(module):
             lines += section(name, thing)
         for name, value in vars(module).items():
-            if not name.startswith("_") and getattr(value, "__origin__", None) is not None and get_args(value):
+            if not name.startswith("_") and getattr(value, "__origin__", Callable) is not Callable and get_args(value):
                 lines.append(f"`{name}` is one of {', '.join(f'`{a}`' for a in get_args(value))}.\n")
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).rstrip() + "\n"
 

@@ -52,6 +52,7 @@ MODULES = (
 )
 PARTS = {
     "emnist_diff.config": ["RunConfig", "resolve"],
+    "emnist_diff.running.recording": ["NoiseAhead", "Overlap", "Recording"],
     "emnist_diff.running.run": ["run"],
     "emnist_diff_inference.generate": ["generate_sample", "generate_samples"],
     "emnist_diff_trajectory.reader": ["Trajectory"],

@@ -66,8 +66,7 @@ def image_shape(denoiser: Denoiser, device: torch.device) -> tuple[int, ...]:
     """(C, H, W) of a denoiser's images: as it says, else those of a state of zeros."""
     if offers(denoiser, HasImageShape):
         return tuple(denoiser.image_shape)
-    with torch.inference_mode():
-        return tuple(decoded(denoiser, torch.zeros(1, *denoiser.shape, device=device)).shape[1:])
+    return tuple(decoded(denoiser, torch.zeros(1, *denoiser.shape, device=device)).shape[1:])
 
 
 def decoder(denoiser: Denoiser, device: torch.device) -> Callable[[Tensor], Tensor]:

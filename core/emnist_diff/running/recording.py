@@ -62,7 +62,10 @@ def requested_fields(sinks: Sequence[Sink], header: RunHeader) -> list[frozenset
 
 @attrs.define(eq=False)
 class Recording:
-    """Hands events to the sinks at once, by the thread that computes."""
+    """Hands events to the sinks at once, by the thread that computes.
+
+    sinks: of the run, opened.  on_recorded: called with each batch that all of them have committed.
+    """
 
     sinks: Sequence[Sink]
     on_recorded: OnRecorded
@@ -106,9 +109,7 @@ class NoiseAhead(Protocol):
 
 class Overlap:
     """What an `OverlapSpec` names derives from this class: it may draw noise and call sinks beside the thread that
-    computes, which saves time and changes no bit. This one does neither.
-
-    cpus: how many processors the run can keep busy.
+    computes, which saves time and changes no bit. This one does neither.  cpus: processors that the run may use.
     """
 
     def noise(self, engine: Engine, cpus: int) -> NoiseAhead | None:
