@@ -83,10 +83,10 @@ class NetworkDenoiser:
         return process_of(self.schedule)[0]
 
     @prediction_type.default
-    def _as_said(self) -> PredictionType:
-        if (said := self.prediction or process_of(self.schedule)[1]) is None:
+    def _as_given(self) -> PredictionType:
+        if (known := self.prediction or process_of(self.schedule)[1]) is None:
             raise ConfigError("NetworkDenoiser: say what the network predicts — prediction='epsilon', or another")
-        return said
+        return known
 
     @property
     def device(self) -> torch.device:
