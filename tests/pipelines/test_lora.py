@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from emnist_diff.assembly.layers import configure
 
 from emnist_diff.assembly.assemble import assemble
 from emnist_diff.conditions import RowConditions
