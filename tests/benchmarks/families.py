@@ -73,8 +73,8 @@ TRIALS = (
     Trial("ldm-concat", (*_LATENT, "--network", "conditioning=concat", "--epochs", "3"), "vae", 0.97, 0.78, 3.6),
     Trial("ldm-cross", (*_LATENT, "--network", "conditioning=cross", "--epochs", "3"), "vae", 0.97, 0.78, 3.6),
     Trial("latent-rf", (*_LATENT, "--objective", "flow", "--epochs", "3"), "vae", 0.97, 0.78, 3.6),
-    Trial("rf", ("unet2d", *_PIXELS, "--objective", "flow", "--epochs", "2"), "", 0.96, 0.85, 8.6),
-    Trial("ddpm", ("unet2d", *_PIXELS, "--epochs", "3"), "", 0.96, 0.85, 8.6),
+    Trial("rf", ("unet2d", *_PIXELS, "--objective", "flow", "--epochs", "1"), "", 0.96, 0.85, 8.6),
+    Trial("ddpm", ("unet2d", *_PIXELS, "--epochs", "1"), "", 0.96, 0.85, 8.6),
 )
 _QUICK = ("--epochs", "1", "--batch-size", "512")
 

@@ -33,11 +33,11 @@ import structlog
 from emnist_diff.assembly.sources import opened
 from emnist_diff.discovery import installed
 from emnist_diff_plugins.analysis.finished import generated
+from emnist_diff_plugins.containers.shipped import models
 from emnist_diff_plugins.judging.file import chosen
 from emnist_diff_plugins.judging.scores import score
 
 STRENGTHS = (0.0, 1.0, 2.0, 4.0)
-SHIPPED = ("mnist-latent-rf", "emnist-handwritten")
 
 
 @attrs.frozen
@@ -90,7 +90,7 @@ def main() -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     missed: list[str] = []
     print(f"{'checkpoint':<28} {'steering':<8} " + " ".join(f"{strength:>6g}" for strength in STRENGTHS), flush=True)
-    for checkpoint in options.checkpoint or SHIPPED:
+    for checkpoint in options.checkpoint or list(models()):
         for steering in STEERINGS:
             shares = of_one(checkpoint, steering, options)
             good = monotone(shares, steering.sign, options.slack, options.least)
