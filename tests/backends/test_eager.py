@@ -14,6 +14,7 @@ from emnist_diff.direct import Direct
 from emnist_diff.errors import ConfigError
 from emnist_diff.evaluators import Workload
 from emnist_diff.onethread import one_thread
+from emnist_diff.variants import Variant
 from emnist_diff_plugins.backends import _traced
 from emnist_diff_plugins.backends.eager import Eager
 from emnist_diff_plugins.containers.checkpoint import CheckpointHeader
@@ -194,7 +195,7 @@ def test_variants_of_one_name_are_told_apart_by_what_they_are(denoiser):
             self.way = way
 
         def module(self, variant: str = "") -> torch.nn.Module:
-            return perturbed(denoiser.module(), self.way) if variant else denoiser.module()
+            return perturbed(denoiser.module(), Variant.parse(self.way)) if variant else denoiser.module()
 
     x, t, conds = asked(4)
     for way in ("attention_identity:all", "attention_blur@0.8:all", "attention_blur:all"):

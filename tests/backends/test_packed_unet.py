@@ -16,6 +16,7 @@ import pytest
 import torch
 from torch import nn
 
+from emnist_diff.variants import Variant
 from emnist_diff_plugins.backends import _packed, _traced
 from emnist_diff_plugins.backends._group_norm import GroupNorm
 from emnist_diff_plugins.backends._packed_unet import PackedUNet, known
@@ -217,7 +218,7 @@ def test_only_networks_that_are_known_to_their_last_part_are_rewritten():
 
     _, made = network(3)
     assert known(made)
-    assert known(perturbed(made, "attention_blur"))
+    assert known(perturbed(made, Variant.parse("attention_blur")))
     assert not known(nn.Conv2d(1, 1, 1))
     made.mid_block.attentions[0].__class__ = Other
     assert not known(made)
