@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DDPMScheduler, FlowMatchEulerDiscreteScheduler, UNet2DModel
-from emnist_diff.assembly.layers import configure
 from PIL import Image
 from torch import Tensor, nn
 
@@ -21,6 +20,7 @@ from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError, OutputError, UnknownName
 from emnist_diff.running.run import run
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
+from emnist_diff_plugins.layers import configure
 from emnist_diff_plugins.validation import NetworkDenoiser, Validation
 
 
