@@ -31,7 +31,7 @@ def offers(component: object, capability: type[_Capability]) -> TypeGuard[_Capab
 @runtime_checkable
 class Force(Protocol):
     """A term of the prediction (score space). It may also be any of `Binds`, `Differentiates`, `HasShape`,
-    `HoldsImages`, `Idles`, `HasDirections`, `ReadsOwn` and `NamesFiles`."""
+    `HoldsImages`, `ReadsOwn`, and the `Idles`, `HasDirections` and `NamesFiles` of `emnist_diff_plugins.contract`."""
 
     def conditions(self, at: StepInfo) -> Iterable[Cond]:
         """The conditions that `__call__` will read at this step. Pure; may be fewer, or none, outside a window."""
@@ -43,7 +43,7 @@ class Force(Protocol):
 @runtime_checkable
 class Drift(Protocol):
     """A map of the state after a step (state space). It may also be any of `Evaluates`, `HasShape`, `HoldsImages`,
-    `Idles`, `HasDirections` and `NamesFiles`."""
+    and the `Idles`, `HasDirections` and `NamesFiles` of `emnist_diff_plugins.contract`."""
 
     def __call__(self, x: Tensor, step: DriftStep) -> Tensor:
         """The new state, (B, *shape); `x` itself must not be changed."""
@@ -141,7 +141,7 @@ class HasImageShape(Protocol):
 @runtime_checkable
 class Denoiser(Protocol):
     """A network ready to be evaluated, with all that the engine must know of it. It may also be any of `HasVariants`,
-    `HasImageShape`, `Exportable` and `Captures`."""
+    `HasImageShape`, `Encodes`, `Captures`, and the `Exportable` of `emnist_diff_plugins.contract`."""
 
     @property
     def prediction_type(self) -> PredictionType:

@@ -1,4 +1,4 @@
-"""What stands around a run: readers of earlier runs, displays, layers of settings, forms of files, reviews."""
+"""What stands around a run: reviews, which examine it before it starts."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ class Contrast:
         return self
 
     def idle(self, at: StepInfo) -> bool:
-        """See `protocols.Idles`."""
+        """See `emnist_diff_plugins.contract.Idles`."""
         return self.strength(at) == 0
 
     def conditions(self, at: StepInfo) -> Iterable[Cond]:

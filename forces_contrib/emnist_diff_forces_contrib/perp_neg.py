@@ -68,7 +68,7 @@ class PerpNeg(Composition):
         return [(named(name), weight) for name, weight in pairs if weight != 0]
 
     def idle(self, at: StepInfo) -> bool:
-        """See `protocols.Idles`."""
+        """See `emnist_diff_plugins.contract.Idles`."""
         return not self._read(at)
 
     def conditions(self, at: StepInfo) -> Iterable[Cond]:

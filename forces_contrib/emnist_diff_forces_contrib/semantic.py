@@ -89,7 +89,7 @@ class Semantic(Composition):
         return [(named(name), weight) for name, weight in pairs if weight != 0]
 
     def idle(self, at: StepInfo) -> bool:
-        """See `protocols.Idles`."""
+        """See `emnist_diff_plugins.contract.Idles`."""
         return self.strength(at) == 0 or not self._warm(at) or not any(self.all_weights)
 
     def conditions(self, at: StepInfo) -> Iterable[Cond]:

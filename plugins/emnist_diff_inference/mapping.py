@@ -79,7 +79,7 @@ def settings(config: InferenceConfig, path: Path, header: CheckpointHeader, regi
 
 
 def layer(config: InferenceConfig, header: CheckpointHeader | None, registry: Registry) -> dict[str, Any]:
-    """What `config` says of a run, but which checkpoint: a layer for `assembly.configure`.
+    """What `config` says of a run, but which checkpoint: a layer for `layers.configure`.
 
     header: of its checkpoint, or None where there is none.  Raises as `settings`.
     """

@@ -41,7 +41,7 @@ class Snapshot:
 
 @attrs.define(eq=False)
 class Record:
-    """The epochs done. rows: one an epoch (`metrics.epoch_row`).  errors: one an epoch and noise level.
+    """The epochs done. rows: one an epoch (`metrics.Epoch.row`).  errors: one an epoch and noise level.
     validations: one for each time that held-out images were asked: epoch, with a fraction, step and loss."""
 
     config: TrainConfig
