@@ -29,7 +29,7 @@ BENEATH = {
 }
 """What stands beside the components and may be imported by them."""
 
-PUBLIC = {f"emnist_diff_plugins.{name}" for name in ("curves", "kinds", "spaces")}
+PUBLIC = {f"emnist_diff_plugins.{name}" for name in ("contract", "curves", "spaces")}
 """What of it is for everybody, see docs/compatibility.md."""
 
 CONTRIBUTED = ("forces_contrib", "drifts_contrib")
