@@ -39,6 +39,9 @@ _OPTIONAL = {
     "scipy": ("mat", "EMNIST's .mat files"),
     "scikit-learn": ("maps", "t-SNE maps, and how well samples are told from real images"),
     "umap-learn": ("maps", "UMAP maps"),
+    "transformers": ("pipelines", "text encoders of text-to-image models"),
+    "peft": ("pipelines", "LoRA of text-to-image models"),
+    "sentencepiece": ("pipelines", "T5's tokenizer, of SD3 and FLUX.1"),
     "nvidia-ml-py": ("dashboard", "GPUs on the dashboard"),
     "psutil": ("dashboard", "processors and memory on the dashboard"),
 }
