@@ -14,8 +14,9 @@ import typer
 
 from emnist_diff.discovery import installed
 from emnist_diff.errors import EmnistDiffError, PluginError, unknown
+from emnist_diff.families import WEIGHTS
 from emnist_diff.plugins import Broken, Entry, Registry, load_factory
-from emnist_diff.records import API, Spec
+from emnist_diff.records import API, DenoiserSpec, Spec
 from emnist_diff_testing.rules import Case, Finding, Rule, kinds, kit, rules_of
 from emnist_diff_testing.settings import OF_THE_CLASS
 from emnist_diff_testing.subjects import Subject, subject
@@ -182,16 +183,35 @@ def _on_bench(entry: Entry[Spec]) -> tuple[tuple[Rule, ...], Callable[[], Any]]:
     """The rules for the component of a record, and what makes its bench.
 
     Of a kind that the kit does not know more of, these are the rules for every component; one that needs settings,
-    such as a directory, is held to those for its class alone. Raises as `load_factory`.
+    such as a directory, is held to those for its class alone, and so is a family whose weights stand in a file of the
+    user's, where no example names one. Raises as `load_factory`.
     """
     kind, factory, name = entry.spec.kind, load_factory(entry), f"{entry.spec.kind} {entry.qualified}"
     if kind in kinds():
-        return rules_of(kind), partial(kit(kind).bench, factory, name)
-    try:
-        found, names = subject(kind, factory, name), {rule.name for rule in rules_of("any")}
-    except EmnistDiffError:
+        bench = partial(kit(kind).bench, factory, name)
+        if kind != DenoiserSpec.kind or not _requires_weights(factory) or _makes(bench):
+            return rules_of(kind), bench
         found, names = Subject(kind, name, factory, None), set(OF_THE_CLASS)
+    else:
+        try:
+            found, names = subject(kind, factory, name), {rule.name for rule in rules_of("any")}
+        except EmnistDiffError:
+            found, names = Subject(kind, name, factory, None), set(OF_THE_CLASS)
     return tuple(rule for rule in rules_of("any") if rule.name in names), lambda: _Settings(found)
+
+
+def _makes(bench: Callable[[], Any]) -> bool:
+    try:
+        bench()
+    except EmnistDiffError:
+        return False
+    return True
+
+
+def _requires_weights(factory: Any) -> bool:
+    """Whether a setting without a default is the file that weights are read from."""
+    fields = attrs.fields(factory) if attrs.has(factory) else ()
+    return any(field.default is attrs.NOTHING and field.metadata.get(WEIGHTS) for field in fields)
 
 
 @attrs.frozen(eq=False)

@@ -17,6 +17,8 @@ MINE = [
     if entry.distribution == CORE_DISTRIBUTION
     and (entry.spec.kind != "backend" or entry.spec.name == "eager")  # the others compile, and have tests of their own
 ]
+PIPELINES = ("sdxl", "sd3", "flux")
+"""Families of folders that only a user has; tests/pipelines/ makes some."""
 
 
 @pytest.mark.parametrize("entry", MINE, ids=lambda entry: f"{entry.spec.kind}-{entry.spec.name}")
@@ -27,7 +29,8 @@ def test_it_holds_every_rule(entry):
     result = checked(entry, installed())
     assert [str(finding) for finding in result.broken] == []
     assert {finding.rule.name for finding in result.findings} <= {"time_budget"}  # which a busy machine may trip
-    assert result.rules > (10 if entry.spec.kind in kinds() else 2)
+    whole = entry.spec.kind in kinds() and entry.spec.name not in PIPELINES
+    assert result.rules > (10 if whole else 2)
 
 
 def test_no_kind_of_component_goes_unchecked():
