@@ -34,7 +34,7 @@ class Schedule:
     kind: ClassVar[str] = ""
 
     def __call__(self, at: StepInfo) -> float:
-        raise NotImplementedError
+        raise NotImplementedError  # each kind has a formula of its own
 
 
 def _float(value: Any) -> Any:

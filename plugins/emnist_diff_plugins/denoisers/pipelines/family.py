@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -34,7 +35,7 @@ _PARTS = ("text_encoder", "text_encoder_2")
 
 
 @attrs.frozen(kw_only=True)
-class Pipeline:
+class Pipeline(ABC):
     """The settings of a pipeline; a subclass says how its network and its texts are evaluated."""
 
     name: ClassVar[str]
@@ -195,18 +196,18 @@ class Pipeline:
         """No numbers beside the text."""
         return []
 
+    @abstractmethod
     def process(self, folder: PipelineFolder) -> tuple[ForwardProcess, PredictionType]:
         """Forward process and prediction type. Raises `CheckpointError`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def recommended(self, folder: PipelineFolder, height: int, width: int) -> Mapping[str, Any]:
         """Settings of a run that suit the model."""
-        raise NotImplementedError
 
+    @abstractmethod
     def joined(self, folder: PipelineFolder, encoded: list[Encoded], chunks: int) -> tuple[Tensor, Tensor]:
         """Tokens (L, width) and vector (width,) for the network of what the encoders made of a text."""
-        raise NotImplementedError
 
+    @abstractmethod
     def evaluate(self, network: Any, x: Tensor, t: Tensor, given: Given) -> Tensor:
         """The prediction of each row, (R, *shape)."""
-        raise NotImplementedError
