@@ -7,7 +7,6 @@ component is first used, so that listing plugins never imports torch.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from importlib.util import find_spec
 from itertools import islice
 from typing import ClassVar
 
@@ -39,7 +38,8 @@ def _summary(instance: object, attribute: attrs.Attribute[str], value: str) -> N
         raise ValueError("'summary' is empty")
 
 
-def _names(names: Iterable[str]) -> tuple[str, ...]:
+def names_only(names: Iterable[str]) -> tuple[str, ...]:
+    """Names that can be printed, as a record holds several."""
     if isinstance(names, str):
         raise TypeError(f"expected a list of names, got the text {shown(names)}")
     out = tuple(islice(names, _MOST_NAMES + 1))
@@ -66,7 +66,7 @@ class Spec:
     name: str = attrs.field(validator=_NAME)
     factory: str = attrs.field(validator=_FACTORY)
     summary: str = attrs.field(validator=_summary)
-    aliases: tuple[str, ...] = attrs.field(default=(), converter=_names)
+    aliases: tuple[str, ...] = attrs.field(default=(), converter=names_only)
     api: int = attrs.field(default=API, validator=v.instance_of(int))
     deprecated: str = attrs.field(default="", validator=one_line)
     default: bool = attrs.field(default=False, validator=v.instance_of(bool))
@@ -102,7 +102,7 @@ class SchedulerSpec(Spec):
     noise: str = attrs.field(default="?", validator=one_line)
     evaluations: str = attrs.field(default="1", validator=one_line)
     process: str = attrs.field(default="diffusion", validator=one_line)
-    predictions: tuple[str, ...] = attrs.field(default=("epsilon", "v_prediction", "sample"), converter=_names)
+    predictions: tuple[str, ...] = attrs.field(default=("epsilon", "v_prediction", "sample"), converter=names_only)
 
 
 @attrs.frozen(kw_only=True)
@@ -143,8 +143,7 @@ class ReviewSpec(Spec):
 
 @attrs.frozen(kw_only=True)
 class ChooserSpec(Spec):
-    """What takes a backend where a configuration says ``auto``; the default one does. The factory makes an
-    `evaluators.Chooser`."""
+    """What puts the networks of a run on a backend; the default one does. The factory makes an `evaluators.Chooser`."""
 
     kind: ClassVar[str] = "chooser"
 
@@ -155,46 +154,3 @@ class OverlapSpec(Spec):
     `running.recording.Overlap`."""
 
     kind: ClassVar[str] = "overlap"
-
-
-@attrs.frozen(kw_only=True)
-class BackendSpec(Spec):
-    """A way to evaluate networks. The factory makes a `evaluators.Backend`.
-
-    requires: modules that must be importable.  extra: of ``emnist-diff``, which brings them, or "".
-    devices: kinds of torch devices it serves.  precisions: what it can compute in.
-    min_rows: `auto` considers this backend only for runs of at least this many network rows, because setup is slow.
-    priority: `auto` prefers the greater.
-    max_rows_cpu: the most rows of one call on a CPU, where a configuration names none.
-    max_rows_gpu: the same on any other device.
-    """
-
-    kind: ClassVar[str] = "backend"
-    requires: tuple[str, ...] = attrs.field(default=(), converter=_names)
-    extra: str = attrs.field(default="", validator=one_line)
-    devices: tuple[str, ...] = attrs.field(default=("cpu",), converter=_names)
-    precisions: tuple[str, ...] = attrs.field(default=("fp32",), converter=_names)
-    min_rows: int = attrs.field(default=0, validator=v.ge(0))
-    priority: int = 0
-    max_rows_cpu: int = attrs.field(default=32, validator=v.ge(1))
-    max_rows_gpu: int = attrs.field(default=1024, validator=v.ge(1))
-
-    def missing(self) -> str | None:
-        """What has to be installed before it can serve, and how; or None."""
-        absent = [name for name in self.requires if find_spec(name) is None]
-        if not absent:
-            return None
-        remedy = f" — pip install 'emnist-diff[{self.extra}]'" if self.extra else ""
-        return f"{', '.join(absent)} is not installed{remedy}"
-
-    def refusal(self, device: str, precision: str) -> str | None:
-        """Why it cannot serve on a kind of device (``cpu``, ``cuda``) in a precision, to follow its name; or None."""
-        if device not in self.devices:
-            return f"serves {', '.join(self.devices)}, not {device}"
-        if precision not in self.precisions:
-            return f"computes in {', '.join(self.precisions)}, not {precision}"
-        return None
-
-    def most_rows(self, device: str) -> int:
-        """Rows of a call at most on a kind of device, ``cpu``, ``cuda``, …"""
-        return self.max_rows_cpu if device == "cpu" else self.max_rows_gpu

@@ -17,6 +17,7 @@ from emnist_diff.components import default, make
 from emnist_diff.config import ComponentConfig, component, normalised
 from emnist_diff.discovery import installed
 from emnist_diff.errors import CheckpointError
+from emnist_diff.evaluators import Prepared
 from emnist_diff.protocols import Denoiser, Scheduler
 from emnist_diff.records import SchedulerSpec
 from emnist_diff.structuring import aliases, unstructure
@@ -133,7 +134,7 @@ class LoadedDenoiser:
     device: torch.device
     sha256: str
     threads: int = attrs.field(factory=torch.get_num_threads, init=False)
-    on_backends: dict[Any, Any] = attrs.field(factory=dict, init=False, repr=False)  # set up once, not for every sample
+    on_backends: dict[Any, Prepared] = attrs.field(factory=dict, init=False, repr=False)
     guides: dict[str, Denoiser] = attrs.field(factory=dict, init=False, repr=False)  # by hash; the same
 
     @property

@@ -11,8 +11,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from emnist_diff.assembly.assemble import report_on
-from emnist_diff.assembly.backends import on_backend
+from emnist_diff.assembly.assemble import chosen_backend, report_on
 from emnist_diff.assembly.devices import choose_device
 from emnist_diff.assembly.layout import Layout, lay_out
 from emnist_diff.assembly.sources import found_guides, opened
@@ -22,7 +21,7 @@ from emnist_diff.engine.decoding import decoded
 from emnist_diff.engine.state import Batch, Engine
 from emnist_diff.engine.walk import walk
 from emnist_diff.errors import ConfigError
-from emnist_diff.evaluators import Evaluator
+from emnist_diff.evaluators import Prepared
 from emnist_diff.frames import Frame
 from emnist_diff.plugins import Registry
 from emnist_diff.protocols import Denoiser
@@ -117,8 +116,9 @@ def _generate(
     guides = _guides(registry, settings, model, ckpt)
     spaces = {"": model.denoiser.conditions} | {name: guide.conditions for name, guide in guides.items()}
     layout = lay_out(registry, settings, spaces, scheduler.scheduler, f"scheduler {scheduler.name!r}")
-    layout, evaluators = _on_backend(registry, settings, layout, model, guides)
-    engine = layout.engine({"": model.denoiser, **guides}, model.device, evaluators)
+    backend = _on_backend(registry, settings, layout, model, guides)
+    layout = layout.with_rows(backend.rows)
+    engine = layout.engine({"": model.denoiser, **guides}, model.device, backend.evaluators)
     out: list[GenerationResult] = []
     size = layout.plan.batch_size
     for start in range(0, len(indices), size):
@@ -141,7 +141,7 @@ def _guides(
 
 def _on_backend(
     registry: Registry, settings: RunConfig, layout: Layout, model: LoadedDenoiser, guides: Mapping[str, Denoiser]
-) -> tuple[Layout, dict[str, Evaluator]]:
+) -> Prepared:
     """Model and guides on the backend that the settings mean, which is set up once for all samples of the same run."""
     requested = repr((unstructure(settings.backend), settings.precision, settings.micro_batch, dict(settings.guides)))
     key = (requested, layout.plan.rows, layout.plan.largest, tuple(layout.plan.networks))
@@ -150,10 +150,8 @@ def _on_backend(
         denoisers, identities = {"": model.denoiser, **guides}, {"": model.sha256}
         for name, guide in guides.items():
             identities[name] = next(known for known, loaded in model.guides.items() if loaded is guide)
-        planned, _, evaluators = on_backend(registry, layout, denoisers, identities, model.device)
-        model.on_backends[key] = planned, evaluators
-    planned, evaluators = model.on_backends[key]
-    return layout.with_rows(planned.plan.micro_batch), evaluators
+        model.on_backends[key] = chosen_backend(registry, layout, denoisers, identities, model.device)
+    return model.on_backends[key]
 
 
 def _walk(

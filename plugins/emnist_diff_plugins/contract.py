@@ -9,20 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import attrs
 from attrs import validators as v
 
-from emnist_diff.records import Spec
+from emnist_diff.records import Spec, names_only, one_line
 
 if TYPE_CHECKING:  # the contracts can be read without paying for torch
     import torch
 
     from emnist_diff.directions import Directions
+    from emnist_diff.evaluators import Evaluator, Precision
     from emnist_diff.frames import RunHeader
-    from emnist_diff.protocols import Sink
+    from emnist_diff.protocols import Denoiser, Sink
     from emnist_diff.timeline import StepInfo
 
 
@@ -93,6 +95,49 @@ class FormSpec(Spec):
     """A form of configuration files. The factory makes a `Form`; the default one is asked last."""
 
     kind: ClassVar[str] = "form"
+
+
+@attrs.frozen(kw_only=True)
+class BackendSpec(Spec):
+    """A way to evaluate networks. The factory makes a `Backend`.
+
+    requires: modules that must be importable.  extra: of ``emnist-diff``, which brings them, or "".
+    devices: kinds of torch devices it serves.  precisions: what it can compute in.
+    min_rows: `auto` considers this backend only for runs of at least this many network rows, because setup is slow.
+    priority: `auto` prefers the greater.
+    max_rows_cpu: the most rows of one call on a CPU, where a configuration names none.
+    max_rows_gpu: the same on any other device.
+    """
+
+    kind: ClassVar[str] = "backend"
+    requires: tuple[str, ...] = attrs.field(default=(), converter=names_only)
+    extra: str = attrs.field(default="", validator=one_line)
+    devices: tuple[str, ...] = attrs.field(default=("cpu",), converter=names_only)
+    precisions: tuple[str, ...] = attrs.field(default=("fp32",), converter=names_only)
+    min_rows: int = attrs.field(default=0, validator=v.ge(0))
+    priority: int = 0
+    max_rows_cpu: int = attrs.field(default=32, validator=v.ge(1))
+    max_rows_gpu: int = attrs.field(default=1024, validator=v.ge(1))
+
+    def missing(self) -> str | None:
+        """What has to be installed before it can serve, and how; or None."""
+        absent = [name for name in self.requires if find_spec(name) is None]
+        if not absent:
+            return None
+        remedy = f" — pip install 'emnist-diff[{self.extra}]'" if self.extra else ""
+        return f"{', '.join(absent)} is not installed{remedy}"
+
+    def refusal(self, device: str, precision: str) -> str | None:
+        """Why it cannot serve on a kind of device (``cpu``, ``cuda``) in a precision, to follow its name; or None."""
+        if device not in self.devices:
+            return f"serves {', '.join(self.devices)}, not {device}"
+        if precision not in self.precisions:
+            return f"computes in {', '.join(self.precisions)}, not {precision}"
+        return None
+
+    def most_rows(self, device: str) -> int:
+        """Rows of a call at most on a kind of device, ``cpu``, ``cuda``, …"""
+        return self.max_rows_cpu if device == "cpu" else self.max_rows_gpu
 
 
 @runtime_checkable
@@ -178,6 +223,34 @@ class Form(Protocol):
 
         Raises `ConfigError` for what does not hold.
         """
+
+
+@attrs.frozen
+class Workload:
+    """What a backend has to be ready for.
+
+    rows: of a call at most, constant in the run.  device: where states are.  precision: what the network computes in.
+    identity: a hash of network and weights, for caches; "" where nothing is known.
+    threads: of the CPU, for this process.
+    """
+
+    rows: int
+    device: torch.device
+    precision: Precision = "fp32"
+    identity: str = ""
+    threads: int = 1
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """What a `BackendSpec` names: an attrs class of settings that makes evaluators of denoisers."""
+
+    def refusal(self, denoiser: Denoiser, work: Workload) -> str | None:
+        """Why it cannot serve this denoiser here (a library, the precision, the device), with the way out; or None.
+        Cheap: imports nothing heavy."""
+
+    def evaluator(self, denoiser: Denoiser, work: Workload) -> Evaluator:
+        """The denoiser, set up. Raises `PluginError` or `ConfigError` with the way out."""
 
 
 class Idles(Protocol):

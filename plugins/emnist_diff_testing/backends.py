@@ -13,9 +13,10 @@ from torch import Tensor
 from emnist_diff.conditions import RowConditions
 from emnist_diff.engine.noise import batch_normal
 from emnist_diff.errors import EmnistDiffError
-from emnist_diff.evaluators import Evaluator, Workload
+from emnist_diff.evaluators import Evaluator
 from emnist_diff.protocols import Denoiser
 from emnist_diff.timeline import FlowSchedule
+from emnist_diff_plugins.contract import Workload
 from emnist_diff_testing.models import Model, as_models, mixtures, networks
 from emnist_diff_testing.rules import rule
 from emnist_diff_testing.subjects import Subject, subject

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from emnist_diff.conditions import RowConditions
 from emnist_diff.errors import ConfigError, PluginError
-from emnist_diff.evaluators import Workload
 from emnist_diff_plugins.backends import compile as backend
 from emnist_diff_plugins.backends.compile import Compile
+from emnist_diff_plugins.contract import Workload
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
 from emnist_diff_plugins.spaces import ClassSpace
 

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from emnist_diff.conditions import RowConditions
 from emnist_diff.errors import ConfigError, PluginError
-from emnist_diff.evaluators import Workload
 from emnist_diff_plugins.backends import cuda_graphs as backend
 from emnist_diff_plugins.backends.cuda_graphs import CudaGraphs
+from emnist_diff_plugins.contract import Workload
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)

@@ -15,13 +15,13 @@ from torch import Tensor, nn
 
 from emnist_diff.conditions import RowConditions
 from emnist_diff.errors import ConfigError, PluginError
-from emnist_diff.evaluators import Workload
 from emnist_diff_plugins.backends import _graph
 from emnist_diff_plugins.backends import openvino as backend
 from emnist_diff_plugins.backends._streams import Cut
 from emnist_diff_plugins.backends.openvino import OpenVino
 from emnist_diff_plugins.containers.checkpoint import CheckpointHeader
 from emnist_diff_plugins.containers.userfolder import VARIABLE
+from emnist_diff_plugins.contract import Workload
 from emnist_diff_plugins.denoisers.unet2d import UNet2D
 
 needed = pytest.mark.usefixtures("openvino")
@@ -281,7 +281,7 @@ def test_a_signal_after_the_network_has_gone_is_harmless():
     code = """
 import gc, signal, threading
 import torch
-from emnist_diff.evaluators import Workload
+from emnist_diff_plugins.contract import Workload
 from emnist_diff_testing import tiny_unet
 from emnist_diff_plugins.backends.openvino import OpenVino
 

@@ -11,9 +11,8 @@ import torch
 from emnist_diff.conditions import RowConditions
 from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError
-from emnist_diff.evaluators import Workload
-from emnist_diff.records import BackendSpec
 from emnist_diff_plugins.containers.checkpoint import CheckpointHeader
+from emnist_diff_plugins.contract import BackendSpec, Workload
 from emnist_diff_plugins.denoisers.unet2d import UNet2D
 
 CPU = torch.device("cpu")

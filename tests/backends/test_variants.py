@@ -10,9 +10,8 @@ from emnist_diff.components import make
 from emnist_diff.conditions import RowConditions
 from emnist_diff.config import ComponentConfig
 from emnist_diff.discovery import installed
-from emnist_diff.evaluators import Workload
-from emnist_diff.records import BackendSpec
 from emnist_diff_plugins.containers.checkpoint import CheckpointHeader
+from emnist_diff_plugins.contract import BackendSpec, Workload
 from emnist_diff_plugins.denoisers.unet2d import UNet2D
 
 DEAR = ("compile",)

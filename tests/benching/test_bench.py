@@ -37,7 +37,7 @@ BACKENDS = '''
 import attrs
 from emnist_diff.direct import Direct
 from emnist_diff.hookspecs import hookimpl
-from emnist_diff.records import BackendSpec
+from emnist_diff_plugins.contract import BackendSpec
 
 @attrs.frozen
 class Plain:

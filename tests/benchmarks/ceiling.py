@@ -25,10 +25,9 @@ from torch.profiler import ProfilerActivity, profile
 from emnist_diff.components import make
 from emnist_diff.config import ComponentConfig
 from emnist_diff.discovery import installed
-from emnist_diff.evaluators import Workload
-from emnist_diff.records import BackendSpec
 from emnist_diff_plugins.benching import arithmetic, ceiling
 from emnist_diff_plugins.benching.cells import Bench
+from emnist_diff_plugins.contract import BackendSpec, Workload
 from emnist_diff_plugins.layers import configure
 
 WAYS = "eager:fp32,eager:bf16,openvino:fp32,openvino:bf16"

@@ -9,11 +9,15 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
+import torch
 
 from emnist_diff.assembly.assemble import assemble
+from emnist_diff.components import Component
 from emnist_diff.config import resolve
+from emnist_diff.direct import Direct
 from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError, PluginError, UnknownName
+from emnist_diff.evaluators import Prepared
 from emnist_diff.plugins import Entry, Registry
 from emnist_diff.records import ChooserSpec, OverlapSpec, ReviewSpec, Spec
 from emnist_diff.running.run import execute
@@ -82,10 +86,21 @@ class Foreign:
 
 @attrs.frozen
 class Plainest:
-    """A chooser that takes the backend `eager` and says why."""
+    """A chooser that has the networks evaluated as they are, two rows at a time, and says why."""
 
-    def choose(self, registry: Registry, limits: Any, attempt: Any) -> Any:
-        return attrs.evolve(attempt("eager"), reason="the plainest", hint="use another")
+    def choose(
+        self, registry: Registry, layout: Any, denoisers: Any, identities: Any, device: torch.device
+    ) -> Prepared:
+        evaluators = {name: Direct(denoiser, 2) for name, denoiser in denoisers.items()}
+        backend = Component("plainest", self, "theirs", "1", {})
+        return Prepared(evaluators, 2, "fp32", backend, reason="the plainest", hint="use another")
+
+
+class Choosing(Plainest):
+    """A chooser that puts nothing on a backend."""
+
+    def choose(self, *_: Any) -> Any:
+        return None
 
 
 @pytest.fixture(autouse=True)
@@ -147,14 +162,18 @@ def test_a_broken_review_is_named(factory, problem):
         assemble(with_others(ReviewSpec, factory), resolve(MIXTURE))
 
 
-def test_the_default_chooser_takes_the_backend_of_auto():
+def test_the_default_chooser_prepares_the_networks_of_a_run():
     assembly = assemble(with_others(ChooserSpec, Plainest, instead=True), resolve(MIXTURE))
     backend = assembly.backend
-    assert (backend.component.name, backend.reason, backend.hint) == ("eager", "the plainest", "use another")
-    assert assembly.header.config["backend"]["name"] == "eager"
+    assert (backend.component.name, backend.reason, backend.hint) == ("plainest", "the plainest", "use another")
+    assert assembly.header.config["backend"]["name"] == "plainest"
+    assert assembly.engine.evaluator("") is backend.evaluators[""]
+    assert assembly.engine.micro_batch == assembly.plan.micro_batch == assembly.header.config["micro_batch"] == 2
+    with pytest.raises(PluginError, match=r"chooser 'choosing' of theirs 1: .* returned NoneType instead of Prepared"):
+        assemble(with_others(ChooserSpec, Choosing, instead=True), resolve(MIXTURE))
 
 
-def test_without_a_chooser_auto_is_refused_by_name():
+def test_without_a_chooser_a_run_is_refused():
     with pytest.raises(ConfigError, match="no installed chooser is the default one"):
         assemble(with_others(ChooserSpec, instead=True), resolve(MIXTURE))
 

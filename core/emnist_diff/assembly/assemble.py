@@ -8,23 +8,22 @@ from contextlib import nullcontext
 import attrs
 import torch
 
-from emnist_diff.assembly.backends import on_backend
 from emnist_diff.assembly.devices import choose_device
 from emnist_diff.assembly.layout import Layout, bound_scheduler, lay_out
 from emnist_diff.assembly.record import header_of
 from emnist_diff.assembly.reviews import reviews, unknown_names_explained
 from emnist_diff.assembly.sources import Found, found, found_guides
 from emnist_diff.brief import briefly
-from emnist_diff.components import Component, make
+from emnist_diff.components import Component, call_component, make
 from emnist_diff.config import ComponentConfig, RunConfig
 from emnist_diff.engine.plan import Plan
 from emnist_diff.engine.state import Engine
-from emnist_diff.errors import ConfigError
+from emnist_diff.errors import ConfigError, PluginError
 from emnist_diff.evaluators import Prepared
 from emnist_diff.frames import RunHeader
 from emnist_diff.plugins import Registry
 from emnist_diff.protocols import Denoiser, Sink
-from emnist_diff.records import SchedulerSpec, SinkSpec
+from emnist_diff.records import ChooserSpec, SchedulerSpec, SinkSpec
 
 
 @briefly
@@ -112,8 +111,9 @@ def assemble(
     for review in reviews(registry):
         review.require(parts.layout, denoisers[""].shape, device)
     identities = {name: network.source.identity for name, network in parts.networks.items()}
-    layout, backend, evaluators = on_backend(registry, parts.layout, denoisers, identities, device)
-    engine = layout.engine(denoisers, device, evaluators, parts.networks[""].component.name)
+    backend = chosen_backend(registry, parts.layout, denoisers, identities, device)
+    layout = parts.layout.with_rows(backend.rows)
+    engine = layout.engine(denoisers, device, backend.evaluators, parts.networks[""].component.name)
     parts = attrs.evolve(parts, layout=layout)
     header = header_of(registry, parts, engine, backend, sinks)
     objects = tuple(sink.object for sink in sinks)
@@ -121,6 +121,22 @@ def assemble(
     for review in reviews(registry):
         review.report_assembly(assembly)
     return assembly
+
+
+def chosen_backend(
+    registry: Registry,
+    layout: Layout,
+    denoisers: Mapping[str, Denoiser],
+    identities: Mapping[str, str],
+    device: torch.device,
+) -> Prepared:
+    """The networks of a run on a backend, as the registry's chooser has it; see `Chooser.choose`."""
+    chooser = make(registry, ChooserSpec, None)
+    label = chooser.label("chooser")
+    prepared = call_component(label, chooser.object.choose, registry, layout, denoisers, identities, device)
+    if not isinstance(prepared, Prepared):
+        raise PluginError(f"{label}: choose() returned {type(prepared).__name__} instead of Prepared")
+    return prepared
 
 
 def report_on(registry: Registry, layout: Layout) -> None:

@@ -13,7 +13,6 @@ from emnist_diff.conditions import Cond, pack
 from emnist_diff.engine.base import Base, Clip
 from emnist_diff.engine.checks import blamed_on
 from emnist_diff.errors import RunFailed
-from emnist_diff.evaluators import evenly
 from emnist_diff.protocols import Differentiates, Drift, Evaluates, Force, offers
 from emnist_diff.schedules import Constant
 from emnist_diff.spaces import ConditionSpace
@@ -201,3 +200,8 @@ def make_plan(
     largest = max(size for conds in evaluations.counts for _, size in rows_of(conds, slice(nominal)))
     rows = evenly(largest, ROWS_PER_CALL) if micro_batch is None else micro_batch
     return Plan(evaluations, batch_size, networks, largest, rows)
+
+
+def evenly(rows: int, most: int) -> int:
+    """The rows of a call, when `rows` of them are split into as few equal calls of at most `most` as can be."""
+    return math.ceil(rows / math.ceil(rows / most))

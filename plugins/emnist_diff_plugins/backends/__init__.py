@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from emnist_diff.hookspecs import hookimpl
-from emnist_diff.records import BackendSpec, ChooserSpec
+from emnist_diff_plugins.contract import BackendSpec
 
 _BACKENDS = {
     "eager": BackendSpec(
@@ -50,10 +50,3 @@ _BACKENDS = {
 @hookimpl
 def emnist_diff_backends() -> Iterable[BackendSpec]:
     yield from _BACKENDS.values()
-
-
-@hookimpl
-def emnist_diff_choosers() -> Iterable[ChooserSpec]:
-    yield ChooserSpec(
-        name="priority", factory=f"{__name__}.auto:Auto", summary="the best backend that can serve", default=True
-    )

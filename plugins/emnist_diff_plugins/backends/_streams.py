@@ -43,7 +43,7 @@ class Cut:
     def of(cls, rows: int, threads: int) -> Cut:
         """Parts beside each other, on one thread each unless there are fewer rows than threads.
 
-        rows, threads: at least 1, as in `evaluators.Workload`.
+        rows, threads: at least 1, as in `contract.Workload`.
         """
         size = part_rows(rows, threads)
         streams = min(threads, math.ceil(rows / size))

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from emnist_diff import __version__
 from emnist_diff.conditions import RowConditions
 from emnist_diff.errors import ConfigError, PluginError
-from emnist_diff.evaluators import Evaluator, Precision, Workload
+from emnist_diff.evaluators import Evaluator, Precision
 from emnist_diff.events import get_logger
 from emnist_diff.protocols import Denoiser
 from emnist_diff_plugins.backends import _cast, _graph
@@ -33,7 +33,7 @@ from emnist_diff_plugins.backends._cast import DTYPES, Cast
 from emnist_diff_plugins.backends._identity import fingerprints_of, source_of
 from emnist_diff_plugins.backends._streams import Cut, Network, Streams
 from emnist_diff_plugins.containers.userfolder import user_cache
-from emnist_diff_plugins.contract import Exportable
+from emnist_diff_plugins.contract import Exportable, Workload
 
 log = get_logger()
 
@@ -56,7 +56,7 @@ class Compile:
     )
 
     def refusal(self, denoiser: Denoiser, work: Workload) -> str | None:
-        """`evaluators.Backend`."""
+        """`contract.Backend`."""
         if work.device.type != "cpu":
             return f"it serves cpu, not {work.device.type} — use --device cpu"
         if work.precision not in TOLERANCE:
@@ -70,7 +70,7 @@ class Compile:
         return None
 
     def evaluator(self, denoiser: Denoiser, work: Workload) -> Evaluator:
-        """`evaluators.Backend`. Sets up the network itself; its variants are set up at their first evaluation.
+        """`contract.Backend`. Sets up the network itself; its variants are set up at their first evaluation.
 
         Raises `ConfigError` where it refuses, `PluginError` when the network cannot be compiled.
         """

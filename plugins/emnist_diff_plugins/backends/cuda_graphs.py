@@ -12,11 +12,11 @@ from torch import Tensor
 
 from emnist_diff.conditions import RowConditions
 from emnist_diff.errors import ConfigError, PluginError
-from emnist_diff.evaluators import Evaluator, Workload
+from emnist_diff.evaluators import Evaluator
 from emnist_diff.protocols import Denoiser
 from emnist_diff_plugins.backends._cast import DTYPES, Cast
 from emnist_diff_plugins.backends._cuda import arithmetic
-from emnist_diff_plugins.contract import Exportable
+from emnist_diff_plugins.contract import Exportable, Workload
 
 WARM_UPS = 3
 """Calls before the recording, in which libraries choose their kernels and allocate what they keep."""
@@ -35,7 +35,7 @@ class CudaGraphs:
     )
 
     def refusal(self, denoiser: Denoiser, work: Workload) -> str | None:
-        """`evaluators.Backend`."""
+        """`contract.Backend`."""
         if work.device.type != "cuda":
             return f"it serves cuda, not {work.device.type} — use --backend auto"
         if not torch.cuda.is_available():
@@ -49,7 +49,7 @@ class CudaGraphs:
         return None
 
     def evaluator(self, denoiser: Denoiser, work: Workload) -> Evaluator:
-        """`evaluators.Backend`. Records the network itself; its variants are recorded at their first evaluation.
+        """`contract.Backend`. Records the network itself; its variants are recorded at their first evaluation.
 
         Raises `ConfigError` where it refuses, `PluginError` when the network cannot be recorded, and torch's own
         `OutOfMemoryError`.

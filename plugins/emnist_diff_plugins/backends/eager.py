@@ -9,7 +9,7 @@ from torch import Tensor
 from emnist_diff.conditions import RowConditions
 from emnist_diff.direct import Direct, rows_of
 from emnist_diff.errors import ConfigError
-from emnist_diff.evaluators import Evaluator, Workload
+from emnist_diff.evaluators import Evaluator
 from emnist_diff.protocols import Denoiser
 from emnist_diff_plugins.backends._cast import DTYPES, Cast
 from emnist_diff_plugins.backends._cuda import arithmetic
@@ -17,7 +17,7 @@ from emnist_diff_plugins.backends._identity import structure_of
 from emnist_diff_plugins.backends._packed_unet import PackedUNet, known
 from emnist_diff_plugins.backends._streams import Cut, Network, Streams
 from emnist_diff_plugins.backends._traced import traced
-from emnist_diff_plugins.contract import Exportable
+from emnist_diff_plugins.contract import Exportable, Workload
 
 
 @attrs.frozen
@@ -33,7 +33,7 @@ class Eager:
     )
 
     def refusal(self, denoiser: Denoiser, work: Workload) -> str | None:
-        """`evaluators.Backend`."""
+        """`contract.Backend`."""
         if work.device.type == "cpu" and work.precision == "fp16":
             return "processors have no fp16 arithmetic that torch uses — use --precision bf16"
         if work.precision != "fp32" and not isinstance(denoiser, Exportable):
@@ -41,7 +41,7 @@ class Eager:
         return None
 
     def evaluator(self, denoiser: Denoiser, work: Workload) -> Evaluator:
-        """`evaluators.Backend`. Raises `ConfigError` where it refuses."""
+        """`contract.Backend`. Raises `ConfigError` where it refuses."""
         if reason := self.refusal(denoiser, work):
             raise ConfigError(f"backend 'eager' cannot serve here: {reason}")
         if work.device.type == "cpu" and isinstance(denoiser, Exportable):

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from emnist_diff import __version__
 from emnist_diff.conditions import RowConditions
 from emnist_diff.errors import ConfigError, PluginError, RunFailed
-from emnist_diff.evaluators import Evaluator, Precision, Workload
+from emnist_diff.evaluators import Evaluator, Precision
 from emnist_diff.events import get_logger
 from emnist_diff.protocols import Denoiser
 from emnist_diff_plugins.backends import _graph
@@ -26,7 +26,7 @@ from emnist_diff_plugins.backends._identity import fingerprints_of, source_of
 from emnist_diff_plugins.backends._silence import silence
 from emnist_diff_plugins.backends._streams import Cut, Streams
 from emnist_diff_plugins.containers.userfolder import user_cache
-from emnist_diff_plugins.contract import Exportable
+from emnist_diff_plugins.contract import Exportable, Workload
 
 if TYPE_CHECKING:
     import openvino
@@ -56,7 +56,7 @@ class OpenVino:
     )
 
     def refusal(self, denoiser: Denoiser, work: Workload) -> str | None:
-        """`evaluators.Backend`."""
+        """`contract.Backend`."""
         if importlib.util.find_spec("openvino") is None:
             return f"openvino is not installed — {_INSTALL}"
         if _left_behind():
@@ -70,7 +70,7 @@ class OpenVino:
         return None
 
     def evaluator(self, denoiser: Denoiser, work: Workload) -> Evaluator:
-        """`evaluators.Backend`. Sets up the network's first variant; others are set up at their first evaluation.
+        """`contract.Backend`. Sets up the network's first variant; others are set up at their first evaluation.
 
         Raises `ConfigError` where it refuses or the processor has no arithmetic of the precision, `PluginError` when
         the network cannot be exported.

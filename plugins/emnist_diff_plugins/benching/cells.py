@@ -16,13 +16,13 @@ from emnist_diff.components import make
 from emnist_diff.conditions import RowConditions
 from emnist_diff.config import ComponentConfig
 from emnist_diff.direct import Direct
-from emnist_diff.evaluators import Backend, Evaluator, Precision, Workload
+from emnist_diff.evaluators import Evaluator, Precision
 from emnist_diff.plugins import Registry
 from emnist_diff.protocols import Denoiser
-from emnist_diff.records import BackendSpec
 from emnist_diff_plugins.benching.ceiling import wait
 from emnist_diff_plugins.benching.limit import TooLong, limited
 from emnist_diff_plugins.capacity import require_memory
+from emnist_diff_plugins.contract import Backend, BackendSpec, Workload
 
 NOMINAL = 32
 """Rows asked for at once: 16 samples with guidance, which is what a run does unless it is told otherwise."""

@@ -13,11 +13,12 @@ from emnist_diff.components import default
 from emnist_diff.config import RunConfig
 from emnist_diff.evaluators import Precision
 from emnist_diff.plugins import Registry
-from emnist_diff.records import BackendSpec, SchedulerSpec
+from emnist_diff.records import SchedulerSpec
 from emnist_diff_plugins.benching import arithmetic, ceiling, machine
 from emnist_diff_plugins.benching.cells import Bench, Cell, Measured, Skipped, grid
 from emnist_diff_plugins.benching.recommend import Recommendation, recommend
 from emnist_diff_plugins.benching.report import Findings
+from emnist_diff_plugins.contract import BackendSpec
 from emnist_diff_plugins.forecast import preview
 from emnist_diff_plugins.machine.processors import usable_cpus
 from emnist_diff_plugins.machine.threads import default_threads

@@ -14,7 +14,7 @@ from emnist_diff.config import MOST_THREADS
 from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError
 from emnist_diff.printable import echo
-from emnist_diff.records import BackendSpec
+from emnist_diff_plugins.contract import BackendSpec
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 

@@ -11,9 +11,10 @@ import attrs
 from emnist_diff.config import RunConfig
 from emnist_diff.errors import UnknownName
 from emnist_diff.plugins import Registry
-from emnist_diff.records import BackendSpec, DenoiserSpec, DriftSpec, ForceSpec, SchedulerSpec, Spec
+from emnist_diff.records import DenoiserSpec, DriftSpec, ForceSpec, SchedulerSpec, Spec
 from emnist_diff.shown import shown
 from emnist_diff.surroundings import Review
+from emnist_diff_plugins.contract import BackendSpec
 from emnist_diff_plugins.earlier import Earlier
 
 _MOST_FILES = 64

@@ -8,17 +8,19 @@ import attrs
 import pytest
 import torch
 
-from emnist_diff.assembly.assemble import Parts, assemble
-from emnist_diff.assembly.backends import on_backend, prepare, prepare_guide
+from emnist_diff.assembly.assemble import Parts, assemble, chosen_backend
 from emnist_diff.assembly.sources import Found
 from emnist_diff.components import Component
 from emnist_diff.config import ComponentConfig, resolve
 from emnist_diff.direct import Direct
 from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError, PluginError, UnknownName
-from emnist_diff.evaluators import Limits, Prepared, Workload
+from emnist_diff.evaluators import Prepared
 from emnist_diff.plugins import Entry, Registry
-from emnist_diff.records import BackendSpec
+from emnist_diff_plugins.chooser.attempts import attempt_guide
+from emnist_diff_plugins.chooser.limits import Limits
+from emnist_diff_plugins.chooser.priority import prepare
+from emnist_diff_plugins.contract import BackendSpec, Workload
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
 from emnist_diff_plugins.layers import configure
 
@@ -232,13 +234,13 @@ def test_memory_that_is_short_halves_the_rows_before_anything_is_made(monkeypatc
 
     monkeypatch.setattr(torch, "zeros", lambda *shape, device, **more: torch.ones(*shape, **more))
     networks, identities = {"": denoiser}, {"": ""}
-    laid, _, _ = on_backend(there, parts.layout, networks, identities, Elsewhere())
+    got = chosen_backend(there, parts.layout, networks, identities, Elsewhere())
     assert Plain.rows_seen == [20, 10, 5, 2]
-    assert laid.plan.micro_batch == 2
+    assert got.rows == 2
     fixed = attrs.evolve(settings, micro_batch=20)
     whole = Parts.of(there, fixed).layout
     with pytest.raises(ConfigError, match="does not hold a call of 20 rows — use a smaller --micro-batch"):
-        on_backend(there, attrs.evolve(whole, settings=fixed), networks, identities, Elsewhere())
+        chosen_backend(there, attrs.evolve(whole, settings=fixed), networks, identities, Elsewhere())
 
 
 def test_memory_that_does_not_hold_the_network_is_no_mistake_of_its_family():
@@ -255,9 +257,9 @@ def guided(backend: BackendSpec, asked: str) -> Any:
     there = registry(backend)
     entry = there.resolve(BackendSpec, backend.name)
     component = Component(backend.name, there.load(BackendSpec, entry.qualified)(), "theirs", "1", {})
-    prepared = Prepared(None, 8, "fp32", component)
+    prepared = Prepared({}, 8, "fp32", component)
     limits = Limits(device=torch.device("cpu"), largest=2, total=6, rows=8, variants=("blurred",))
-    return prepare_guide(prepared, "g", Answering(), limits, required=asked != "auto")
+    return attempt_guide(prepared, "g", Answering(), limits, required=asked != "auto")
 
 
 def test_a_guide_that_a_variant_breaks_is_asked_itself_unless_the_backend_was_asked_for():
