@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -53,6 +54,10 @@ class Review:
     ) -> tuple[Component, Schedule]:
         """A force or drift (`kind`) and its weight as the run is to have and to record them. Raises `ConfigError`."""
         return component, weight
+
+    def output(self, layout: Layout, output: Path) -> Path:
+        """The directory that the run writes to.  output: that of its settings, or of the reviews before this one."""
+        return output
 
     def resume(self, layout: Layout, registry: Registry) -> Layout:
         """The run as it is to go on with what an earlier one left in its directory: what its settings leave to choice

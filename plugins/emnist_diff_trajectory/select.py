@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from emnist_diff.errors import ConfigError, TrajectoryError, UnknownName, unknown
-from emnist_diff.filenames import of_class
 from emnist_diff_trajectory.compose import compose
+from emnist_diff_trajectory.filenames import of_class
 from emnist_diff_trajectory.names import known
 from emnist_diff_trajectory.parts import Part
 from emnist_diff_trajectory.reader import Trajectory

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import types
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -47,6 +48,9 @@ class Tightening(Review):
             component.object, min_val=component.object.min_val / 2, max_val=component.object.max_val / 2
         )
         return attrs.evolve(component, object=tighter, settings=attrs.asdict(tighter)), weight
+
+    def output(self, layout: Any, output: Path) -> Path:
+        return output / f"tightened-{len(layout.labels)}"
 
     def files(self, parts: Any) -> Any:
         return {"tightened": {"name": ",".join(parts), "sha256": "0"}}
@@ -130,6 +134,7 @@ def test_what_a_review_amends_acts_and_is_recorded():
     assert assembly.header.config["forces"][0]["weight"] == 0.5
     assert assembly.header.config["files"]["tightened"]["name"].startswith("denoiser,scheduler,forces[0]")
     assert assembly.header.environment["tightened"] == 2
+    assert assembly.header.output.parts[-2:] == ("A", "tightened-2"), "of the built-in reviews and this one"
     assert "emnist_diff" in assembly.header.environment, "the built-in reviews are asked beside it"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import torch
 
-from emnist_diff import filenames, variants
+from emnist_diff import variants
 from emnist_diff.assembly.devices import choose_device
 from emnist_diff.assembly.reviews import reviews
 from emnist_diff.components import Component, call_component, make
@@ -57,11 +57,6 @@ class Layout:
     terms: tuple[WeightedForce, ...]
     drifts: tuple[WeightedDrift, ...]
     plan: Plan
-
-    @property
-    def folder(self) -> str:
-        """The characters as the name of a folder, see `filenames.of_classes`."""
-        return filenames.of_classes(self.characters)
 
     def with_rows(self, rows: int) -> Layout:
         """The same with so many rows in every network call."""

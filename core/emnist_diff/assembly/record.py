@@ -17,8 +17,17 @@ from emnist_diff.protocols import Captures, offers
 
 if TYPE_CHECKING:
     from emnist_diff.assembly.assemble import Parts
+    from emnist_diff.assembly.layout import Layout
     from emnist_diff.engine.state import Engine
     from emnist_diff.evaluators import Prepared
+
+
+def output_of(registry: Registry, layout: Layout) -> Path:
+    """The directory that a run writes to, as the reviews have it."""
+    output = Path(layout.settings.output)
+    for review in reviews(registry):
+        output = review.output(layout, output)
+    return output
 
 
 def header_of(
@@ -34,7 +43,7 @@ def header_of(
         environment |= review.environment(parts, engine, backend, sinks)
     share = slice(settings.rank, None, settings.world_size)
     return RunHeader(
-        output=Path(settings.output) / layout.folder,
+        output=output_of(registry, layout),
         config=config,
         environment=environment,
         timeline=timeline,

@@ -17,6 +17,7 @@ _REVIEWS = {
     "recorded-weights": ("records:RecordedWeights", "refuses other weights than a recorded configuration names"),
     "padded-calls": ("padding:PaddedCalls", "warns where much of what a run computes is padding"),
     "missing-plugins": ("origins:MissingPlugins", "says where unknown components of recorded runs came from"),
+    "class-folders": ("folders:ClassFolders", "names the folder of a run's files after its classes"),
     "resumed-runs": (
         "resuming:ResumedRuns",
         "has a resumed run go on with the earlier one's seed, backend and rows",

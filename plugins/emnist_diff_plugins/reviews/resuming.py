@@ -13,6 +13,7 @@ from typing import Any
 import attrs
 
 from emnist_diff.assembly.layout import Layout
+from emnist_diff.assembly.record import output_of
 from emnist_diff.config import AUTO, ComponentConfig, RunConfig
 from emnist_diff.errors import ConfigError
 from emnist_diff.events import get_logger
@@ -32,7 +33,7 @@ class ResumedRuns(Review):
 
     def resume(self, layout: Layout, registry: Registry) -> Layout:
         """`Review.resume`."""
-        folder, earlier = Path(layout.settings.output) / layout.folder, Earlier.of(registry)
+        folder, earlier = output_of(registry, layout), Earlier.of(registry)
         settings = with_recorded_seed(as_before(layout.settings, folder, earlier), folder, earlier)
         layout = attrs.evolve(layout, settings=settings)
         return layout if settings.micro_batch is None else layout.with_rows(settings.micro_batch)

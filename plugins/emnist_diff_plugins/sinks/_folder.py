@@ -13,9 +13,9 @@ import attrs
 import numpy as np
 
 from emnist_diff.errors import OutputError
-from emnist_diff.filenames import of_class
 from emnist_diff.frames import RunHeader
 from emnist_diff_plugins.sinks._mark import NAME, Mark
+from emnist_diff_trajectory.filenames import of_class
 from emnist_diff_trajectory.files import make_folder, sync_file, write_at, write_files
 from emnist_diff_trajectory.lock import WriterLock
 from emnist_diff_trajectory.occupied import whose

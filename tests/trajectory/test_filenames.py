@@ -8,7 +8,7 @@ from itertools import permutations
 
 import pytest
 
-from emnist_diff.filenames import of_class, of_classes
+from emnist_diff_trajectory.filenames import of_class, of_classes
 
 ODD = [
     *'Aa0é日/\\.+-_ :*?"<>|\0\n\x7f',
