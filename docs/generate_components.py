@@ -22,7 +22,7 @@ import attrs
 from emnist_diff.discovery import installed
 from emnist_diff.plugins import Entry, load_factory
 from emnist_diff.records import ScheduleSpec
-from emnist_diff.schedules import Constant, Schedule, to_data
+from emnist_diff.schedules import Schedule
 from emnist_diff.structuring import structure
 from emnist_diff_testing.rules import kinds, rules_of
 
@@ -70,7 +70,7 @@ def default(field: Any) -> str:
     """A field's default as one would write it in a file."""
     if field.default is attrs.NOTHING:
         return "required"
-    value = to_data(field.default) if isinstance(field.default, Schedule) else field.default
+    value = field.default.to_data() if isinstance(field.default, Schedule) else field.default
     if value is None:
         return "—"
     return f"{value:g}" if isinstance(value, float) else f"`{value}`" if isinstance(value, str) else json.dumps(value)
@@ -140,7 +140,7 @@ def schedules() -> Iterator[str]:
     yield "| kind | value | keys, with defaults |"
     yield "| --- | --- | --- |"
     offered = [e for e in installed().entries if isinstance(e.spec, ScheduleSpec) and e.distribution == "emnist-diff"]
-    for kind, cls in {Constant.kind: Constant, **{e.spec.name: load_factory(e) for e in offered}}.items():
+    for kind, cls in {e.spec.name: load_factory(e) for e in offered}.items():
         keys = ", ".join(
             f"`{field.metadata.get('key') or field.name}`" + _key_default(field) for field in attrs.fields(cls)
         )

@@ -107,7 +107,8 @@ class SchedulerSpec(Spec):
 
 @attrs.frozen(kw_only=True)
 class ScheduleSpec(Spec):
-    """A kind of schedule, by the name that a table says. The factory is a `schedules.Schedule`, an attrs class."""
+    """A kind of schedule, by the name that a table says. The factory is a `schedules.Schedule`, an attrs class. That of
+    the default one takes a function, where a schedule is given as one."""
 
     kind: ClassVar[str] = "schedule"
 

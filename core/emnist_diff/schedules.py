@@ -6,22 +6,22 @@ A schedule is written as a number (constant), as a table with a ``kind``, or as 
     strength = {kind = "ramp", start = 0, end = 2}
     strength = [{kind = "window", from = 0.2, to = 0.8}, {kind = "cosine", start = 1, end = 0}]
 
-The kinds are those that plugins offer (`records.ScheduleSpec`), ``constant`` and ``function``. In Python a schedule may
-also be a function of `StepInfo`, or of (step, steps); see `functions`.
+The kinds are those that plugins offer (`records.ScheduleSpec`). In Python a schedule may also be a function, which the
+default kind takes.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, cast
 
 import attrs
 from attrs import validators as v
 
 from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError, PluginError, unknown
-from emnist_diff.functions import as_function, call, function_data
+from emnist_diff.plugins import Entry, load_factory
 from emnist_diff.records import ScheduleSpec
 from emnist_diff.scalars import scalar
 from emnist_diff.shown import shown
@@ -29,12 +29,42 @@ from emnist_diff.timeline import StepInfo
 
 
 class Schedule:
-    """A scalar at each step; ``schedule(at)`` is its value. Frozen, comparable, and data by `schedules.to_data`."""
+    """A scalar at each step; ``schedule(at)`` is its value. Frozen, comparable, and plain data by `to_data`."""
 
     kind: ClassVar[str] = ""
 
     def __call__(self, at: StepInfo) -> float:
         raise NotImplementedError  # each kind has a formula of its own
+
+    @classmethod
+    def _keys(cls: type[Any]) -> dict[str, attrs.Attribute[Any]]:
+        """The keys of a table and the fields that they set: ``from`` is a word of Python's own, its field `from_`."""
+        return {field.metadata.get("key") or field.name: field for field in attrs.fields(cls)}
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> Schedule:
+        """The schedule of this kind that a table means.  settings: the table without its ``kind``.
+
+        Raises `UnknownName` for an unknown key, `ConfigError` for a value that does not do.
+        """
+        keys = cls._keys()
+        for key in settings:
+            if key not in keys:
+                raise unknown(f"setting of schedule {cls.kind!r}:", str(key), keys)
+        try:
+            return cls(**{keys[key].name: item for key, item in settings.items()})
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"schedule {cls.kind!r}: {' '.join(str(error.args[0]).split())}") from error
+
+    def to_data(self) -> Any:
+        """JSON-ready data that `schedule` turns back into an equal schedule; settings at their defaults are left
+        out."""
+        out: dict[str, Any] = {"kind": self.kind}
+        for key, field in self._keys().items():
+            setting = getattr(self, field.name)
+            if setting != field.default:
+                out[key] = _lists(setting)
+        return out
 
 
 def _float(value: Any) -> Any:
@@ -70,28 +100,9 @@ class Constant(Schedule):
     def __call__(self, at: StepInfo) -> float:
         return self.value
 
-
-@attrs.frozen
-class Function(Schedule):
-    """A Python function of `StepInfo` or of (step, steps); as data, ``{kind = "function", name =
-    "package.module:function"}``."""
-
-    kind: ClassVar[str] = "function"
-    function: Callable[[StepInfo], float]
-
-    def __call__(self, at: StepInfo) -> float:
-        """Raises `ConfigError` when the function returns no finite number."""
-        returned = call(self.function, at)
-        try:
-            value = float(returned)
-        except (TypeError, ValueError, OverflowError):
-            value = math.nan
-        if not math.isfinite(value):
-            name = function_data(self.function)["name"]
-            raise ConfigError(
-                f"the schedule {name!r} returned {shown(returned)} at step {at.index}, not a finite number"
-            )
-        return value
+    def to_data(self) -> Any:
+        """The number."""
+        return self.value
 
 
 @attrs.frozen
@@ -103,6 +114,10 @@ class Product(Schedule):
 
     def __call__(self, at: StepInfo) -> float:
         return math.prod(factor(at) for factor in self.factors)
+
+    def to_data(self) -> Any:
+        """The list."""
+        return [factor.to_data() for factor in self.factors]
 
 
 def schedule(value: Any) -> Schedule:
@@ -123,58 +138,28 @@ def schedule(value: Any) -> Schedule:
             raise ConfigError("a schedule written as a list needs at least one factor")
         return Product(tuple(schedule(item) for item in value))
     if callable(value):
-        return Function(value)
+        for entry in installed().of(ScheduleSpec):
+            if entry.spec.default:
+                return cast(Callable[[Any], Schedule], _class_of(entry))(value)
     raise ConfigError(f"expected a number, or a schedule as a table or list, got {shown(value)}")
 
 
 def _from_table(table: Mapping[str, Any]) -> Schedule:
-    settings = dict(table)
-    kind, registry = settings.pop("kind", None), installed()
-    kinds = sorted({entry.spec.name for entry in registry.of(ScheduleSpec)} | {Constant.kind, Function.kind})
+    settings, registry = dict(table), installed()
+    kind, kinds = settings.pop("kind", None), {entry.spec.name for entry in registry.of(ScheduleSpec)}
     if kind is None:
-        raise ConfigError(f"a schedule needs a kind ({', '.join(kinds)}), got {shown(table)}")
+        raise ConfigError(f"a schedule needs a kind ({', '.join(sorted(kinds))}), got {shown(table)}")
     if kind not in kinds:
         raise unknown("kind of schedule", str(kind), kinds)
-    if kind == Function.kind:
-        _require_keys(kind, settings.keys() - {"digest"}, ["name"])
-        return Function(as_function(settings))
-    factory = Constant if kind == Constant.kind else registry.load(ScheduleSpec, kind)
+    return _class_of(registry.resolve(ScheduleSpec, kind)).from_settings(settings)
+
+
+def _class_of(entry: Entry[ScheduleSpec]) -> type[Schedule]:
+    """The class that a record names. Raises `PluginError` for one that is no schedule of the record's kind."""
+    kind, factory = entry.spec.name, load_factory(entry)
     if not (attrs.has(factory) and issubclass(factory, Schedule) and factory.kind == kind):
         raise PluginError(f"schedule {kind!r} is broken: its factory is no attrs class of schedules of that kind")
-    fields = _fields(factory)
-    _require_keys(kind, settings, fields)
-    try:
-        found: Schedule = factory(**{fields[key].name: item for key, item in settings.items()})
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"schedule {kind!r}: {' '.join(str(error.args[0]).split())}") from error
-    return found
-
-
-def _require_keys(kind: str, keys: Iterable[str], known: Iterable[str]) -> None:
-    for key in keys:
-        if key not in known:
-            raise unknown(f"setting of schedule {kind!r}:", str(key), known)
-
-
-def _fields(factory: type[Any]) -> dict[str, attrs.Attribute[Any]]:
-    """The keys of a table and the fields that they set; ``from`` is a word of Python's own, its field is `from_`."""
-    return {field.metadata.get("key") or field.name: field for field in attrs.fields(factory)}
-
-
-def to_data(value: Schedule) -> Any:
-    """JSON-ready data that `schedule` turns back into an equal schedule, but for functions without a name."""
-    if isinstance(value, Constant):
-        return value.value
-    if isinstance(value, Product):
-        return [to_data(factor) for factor in value.factors]
-    if isinstance(value, Function):
-        return {"kind": value.kind, **function_data(value.function)}
-    out: dict[str, Any] = {"kind": value.kind}
-    for key, field in _fields(type(value)).items():
-        setting = getattr(value, field.name)
-        if setting != field.default:
-            out[key] = _lists(setting)
-    return out
+    return cast("type[Schedule]", factory)
 
 
 def _lists(value: Any) -> Any:

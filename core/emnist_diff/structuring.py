@@ -22,7 +22,7 @@ from cattrs.gen import mapping_structure_factory
 from emnist_diff.deprecation import deprecated
 from emnist_diff.errors import ConfigError, EmnistDiffError, blame, unknown
 from emnist_diff.scalars import scalar
-from emnist_diff.schedules import Function, Schedule, schedule, to_data
+from emnist_diff.schedules import Schedule, schedule
 from emnist_diff.shown import shown
 
 _T = TypeVar("_T")
@@ -243,6 +243,6 @@ def _converter() -> cattrs.Converter:
     converter.register_structure_hook_func(_is_literal, _one_of)
     converter.register_structure_hook_func(lambda t: t is Any or t is object, lambda value, _: value)
     converter.register_structure_hook_func(_is_schedule, lambda value, _: schedule(value))
-    converter.register_unstructure_hook_func(_is_schedule, to_data)
-    converter.register_unstructure_hook_func(_is_function, lambda f: to_data(Function(f)))
+    converter.register_unstructure_hook_func(_is_schedule, lambda value: value.to_data())
+    converter.register_unstructure_hook_func(_is_function, lambda value: schedule(value).to_data())
     return converter

@@ -9,11 +9,11 @@ import attrs
 import torch
 from attrs import validators as v
 from emnist_diff.conditions import Cond, Predictions
-from emnist_diff.functions import as_function
 from emnist_diff.parameterization import to_x0
 from emnist_diff.schedules import Schedule
 from emnist_diff.steps import ForceStep
 from emnist_diff.timeline import StepInfo
+from emnist_diff_plugins.functions import as_function
 from torch import Tensor
 
 from emnist_diff_forces_contrib._fields import scalar_field

@@ -17,8 +17,9 @@ import attrs
 
 from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError
-from emnist_diff.schedules import Function, Product, Schedule, to_data
+from emnist_diff.schedules import Product, Schedule
 from emnist_diff_plugins.contract import PresetSpec
+from emnist_diff_plugins.functions import Function
 from emnist_diff_plugins.reviews.presets import layer_of
 
 
@@ -57,7 +58,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Product):
         return [_plain(factor) for factor in value.factors]
     if isinstance(value, Schedule):
-        return to_data(value)
+        return value.to_data()
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, tuple | list) else value

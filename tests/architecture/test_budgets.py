@@ -91,6 +91,7 @@ WORDS = {
     "none": "the English word in messages",
     "default": "the key of a setting's default in what `plugins show` prints",
     "checkpoint": "a setting of a run, and a key of what it records",
+    "constant": "the schedule that a number means",
     "weights": "the tensors of a network",
     "diffusion": "a kind of forward process",
     "flow": "a kind of forward process, and what is predicted on it",

@@ -23,13 +23,13 @@ BENEATH = {
     "curves": "schedules of one formula each",
     "documents": "tables in files",
     "fields": "a setting with a sentence of help",
+    "functions": "functions of users, as schedules and settings",
     "pictures": "PNG files",
     "spaces": "classes and texts, the condition spaces of most denoisers",
-    "signatures": "calls of users' functions",
 }
 """What stands beside the components and may be imported by them."""
 
-PUBLIC = {f"emnist_diff_plugins.{name}" for name in ("contract", "curves", "spaces")}
+PUBLIC = {f"emnist_diff_plugins.{name}" for name in ("contract", "curves", "functions", "spaces")}
 """What of it is for everybody, see docs/compatibility.md."""
 
 CONTRIBUTED = ("forces_contrib", "drifts_contrib")

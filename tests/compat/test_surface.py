@@ -39,12 +39,10 @@ MODULES = (
         )
     ),
     "emnist_diff.parameterization",
-    *(
-        f"emnist_diff.{name}"
-        for name in ("families", "spaces", "conditions", "functions", "schedules", "errors", "deprecation")
-    ),
+    *(f"emnist_diff.{name}" for name in ("families", "spaces", "conditions", "schedules", "errors", "deprecation")),
     *(f"emnist_diff_inference.{name}" for name in ("capture", "checkpoints", "config", "frames")),
     "emnist_diff_plugins.curves",
+    "emnist_diff_plugins.functions",
     "emnist_diff_plugins.spaces",
     "emnist_diff_plugins.contract",
     "emnist_diff_trajectory.contract",

@@ -8,9 +8,8 @@ from typing import Any
 import attrs
 from torch import Tensor
 
-from emnist_diff.functions import as_function
 from emnist_diff.steps import DriftStep
-from emnist_diff_plugins.signatures import require_parameters
+from emnist_diff_plugins.functions import as_function, require_parameters
 
 
 def fading_shake(x: Tensor, step: DriftStep) -> Tensor:

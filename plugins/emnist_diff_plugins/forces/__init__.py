@@ -30,7 +30,8 @@ def emnist_diff_forces() -> Iterable[ForceSpec]:
         yield ForceSpec(name=name, factory=f"{__name__}.{name}:{cls}", summary=summary, aliases=aliases)
 
 
-_SCHEDULES = {
+_CONSTANT = ScheduleSpec(name="constant", factory="emnist_diff.schedules:Constant", summary="the same at every step")
+_CURVES = {
     "ramp": ("Ramp", "a straight line"),
     "cosine": ("Cosine", "half a cosine, flat at both ends"),
     "power": ("Power", "a power of the progress"),
@@ -38,9 +39,14 @@ _SCHEDULES = {
     "window": ("Window", "one value between two positions, another elsewhere"),
     "table": ("Table", "values at positions, with lines or steps between them"),
 }
+_FUNCTION = ScheduleSpec(
+    name="function", factory="emnist_diff_plugins.functions:Function", summary="a Python function", default=True
+)
 
 
 @hookimpl
 def emnist_diff_schedules() -> Iterable[ScheduleSpec]:
-    for name, (cls, summary) in _SCHEDULES.items():
+    yield _CONSTANT
+    for name, (cls, summary) in _CURVES.items():
         yield ScheduleSpec(name=name, factory=f"emnist_diff_plugins.curves:{cls}", summary=summary)
+    yield _FUNCTION

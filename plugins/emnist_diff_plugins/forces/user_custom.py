@@ -10,13 +10,12 @@ from torch import Tensor
 
 from emnist_diff.conditions import NULL, OWN, Cond, Predictions
 from emnist_diff.errors import ConfigError
-from emnist_diff.functions import as_function
 from emnist_diff.shown import shown
 from emnist_diff.spaces import ConditionSpace
 from emnist_diff.steps import ForceStep
 from emnist_diff.timeline import StepInfo
 from emnist_diff_plugins.forces._class_force import Target, check, condition, target
-from emnist_diff_plugins.signatures import require_parameters
+from emnist_diff_plugins.functions import as_function, require_parameters
 
 
 def _targets(value: object) -> tuple[Target, ...]:

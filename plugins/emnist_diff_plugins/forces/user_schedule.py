@@ -8,11 +8,11 @@ from typing import Any
 import attrs
 
 from emnist_diff.errors import ConfigError
-from emnist_diff.functions import as_function, call
 from emnist_diff.shown import shown
 from emnist_diff.timeline import StepInfo
 from emnist_diff_plugins.curves import By, Table
 from emnist_diff_plugins.forces._class_force import ClassForce, Target
+from emnist_diff_plugins.functions import as_function, call
 
 Rows = tuple[tuple[float, Mapping[str, float]], ...]
 

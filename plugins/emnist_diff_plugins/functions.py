@@ -1,4 +1,4 @@
-"""Python functions as schedules and settings: how they are loaded, called and recorded.
+"""Python functions as schedules and settings: how they are loaded, checked, called and recorded.
 
 A function that can be imported is recorded by its name; another one by its name and a digest of its code, which says
 whether it changed but cannot be loaded.
@@ -10,11 +10,15 @@ import functools
 import hashlib
 import importlib
 import inspect
+import math
 import types
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
+
+import attrs
 
 from emnist_diff.errors import ConfigError
+from emnist_diff.schedules import Schedule
 from emnist_diff.shown import shown
 from emnist_diff.timeline import StepInfo
 
@@ -105,3 +109,57 @@ def load(name: str) -> Callable[..., Any]:
         raise ConfigError(f"{name!r} is no function")
     function: Callable[..., Any] = found
     return function
+
+
+def require_parameters(function: Callable[..., Any], wanted: tuple[str, ...], found: str) -> None:
+    """Raise `ConfigError` for a function that cannot be called with `wanted`, positional arguments by these names.
+
+    found: where what other programs hand over is found, for the message.
+    """
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # some built-ins do not say
+        return
+    try:
+        signature.bind(*wanted)
+    except TypeError:
+        name = getattr(function, "__name__", type(function).__name__)
+        parameters = ", ".join(signature.parameters)
+        raise ConfigError(
+            f"function {name!r} takes ({parameters:.200}) — write it as def {name}({', '.join(wanted)}): {found}"
+        ) from None
+
+
+@attrs.frozen
+class Function(Schedule):
+    """A Python function of `StepInfo` or of (step, steps), which a file names as ``package.module:function``."""
+
+    kind: ClassVar[str] = "function"
+    function: Callable[[StepInfo], float] = attrs.field(
+        converter=as_function, metadata={"help": "package.module:function", "key": "name"}
+    )
+
+    def __call__(self, at: StepInfo) -> float:
+        """Raises `ConfigError` when the function returns no finite number."""
+        returned = call(self.function, at)
+        try:
+            value = float(returned)
+        except (TypeError, ValueError, OverflowError):
+            value = math.nan
+        if not math.isfinite(value):
+            name = function_data(self.function)["name"]
+            raise ConfigError(
+                f"the schedule {name!r} returned {shown(returned)} at step {at.index}, not a finite number"
+            )
+        return value
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> Schedule:
+        """What `to_data` recorded, as far as it can be loaded by its name."""
+        recorded = {key: item for key, item in settings.items() if key in ("name", "digest")}
+        others = {key: item for key, item in settings.items() if key not in recorded}
+        return super().from_settings({"name": recorded, **others})
+
+    def to_data(self) -> Any:
+        """The function's name, and for one that cannot be imported a digest of its code."""
+        return {"kind": self.kind, **function_data(self.function)}
