@@ -13,7 +13,6 @@ import attrs
 
 from emnist_diff import (
     conditions,
-    directions,
     evaluators,
     families,
     frames,
@@ -27,7 +26,7 @@ from emnist_diff import (
 )
 from emnist_diff.discovery import installed
 from emnist_diff.running import recording
-from emnist_diff_plugins import contract
+from emnist_diff_plugins import contract, variants
 from emnist_diff_plugins import spaces as known_spaces
 from emnist_diff_trajectory import contract as trajectory_contract
 
@@ -120,11 +119,11 @@ MODULES = {
     "Timeline": timeline,
     "Steps": steps,
     "Frames": frames,
-    "Directions": directions,
     "Evaluators": evaluators,
     "Conditions": conditions,
     "Condition spaces": spaces,
     "Condition spaces of most denoisers": known_spaces,
+    "Variants": variants,
     "Around a run": surroundings,
     "Kinds that plugins bring": contract,
     "Earlier runs": trajectory_contract,

@@ -122,14 +122,6 @@ class SchedulerFactory(Protocol):
         """
 
 
-class HasVariants(Protocol):
-    """A denoiser that can be evaluated in other ways than the plain one."""
-
-    @property
-    def variants(self) -> tuple[str, ...]:
-        """Their names as `variants` reads them; a condition says which (`conditions.Cond.variant`)."""
-
-
 class HasImageShape(Protocol):
     """A denoiser that knows the shape of its images; another one decodes a state before a run to see."""
 
@@ -140,8 +132,8 @@ class HasImageShape(Protocol):
 
 @runtime_checkable
 class Denoiser(Protocol):
-    """A network ready to be evaluated, with all that the engine must know of it. It may also be any of `HasVariants`,
-    `HasImageShape`, `Encodes`, `Captures`, and the `Exportable` of `emnist_diff_plugins.contract`."""
+    """A network ready to be evaluated, with all that the engine must know of it. It may also be any of `HasImageShape`,
+    `Encodes`, `Captures`, and the `HasVariants` and `Exportable` of `emnist_diff_plugins.contract`."""
 
     @property
     def prediction_type(self) -> PredictionType:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from emnist_diff.evaluators import Prepared
     from emnist_diff.families import Source
     from emnist_diff.plugins import Registry
+    from emnist_diff.protocols import Denoiser
     from emnist_diff.schedules import Schedule
     from emnist_diff.timeline import Timeline
 
@@ -64,8 +65,8 @@ class Review:
         is as it was there."""
         return layout
 
-    def require(self, layout: Layout, shape: Sequence[int], device: torch.device) -> None:
-        """Raise `ConfigError` for a run that cannot end well, before its networks are set up.  shape: of one state."""
+    def require(self, parts: Parts, denoisers: Mapping[str, Denoiser], device: torch.device) -> None:
+        """Raise `ConfigError` for a run that cannot end well, before its networks, loaded already, are set up."""
 
     def report(self, layout: Layout) -> None:
         """Log what a user should know of a run, before networks are loaded."""

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import attrs
-from emnist_diff.directions import Direction
 from emnist_diff.errors import ConfigError
 from emnist_diff.spaces import ConditionSpace
+from emnist_diff_plugins.contract import Direction
 
 TOWARD = Direction("moves toward its classes", "not for each class that is to be left out")
 

@@ -7,13 +7,13 @@ from typing import ClassVar, Literal
 
 import attrs
 import torch
-from emnist_diff.directions import Direction, Directions
 from emnist_diff.errors import CheckpointError, ConfigError, unknown
 from emnist_diff.paths import local_path
 from emnist_diff.schedules import Schedule
 from emnist_diff.spaces import ConditionSpace
 from emnist_diff.steps import ForceStep
 from emnist_diff.timeline import StepInfo
+from emnist_diff_plugins.contract import Direction, Directions
 from torch import Tensor
 
 from emnist_diff_forces_contrib import noisy_classifier

@@ -7,13 +7,13 @@ from typing import Any, ClassVar
 
 import attrs
 from emnist_diff.conditions import Cond, Predictions
-from emnist_diff.directions import Direction, Directions
 from emnist_diff.errors import ConfigError
 from emnist_diff.schedules import Schedule
 from emnist_diff.spaces import ConditionSpace
 from emnist_diff.steps import ForceStep
 from emnist_diff.timeline import StepInfo
-from emnist_diff.variants import Variant
+from emnist_diff_plugins.contract import Direction, Directions
+from emnist_diff_plugins.variants import Variant
 from torch import Tensor
 
 from emnist_diff_forces_contrib._fields import scalar_field

@@ -8,13 +8,13 @@ from typing import ClassVar
 import attrs
 import torch
 from emnist_diff.conditions import NULL, Cond, Predictions, named
-from emnist_diff.directions import Directions
 from emnist_diff.errors import ConfigError
 from emnist_diff.parameterization import to_x0
 from emnist_diff.schedules import Schedule
 from emnist_diff.spaces import ConditionSpace
 from emnist_diff.steps import ForceStep
 from emnist_diff.timeline import StepInfo
+from emnist_diff_plugins.contract import Directions
 from torch import Tensor
 
 from emnist_diff_forces_contrib._fields import scalar_field

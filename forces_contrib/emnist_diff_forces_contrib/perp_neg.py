@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 
 import attrs
 from emnist_diff.conditions import NULL, Cond, Predictions, named
-from emnist_diff.directions import Direction, Directions
 from emnist_diff.schedules import Schedule
 from emnist_diff.spaces import ConditionSpace
 from emnist_diff.steps import ForceStep
 from emnist_diff.timeline import StepInfo
+from emnist_diff_plugins.contract import Direction, Directions
 from torch import Tensor
 
 from emnist_diff_forces_contrib._fields import scalar_field

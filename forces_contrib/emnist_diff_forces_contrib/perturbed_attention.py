@@ -7,10 +7,10 @@ from typing import ClassVar
 import attrs
 from attrs import validators as v
 from emnist_diff.conditions import Cond
-from emnist_diff.directions import Directions
 from emnist_diff.schedules import Schedule
 from emnist_diff.timeline import StepInfo
-from emnist_diff.variants import EVERYWHERE
+from emnist_diff_plugins.contract import Directions
+from emnist_diff_plugins.variants import EVERYWHERE
 
 from emnist_diff_forces_contrib._fields import scalar_field
 from emnist_diff_forces_contrib._worse import AWAY, WorseNetwork, target_field

@@ -35,6 +35,7 @@ from emnist_diff_inference.config import InferenceConfig
 from emnist_diff_inference.frames import FrameData, GenerationResult, picture
 from emnist_diff_inference.limits import refuse_files, refuse_later
 from emnist_diff_plugins.containers import checkpoint
+from emnist_diff_plugins.reviews.declared import require_declared
 from emnist_diff_trajectory.pixels import Pixels, to_uint8
 
 _STATE = frozenset(("x",))
@@ -116,9 +117,11 @@ def _generate(
     guides = _guides(registry, settings, model, ckpt)
     spaces = {"": model.denoiser.conditions} | {name: guide.conditions for name, guide in guides.items()}
     layout = lay_out(registry, settings, spaces, scheduler.scheduler, f"scheduler {scheduler.name!r}")
+    denoisers = {"": model.denoiser, **guides}
+    require_declared(layout.plan.networks, denoisers)
     backend = _on_backend(registry, settings, layout, model, guides)
     layout = layout.with_rows(backend.rows)
-    engine = layout.engine({"": model.denoiser, **guides}, model.device, backend.evaluators)
+    engine = layout.engine(denoisers, model.device, backend.evaluators)
     out: list[GenerationResult] = []
     size = layout.plan.batch_size
     for start in range(0, len(indices), size):

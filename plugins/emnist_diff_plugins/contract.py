@@ -21,7 +21,6 @@ from emnist_diff.records import Spec, names_only, one_line
 if TYPE_CHECKING:  # the contracts can be read without paying for torch
     import torch
 
-    from emnist_diff.directions import Directions
     from emnist_diff.evaluators import Evaluator, Precision
     from emnist_diff.frames import RunHeader
     from emnist_diff.protocols import Denoiser, Sink
@@ -261,8 +260,26 @@ class Idles(Protocol):
         which forces and drifts are idle at every step."""
 
 
+@attrs.frozen
+class Direction:
+    """What a positive number makes a component do.
+
+    does: that, for messages, as ``pushes away``.  instead: what to use for the opposite.
+    repeated: whether a minus says the same as the name, so that a negative number is read as its magnitude; else it is
+    refused.
+    """
+
+    does: str
+    instead: str
+    repeated: bool = False
+
+
+Directions = Mapping[str, Direction]
+"""Of a component: its numbers that have a direction, by setting, and ``weight`` for the weight that a run gives it."""
+
+
 class HasDirections(Protocol):
-    """A force or drift whose numbers mean a direction, see `emnist_diff.directions`."""
+    """A force or drift whose numbers mean a direction: a positive number of a force named *repel* repels."""
 
     @property
     def directions(self) -> Directions:
@@ -284,6 +301,14 @@ class SaysMemory(Protocol):
 
     def memory(self, header: RunHeader, batch: int) -> float:
         """Bytes of main memory that it holds at most while a batch of so many samples is made; asked before `open`."""
+
+
+class HasVariants(Protocol):
+    """A denoiser that can be evaluated in other ways than the plain one."""
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """Their names, as `emnist_diff_plugins.variants` reads them; a condition has one in `Cond.variant`."""
 
 
 @runtime_checkable

@@ -14,7 +14,7 @@ from emnist_diff.errors import ConfigError
 from emnist_diff.protocols import Binds, Denoiser, HasShape, HoldsImages, offers
 from emnist_diff.schedules import Constant
 from emnist_diff.timeline import StepInfo
-from emnist_diff.variants import require
+from emnist_diff_plugins.variants import require
 from emnist_diff_testing.models import Model, as_models
 from emnist_diff_testing.rules import first, rule
 from emnist_diff_testing.steering import Steering, spot

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from emnist_diff.errors import ConfigError
-from emnist_diff.variants import Variant
+from emnist_diff_plugins.variants import Variant
 from emnist_diff_testing.denoisers import ROWS, DenoiserBench
 from emnist_diff_testing.rules import first, rule
 from emnist_diff_testing.traps import drawn, written

@@ -26,10 +26,11 @@ BENEATH = {
     "functions": "functions of users, as schedules and settings",
     "pictures": "PNG files",
     "spaces": "classes and texts, the condition spaces of most denoisers",
+    "variants": "how networks are evaluated in other ways, which forces request and denoisers declare",
 }
 """What stands beside the components and may be imported by them."""
 
-PUBLIC = {f"emnist_diff_plugins.{name}" for name in ("contract", "curves", "functions", "spaces")}
+PUBLIC = {f"emnist_diff_plugins.{name}" for name in ("contract", "curves", "functions", "spaces", "variants")}
 """What of it is for everybody, see docs/compatibility.md."""
 
 CONTRIBUTED = ("forces_contrib", "drifts_contrib")

@@ -13,7 +13,6 @@ from emnist_diff.conditions import RowConditions
 from emnist_diff.direct import Direct
 from emnist_diff.errors import ConfigError
 from emnist_diff.onethread import one_thread
-from emnist_diff.variants import Variant
 from emnist_diff_plugins.backends import _traced
 from emnist_diff_plugins.backends.eager import Eager
 from emnist_diff_plugins.containers.checkpoint import CheckpointHeader
@@ -21,6 +20,7 @@ from emnist_diff_plugins.contract import Workload
 from emnist_diff_plugins.denoisers._attention import perturbed
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
 from emnist_diff_plugins.denoisers.unet2d import UNet2D
+from emnist_diff_plugins.variants import Variant
 
 CPU = torch.device("cpu")
 

@@ -16,7 +16,6 @@ import pytest
 import torch
 from torch import nn
 
-from emnist_diff.variants import Variant
 from emnist_diff_plugins.backends import _packed, _traced
 from emnist_diff_plugins.backends._group_norm import GroupNorm
 from emnist_diff_plugins.backends._packed_unet import PackedUNet, known
@@ -26,6 +25,7 @@ from emnist_diff_plugins.denoisers import _unet
 from emnist_diff_plugins.denoisers._attention import perturbed
 from emnist_diff_plugins.denoisers._unet import UNet
 from emnist_diff_plugins.denoisers.unet2d import UNet2D
+from emnist_diff_plugins.variants import Variant
 
 
 def error(got: torch.Tensor, truth: torch.Tensor) -> float:

@@ -34,7 +34,6 @@ MODULES = (
             "timeline",
             "steps",
             "frames",
-            "directions",
             "evaluators",
         )
     ),
@@ -44,6 +43,7 @@ MODULES = (
     "emnist_diff_plugins.curves",
     "emnist_diff_plugins.functions",
     "emnist_diff_plugins.spaces",
+    "emnist_diff_plugins.variants",
     "emnist_diff_plugins.contract",
     "emnist_diff_trajectory.contract",
     "emnist_diff_testing",

@@ -61,8 +61,8 @@ class Tightening(Review):
 
 @attrs.frozen
 class Refusing(Review):
-    def require(self, layout: Any, shape: Any, device: Any) -> None:
-        raise ConfigError(f"states of {tuple(shape)} are not allowed here")
+    def require(self, parts: Any, denoisers: Any, device: Any) -> None:
+        raise ConfigError(f"states of {tuple(denoisers[''].shape)} are not allowed here")
 
 
 @attrs.frozen

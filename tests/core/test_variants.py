@@ -10,8 +10,8 @@ from emnist_diff.assembly.assemble import assemble
 from emnist_diff.conditions import Cond, pack
 from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError
-from emnist_diff.variants import Variant, understood
 from emnist_diff_plugins.layers import configure
+from emnist_diff_plugins.variants import Variant, understood
 
 DECLARED = ("identity", "identity:all", "blur@SIGMA")
 

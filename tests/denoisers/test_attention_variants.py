@@ -12,10 +12,10 @@ import torch
 from emnist_diff.conditions import Cond, RowConditions
 from emnist_diff.errors import ConfigError
 from emnist_diff.onethread import one_thread
-from emnist_diff.variants import Variant, understood
 from emnist_diff_plugins.containers.checkpoint import CheckpointHeader
 from emnist_diff_plugins.denoisers._attention import VARIANTS, Perturbed, blurred
 from emnist_diff_plugins.denoisers.unet2d import UNet2D
+from emnist_diff_plugins.variants import Variant, understood
 
 TINY = UNet2D(
     sample_size=12,

@@ -61,14 +61,8 @@ class Parts:
         return cls(scheduler, networks, lay_out(registry, settings, spaces, bound, scheduler.label("scheduler")))
 
     def load(self, device: torch.device) -> dict[str, Denoiser]:
-        """The networks on a device, by name. Raises as `Found.load`, and `ConfigError` for a variant that the main one
-        does not declare."""
-        denoisers: dict[str, Denoiser] = {}
-        for name, network in self.networks.items():
-            denoisers[name] = network.load(str(device))
-            if not name:  # before others take their time to load
-                self.layout.require_variants(denoisers, network.component.name)
-        return denoisers
+        """The networks on a device, by name. Raises as `Found.load`."""
+        return {name: network.load(str(device)) for name, network in self.networks.items()}
 
     @property
     def components(self) -> dict[str, Component]:
@@ -109,11 +103,11 @@ def assemble(
         parts = attrs.evolve(parts, layout=review.resume(parts.layout, registry))
     denoisers = parts.load(device)
     for review in reviews(registry):
-        review.require(parts.layout, denoisers[""].shape, device)
+        review.require(parts, denoisers, device)
     identities = {name: network.source.identity for name, network in parts.networks.items()}
     backend = chosen_backend(registry, parts.layout, denoisers, identities, device)
     layout = parts.layout.with_rows(backend.rows)
-    engine = layout.engine(denoisers, device, backend.evaluators, parts.networks[""].component.name)
+    engine = layout.engine(denoisers, device, backend.evaluators)
     parts = attrs.evolve(parts, layout=layout)
     header = header_of(registry, parts, engine, backend, sinks)
     objects = tuple(sink.object for sink in sinks)

@@ -8,7 +8,6 @@ from typing import Any
 import attrs
 import torch
 
-from emnist_diff import variants
 from emnist_diff.assembly.devices import choose_device
 from emnist_diff.assembly.reviews import reviews
 from emnist_diff.components import Component, call_component, make
@@ -70,12 +69,6 @@ class Layout:
             offers(term.force, ReadsOwn) and term.force.reads_own for term in self.terms
         )
 
-    def require_variants(self, denoisers: Mapping[str, Denoiser], main: str) -> None:
-        """Raise `ConfigError` for a variant that one of these denoisers does not declare.  main: its name."""
-        for name, variant in self.plan.networks:
-            if name in denoisers:
-                variants.require(denoisers[name], variant, name or main)
-
     def share(self) -> Plan:
         """The work of this worker. Rows of a call stay those of the whole run, which every worker must agree on."""
         if self.settings.world_size == 1:
@@ -90,15 +83,13 @@ class Layout:
         denoisers: Mapping[str, Denoiser],
         device: torch.device,
         evaluators: Mapping[str, Evaluator] | None = None,
-        main: str = "of the run",
     ) -> Engine:
         """The engine that walks it with these denoisers, by name; `evaluators` are they on a backend, for calls of the
-        plan's `micro_batch`.  main: the main one's name, for messages.
+        plan's `micro_batch`.
 
-        Raises `ConfigError` for a variant that a denoiser does not declare, and for states that a
-        force or drift does not take; `PluginError` where it raises anything else.
+        Raises `ConfigError` for states that a force or drift does not take; `PluginError` where it raises anything
+        else.
         """
-        self.require_variants(denoisers, main)
         own = denoisers[""]
         forces = tuple(attrs.evolve(item, force=_fitting(item.label, item.force, own)) for item in self.terms)
         drifts = tuple(attrs.evolve(item, drift=_fitting(item.label, item.drift, own)) for item in self.drifts)

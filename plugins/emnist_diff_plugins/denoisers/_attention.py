@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from emnist_diff.variants import EVERYWHERE, Variant
 from emnist_diff_plugins.denoisers._skipping import sharing
+from emnist_diff_plugins.variants import EVERYWHERE, Variant
 
 _NAMES = ("attention_identity", "attention_blur", "attention_blur@SIGMA")
 VARIANTS = (*_NAMES, *(name + EVERYWHERE for name in _NAMES))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 from torch import Tensor, nn
 
 from emnist_diff.errors import ConfigError
-from emnist_diff.variants import Variant
+from emnist_diff_plugins.variants import Variant
 
 if TYPE_CHECKING:
     from emnist_diff_plugins.denoisers._unet import Stage, UNet

@@ -17,12 +17,12 @@ from emnist_diff.families import Source
 from emnist_diff.onethread import one_thread
 from emnist_diff.spaces import ConditionSpace
 from emnist_diff.timeline import ForwardProcess, PredictionType
-from emnist_diff.variants import Variant, require
 from emnist_diff_plugins.containers.checkpoint import MOST_CLASSES, CheckpointHeader
 from emnist_diff_plugins.containers.weights import filled
 from emnist_diff_plugins.denoisers import _attention, _skipping
 from emnist_diff_plugins.denoisers._unet import Sizes, UNet
 from emnist_diff_plugins.spaces import ClassSpace
+from emnist_diff_plugins.variants import Variant, require
 
 if TYPE_CHECKING:
     from emnist_diff.plugins import Registry

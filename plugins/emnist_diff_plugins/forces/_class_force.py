@@ -13,13 +13,13 @@ import attrs
 from torch import Tensor
 
 from emnist_diff.conditions import NULL, Cond, Predictions, each, named
-from emnist_diff.directions import Direction
 from emnist_diff.errors import ConfigError
 from emnist_diff.schedules import schedule
 from emnist_diff.shown import shown
 from emnist_diff.spaces import ConditionSpace
 from emnist_diff.steps import ForceStep
 from emnist_diff.timeline import StepInfo
+from emnist_diff_plugins.contract import Direction
 
 EITHER = "weighted_multi for a weight that changes its sign"
 TOWARD = Direction("pulls", f"repel_class to push away, or {EITHER}")

@@ -13,6 +13,7 @@ _REVIEWS = {
     "named-directions": ("directions:NamedDirections", "negative numbers of forces whose name says a direction"),
     "idle-components": ("idle:IdleComponents", "forces and drifts that do nothing, guides and classes without use"),
     "sufficient-memory": ("memory:SufficientMemory", "refuses what main memory does not hold"),
+    "declared-variants": ("declared:DeclaredVariants", "refuses variants that a network does not have"),
     "fitting-guides": ("guides:FittingGuides", "refuses guides that do not fit the run's own network"),
     "recorded-weights": ("records:RecordedWeights", "refuses other weights than a recorded configuration names"),
     "padded-calls": ("padding:PaddedCalls", "warns where much of what a run computes is padding"),

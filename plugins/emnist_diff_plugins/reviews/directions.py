@@ -13,7 +13,6 @@ from typing import Any
 import attrs
 
 from emnist_diff.components import Component
-from emnist_diff.directions import Direction, Directions
 from emnist_diff.engine.checks import blamed_on
 from emnist_diff.errors import ConfigError
 from emnist_diff.events import get_logger
@@ -22,7 +21,7 @@ from emnist_diff.schedules import Constant, Schedule
 from emnist_diff.structuring import unstructure
 from emnist_diff.surroundings import Review
 from emnist_diff.timeline import StepInfo, Timeline
-from emnist_diff_plugins.contract import HasDirections
+from emnist_diff_plugins.contract import Direction, Directions, HasDirections
 from emnist_diff_plugins.reviews.places import places, steps_of
 from emnist_diff_plugins.reviews.signs import magnitude, sign
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import attrs
 import torch
 
-from emnist_diff.assembly.assemble import Assembly
-from emnist_diff.assembly.layout import Layout
+from emnist_diff.assembly.assemble import Assembly, Parts
 from emnist_diff.components import call_component
 from emnist_diff.errors import PluginError
 from emnist_diff.frames import RunHeader
-from emnist_diff.protocols import offers
+from emnist_diff.protocols import Denoiser, offers
 from emnist_diff.surroundings import Review
 from emnist_diff_plugins.capacity import require_memory, size
 from emnist_diff_plugins.contract import SaysMemory
@@ -27,22 +26,23 @@ _COPIES = 3
 class SufficientMemory(Review):
     """Refuses runs that main memory does not hold. A GPU says for itself what its memory does not hold."""
 
-    def require(self, layout: Layout, shape: Sequence[int], device: torch.device) -> None:
+    def require(self, parts: Parts, denoisers: Mapping[str, Denoiser], device: torch.device) -> None:
         """Raise `ConfigError` where the states of a batch and of one network call do not fit."""
         if device.type != "cpu":
             return
+        layout, shape = parts.layout, tuple(denoisers[""].shape)
         plan, settings = layout.plan, layout.settings
         samples = len(range(settings.rank, len(layout.labels), settings.world_size))
         state, batch = _FLOAT * math.prod(shape), min(plan.batch_size, samples)
-        parts = len(layout.terms) + len(layout.drifts)  # each leaves a tensor of the batch's shape
+        kept = len(layout.terms) + len(layout.drifts)  # each leaves a tensor of the batch's shape
         remedy = "use a smaller --batch-size"
         if plan.micro_batch > batch:
             remedy = "use a smaller --micro-batch"
         elif batch == 1:
             remedy = "make states smaller"
         require_memory(
-            state * (_COPIES * plan.micro_batch + (4 + parts) * batch),
-            f"a batch of {batch} states of shape {tuple(shape)}, in calls of {plan.micro_batch} rows,",
+            state * (_COPIES * plan.micro_batch + (4 + kept) * batch),
+            f"a batch of {batch} states of shape {shape}, in calls of {plan.micro_batch} rows,",
             remedy,
         )
 

@@ -19,6 +19,7 @@ from emnist_diff.frames import BatchResult, Frame
 from emnist_diff.plugins import Registry
 from emnist_diff.protocols import Denoiser
 from emnist_diff.records import SchedulerSpec
+from emnist_diff_plugins.reviews.declared import require_declared
 
 Stop = Callable[[], bool]
 """Whether there is no time for more pictures."""
@@ -44,6 +45,7 @@ class Walker:
         scheduler = bound_scheduler(component, denoiser.process, denoiser.prediction_type)
         label, settings = component.label("scheduler"), attrs.evolve(settings, device=str(device))
         layout = lay_out(registry, settings, {"": denoiser.conditions}, scheduler, label)
+        require_declared(layout.plan.networks, {"": denoiser})
         return cls(layout, attrs.evolve(layout.engine({"": denoiser}, device), micro_batch=_ROWS))
 
     def guided(self, scale: float) -> Walker:

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from emnist_diff.variants import EVERYWHERE, Variant
+from emnist_diff_plugins.variants import EVERYWHERE, Variant
 
 _IDENTITY = "attention_identity"
 VARIANTS = (_IDENTITY, _IDENTITY + EVERYWHERE)

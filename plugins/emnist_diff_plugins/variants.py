@@ -16,7 +16,8 @@ from collections.abc import Iterable
 import attrs
 
 from emnist_diff.errors import ConfigError
-from emnist_diff.protocols import Denoiser, HasVariants, offers
+from emnist_diff.protocols import Denoiser, offers
+from emnist_diff_plugins.contract import HasVariants
 
 EVERYWHERE = ":all"
 
