@@ -9,7 +9,6 @@ from __future__ import annotations
 TYPE_CHECKING = False  # as typing has it, which need not be imported for this
 if TYPE_CHECKING:
     from emnist_diff.config import RunConfig as RunConfig
-    from emnist_diff.config import resolve as resolve
     from emnist_diff.discovery import installed as installed
     from emnist_diff.hookspecs import hookimpl as hookimpl
     from emnist_diff.running.run import run as run
@@ -31,13 +30,14 @@ if TYPE_CHECKING:
     from emnist_diff_inference.generate import generate_samples as generate_samples
     from emnist_diff_plugins.forms import read_layer as read_layer
     from emnist_diff_plugins.layers import configure as configure
+    from emnist_diff_plugins.runconfig import resolve as resolve
     from emnist_diff_plugins.terminal import main as main
     from emnist_diff_trajectory.reader import Trajectory as Trajectory
 
 __version__ = "0.1.0"
 
 _NAMES = {
-    "emnist_diff.config": "RunConfig resolve",
+    "emnist_diff.config": "RunConfig",
     "emnist_diff.discovery": "installed",
     "emnist_diff.hookspecs": "hookimpl",
     "emnist_diff.running.run": "run",
@@ -49,6 +49,7 @@ _NAMES = {
     "emnist_diff_inference.generate": "generate_sample generate_samples",
     "emnist_diff_plugins.forms": "read_layer",
     "emnist_diff_plugins.layers": "configure",
+    "emnist_diff_plugins.runconfig": "resolve",
     "emnist_diff_plugins.terminal": "main",
     "emnist_diff_trajectory.reader": "Trajectory",
 }

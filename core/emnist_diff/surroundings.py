@@ -32,8 +32,8 @@ class Review:
     every review, and does nothing unless it is overridden."""
 
     def expand(self, settings: Mapping[str, Any], registry: Registry) -> Mapping[str, Any]:
-        """The settings of a run, in the form of `config.normalised`, with others in place of those that stand for them,
-        as a preset does. Raises `ConfigError` for settings that contradict each other."""
+        """The settings of a run, as plain data with components in their long form, with others in place of those that
+        stand for them, as a preset does. Raises `ConfigError` for settings that contradict each other."""
         return settings
 
     def explain(self, error: UnknownName, registry: Registry, settings: RunConfig) -> UnknownName:

@@ -14,7 +14,7 @@ from emnist_diff.assembly.layout import bound_scheduler
 from emnist_diff.assembly.sources import opened
 from emnist_diff.brief import briefly
 from emnist_diff.components import default, make
-from emnist_diff.config import ComponentConfig, component, normalised
+from emnist_diff.config import ComponentConfig
 from emnist_diff.discovery import installed
 from emnist_diff.errors import CheckpointError
 from emnist_diff.evaluators import Prepared
@@ -24,6 +24,7 @@ from emnist_diff.structuring import aliases, unstructure
 from emnist_diff.timeline import ForwardProcess, PredictionType
 from emnist_diff_plugins.containers import checkpoint
 from emnist_diff_plugins.containers.checkpoint import CheckpointHeader
+from emnist_diff_plugins.runconfig import component, normalised
 from emnist_diff_plugins.spaces import ClassSpace
 
 

@@ -13,7 +13,6 @@ from typing import Any
 
 import attrs
 
-from emnist_diff import config as runs
 from emnist_diff import seeds
 from emnist_diff.brief import briefly
 from emnist_diff.config import AUTO, ComponentConfig, RunConfig
@@ -34,6 +33,7 @@ from emnist_diff_inference.checks import (
     text,
 )
 from emnist_diff_inference.derived import of_run
+from emnist_diff_plugins import runconfig
 
 
 def _stack(items: object) -> tuple[ComponentConfig, ...]:
@@ -42,7 +42,7 @@ def _stack(items: object) -> tuple[ComponentConfig, ...]:
     out = []
     for i, item in enumerate(items):
         what = f"ForceConfig.force_stack[{i}]"
-        out.append(structure(plain(runs.component(item, what), what), ComponentConfig, what))
+        out.append(structure(plain(runconfig.component(item, what), what), ComponentConfig, what))
     return tuple(out)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from emnist_diff.config import ComponentConfig, RunConfig, normalised, resolve
+from emnist_diff.config import ComponentConfig, RunConfig
 from emnist_diff.discovery import installed
 from emnist_diff.errors import CheckpointError, ConfigError, unknown
 from emnist_diff.plugins import Registry
@@ -18,6 +18,7 @@ from emnist_diff.structuring import aliases
 from emnist_diff_inference.checkpoints import chosen_scheduler
 from emnist_diff_inference.limits import refuse_later, written
 from emnist_diff_plugins.reviews.presets import expanded
+from emnist_diff_plugins.runconfig import normalised, resolve
 from emnist_diff_plugins.shorthands import switched
 
 if TYPE_CHECKING:

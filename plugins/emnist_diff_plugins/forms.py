@@ -22,7 +22,7 @@ _HASH = "checkpoint_sha256"
 
 
 def read_layer(path: StrPath, registry: Registry | None = None, checkpoint: str | None = None) -> Mapping[str, Any]:
-    """What a file says of a run, as a layer for `layers.configure` or `config.resolve`.
+    """What a file says of a run, as a layer for `layers.configure` or `runconfig.resolve`.
 
     A recorded run's file is one too, and so is its configuration alone: its checkpoint and its guides are found by the
     hashes in it (`recorded.completed`).

@@ -7,7 +7,6 @@ from typing import Any
 
 import attrs
 
-from emnist_diff import config
 from emnist_diff.assembly.reviews import reviews, unknown_names_explained
 from emnist_diff.assembly.sources import Found, found
 from emnist_diff.components import default
@@ -16,6 +15,7 @@ from emnist_diff.errors import CheckpointError, ConfigError, UnknownName
 from emnist_diff.events import get_logger
 from emnist_diff.plugins import Registry
 from emnist_diff.records import DenoiserSpec, SchedulerSpec
+from emnist_diff_plugins import runconfig
 
 log = get_logger()
 
@@ -37,7 +37,7 @@ def configure(registry: Registry, *layers: Mapping[str, Any]) -> tuple[RunConfig
     guided = merged.get("guidance_scale")
     for review in reviews(registry):
         merged = dict(review.expand(merged, registry))
-    named_only = _with_scheduler(registry, config.resolve(merged))
+    named_only = _with_scheduler(registry, runconfig.resolve(merged))
     if guided is not None and named_only.base != "cfg":
         log.warning("guidance.unused", guidance_scale=guided, base=named_only.base, hint="only base cfg is guided")
     with unknown_names_explained(registry, named_only):
@@ -46,7 +46,7 @@ def configure(registry: Registry, *layers: Mapping[str, Any]) -> tuple[RunConfig
     for review in reviews(registry):
         review.require_record(record, registry, named_only, denoiser)
     try:
-        settings = _with_scheduler(registry, config.resolve(source.recommended, merged))
+        settings = _with_scheduler(registry, runconfig.resolve(source.recommended, merged))
     except ConfigError as error:
         raise CheckpointError(f"{source.label}: its recommended settings do not hold here: {error}") from error
     return settings, denoiser
@@ -70,7 +70,7 @@ def _merged(layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """One layer of several, weakest first. Raises `ConfigError` for settings that exclude each other."""
     merged: dict[str, Any] = {}
     for layer in layers:
-        layer = config.normalised(layer)
+        layer = runconfig.normalised(layer)
         for one, other in (("total_videos", "per_character"), ("per_character", "total_videos")):
             if layer.get(one) is not None and other not in layer:
                 merged.pop(other, None)

@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 
-from emnist_diff import config
 from emnist_diff.assembly.sources import found, opened
 from emnist_diff.config import MOST_THREADS, RunConfig
 from emnist_diff.engine.decoding import decoded
 from emnist_diff.errors import CheckpointError, ConfigError, TrajectoryError
 from emnist_diff.plugins import Registry
 from emnist_diff.protocols import Denoiser
+from emnist_diff_plugins import runconfig
 from emnist_diff_plugins.layers import opens_paths
 from emnist_diff_plugins.recorded import checkpoint_of, facts, guides_of
 from emnist_diff_plugins.reviews.files import recorded_files
@@ -58,7 +58,7 @@ def settings_of(
     data["sinks"] = []
     data["device"] = _device(trajectory)
     try:
-        settings = config.resolve(data)
+        settings = runconfig.resolve(data)
     except ConfigError as error:
         raise TrajectoryError(f"{trajectory.path} cannot be made again: {error}") from error
     require_known(registry, settings, trajectory)

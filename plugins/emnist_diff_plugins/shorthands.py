@@ -9,11 +9,12 @@ from typing import Any
 import attrs
 
 from emnist_diff.components import default
-from emnist_diff.config import ComponentConfig, component
+from emnist_diff.config import ComponentConfig
 from emnist_diff.errors import ConfigError, unknown
 from emnist_diff.plugins import Registry
 from emnist_diff.records import DriftSpec, SinkSpec
 from emnist_diff.structuring import aliases
+from emnist_diff_plugins.runconfig import component
 
 
 def flags(registry: Registry) -> dict[str, SinkSpec]:
@@ -33,7 +34,7 @@ def switched(
 ) -> list[dict[str, Any]]:
     """The sinks of a run, with some switched on and others off.
 
-    sinks: those asked for, as `config.component` takes them; None for the default ones.
+    sinks: those asked for, as `runconfig.component` takes them; None for the default ones.
     switches: flag → on or off.  settings: of those that are added, by flag.
     Raises `UnknownName` for a flag that no sink has.
     """

@@ -10,10 +10,11 @@ from typing import Any
 
 import attrs
 
-from emnist_diff import config
+from emnist_diff.config import RunConfig
 from emnist_diff.discovery import installed
 from emnist_diff.errors import EmnistDiffError
 from emnist_diff.structuring import unstructure
+from emnist_diff_plugins import runconfig
 from emnist_diff_plugins.forecast import preview
 from emnist_diff_testing import toml
 from emnist_diff_testing.rules import rule
@@ -39,9 +40,9 @@ class PresetBench:
         return self.subject.make().expand()
 
     @cached_property
-    def settings(self) -> config.RunConfig:
-        """The configuration that it stands for. Raises as `config.resolve`."""
-        return config.resolve(_MODEL, self.expanded)
+    def settings(self) -> RunConfig:
+        """The configuration that it stands for. Raises as `runconfig.resolve`."""
+        return runconfig.resolve(_MODEL, self.expanded)
 
 
 def bench(component: Any, name: str = "") -> PresetBench:
@@ -62,7 +63,7 @@ def expands(bench: PresetBench) -> Iterator[str]:
         assert bench.settings
     except EmnistDiffError as error:
         yield str(error)
-    for key in config.normalised(bench.expanded):
+    for key in runconfig.normalised(bench.expanded):
         if key in _NOT_ITS_BUSINESS:
             yield f"it says {key}, which is for the machine or the caller to say"
 
@@ -106,10 +107,10 @@ def resolves(bench: PresetBench) -> Iterator[str]:
     "the configuration is recorded with the run, and people write presets out to change them",
 )
 def round_trip(bench: PresetBench) -> Iterator[str]:
-    before = json.loads(json.dumps(config.to_dict(bench.settings)))
+    before = json.loads(json.dumps(runconfig.to_dict(bench.settings)))
     for what, carry in (("JSON", _json), ("TOML", toml.carried)):
         try:
-            after = json.loads(json.dumps(config.to_dict(config.resolve(carry(before)))))
+            after = json.loads(json.dumps(runconfig.to_dict(runconfig.resolve(carry(before)))))
         except (EmnistDiffError, ValueError) as error:
             yield f"{what}: {error}"
             continue

@@ -12,13 +12,13 @@ from typing import Any
 
 import attrs
 
-from emnist_diff import config
 from emnist_diff.assembly.assemble import Assembly, assemble
 from emnist_diff.discovery import installed
 from emnist_diff.engine.state import Batch
 from emnist_diff.engine.walk import walk
 from emnist_diff.frames import FIELDS, Frame, Outcome, RunHeader
 from emnist_diff.timeline import StepInfo
+from emnist_diff_plugins import runconfig
 from emnist_diff_testing.rules import rule
 from emnist_diff_testing.subjects import Subject, subject
 from emnist_diff_testing.traps import trap
@@ -119,7 +119,7 @@ class SinkBench:
     def assembled(self, room: Path, rank: int = 0, workers: int = 1) -> Assembly:
         """The run, without sinks, writing below `room`."""
         if (rank, workers) not in self._assembled:
-            settings = config.resolve(_RUN, {"rank": rank, "world_size": workers})
+            settings = runconfig.resolve(_RUN, {"rank": rank, "world_size": workers})
             self._assembled[rank, workers] = assemble(installed(), settings)
         assembly = self._assembled[rank, workers]
         output = room / "output" / assembly.header.output.name

@@ -26,7 +26,7 @@ from emnist_diff import (
     build_scheduler,
     load_checkpoint,
 )
-from emnist_diff.config import ComponentConfig, RunConfig, resolve, to_dict
+from emnist_diff.config import ComponentConfig, RunConfig
 from emnist_diff.errors import CheckpointError, ConfigError, UnknownName
 from emnist_diff.structuring import aliases
 from emnist_diff_inference import mapping
@@ -34,6 +34,7 @@ from emnist_diff_inference.config import NESTED
 from emnist_diff_plugins.containers import checkpoint
 from emnist_diff_plugins.documents import read_file
 from emnist_diff_plugins.forms import read_layer
+from emnist_diff_plugins.runconfig import resolve, to_dict
 
 NAME = st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "Zs")), min_size=1, max_size=8)
 NUMBER = st.floats(allow_nan=False, allow_infinity=False)

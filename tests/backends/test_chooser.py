@@ -11,7 +11,7 @@ import torch
 from emnist_diff.assembly.assemble import Parts, assemble, chosen_backend
 from emnist_diff.assembly.sources import Found
 from emnist_diff.components import Component
-from emnist_diff.config import ComponentConfig, resolve
+from emnist_diff.config import ComponentConfig
 from emnist_diff.direct import Direct
 from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError, PluginError, UnknownName
@@ -23,6 +23,7 @@ from emnist_diff_plugins.chooser.priority import prepare
 from emnist_diff_plugins.contract import BackendSpec, Workload
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
 from emnist_diff_plugins.layers import configure
+from emnist_diff_plugins.runconfig import resolve
 
 MIXTURE = {"denoiser": {"name": "gaussian-mixture", "settings": {"shape": [3], "classes": "ABC"}}, "steps": 4}
 

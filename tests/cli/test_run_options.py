@@ -10,13 +10,14 @@ import attrs
 import pytest
 
 from emnist_diff import CaptureConfig, EnvironmentConfig, InferenceConfig
-from emnist_diff.config import RunConfig, to_dict
+from emnist_diff.config import RunConfig
 from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError
 from emnist_diff.running.run import run
 from emnist_diff.seeds import DrawnSeed
 from emnist_diff_plugins.containers import checkpoint
 from emnist_diff_plugins.layers import configure
+from emnist_diff_plugins.runconfig import to_dict
 from emnist_diff_trajectory.reader import Trajectory
 
 MIXTURE = {"name": "gaussian-mixture", "shape": [1, 4, 4], "classes": "ABC"}

@@ -49,9 +49,10 @@ MODULES = (
     "emnist_diff_testing",
 )
 PARTS = {
-    "emnist_diff.config": ["RunConfig", "resolve"],
+    "emnist_diff.config": ["RunConfig"],
     "emnist_diff.running.recording": ["NoiseAhead", "Overlap", "Recording"],
     "emnist_diff.running.run": ["run"],
+    "emnist_diff_plugins.runconfig": ["resolve"],
     "emnist_diff_inference.generate": ["generate_sample", "generate_samples"],
     "emnist_diff_trajectory.reader": ["Trajectory"],
 }

@@ -9,7 +9,7 @@ import attrs
 import pytest
 
 from emnist_diff.components import make
-from emnist_diff.config import ComponentConfig, RunConfig, resolve, to_dict
+from emnist_diff.config import ComponentConfig, RunConfig
 from emnist_diff.discovery import discover, installed
 from emnist_diff.errors import CheckpointError, ConfigError, UnknownName
 from emnist_diff.records import DenoiserSpec, DriftSpec, ForceSpec, SchedulerSpec
@@ -18,6 +18,7 @@ from emnist_diff_plugins.containers import checkpoint
 from emnist_diff_plugins.documents import read_file
 from emnist_diff_plugins.forms import read_layer
 from emnist_diff_plugins.layers import configure
+from emnist_diff_plugins.runconfig import resolve, to_dict
 from emnist_diff_trajectory.identity import canonical_json, fingerprint
 
 

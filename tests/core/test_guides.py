@@ -11,7 +11,6 @@ import torch
 
 from emnist_diff.assembly.assemble import assemble
 from emnist_diff.conditions import OWN, Cond, RowConditions, pack
-from emnist_diff.config import resolve, to_dict
 from emnist_diff.discovery import installed
 from emnist_diff.engine.base import Base
 from emnist_diff.engine.plan import Evaluations, WeightedForce, make_plan
@@ -25,6 +24,7 @@ from emnist_diff_plugins.containers import checkpoint
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
 from emnist_diff_plugins.layers import configure
 from emnist_diff_plugins.rebuild import settings_of
+from emnist_diff_plugins.runconfig import resolve, to_dict
 from emnist_diff_plugins.schedulers.ddim import Ddim
 from emnist_diff_plugins.spaces import ClassSpace
 from emnist_diff_trajectory.identity import canonical_json

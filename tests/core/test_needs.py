@@ -7,12 +7,12 @@ import pytest
 
 from emnist_diff.assembly.assemble import assemble
 from emnist_diff.components import call_component
-from emnist_diff.config import resolve
 from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError, PluginError
 from emnist_diff_plugins import capacity
 from emnist_diff_plugins.capacity import available_memory, require_memory, size
 from emnist_diff_plugins.reviews.memory import SufficientMemory
+from emnist_diff_plugins.runconfig import resolve
 
 MIXTURE = ("--denoiser", "gaussian-mixture:shape=[1,4,4],classes=AB")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from emnist_diff import InferenceConfig
-from emnist_diff.config import RunConfig, resolve
+from emnist_diff.config import RunConfig
 from emnist_diff.errors import ConfigError
 from emnist_diff.paths import local_path
 from emnist_diff_inference.config import EnvironmentConfig
@@ -16,6 +16,7 @@ from emnist_diff_plugins.benching import userconfig
 from emnist_diff_plugins.containers import checkpoint
 from emnist_diff_plugins.documents import read_file
 from emnist_diff_plugins.metrics.tables import read_csv
+from emnist_diff_plugins.runconfig import resolve
 from emnist_diff_plugins.training.config import TrainConfig
 
 MIXTURE = "gaussian-mixture:shape=[2],classes=AB"

@@ -14,7 +14,6 @@ import torch
 
 from emnist_diff.assembly.assemble import assemble
 from emnist_diff.components import Component
-from emnist_diff.config import resolve
 from emnist_diff.direct import Direct
 from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError, PluginError, UnknownName
@@ -25,6 +24,7 @@ from emnist_diff.running.run import execute
 from emnist_diff.schedules import Constant
 from emnist_diff.surroundings import Review
 from emnist_diff_plugins.overlap.recording import Overlapped
+from emnist_diff_plugins.runconfig import resolve
 from emnist_diff_trajectory.reader import Trajectory
 
 MIXTURE = {

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from emnist_diff.assembly.assemble import assemble
-from emnist_diff.config import resolve
 from emnist_diff.discovery import installed
 from emnist_diff.running.run import execute, prepare
 from emnist_diff_plugins.machine import processors, threads
 from emnist_diff_plugins.machine.processors import cpu_quota, usable_cpus
 from emnist_diff_plugins.machine.threads import default_threads, physical_cores, wait_quietly
+from emnist_diff_plugins.runconfig import resolve
 
 
 @pytest.fixture

@@ -23,7 +23,6 @@ import pytest
 import structlog
 
 from emnist_diff import main
-from emnist_diff.config import normalised, resolve
 from emnist_diff.discovery import installed
 from emnist_diff.errors import CheckpointError
 from emnist_diff.hookspecs import hook_of
@@ -32,6 +31,7 @@ from emnist_diff_plugins.containers.shipped import shipped
 from emnist_diff_plugins.forecast import preview
 from emnist_diff_plugins.layers import configure
 from emnist_diff_plugins.reviews.presets import expanded
+from emnist_diff_plugins.runconfig import normalised, resolve
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -11,7 +11,7 @@ import torch
 
 from emnist_diff.assembly.assemble import assemble
 from emnist_diff.components import make
-from emnist_diff.config import ComponentConfig, component
+from emnist_diff.config import ComponentConfig
 from emnist_diff.discovery import installed
 from emnist_diff.records import SinkSpec
 from emnist_diff.running.run import execute
@@ -20,6 +20,7 @@ from emnist_diff_plugins.containers import checkpoint
 from emnist_diff_plugins.exporting.decoder import FileDecoder
 from emnist_diff_plugins.exporting.feeding import feed
 from emnist_diff_plugins.layers import configure
+from emnist_diff_plugins.runconfig import component
 from emnist_diff_plugins.sinks._recorded import Recorded
 from emnist_diff_trajectory.reader import Trajectory
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from emnist_diff.config import resolve
 from emnist_diff.errors import ConfigError, EmnistDiffError
 from emnist_diff.shown import LONGEST_MESSAGE, shortened, shown
 from emnist_diff_plugins.documents import read_file
+from emnist_diff_plugins.runconfig import resolve
 from emnist_diff_trajectory.plaindata import LARGEST_TEXT, from_json, from_toml
 
 DEEP = 100

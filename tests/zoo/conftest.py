@@ -20,7 +20,6 @@ from hypothesis import strategies as st
 from emnist_diff.assembly.layout import Layout, lay_out
 from emnist_diff.components import make
 from emnist_diff.conditions import named
-from emnist_diff.config import normalised, resolve
 from emnist_diff.discovery import installed
 from emnist_diff.engine.noise import INITIAL, batch_normal
 from emnist_diff.engine.state import Batch
@@ -30,6 +29,7 @@ from emnist_diff.records import SchedulerSpec
 from emnist_diff.spaces import ConditionSpace
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
 from emnist_diff_plugins.reviews import presets
+from emnist_diff_plugins.runconfig import normalised, resolve
 
 Run = Mapping[str, Any]
 

@@ -7,13 +7,14 @@ import json
 import pytest
 
 from emnist_diff.components import make
-from emnist_diff.config import ComponentConfig, normalised, resolve, to_dict
+from emnist_diff.config import ComponentConfig
 from emnist_diff.discovery import discover, installed
 from emnist_diff.errors import ConfigError, PluginError, UnknownName
 from emnist_diff.records import ForceSpec
 from emnist_diff_inference import presets
 from emnist_diff_plugins.contract import PresetSpec
 from emnist_diff_plugins.reviews.presets import expanded as expanded_layer
+from emnist_diff_plugins.runconfig import normalised, resolve, to_dict
 
 PAIR = {"target": "A", "secondary": "B"}
 STACKS = {

@@ -22,7 +22,7 @@ from emnist_diff import (
     load_unet,
 )
 from emnist_diff.assembly.assemble import assemble
-from emnist_diff.config import ComponentConfig, resolve
+from emnist_diff.config import ComponentConfig
 from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError, TrajectoryError
 from emnist_diff.running.run import execute, run
@@ -31,6 +31,7 @@ from emnist_diff.timeline import NoiseSchedule
 from emnist_diff_plugins.containers import checkpoint
 from emnist_diff_plugins.forecast import forecast
 from emnist_diff_plugins.layers import configure
+from emnist_diff_plugins.runconfig import resolve
 
 MODEL = ("--denoiser", "gaussian-mixture:shape=[1,3,3],classes=ABCDk")
 RUN = ("run", *MODEL, "--steps", "4", "--sink", "hdf5")

@@ -9,12 +9,13 @@ import pytest
 
 from emnist_diff import ForceConfig
 from emnist_diff.components import make
-from emnist_diff.config import ComponentConfig, normalised, resolve, to_dict
+from emnist_diff.config import ComponentConfig
 from emnist_diff.discovery import installed
 from emnist_diff.errors import UnknownName
 from emnist_diff.records import DriftSpec, ForceSpec
 from emnist_diff.schedules import Constant
 from emnist_diff_plugins.parse import component
+from emnist_diff_plugins.runconfig import normalised, resolve, to_dict
 
 PAIR = {"target": "A", "secondary": "B"}
 DOCUMENT = {"class_a": "A", "class_b": "B"}

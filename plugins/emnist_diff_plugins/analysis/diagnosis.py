@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from emnist_diff.assembly.sources import found
 from emnist_diff.conditions import RowConditions
-from emnist_diff.config import resolve
 from emnist_diff.errors import ConfigError, DatasetError
 from emnist_diff.parameterization import convert, to_x0
 from emnist_diff.plugins import Registry
@@ -26,6 +25,7 @@ from emnist_diff_plugins.contract import Exportable
 from emnist_diff_plugins.datasets.images import Images
 from emnist_diff_plugins.judging.file import Judge, chosen_or_none
 from emnist_diff_plugins.judging.scores import score
+from emnist_diff_plugins.runconfig import resolve
 from emnist_diff_plugins.training.batches import to_state
 from emnist_diff_plugins.training.evaluate import levels_of
 from emnist_diff_plugins.training.objective import loss

@@ -25,11 +25,12 @@ import attrs
 import tomlkit
 import tomlkit.exceptions
 
-from emnist_diff import config
+from emnist_diff.config import RunConfig
 from emnist_diff.errors import ConfigError, unknown
 from emnist_diff.paths import local_path
 from emnist_diff.shown import shown
 from emnist_diff.structuring import structure
+from emnist_diff_plugins import runconfig
 from emnist_diff_plugins.machine.threads import share
 from emnist_diff_trajectory.files import write_bytes
 from emnist_diff_trajectory.plaindata import from_toml, read_text
@@ -172,6 +173,6 @@ def _settings(text: str, file: Path) -> dict[str, Any]:
         if other := sorted(checked.keys() - set(SETTINGS)):
             raise unknown(f"setting of {what}:", other[0], SETTINGS)
         if "backend" in checked:
-            checked["backend"] = config.component(checked["backend"], f"{what}: backend")
-    structure(checked, config.RunConfig, what)
+            checked["backend"] = runconfig.component(checked["backend"], f"{what}: backend")
+    structure(checked, RunConfig, what)
     return dict(table)

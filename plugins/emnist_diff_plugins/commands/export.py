@@ -72,9 +72,9 @@ def export(
         names = ", ".join(f"--{e.spec.name}" for e in installed().of(SinkSpec) if e.spec.name != _RECORDER)
         raise ConfigError(f"export: nothing to make — use one or more of {names}")
     from emnist_diff.components import make
-    from emnist_diff.config import normalised, resolve
     from emnist_diff_plugins.exporting.decoder import FileDecoder
     from emnist_diff_plugins.exporting.feeding import feed
+    from emnist_diff_plugins.runconfig import normalised, resolve
     from emnist_diff_plugins.shorthands import with_settings
     from emnist_diff_plugins.sinks._recorded import Recorded
     from emnist_diff_trajectory.reader import Trajectory

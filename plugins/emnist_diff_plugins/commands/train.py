@@ -224,7 +224,7 @@ def _recipe(name: str | None, file_layer: dict[str, Any]) -> dict[str, Any]:
 
 def _family(name: str | None, network: list[str], below: dict[str, Any]) -> dict[str, Any] | None:
     """The family as the command line asks for it, over what a file or a resumed training says."""
-    from emnist_diff.config import component
+    from emnist_diff_plugins.runconfig import component
 
     if name is None and not network:
         return None
@@ -237,7 +237,7 @@ def _dataset(requested: str | None, below: dict[str, Any], **options: str | None
 
     options: settings of the reader that have an option of their own.
     """
-    from emnist_diff.config import component
+    from emnist_diff_plugins.runconfig import component
 
     more = {key: value for key, value in options.items() if value is not None}
     if requested is None and not more:

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 from emnist_diff.assembly.layout import bound_scheduler
 from emnist_diff.components import call_component, make
-from emnist_diff.config import ComponentConfig, normalised
+from emnist_diff.config import ComponentConfig
 from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError
 from emnist_diff.records import SchedulerSpec
 from emnist_diff.structuring import structure
+from emnist_diff_plugins.runconfig import normalised
 
 if TYPE_CHECKING:
     from emnist_diff_plugins.containers.checkpoint import CheckpointHeader

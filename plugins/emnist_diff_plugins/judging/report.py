@@ -10,7 +10,7 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
-from emnist_diff.config import ComponentConfig, component
+from emnist_diff.config import ComponentConfig
 from emnist_diff.errors import ConfigError, TrajectoryError
 from emnist_diff.plugins import Registry
 from emnist_diff.structuring import structure
@@ -19,6 +19,7 @@ from emnist_diff_plugins.datasets.images import Images
 from emnist_diff_plugins.judging.file import Judge, chosen
 from emnist_diff_plugins.judging.scores import Score, nearest, score
 from emnist_diff_plugins.pictures import save_png, table
+from emnist_diff_plugins.runconfig import component
 from emnist_diff_plugins.training.data import load
 from emnist_diff_trajectory.reader import Trajectory
 

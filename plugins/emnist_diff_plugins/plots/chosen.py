@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 
 from emnist_diff.components import make
-from emnist_diff.config import ComponentConfig, normalised, resolve
+from emnist_diff.config import ComponentConfig
 from emnist_diff.errors import ConfigError
 from emnist_diff.plugins import Registry
 from emnist_diff_plugins import parse
@@ -19,6 +19,7 @@ from emnist_diff_plugins.contract import PlotSpec
 from emnist_diff_plugins.exporting.decoder import FileDecoder
 from emnist_diff_plugins.plots.plot import Plot
 from emnist_diff_plugins.plots.runs import Run, shown
+from emnist_diff_plugins.runconfig import normalised, resolve
 from emnist_diff_trajectory.reader import Trajectory
 
 

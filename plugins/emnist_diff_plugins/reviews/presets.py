@@ -7,13 +7,14 @@ from typing import Any
 
 import attrs
 
-from emnist_diff import config
 from emnist_diff.components import call_component, make
+from emnist_diff.config import ComponentConfig
 from emnist_diff.errors import ConfigError, PluginError
 from emnist_diff.plugins import Registry
 from emnist_diff.shown import shown
 from emnist_diff.structuring import structure
 from emnist_diff.surroundings import Review
+from emnist_diff_plugins import runconfig
 from emnist_diff_plugins.contract import PresetSpec
 from emnist_diff_plugins.forms import read_layer
 
@@ -59,7 +60,7 @@ def expanded(registry: Registry, layer: Mapping[str, Any]) -> dict[str, Any]:
 def layer_of(registry: Registry, item: Any) -> tuple[str, dict[str, Any]]:
     """The name of a preset and its normalised layer: a plugin's, or a ``.toml`` or ``.json`` file's. Raises as
     `components.make` and `forms.read_layer`."""
-    requested = config.component(item, "preset")
+    requested = runconfig.component(item, "preset")
     name = requested["name"]
     if name.endswith((".toml", ".json")):
         if requested.get("settings"):
@@ -67,9 +68,9 @@ def layer_of(registry: Registry, item: Any) -> tuple[str, dict[str, Any]]:
         layer = read_layer(name, registry)
         if "preset" in layer:
             raise ConfigError(f"preset {name!r} names a preset itself — write out what it stands for")
-        return name, config.normalised(layer)
-    preset = make(registry, PresetSpec, structure(requested, config.ComponentConfig, "preset"))
+        return name, runconfig.normalised(layer)
+    preset = make(registry, PresetSpec, structure(requested, ComponentConfig, "preset"))
     layer = call_component(preset.label("preset"), preset.object.expand)
     if not isinstance(layer, Mapping):
         raise PluginError(f"preset {preset.name!r} of {preset.distribution} expanded to {shown(layer)}, not to a table")
-    return preset.name, config.normalised(layer)
+    return preset.name, runconfig.normalised(layer)

@@ -7,7 +7,6 @@ from typing import Any
 
 import attrs
 
-from emnist_diff import config
 from emnist_diff.assembly.assemble import Parts
 from emnist_diff.assembly.reviews import reviews
 from emnist_diff.components import Component
@@ -18,6 +17,7 @@ from emnist_diff.families import WEIGHTS
 from emnist_diff.plugins import Registry
 from emnist_diff.schedules import Schedule
 from emnist_diff.surroundings import Review
+from emnist_diff_plugins import runconfig
 
 
 @attrs.frozen
@@ -28,8 +28,8 @@ class DecidingSettings(Review):
         """`Review.record`; equal records mean equal samples."""
         layout, network = parts.layout, parts.networks[""]
         settings = layout.settings
-        data = config.to_dict(settings)
-        for key in config.UNRELATED_TO_SAMPLES:
+        data = runconfig.to_dict(settings)
+        for key in runconfig.UNRELATED_TO_SAMPLES:
             del data[key]
         for recorded, component in zip([*data["forces"], *data["drifts"]], layout.components.values(), strict=True):
             recorded |= {"name": component.name, "settings": network.source.conditions.spelled(component.settings)}

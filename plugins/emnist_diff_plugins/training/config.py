@@ -11,13 +11,14 @@ from typing import Any, Literal
 import attrs
 from attrs import validators as v
 
-from emnist_diff import config as run_config
-from emnist_diff.config import MOST_THREADS, ComponentConfig, component
+from emnist_diff.config import MOST_THREADS, ComponentConfig
 from emnist_diff.errors import ConfigError
 from emnist_diff.paths import local_path
 from emnist_diff.shown import shown
 from emnist_diff.structuring import structure, unstructure
+from emnist_diff_plugins import runconfig
 from emnist_diff_plugins.fields import setting
+from emnist_diff_plugins.runconfig import component
 
 _FRACTION: Any = v.and_(v.ge(0), v.lt(1))  # attrs infers no type from two comparisons
 _POSITIVE: Any = v.and_(v.gt(0), v.lt(math.inf))
@@ -94,7 +95,7 @@ class TrainConfig:
             json.dumps(
                 [self.provenance, *map(unstructure, (self.family, self.dataset, self.objective))], allow_nan=False
             )
-            run_config.resolve(self.recommended)
+            runconfig.resolve(self.recommended)
         except (TypeError, ValueError) as error:
             raise ConfigError(f"a setting cannot be written as JSON: {error}") from error
         except ConfigError as error:

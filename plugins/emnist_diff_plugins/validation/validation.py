@@ -12,11 +12,12 @@ import torch
 from attrs import validators as v
 from torch import Tensor
 
-from emnist_diff.config import UNRELATED_TO_SAMPLES, RunConfig, resolve, to_dict
+from emnist_diff.config import RunConfig
 from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError, OutputError
 from emnist_diff.protocols import Denoiser
 from emnist_diff_plugins.pictures import enlargement, png, table
+from emnist_diff_plugins.runconfig import UNRELATED_TO_SAMPLES, resolve, to_dict
 from emnist_diff_plugins.sinks._folder import IMAGES, image_name
 from emnist_diff_plugins.sinks.images import image_text
 from emnist_diff_plugins.validation.boards import Board, tensorboard, weights_and_biases

@@ -9,12 +9,13 @@ from typing import Any
 
 import attrs
 
-from emnist_diff.config import ComponentConfig, RunConfig, normalised
+from emnist_diff.config import ComponentConfig, RunConfig
 from emnist_diff.errors import ConfigError, unknown
 from emnist_diff.plugins import Registry
 from emnist_diff.shown import shown
 from emnist_diff_plugins import parse
 from emnist_diff_plugins.contract import LayerSpec
+from emnist_diff_plugins.runconfig import normalised
 
 
 def this_worker(rank: int | None, world_size: int | None) -> dict[str, int]:

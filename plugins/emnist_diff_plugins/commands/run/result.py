@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 def show_plan(assembly: Assembly) -> None:
     """Print the resolved configuration and the plan as JSON."""
-    from emnist_diff.config import to_dict
     from emnist_diff_plugins.forecast import forecast
+    from emnist_diff_plugins.runconfig import to_dict
 
     typer.echo(json.dumps({"config": to_dict(assembly.config), "plan": forecast(assembly)}, indent=2))
 
