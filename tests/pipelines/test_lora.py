@@ -69,8 +69,9 @@ def test_lora_is_what_diffusers_adds(pipeline: Folder, tmp_path: Path):
     assert (own - base).abs().max() / base.abs().max() > 1e-3
     assert (without - base).abs().max() / base.abs().max() < 1e-5
     strange = denoiser(checkpoint=str(pipeline("sd3")), lora=[str(file)])
-    with pytest.raises(CheckpointError, match="does not fit this network, it is of another model"):
+    with pytest.raises(CheckpointError, match="does not fit this network, it is of another model") as refused:
         strange.predict(torch.randn(1, *strange.shape), t[:1], RowConditions(index[:1]))
+    assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize(

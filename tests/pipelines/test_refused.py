@@ -115,9 +115,28 @@ def test_prompts_that_are_none(cli: Any, pipeline: Folder, tmp_path: Path):
         assert message in refused.error
     refused = cli("run", "--prompt", "a cat", "--negative-prompt", "blurry", "--dry-run")
     assert "negative_prompt belongs to models that take texts, and denoiser" in refused.error
-    shown = cli(*run, "--prompt", f"@{many}")
-    assert shown.code == 0, shown.error
-    assert json.loads(shown.out)["plan"]["samples"] == 200
+    made = cli(
+        *run[:-1],
+        "--prompt",
+        f"@{many}",
+        "--steps",
+        "1",
+        "--sink",
+        "metadata",
+        "--total-videos",
+        "4",
+        "--output",
+        tmp_path / "out",
+    )
+    assert made.code == 0, made.error
+    assert "'prompt number 11' and 188 more in " in made.out
+    assert len(next((tmp_path / "out").iterdir()).name) < 40
+
+
+def test_a_folder_of_nothing(cli: Any, tmp_path: Path):
+    refused = cli("run", "--checkpoint", tmp_path, "--prompt", "a cat")
+    assert refused.code == 4
+    assert "or the folder of a pipeline, which has a model_index.json" in refused.error
 
 
 def test_weights_of_words():

@@ -40,11 +40,12 @@ def attempt(registry: Registry, requested: ComponentConfig, denoiser: Denoiser, 
             evaluator = _set_up(backend, denoiser, work, limits.variants)
             return Prepared({"": evaluator}, work.rows, limits.precision, backend, spec.requires)
         except Exception as error:
-            if not out_of_memory(error):
+            if not out_of_memory(error) or isinstance(error, MemoryShort):
                 raise
             if limits.rows is not None or work.rows == 1:
                 message = f"the memory of {limits.device} does not hold a call of {work.rows} rows"
-                raise MemoryShort(f"{message} — use a smaller --micro-batch") from error
+                own = str(error) if isinstance(error, EmnistDiffError) else ""
+                raise MemoryShort(own or f"{message} — use a smaller --micro-batch") from error
         most = work.rows // 2
         log.warning("memory.short", device=str(limits.device), rows=work.rows, instead=most)
         torch.cuda.empty_cache()
@@ -88,8 +89,8 @@ def _set_up(backend: Component, denoiser: Denoiser, work: Workload, variants: Se
             x = torch.zeros(work.rows, *denoiser.shape, device=work.device)
             index = torch.zeros(work.rows, dtype=torch.int64, device=work.device)
             with torch.inference_mode():
-                out = evaluator(x, torch.zeros(work.rows, device=work.device), RowConditions(index, variant))
-                out.sum().item()  # waits for the device
+                # a sum waits for the device
+                evaluator(x, torch.zeros(work.rows, device=work.device), RowConditions(index, variant)).sum().item()
     return evaluator
 
 

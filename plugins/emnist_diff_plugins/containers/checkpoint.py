@@ -232,7 +232,8 @@ def _in_folder(path: Path, epoch: int | None) -> Path:
             f"{path} holds only legacy checkpoints — convert one first: emnist-diff checkpoint convert {legacy[-1]}"
         )
     what = "several checkpoints without an epoch in their names" if files else "no checkpoint (*.safetensors)"
-    raise CheckpointError(f"{path} holds {what} — name the file")
+    more = "" if files else ", or the folder of a pipeline, which has a model_index.json"
+    raise CheckpointError(f"{path} holds {what} — name the file{more}")
 
 
 def _epoch_of(path: Path) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,11 +12,15 @@ import typer
 
 from emnist_diff.plugins import Registry
 from emnist_diff.printable import echo
+from emnist_diff.shown import shortened
 
 if TYPE_CHECKING:
     from emnist_diff.assembly.assemble import Assembly
     from emnist_diff.config import RunConfig
     from emnist_diff.running.run import RunResult
+
+_NAMED = 12
+"""Classes or prompts that the last line names at most, and how many more there are."""
 
 
 def show_plan(assembly: Assembly) -> None:
@@ -65,13 +70,19 @@ def _tell(assembly: Assembly, result: RunResult, drawn: bool) -> None:
     resumed = f" ({result.resumed} were already there)" if result.resumed else ""
     seed = f", seed {result.seed}" if drawn else ""
     requested = assembly.config.character or assembly.header.config["character"]
-    classes = repr(requested) if isinstance(requested, str) else ", ".join(map(repr, requested))
+    classes = repr(requested) if isinstance(requested, str) else _listed(requested)
     of = f" of {classes}" if assembly.header.conditioned else ""
     echo(f"{result.samples} samples{of} in {result.seconds:.1f} s{seed}{resumed}")
     if not of:
         echo(f"  no base or force reads the class {classes}, which only names the folder")
     for path in _visible(result.output):
         echo(f"  {path}" if path.is_file() else f"  {path}{os.sep}  ({sum(p.is_file() for p in _visible(path))} files)")
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Names, the first of them where there are many: a line is to be read."""
+    first = ", ".join(repr(shortened(name, 80)) for name in names[:_NAMED])
+    return f"{first} and {len(names) - _NAMED} more" if len(names) > _NAMED else first
 
 
 def _visible(folder: Path) -> list[Path]:

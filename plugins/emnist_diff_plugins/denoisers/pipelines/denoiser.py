@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Protocol
 
 import attrs
@@ -181,10 +181,18 @@ class PipelineDenoiser:
         return (*own, *([lora.WITHOUT] if self.architecture.adapters else []))
 
     def predict(self, x: Tensor, t: Tensor, conds: RowConditions) -> Tensor:
-        """The network's prediction, (R, *shape) float32."""
+        """The network's prediction, (R, *shape) float32. Raises `RunFailed` where memory is short."""
         given, network = self.given.rows(conds.index), self.turns.take(self.network)
-        with self._as(network, conds.variant):
+        slices = self.architecture.network == "unet" and not self.architecture.attention_slicing
+        options = ["--attention-slicing"] if slices else []
+        rows = "1 row" if len(x) == 1 else f"{len(x)} rows"
+        with self._holding(f"{rows} of the network", *options), self._as(network, conds.variant):
             return self._predicted(x, t, given)
+
+    def _holding(self, what: str, *options: str) -> AbstractContextManager[None]:
+        """See `memory.holding`."""
+        smaller = "a smaller --batch-size, --micro-batch, or height and width"
+        return memory.holding(what, self.device, self.architecture.offload, (*options, smaller))
 
     @contextmanager
     def _as(self, network: Any, variant: str) -> Iterator[None]:
@@ -210,9 +218,15 @@ class PipelineDenoiser:
         return self.architecture.evaluate(self.network, x.to(self.network.dtype), t, given).float().contiguous()
 
     def decode(self, x: Tensor) -> Tensor:
-        """Images in [0, 1], (B, 3, H, W)."""
-        return self.codec.decode(x)
+        """Images in [0, 1], (B, 3, H, W). Raises `RunFailed` where memory is short."""
+        with self._coding("image"):
+            return self.codec.decode(x)
 
     def encode(self, images: Tensor) -> Tensor:
-        """`protocols.Encodes`: latents (B, *shape) of images (B, 3, H, W) in [0, 1]."""
-        return self.codec.encode(images)
+        """`protocols.Encodes`: latents (B, *shape) of images (B, 3, H, W) in [0, 1]. Raises as `decode`."""
+        with self._coding("latent"):
+            return self.codec.encode(images)
+
+    def _coding(self, what: str) -> AbstractContextManager[None]:
+        options = () if self.architecture.vae_tiling else ("--vae-tiling",)
+        return self._holding(f"the autoencoder's work on one {what}", *options)

@@ -2,14 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import attrs
 import torch
 
-from emnist_diff.errors import ConfigError
+from emnist_diff.errors import ConfigError, EmnistDiffError, RunFailed
+from emnist_diff.shortage import out_of_memory
 
 Offload = Literal["none", "model", "sequential", "group"]
+
+_LESS: dict[Offload, str] = {"none": "--offload model", "model": "--offload group", "group": "--offload sequential"}
+"""What keeps less on the GPU than each does. A run that is resumed may name another."""
+
+
+@contextmanager
+def holding(what: str, device: str, offload: Offload, options: Sequence[str]) -> Iterator[None]:
+    """Memory that ends inside is said in one line, with what helps.
+
+    what: what it does not hold.  options: further settings that take less.
+    Raises `RunFailed` where memory is short; other errors pass as they are.
+    """
+    try:
+        yield
+    except EmnistDiffError:
+        raise
+    except Exception as error:
+        if not out_of_memory(error):
+            raise
+        gpu = torch.device(device).type != "cpu"
+        resumed = [f"--resume {_LESS[offload]}"] if gpu and offload in _LESS else []
+        raise RunFailed(
+            f"the memory of {device} does not hold {what} — use {', or '.join([*resumed, *options])}; what was "
+            "committed stays"
+        ) from error
 
 
 def require_useful(offload: Offload, device: str) -> None:

@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 
-from emnist_diff.errors import CheckpointError, ConfigError, EmnistDiffError, RunFailed
+from emnist_diff.errors import CheckpointError, ConfigError, EmnistDiffError
+from emnist_diff.evaluators import MemoryShort
 from emnist_diff.shortage import out_of_memory
 from emnist_diff_plugins.denoisers.pipelines.folder import PipelineFolder
 
@@ -56,7 +57,7 @@ def part(folder: PipelineFolder, name: str, device: str, dtype: torch.dtype | No
 
     device: where it will compute.
     dtype: what it computes in; that of its file when left out, but never half precision on a CPU, which is slow there.
-    Raises `CheckpointError` for files that do not hold it whole, `RunFailed` where memory is short.
+    Raises `CheckpointError` for files that do not hold it whole, `MemoryShort` where memory does not hold it.
     """
     held = str(folder.part_class(name))
     weights = folder.weights(name, CLASSES[held])
@@ -95,7 +96,7 @@ def _stored(dtypes: frozenset[str], device: str) -> torch.dtype:
 @contextmanager
 def loading(folder: PipelineFolder, name: str, device: str) -> Iterator[None]:
     """Outside inference mode, whose tensors cannot be differentiated through, and with errors in one line. Raises
-    `RunFailed` where memory is short, `CheckpointError` for whatever else the libraries raise."""
+    `MemoryShort` where memory does not suffice, `CheckpointError` for whatever else the libraries raise."""
     require_installed()
     try:
         with torch.inference_mode(False), torch.no_grad(), _quiet():
@@ -104,9 +105,11 @@ def loading(folder: PipelineFolder, name: str, device: str) -> Iterator[None]:
         raise
     except Exception as error:
         if out_of_memory(error):
-            raise RunFailed(
-                f"the memory of {device} does not hold {name} of {folder.path.name} — use --offload sequential, a "
-                "folder in half precision, or --device cpu"
+            gpu = torch.device(device).type != "cpu"
+            helps = "--offload sequential, a folder in half precision, or --device cpu" if gpu else "a smaller model"
+            raise MemoryShort(
+                f"the memory of {device} does not hold {name} of {folder.path.name} — use {helps}; what was committed "
+                "stays"
             ) from error
         reason = " ".join(str(error).split())[:300]
         raise CheckpointError(f"{folder.path / name} cannot be loaded: {reason} — download the part again") from error
