@@ -309,6 +309,20 @@ class HasVariants(Protocol):
     @property
     def variants(self) -> tuple[str, ...]:
         """Their names, as `emnist_diff_plugins.variants` reads them; a condition has one in `Cond.variant`."""
+class Previews(Protocol):
+    """What a `Denoiser` also offers whose `decode` takes long: cheaper pictures of states."""
+
+    def previewer(self) -> Callable[[torch.Tensor], torch.Tensor]:
+        """A function from states (B, *shape) on any device to images (B, C, H, W) in [0, 1] of the denoiser's image
+        shape. What it needs is loaded at once, for it is called by the thread of the sinks."""
+
+
+class ShowsPreviews(Protocol):
+    """What a `Sink` also offers that shows steps, and can show them by `Previews`."""
+
+    def take_previewer(self, previewer: Callable[[], Callable[[torch.Tensor], torch.Tensor]] | None) -> None:
+        """Called before `open`.  previewer: that of the run's denoiser, to be called where it is wanted; None where it
+        has none. Raises `ConfigError` for a sink that cannot do without."""
 
 
 @runtime_checkable

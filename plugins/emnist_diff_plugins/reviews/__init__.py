@@ -24,6 +24,7 @@ _REVIEWS = {
         "has a resumed run go on with the earlier one's seed, backend and rows",
     ),
     "same-workers": ("workers:SameWorkers", "refuses a directory that another number of workers wrote to"),
+    "previewed-steps": ("previews:PreviewedSteps", "passes what makes cheap pictures of steps to the sinks"),
     "deciding-settings": ("settings:DecidingSettings", "records the settings that decide what a run makes"),
     "deciding-files": ("files:DecidingFiles", "records the files that decide what components do"),
     "provenance": ("provenance:Provenance", "records versions, device, plugins and SLURM's job"),

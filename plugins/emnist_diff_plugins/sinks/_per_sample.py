@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import attrs
@@ -135,6 +135,17 @@ class PictureSink(PerSampleSink):
     """A per-sample sink of what the states look like, as the denoiser decodes them: uint8 (B, H, W) or (B, H, W, 3)."""
 
     every: int = every_setting()
+    preview: bool = attrs.field(
+        default=False,
+        metadata={"help": "cheap pictures of the steps, where the model has them; the last is decoded all the same"},
+    )
+    _previewer: Callable[[torch.Tensor], torch.Tensor] | None = attrs.field(init=False, default=None)
+
+    def take_previewer(self, previewer: Callable[[], Callable[[torch.Tensor], torch.Tensor]] | None) -> None:
+        """`ShowsPreviews`. Raises `ConfigError` where previews are requested and the model has none."""
+        if self.preview and previewer is None:
+            raise ConfigError(f"sink {self.folder!r}: this model has no previews — leave preview out")
+        self._previewer = previewer() if self.preview and previewer is not None else None
 
     def wants(self, at: StepInfo) -> frozenset[str]:
         return frozenset() if at.index % self.every else frozenset({"x"})
@@ -144,6 +155,8 @@ class PictureSink(PerSampleSink):
 
     def check(self, header: RunHeader) -> None:
         self.require_pictures(self.folder, header)
+        if self.preview and self._previewer is None:
+            raise ConfigError(f"sink {self.folder!r}: a recorded file has no previews — leave preview out")
 
     @staticmethod
     def require_pictures(sink: str, header: RunHeader) -> None:
@@ -159,7 +172,7 @@ class PictureSink(PerSampleSink):
 
     def shown(self, states: torch.Tensor) -> Pixels:
         """What states (B, *shape) look like."""
-        return to_uint8(self.header.decode(states))
+        return to_uint8((self._previewer or self.header.decode)(states))
 
     def steps(self, header: RunHeader) -> list[int]:
         """The states that are shown, the final one last."""

@@ -10,10 +10,11 @@ import attrs
 import numpy as np
 from attrs import validators as v
 
-from emnist_diff.frames import RunHeader
+from emnist_diff.frames import BatchResult, RunHeader
 from emnist_diff_plugins.sinks._arrays import npy
 from emnist_diff_plugins.sinks._folder import sample_name
 from emnist_diff_plugins.sinks._per_sample import PictureSink, enlarged
+from emnist_diff_trajectory.pixels import Pixels
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -35,6 +36,10 @@ class DeltasSink(PictureSink):
 
     def names(self, header: RunHeader, number: int) -> Iterable[str]:
         return (self._name(number, step) for step in self.steps(header)[1:])
+
+    def last(self, batch: BatchResult) -> Pixels:
+        """The final state as the states before it are shown."""
+        return self.shown(batch.x) if self.preview else PictureSink.last(self, batch)
 
     def files(self, number: int, row: int, taken: Sequence[tuple[int, Any]]) -> Iterator[tuple[str, bytes]]:
         for (_, before), (step, after) in pairwise(taken):

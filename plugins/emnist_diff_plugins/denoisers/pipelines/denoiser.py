@@ -4,8 +4,9 @@ only planned reads no weights, and each part is there only as long as it is need
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 from typing import Any, Protocol
 
 import attrs
@@ -16,7 +17,7 @@ from emnist_diff.brief import briefly
 from emnist_diff.conditions import RowConditions
 from emnist_diff.onethread import one_thread
 from emnist_diff.timeline import ForwardProcess, PredictionType
-from emnist_diff_plugins.denoisers.pipelines import attention, lora, memory, parts
+from emnist_diff_plugins.denoisers.pipelines import attention, lora, memory, parts, preview
 from emnist_diff_plugins.denoisers.pipelines.codec import Codec
 from emnist_diff_plugins.denoisers.pipelines.folder import PipelineFolder
 from emnist_diff_plugins.denoisers.pipelines.prompts import PromptSpace
@@ -53,6 +54,13 @@ class Architecture(Protocol):
     @property
     def vae_tiling(self) -> bool:
         """Whether images are decoded in tiles, for less memory, which changes them a little."""
+
+    @property
+    def preview(self) -> str | None:
+        """The folder of what makes cheap pictures of latents; None for a linear map."""
+
+    def factor(self, folder: PipelineFolder) -> int:
+        """Pixels of an image a pixel of its latent."""
 
     def joined(self, folder: PipelineFolder, encoded: list[Encoded], chunks: int) -> tuple[Tensor, Tensor]:
         """Tokens (L, width) and vector (width,) for the network of what the encoders made of a text."""
@@ -131,7 +139,6 @@ class PipelineDenoiser:
                 if self.architecture.vae_tiling:
                     module.enable_tiling()
             self._codec = Codec(module)
-        self.turns.take(self._codec.module)
         return self._codec
 
     @property
@@ -182,11 +189,12 @@ class PipelineDenoiser:
 
     def predict(self, x: Tensor, t: Tensor, conds: RowConditions) -> Tensor:
         """The network's prediction, (R, *shape) float32. Raises `RunFailed` where memory is short."""
-        given, network = self.given.rows(conds.index), self.turns.take(self.network)
+        given, network = self.given.rows(conds.index), self.network
         slices = self.architecture.network == "unet" and not self.architecture.attention_slicing
         options = ["--attention-slicing"] if slices else []
         rows = "1 row" if len(x) == 1 else f"{len(x)} rows"
-        with self._holding(f"{rows} of the network", *options), self._as(network, conds.variant):
+        holding = self._holding(f"{rows} of the network", *options)
+        with holding, self.turns.turn(network), self._as(network, conds.variant):
             return self._predicted(x, t, given)
 
     def _holding(self, what: str, *options: str) -> AbstractContextManager[None]:
@@ -219,13 +227,24 @@ class PipelineDenoiser:
 
     def decode(self, x: Tensor) -> Tensor:
         """Images in [0, 1], (B, 3, H, W). Raises `RunFailed` where memory is short."""
-        with self._coding("image"):
-            return self.codec.decode(x)
+        codec = self.codec
+        with self._coding("image"), self.turns.turn(codec.module):
+            return codec.decode(x)
 
     def encode(self, images: Tensor) -> Tensor:
         """`protocols.Encodes`: latents (B, *shape) of images (B, 3, H, W) in [0, 1]. Raises as `decode`."""
-        with self._coding("latent"):
-            return self.codec.encode(images)
+        codec = self.codec
+        with self._coding("latent"), self.turns.turn(codec.module):
+            return codec.encode(images)
+
+    def previewer(self) -> Callable[[Tensor], Tensor]:
+        """`Previews`: the folder's tiny autoencoder, or a linear map fitted to its own. Raises `CheckpointError` for a
+        folder that holds none."""
+        if self.architecture.preview is not None:
+            return preview.tiny(Path(self.architecture.preview), self.shape[0], self.device)
+        codec = self.codec
+        with self._coding("latent"), self.turns.turn(codec.module):
+            return preview.Linear.fitted(codec, self.architecture.factor(self.folder), self.device)
 
     def _coding(self, what: str) -> AbstractContextManager[None]:
         options = () if self.architecture.vae_tiling else ("--vae-tiling",)

@@ -20,6 +20,7 @@ from emnist_diff_plugins.denoisers.pipelines.denoiser import Given, PipelineDeno
 from emnist_diff_plugins.denoisers.pipelines.folder import FAMILIES, INDEX, PipelineFolder
 from emnist_diff_plugins.denoisers.pipelines.lora import Lora
 from emnist_diff_plugins.denoisers.pipelines.memory import Offload, Turns, require_useful
+from emnist_diff_plugins.denoisers.pipelines.preview import require_tiny
 from emnist_diff_plugins.denoisers.pipelines.prompts import PromptSpace, paired
 from emnist_diff_plugins.denoisers.pipelines.text import Encoded, Encoder
 from emnist_diff_plugins.fields import between
@@ -82,6 +83,14 @@ class Pipeline(ABC):
     vae_tiling: bool = attrs.field(
         default=False, metadata={"help": "decoding in tiles, for less memory; changes images a little"}
     )
+    preview: str | None = attrs.field(
+        default=None,
+        metadata={
+            "help": "the folder of an AutoencoderTiny (TAESD) for pictures of steps; a linear map when left out",
+            "file": True,
+            WEIGHTS: True,
+        },
+    )
 
     @property
     def adapters(self) -> tuple[Lora, ...]:
@@ -130,6 +139,8 @@ class Pipeline(ABC):
         process, predicts = self.process(folder)
         height, width = self.size(folder)
         shape = self.latent_shape(folder, height, width)
+        if self.preview is not None:
+            require_tiny(Path(self.preview), shape[0])
         space = PromptSpace(names=dict(self.prompts), numbers=self.inputs_of(folder))
         sha256 = folder.sha256_of(*self.classes, "scheduler")
 

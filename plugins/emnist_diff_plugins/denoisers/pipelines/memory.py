@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -74,12 +75,19 @@ class Turns:
     device: str
     offload: Offload
     present: Any = None
+    _lock: threading.RLock = attrs.field(factory=threading.RLock)
 
-    def take(self, module: Any) -> Any:
-        """The module, on the device; the one before leaves it."""
-        if self.offload == "model" and self.present is not module:
-            if self.present is not None:
-                self.present.to("cpu")
-                torch.cuda.empty_cache()
-            self.present = module.to(self.device)
-        return module
+    @contextmanager
+    def turn(self, module: Any) -> Iterator[None]:
+        """A part on the device for as long as the context lasts. The one before leaves it; another thread, as that of
+        the sinks, waits for its own turn."""
+        if self.offload != "model":
+            yield
+            return
+        with self._lock:
+            if self.present is not module:
+                if self.present is not None:
+                    self.present.to("cpu")
+                    torch.cuda.empty_cache()
+                self.present = module.to(self.device)
+            yield
