@@ -4,8 +4,8 @@ only planned reads no weights, and each part is there only as long as it is need
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,7 +17,10 @@ from emnist_diff.brief import briefly
 from emnist_diff.conditions import RowConditions
 from emnist_diff.onethread import one_thread
 from emnist_diff.timeline import ForwardProcess, PredictionType
-from emnist_diff_plugins.denoisers.pipelines import attention, lora, memory, parts, preview
+from emnist_diff.variants import Variant
+from emnist_diff_plugins.denoisers._skipping import NAME as SKIP
+from emnist_diff_plugins.denoisers._skipping import SKIPPING
+from emnist_diff_plugins.denoisers.pipelines import attention, lora, memory, parts, preview, skipping
 from emnist_diff_plugins.denoisers.pipelines.codec import Codec
 from emnist_diff_plugins.denoisers.pipelines.folder import PipelineFolder
 from emnist_diff_plugins.denoisers.pipelines.prompts import PromptSpace
@@ -183,9 +186,10 @@ class PipelineDenoiser:
 
     @property
     def variants(self) -> tuple[str, ...]:
-        """`HasVariants`: a UNet with its attention perturbed, and a network without its LoRA, where it has any."""
+        """`HasVariants`: layers skipped, a UNet with its attention perturbed, and a network without its LoRA, where it
+        has any."""
         own = attention.VARIANTS if self.architecture.network == "unet" else ()
-        return (*own, *([lora.WITHOUT] if self.architecture.adapters else []))
+        return (*own, SKIPPING, *([lora.WITHOUT] if self.architecture.adapters else []))
 
     def predict(self, x: Tensor, t: Tensor, conds: RowConditions) -> Tensor:
         """The network's prediction, (R, *shape) float32. Raises `RunFailed` where memory is short."""
@@ -202,18 +206,14 @@ class PipelineDenoiser:
         smaller = "a smaller --batch-size, --micro-batch, or height and width"
         return memory.holding(what, self.device, self.architecture.offload, (*options, smaller))
 
-    @contextmanager
-    def _as(self, network: Any, variant: str) -> Iterator[None]:
-        """The network as a variant has it."""
-        if variant != lora.WITHOUT:
-            with attention.perturbed(network, variant) if variant else nullcontext():
-                yield
-            return
-        network.disable_adapters()
-        try:
-            yield
-        finally:
-            network.enable_adapters()
+    @staticmethod
+    def _as(network: Any, variant: str) -> AbstractContextManager[None]:
+        """The network as a variant has it, for as long as the context lasts."""
+        if variant == lora.WITHOUT:
+            return lora.without(network)
+        if variant and Variant.parse(variant).name == SKIP:
+            return skipping.skipped(network, variant)
+        return attention.perturbed(network, variant) if variant else nullcontext()
 
     def _predicted(self, x: Tensor, t: Tensor, given: Given) -> Tensor:
         if x.device.type != "cpu" or math.prod(self.shape) < LARGE:

@@ -3,7 +3,8 @@ others write. diffusers reads them and adds them to a network."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,16 @@ def added(module: Any, part: str, adapters: Sequence[Lora], folder: PipelineFold
     elif names:
         activate: Any = import_module("diffusers.utils").set_weights_and_activate_adapters
         activate(module, [name for name, _ in names], [scale for _, scale in names])
+
+
+@contextmanager
+def without(network: Any) -> Iterator[None]:
+    """The network as it is without its LoRA, for as long as the context lasts."""
+    network.disable_adapters()
+    try:
+        yield
+    finally:
+        network.enable_adapters()
 
 
 def _prefixes(state: Iterable[str]) -> set[str]:
