@@ -26,7 +26,7 @@ from emnist_diff import (
 )
 from emnist_diff.discovery import installed
 from emnist_diff.running import recording
-from emnist_diff_plugins import contract, variants
+from emnist_diff_plugins import capabilities, contract, variants
 from emnist_diff_plugins import spaces as known_spaces
 from emnist_diff_trajectory import contract as trajectory_contract
 
@@ -126,6 +126,7 @@ MODULES = {
     "Variants": variants,
     "Around a run": surroundings,
     "Kinds that plugins bring": contract,
+    "What components may offer beside": capabilities,
     "Earlier runs": trajectory_contract,
     "Sinks at work": recording,
 }

@@ -31,7 +31,8 @@ def offers(component: object, capability: type[_Capability]) -> TypeGuard[_Capab
 @runtime_checkable
 class Force(Protocol):
     """A term of the prediction (score space). It may also be any of `Binds`, `Differentiates`, `HasShape`,
-    `HoldsImages`, `ReadsOwn`, and the `Idles`, `HasDirections` and `NamesFiles` of `emnist_diff_plugins.contract`."""
+    `HoldsImages`, `ReadsOwn`, and the `Idles`, `HasDirections` and `NamesFiles` of
+    `emnist_diff_plugins.capabilities`."""
 
     def conditions(self, at: StepInfo) -> Iterable[Cond]:
         """The conditions that `__call__` will read at this step. Pure; may be fewer, or none, outside a window."""
@@ -43,7 +44,8 @@ class Force(Protocol):
 @runtime_checkable
 class Drift(Protocol):
     """A map of the state after a step (state space). It may also be any of `Evaluates`, `HasShape`, `HoldsImages`,
-    and the `Idles`, `HasDirections` and `NamesFiles` of `emnist_diff_plugins.contract`."""
+    and the `Idles`, `HasDirections` and `NamesFiles` of
+    `emnist_diff_plugins.capabilities`."""
 
     def __call__(self, x: Tensor, step: DriftStep) -> Tensor:
         """The new state, (B, *shape); `x` itself must not be changed."""
@@ -133,7 +135,8 @@ class HasImageShape(Protocol):
 @runtime_checkable
 class Denoiser(Protocol):
     """A network ready to be evaluated, with all that the engine must know of it. It may also be any of `HasImageShape`,
-    `Encodes`, `Captures`, and the `HasVariants` and `Exportable` of `emnist_diff_plugins.contract`."""
+    `Encodes`, `Captures`, and the `HasVariants` and `Exportable` of
+    `emnist_diff_plugins.capabilities`."""
 
     @property
     def prediction_type(self) -> PredictionType:

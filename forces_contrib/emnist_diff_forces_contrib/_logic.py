@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 from emnist_diff.errors import ConfigError
 from emnist_diff.spaces import ConditionSpace
-from emnist_diff_plugins.contract import Direction
+from emnist_diff_plugins.capabilities import Direction
 
 TOWARD = Direction("moves toward its classes", "not for each class that is to be left out")
 

@@ -10,7 +10,7 @@ from emnist_diff.conditions import Cond, Predictions, named
 from emnist_diff.spaces import ConditionSpace
 from emnist_diff.steps import ForceStep
 from emnist_diff.timeline import StepInfo
-from emnist_diff_plugins.contract import Direction
+from emnist_diff_plugins.capabilities import Direction
 from torch import Tensor
 
 AWAY = Direction("moves away from the worse network", "a number of at least 0")

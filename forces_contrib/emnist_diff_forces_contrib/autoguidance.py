@@ -9,7 +9,7 @@ from attrs import validators as v
 from emnist_diff.conditions import Cond
 from emnist_diff.schedules import Schedule
 from emnist_diff.timeline import StepInfo
-from emnist_diff_plugins.contract import Directions
+from emnist_diff_plugins.capabilities import Directions
 
 from emnist_diff_forces_contrib._fields import scalar_field
 from emnist_diff_forces_contrib._worse import AWAY, WorseNetwork, target_field

@@ -12,7 +12,7 @@ from emnist_diff.schedules import Schedule
 from emnist_diff.spaces import ConditionSpace
 from emnist_diff.steps import ForceStep
 from emnist_diff.timeline import StepInfo
-from emnist_diff_plugins.contract import Direction, Directions
+from emnist_diff_plugins.capabilities import Direction, Directions
 from emnist_diff_plugins.variants import Variant
 from torch import Tensor
 
@@ -100,7 +100,7 @@ class Contrast:
         return self
 
     def idle(self, at: StepInfo) -> bool:
-        """See `emnist_diff_plugins.contract.Idles`."""
+        """See `emnist_diff_plugins.capabilities.Idles`."""
         return self.strength(at) == 0
 
     def conditions(self, at: StepInfo) -> Iterable[Cond]:

@@ -10,7 +10,7 @@ from emnist_diff.conditions import NULL, Cond, Predictions, named
 from emnist_diff.schedules import Schedule
 from emnist_diff.steps import ForceStep
 from emnist_diff.timeline import StepInfo
-from emnist_diff_plugins.contract import Directions
+from emnist_diff_plugins.capabilities import Directions
 from torch import Tensor
 
 from emnist_diff_forces_contrib._fields import scalar_field

@@ -11,7 +11,7 @@ from emnist_diff.schedules import Schedule
 from emnist_diff.spaces import ConditionSpace
 from emnist_diff.steps import ForceStep
 from emnist_diff.timeline import StepInfo
-from emnist_diff_plugins.contract import Direction, Directions
+from emnist_diff_plugins.capabilities import Direction, Directions
 from torch import Tensor
 
 from emnist_diff_forces_contrib._fields import scalar_field
@@ -68,7 +68,7 @@ class PerpNeg(Composition):
         return [(named(name), weight) for name, weight in pairs if weight != 0]
 
     def idle(self, at: StepInfo) -> bool:
-        """See `emnist_diff_plugins.contract.Idles`."""
+        """See `emnist_diff_plugins.capabilities.Idles`."""
         return not self._read(at)
 
     def conditions(self, at: StepInfo) -> Iterable[Cond]:

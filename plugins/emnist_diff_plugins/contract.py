@@ -1,5 +1,5 @@
 """What plugins agree on among themselves, and the core knows nothing of: kinds of components with their records, the
-contracts of what their factories make, and abilities of components that reviews and backends look for.
+contracts of what their factories make. What components may offer beside is in `emnist_diff_plugins.capabilities`.
 
 The records are declared as kinds by the folders that use them, with the hook ``emnist_diff_kinds``. A plugin of another
 distribution registers such components by hooks like any others.
@@ -16,15 +16,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 import attrs
 from attrs import validators as v
 
+from emnist_diff.errors import ConfigError
 from emnist_diff.records import Spec, names_only, one_line
 
 if TYPE_CHECKING:  # the contracts can be read without paying for torch
     import torch
 
     from emnist_diff.evaluators import Evaluator, Precision
-    from emnist_diff.frames import RunHeader
     from emnist_diff.protocols import Denoiser, Sink
-    from emnist_diff.timeline import StepInfo
 
 
 @attrs.frozen(kw_only=True)
@@ -240,6 +239,10 @@ class Workload:
     threads: int = 1
 
 
+class MemoryShort(ConfigError):
+    """A device's memory does not hold a call of a network, however few its rows may be."""
+
+
 @runtime_checkable
 class Backend(Protocol):
     """What a `BackendSpec` names: an attrs class of settings that makes evaluators of denoisers."""
@@ -250,86 +253,3 @@ class Backend(Protocol):
 
     def evaluator(self, denoiser: Denoiser, work: Workload) -> Evaluator:
         """The denoiser, set up. Raises `PluginError` or `ConfigError` with the way out."""
-
-
-class Idles(Protocol):
-    """A force or drift whose settings can leave a step alone."""
-
-    def idle(self, at: StepInfo) -> bool:
-        """Whether it adds nothing, or returns the state as it is, whatever the predictions are. A run says at its start
-        which forces and drifts are idle at every step."""
-
-
-@attrs.frozen
-class Direction:
-    """What a positive number makes a component do.
-
-    does: that, for messages, as ``pushes away``.  instead: what to use for the opposite.
-    repeated: whether a minus says the same as the name, so that a negative number is read as its magnitude; else it is
-    refused.
-    """
-
-    does: str
-    instead: str
-    repeated: bool = False
-
-
-Directions = Mapping[str, Direction]
-"""Of a component: its numbers that have a direction, by setting, and ``weight`` for the weight that a run gives it."""
-
-
-class HasDirections(Protocol):
-    """A force or drift whose numbers mean a direction: a positive number of a force named *repel* repels."""
-
-    @property
-    def directions(self) -> Directions:
-        """What a positive number makes it do, by setting."""
-
-
-@runtime_checkable
-class NamesFiles(Protocol):
-    """What a component also offers that reads files which none of its settings names: see `reviews.files`."""
-
-    def files(self) -> Mapping[str, str | Path]:
-        """Files and directories that decide what it does, name → path. A run records their hashes under these names."""
-
-
-@runtime_checkable
-class SaysMemory(Protocol):
-    """What a `Sink` also offers that keeps much until a batch is committed, so that a run which cannot end well is
-    refused before it starts."""
-
-    def memory(self, header: RunHeader, batch: int) -> float:
-        """Bytes of main memory that it holds at most while a batch of so many samples is made; asked before `open`."""
-
-
-class HasVariants(Protocol):
-    """A denoiser that can be evaluated in other ways than the plain one."""
-
-    @property
-    def variants(self) -> tuple[str, ...]:
-        """Their names, as `emnist_diff_plugins.variants` reads them; a condition has one in `Cond.variant`."""
-class Previews(Protocol):
-    """What a `Denoiser` also offers whose `decode` takes long: cheaper pictures of states."""
-
-    def previewer(self) -> Callable[[torch.Tensor], torch.Tensor]:
-        """A function from states (B, *shape) on any device to images (B, C, H, W) in [0, 1] of the denoiser's image
-        shape. What it needs is loaded at once, for it is called by the thread of the sinks."""
-
-
-class ShowsPreviews(Protocol):
-    """What a `Sink` also offers that shows steps, and can show them by `Previews`."""
-
-    def take_previewer(self, previewer: Callable[[], Callable[[torch.Tensor], torch.Tensor]] | None) -> None:
-        """Called before `open`.  previewer: that of the run's denoiser, to be called where it is wanted; None where it
-        has none. Raises `ConfigError` for a sink that cannot do without."""
-
-
-@runtime_checkable
-class Exportable(Protocol):
-    """What a `Denoiser` also offers so that backends can compile or export its network; without it, only backends that
-    call `Denoiser.predict` can serve."""
-
-    def module(self, variant: str = "") -> torch.nn.Module:
-        """The network as a plain module of tensors, in eval mode and with fixed weights:
-        forward(x (R, *shape), t (R,) float32 timesteps, index (R,) int64 class indices) → (R, *shape)."""

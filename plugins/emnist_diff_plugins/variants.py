@@ -17,7 +17,7 @@ import attrs
 
 from emnist_diff.errors import ConfigError
 from emnist_diff.protocols import Denoiser, offers
-from emnist_diff_plugins.contract import HasVariants
+from emnist_diff_plugins.capabilities import HasVariants
 
 EVERYWHERE = ":all"
 

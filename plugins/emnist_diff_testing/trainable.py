@@ -11,8 +11,8 @@ from torch import Tensor
 
 from emnist_diff.protocols import offers
 from emnist_diff.timeline import FlowSchedule
+from emnist_diff_plugins.capabilities import Exportable
 from emnist_diff_plugins.containers.families import TrainableFamily
-from emnist_diff_plugins.contract import Exportable
 from emnist_diff_plugins.objectives.flow import FlowObjective
 from emnist_diff_plugins.training.objective import noised
 from emnist_diff_testing.denoisers import ROWS, DenoiserBench, fitted_family, header_of

@@ -13,7 +13,7 @@ from emnist_diff.conditions import Cond, Predictions
 from emnist_diff.protocols import Evaluates, offers
 from emnist_diff.steps import DriftStep, ForceStep
 from emnist_diff.timeline import StepInfo
-from emnist_diff_plugins.contract import Idles
+from emnist_diff_plugins.capabilities import Idles
 from emnist_diff_testing.traps import Trapped, trap
 
 

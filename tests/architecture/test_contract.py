@@ -19,6 +19,7 @@ BENEATH = {
     "capacity": "what this machine has of memory",
     "checkpoints": "the shipped files",
     "containers": "the checkpoint file, which makes the components that its header names",
+    "capabilities": "what components may offer beside their contract",
     "contract": "kinds of components that the core does not know, and what they are asked for",
     "curves": "schedules of one formula each",
     "documents": "tables in files",
@@ -30,7 +31,8 @@ BENEATH = {
 }
 """What stands beside the components and may be imported by them."""
 
-PUBLIC = {f"emnist_diff_plugins.{name}" for name in ("contract", "curves", "functions", "spaces", "variants")}
+_PUBLIC = ("capabilities", "contract", "curves", "functions", "spaces", "variants")
+PUBLIC = {f"emnist_diff_plugins.{name}" for name in _PUBLIC}
 """What of it is for everybody, see docs/compatibility.md."""
 
 CONTRIBUTED = ("forces_contrib", "drifts_contrib")

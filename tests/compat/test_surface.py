@@ -44,6 +44,7 @@ MODULES = (
     "emnist_diff_plugins.functions",
     "emnist_diff_plugins.spaces",
     "emnist_diff_plugins.variants",
+    "emnist_diff_plugins.capabilities",
     "emnist_diff_plugins.contract",
     "emnist_diff_trajectory.contract",
     "emnist_diff_testing",

@@ -16,7 +16,7 @@ from emnist_diff.errors import RunFailed
 from emnist_diff.frames import FIELDS, BatchResult
 from emnist_diff.protocols import Differentiates, Evaluates, offers
 from emnist_diff.steps import DriftStep, ForceStep, SchedulerResult, SchedulerStep
-from emnist_diff_plugins.contract import Idles
+from emnist_diff_plugins.capabilities import Idles
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
 from emnist_diff_plugins.drifts.default import DefaultDrift
 from emnist_diff_plugins.forces.attract_class import AttractClass

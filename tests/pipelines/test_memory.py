@@ -12,10 +12,11 @@ import torch
 from structlog.testing import capture_logs
 
 from emnist_diff.assembly.assemble import assemble
-from emnist_diff.assembly.backends import prepare
 from emnist_diff.config import ComponentConfig
 from emnist_diff.discovery import installed
-from emnist_diff.evaluators import Limits, MemoryShort
+from emnist_diff_plugins.chooser.limits import Limits
+from emnist_diff_plugins.chooser.priority import prepare
+from emnist_diff_plugins.contract import MemoryShort
 from emnist_diff_plugins.denoisers.pipelines import memory, parts
 from emnist_diff_plugins.layers import configure
 from emnist_diff_trajectory.reader import Trajectory

@@ -21,7 +21,7 @@ from emnist_diff.plugins import Registry
 from emnist_diff.protocols import Denoiser, Encodes, offers
 from emnist_diff.timeline import FlowSchedule
 from emnist_diff_plugins.analysis.finished import Finished, generated
-from emnist_diff_plugins.contract import Exportable
+from emnist_diff_plugins.capabilities import Exportable
 from emnist_diff_plugins.datasets.images import Images
 from emnist_diff_plugins.judging.file import Judge, chosen_or_none
 from emnist_diff_plugins.judging.scores import score

@@ -32,8 +32,9 @@ from emnist_diff_plugins.backends._cache import Cache, key_of
 from emnist_diff_plugins.backends._cast import DTYPES, Cast
 from emnist_diff_plugins.backends._identity import fingerprints_of, source_of
 from emnist_diff_plugins.backends._streams import Cut, Network, Streams
+from emnist_diff_plugins.capabilities import Exportable
 from emnist_diff_plugins.containers.userfolder import user_cache
-from emnist_diff_plugins.contract import Exportable, Workload
+from emnist_diff_plugins.contract import Workload
 
 log = get_logger()
 

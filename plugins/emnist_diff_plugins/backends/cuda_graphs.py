@@ -16,7 +16,8 @@ from emnist_diff.evaluators import Evaluator
 from emnist_diff.protocols import Denoiser
 from emnist_diff_plugins.backends._cast import DTYPES, Cast
 from emnist_diff_plugins.backends._cuda import arithmetic
-from emnist_diff_plugins.contract import Exportable, Workload
+from emnist_diff_plugins.capabilities import Exportable
+from emnist_diff_plugins.contract import Workload
 
 WARM_UPS = 3
 """Calls before the recording, in which libraries choose their kernels and allocate what they keep."""

@@ -17,7 +17,8 @@ from emnist_diff_plugins.backends._identity import structure_of
 from emnist_diff_plugins.backends._packed_unet import PackedUNet, known
 from emnist_diff_plugins.backends._streams import Cut, Network, Streams
 from emnist_diff_plugins.backends._traced import traced
-from emnist_diff_plugins.contract import Exportable, Workload
+from emnist_diff_plugins.capabilities import Exportable
+from emnist_diff_plugins.contract import Workload
 
 
 @attrs.frozen

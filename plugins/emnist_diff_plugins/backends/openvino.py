@@ -25,8 +25,9 @@ from emnist_diff_plugins.backends._cache import Cache, key_of
 from emnist_diff_plugins.backends._identity import fingerprints_of, source_of
 from emnist_diff_plugins.backends._silence import silence
 from emnist_diff_plugins.backends._streams import Cut, Streams
+from emnist_diff_plugins.capabilities import Exportable
 from emnist_diff_plugins.containers.userfolder import user_cache
-from emnist_diff_plugins.contract import Exportable, Workload
+from emnist_diff_plugins.contract import Workload
 
 if TYPE_CHECKING:
     import openvino

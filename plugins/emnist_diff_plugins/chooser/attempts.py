@@ -16,8 +16,8 @@ from emnist_diff.events import get_logger
 from emnist_diff.plugins import Registry
 from emnist_diff.protocols import Denoiser
 from emnist_diff.shortage import out_of_memory
-from emnist_diff_plugins.chooser.limits import Limits, MemoryShort, Unsuitable
-from emnist_diff_plugins.contract import BackendSpec, Workload
+from emnist_diff_plugins.chooser.limits import Limits, Unsuitable
+from emnist_diff_plugins.contract import BackendSpec, MemoryShort, Workload
 
 log = get_logger()
 

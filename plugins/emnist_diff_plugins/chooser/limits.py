@@ -20,10 +20,6 @@ class Unsuitable(ConfigError):
         self.reason = reason
 
 
-class MemoryShort(ConfigError):
-    """A device's memory does not hold a call of a network, however few its rows may be."""
-
-
 @attrs.frozen(kw_only=True)
 class Limits:
     """What a run requires of the backend that evaluates a network.

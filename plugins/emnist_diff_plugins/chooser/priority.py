@@ -15,8 +15,8 @@ from emnist_diff.events import get_logger
 from emnist_diff.plugins import Registry
 from emnist_diff.protocols import Denoiser
 from emnist_diff_plugins.chooser.attempts import attempt, attempt_guide, in_short
-from emnist_diff_plugins.chooser.limits import Limits, MemoryShort, Unsuitable
-from emnist_diff_plugins.contract import BackendSpec
+from emnist_diff_plugins.chooser.limits import Limits, Unsuitable
+from emnist_diff_plugins.contract import BackendSpec, MemoryShort
 
 log = get_logger()
 

@@ -19,7 +19,7 @@ from emnist_diff.shown import shown
 from emnist_diff.spaces import ConditionSpace
 from emnist_diff.steps import ForceStep
 from emnist_diff.timeline import StepInfo
-from emnist_diff_plugins.contract import Direction
+from emnist_diff_plugins.capabilities import Direction
 
 EITHER = "weighted_multi for a weight that changes its sign"
 TOWARD = Direction("pulls", f"repel_class to push away, or {EITHER}")

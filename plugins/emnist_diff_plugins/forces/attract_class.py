@@ -8,7 +8,7 @@ import attrs
 
 from emnist_diff.schedules import Schedule
 from emnist_diff.timeline import StepInfo
-from emnist_diff_plugins.contract import Directions
+from emnist_diff_plugins.capabilities import Directions
 from emnist_diff_plugins.forces._class_force import TOWARD, ClassForce, Target, scalar_field, target_field
 
 

@@ -8,7 +8,7 @@ import attrs
 from attrs import validators as v
 
 from emnist_diff.timeline import StepInfo
-from emnist_diff_plugins.contract import Directions
+from emnist_diff_plugins.capabilities import Directions
 from emnist_diff_plugins.forces._class_force import TOWARD, ClassForce, Target, target_field
 
 

@@ -10,7 +10,7 @@ from emnist_diff.errors import ConfigError
 from emnist_diff.schedules import Schedule
 from emnist_diff.spaces import ConditionSpace
 from emnist_diff.timeline import StepInfo
-from emnist_diff_plugins.contract import Direction, Directions
+from emnist_diff_plugins.capabilities import Direction, Directions
 from emnist_diff_plugins.forces._class_force import EITHER, ClassForce, Target, scalar_field, target_field
 
 

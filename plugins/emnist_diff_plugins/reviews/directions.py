@@ -21,7 +21,7 @@ from emnist_diff.schedules import Constant, Schedule
 from emnist_diff.structuring import unstructure
 from emnist_diff.surroundings import Review
 from emnist_diff.timeline import StepInfo, Timeline
-from emnist_diff_plugins.contract import Direction, Directions, HasDirections
+from emnist_diff_plugins.capabilities import Direction, Directions, HasDirections
 from emnist_diff_plugins.reviews.places import places, steps_of
 from emnist_diff_plugins.reviews.signs import magnitude, sign
 

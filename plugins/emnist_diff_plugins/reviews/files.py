@@ -27,7 +27,7 @@ from emnist_diff.families import WEIGHTS
 from emnist_diff.protocols import offers
 from emnist_diff.schedules import Product, Schedule
 from emnist_diff.surroundings import Review
-from emnist_diff_plugins.contract import NamesFiles
+from emnist_diff_plugins.capabilities import NamesFiles
 from emnist_diff_plugins.functions import Function
 from emnist_diff_trajectory.files import sha256
 

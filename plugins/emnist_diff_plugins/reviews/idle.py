@@ -17,7 +17,7 @@ from emnist_diff.events import get_logger
 from emnist_diff.protocols import offers
 from emnist_diff.surroundings import Review
 from emnist_diff.timeline import StepInfo
-from emnist_diff_plugins.contract import Idles
+from emnist_diff_plugins.capabilities import Idles
 from emnist_diff_plugins.reviews.places import places, steps_of
 from emnist_diff_plugins.spaces import listed
 

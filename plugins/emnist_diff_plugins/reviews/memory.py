@@ -14,8 +14,8 @@ from emnist_diff.errors import PluginError
 from emnist_diff.frames import RunHeader
 from emnist_diff.protocols import Denoiser, offers
 from emnist_diff.surroundings import Review
+from emnist_diff_plugins.capabilities import SaysMemory
 from emnist_diff_plugins.capacity import require_memory, size
-from emnist_diff_plugins.contract import SaysMemory
 
 _FLOAT = 4
 _COPIES = 3

@@ -7,7 +7,7 @@ import attrs
 from emnist_diff.assembly.assemble import Assembly
 from emnist_diff.protocols import offers
 from emnist_diff.surroundings import Review
-from emnist_diff_plugins.contract import Previews, ShowsPreviews
+from emnist_diff_plugins.capabilities import Previews, ShowsPreviews
 
 
 @attrs.frozen

@@ -17,7 +17,6 @@ from emnist_diff.brief import briefly
 from emnist_diff.conditions import RowConditions
 from emnist_diff.onethread import one_thread
 from emnist_diff.timeline import ForwardProcess, PredictionType
-from emnist_diff.variants import Variant
 from emnist_diff_plugins.denoisers._skipping import NAME as SKIP
 from emnist_diff_plugins.denoisers._skipping import SKIPPING
 from emnist_diff_plugins.denoisers.pipelines import attention, lora, memory, parts, preview, skipping
@@ -25,6 +24,7 @@ from emnist_diff_plugins.denoisers.pipelines.codec import Codec
 from emnist_diff_plugins.denoisers.pipelines.folder import PipelineFolder
 from emnist_diff_plugins.denoisers.pipelines.prompts import PromptSpace
 from emnist_diff_plugins.denoisers.pipelines.text import Encoded, Encoder
+from emnist_diff_plugins.variants import Variant
 
 LARGE = 1 << 13
 """Numbers of a state from which a row keeps all threads of a CPU busy. Rows are then evaluated one at a time on all of

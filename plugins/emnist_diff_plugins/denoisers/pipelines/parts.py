@@ -12,8 +12,8 @@ from typing import Any
 import torch
 
 from emnist_diff.errors import CheckpointError, ConfigError, EmnistDiffError
-from emnist_diff.evaluators import MemoryShort
 from emnist_diff.shortage import out_of_memory
+from emnist_diff_plugins.contract import MemoryShort
 from emnist_diff_plugins.denoisers.pipelines.folder import PipelineFolder
 
 CLASSES = {

@@ -12,8 +12,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from emnist_diff.variants import Variant
 from emnist_diff_plugins.denoisers._skipping import Skipped, skipped_layers
+from emnist_diff_plugins.variants import Variant
 
 Place = tuple[nn.ModuleList, int, nn.Module]
 """A list of modules, a place in it, and what is evaluated there instead."""

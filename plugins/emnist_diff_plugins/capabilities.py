@@ -1,0 +1,100 @@
+"""What components may offer beside their contract, which reviews, commands and backends look for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+import attrs
+
+if TYPE_CHECKING:  # the contracts can be read without paying for torch
+    import torch
+
+    from emnist_diff.frames import RunHeader
+    from emnist_diff.timeline import StepInfo
+
+
+class Idles(Protocol):
+    """A force or drift whose settings can leave a step alone."""
+
+    def idle(self, at: StepInfo) -> bool:
+        """Whether it adds nothing, or returns the state as it is, whatever the predictions are. A run says at its start
+        which forces and drifts are idle at every step."""
+
+
+@attrs.frozen
+class Direction:
+    """What a positive number makes a component do.
+
+    does: that, for messages, as ``pushes away``.  instead: what to use for the opposite.
+    repeated: whether a minus says the same as the name, so that a negative number is read as its magnitude; else it is
+    refused.
+    """
+
+    does: str
+    instead: str
+    repeated: bool = False
+
+
+Directions = Mapping[str, Direction]
+"""Of a component: its numbers that have a direction, by setting, and ``weight`` for the weight that a run gives it."""
+
+
+class HasDirections(Protocol):
+    """A force or drift whose numbers mean a direction: a positive number of a force named *repel* repels."""
+
+    @property
+    def directions(self) -> Directions:
+        """What a positive number makes it do, by setting."""
+
+
+@runtime_checkable
+class NamesFiles(Protocol):
+    """What a component also offers that reads files which none of its settings names: see `reviews.files`."""
+
+    def files(self) -> Mapping[str, str | Path]:
+        """Files and directories that decide what it does, name → path. A run records their hashes under these names."""
+
+
+@runtime_checkable
+class SaysMemory(Protocol):
+    """What a `Sink` also offers that keeps much until a batch is committed, so that a run which cannot end well is
+    refused before it starts."""
+
+    def memory(self, header: RunHeader, batch: int) -> float:
+        """Bytes of main memory that it holds at most while a batch of so many samples is made; asked before `open`."""
+
+
+class HasVariants(Protocol):
+    """A denoiser that can be evaluated in other ways than the plain one."""
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """Their names, as `emnist_diff_plugins.variants` reads them; a condition has one in `Cond.variant`."""
+
+
+class Previews(Protocol):
+    """What a `Denoiser` also offers whose `decode` takes long: cheaper pictures of states."""
+
+    def previewer(self) -> Callable[[torch.Tensor], torch.Tensor]:
+        """A function from states (B, *shape) on any device to images (B, C, H, W) in [0, 1] of the denoiser's image
+        shape. What it needs is loaded at once, for it is called by the thread of the sinks."""
+
+
+class ShowsPreviews(Protocol):
+    """What a `Sink` also offers that shows steps, and can show them by `Previews`."""
+
+    def take_previewer(self, previewer: Callable[[], Callable[[torch.Tensor], torch.Tensor]] | None) -> None:
+        """Called before `open`.  previewer: that of the run's denoiser, to be called where it is wanted; None where it
+        has none. Raises `ConfigError` for a sink that cannot do without."""
+
+
+@runtime_checkable
+class Exportable(Protocol):
+    """What a `Denoiser` also offers so that backends can compile or export its network; without it, only backends that
+    call `Denoiser.predict` can serve."""
+
+    def module(self, variant: str = "") -> torch.nn.Module:
+        """The network as a plain module of tensors, in eval mode and with fixed weights:
+        forward(x (R, *shape), t (R,) float32 timesteps, index (R,) int64 class indices) → (R, *shape)."""
