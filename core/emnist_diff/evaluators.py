@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 import attrs
@@ -48,6 +48,8 @@ class Prepared:
 
     evaluators: what evaluates each, by name; ``""`` is the main one.  rows: of a call.  precision: computed in.
     component: the backend.  requires: the modules that it needs, whose versions are recorded.
+    decoder: what makes images in [0, 1], (B, C, H, W), of states (B, *shape), each the same whatever B is; the main
+    denoiser itself for None.
     reason: why this backend was chosen, and not a better one.  hint: what a user can do for a better one, or "".
     """
 
@@ -58,6 +60,7 @@ class Prepared:
     requires: tuple[str, ...] = ()
     reason: str = "asked for"
     hint: str = ""
+    decoder: Callable[[Tensor], Tensor] | None = None
 
 
 @runtime_checkable

@@ -17,7 +17,6 @@ from emnist_diff.assembly.layout import Layout, lay_out
 from emnist_diff.assembly.sources import found_guides, opened
 from emnist_diff.config import RunConfig
 from emnist_diff.discovery import installed
-from emnist_diff.engine.decoding import decoded
 from emnist_diff.engine.state import Batch, Engine
 from emnist_diff.engine.walk import walk
 from emnist_diff.errors import ConfigError
@@ -121,7 +120,7 @@ def _generate(
     require_declared(layout.plan.networks, denoisers)
     backend = _on_backend(registry, settings, layout, model, guides)
     layout = layout.with_rows(backend.rows)
-    engine = layout.engine(denoisers, model.device, backend.evaluators)
+    engine = layout.engine(denoisers, model.device, backend)
     out: list[GenerationResult] = []
     size = layout.plan.batch_size
     for start in range(0, len(indices), size):
@@ -232,7 +231,7 @@ class _Camera:
         capture, upscale = self.config.capture, self.config.video.upscale
         images: list[Pixels] | None = None
         if capture.keeps_pixels or capture.keeps_deltas or capture.keeps_l2_maps or self.watch is not None:
-            images = [to_uint8(image) for image in decoded(self.engine.denoisers[""], on_device)]
+            images = [to_uint8(image) for image in self.engine.decode(on_device)]
         holds = capture.keeps_latents or capture.keeps_l2_maps or capture.keeps_x_before_after
         alpha = step.alpha_bar / step.alpha_bar_next
         frames = [

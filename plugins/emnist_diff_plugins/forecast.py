@@ -52,13 +52,13 @@ def forecast(assembly: Assembly) -> dict[str, Any]:
                 "denoiser": name,
                 "variant": variant,
                 "rows": sum(size * count for size, count in sizes.items()),
-                "calls": plan.calls_of((name, variant)),
+                "calls": calls_of(plan, (name, variant)),
             }
             for (name, variant), sizes in plan.networks.items()
         ],
         "steps_with_gradients": steps_with_gradients(engine),
         "network_rows": plan.rows,
-        "network_calls": plan.calls,
+        "network_calls": sum(calls_of(plan, network) for network in plan.networks),
         "micro_batch": plan.micro_batch,
         "padding_rows": padding.computed - padding.rows,
         "padding_share": round(padding.share, 3),
@@ -67,6 +67,12 @@ def forecast(assembly: Assembly) -> dict[str, Any]:
         "precision": assembly.backend.precision,
         "estimated_seconds": _estimated(engine, plan),
     }
+
+
+def calls_of(plan: Plan, network: tuple[str, str]) -> int:
+    """How often a run calls one (denoiser, variant)."""
+    sizes = plan.networks.get(network, {})
+    return sum(math.ceil(size / plan.micro_batch) * count for size, count in sizes.items())
 
 
 class LoadsLate(Protocol):

@@ -9,11 +9,11 @@ import torch
 
 from emnist_diff.assembly.sources import found, opened
 from emnist_diff.config import MOST_THREADS, RunConfig
-from emnist_diff.engine.decoding import decoded
 from emnist_diff.errors import CheckpointError, ConfigError, TrajectoryError
 from emnist_diff.plugins import Registry
 from emnist_diff.protocols import Denoiser
 from emnist_diff_plugins import runconfig
+from emnist_diff_plugins.decoding import decoded
 from emnist_diff_plugins.layers import opens_paths
 from emnist_diff_plugins.recorded import checkpoint_of, facts, guides_of
 from emnist_diff_plugins.reviews.files import recorded_files

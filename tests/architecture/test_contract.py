@@ -22,6 +22,7 @@ BENEATH = {
     "capabilities": "what components may offer beside their contract",
     "contract": "kinds of components that the core does not know, and what they are asked for",
     "curves": "schedules of one formula each",
+    "decoding": "states as images, as many at a time as memory holds",
     "documents": "tables in files",
     "fields": "a setting with a sentence of help",
     "functions": "functions of users, as schedules and settings",

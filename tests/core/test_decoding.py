@@ -9,10 +9,11 @@ import attrs
 import pytest
 import torch
 
+from emnist_diff.assembly.record import _image_shape
 from emnist_diff.engine.base import Base
-from emnist_diff.engine.decoding import NUMBERS, decoded, decoder, image_shape
 from emnist_diff.errors import RunFailed
 from emnist_diff.shortage import out_of_memory
+from emnist_diff_plugins.decoding import NUMBERS, decoded
 from emnist_diff_plugins.denoisers.gaussian_mixture import MixtureDenoiser
 from emnist_diff_plugins.overlap.pinning import pinned
 
@@ -49,20 +50,23 @@ def test_as_many_are_decoded_at_once_whatever_the_batch(batch):
 @pytest.mark.parametrize("error", [FULL, MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
 def test_where_memory_is_short_fewer_are_decoded_at_once(error):
     codec, x = Codec(most=1, error=error), torch.randn(6, *SHAPE)
-    assert torch.equal(decoder(codec, x.device)(x), x.mean(dim=(1, 2, 3)).reshape(-1, 1, 1, 1) + 1000)
+    assert torch.equal(decoded(codec, x), x.mean(dim=(1, 2, 3)).reshape(-1, 1, 1, 1) + 1000)
     assert codec.counts == [4, 2, 1, 1, 1, 1, 1, 1]
     said = r"the memory of cpu does not hold the image of one more state of shape \(4, 32, 32\) — use a smaller --batch"
     with pytest.raises(RunFailed, match=said):
         decoded(Codec(most=0, error=error), x)
 
 
-def test_a_decoder_that_fails_otherwise_is_named():
+def test_a_decoder_that_fails_otherwise_is_named(make_engine):
     with pytest.raises(RunFailed, match="the denoiser failed to decode: ValueError: no such thing"):
         decoded(Codec(most=0, error=ValueError("no such thing")), torch.zeros(1, *SHAPE))
+    failing = attrs.evolve(make_engine(), decoder=fails(ValueError("no such thing")))
+    with pytest.raises(RunFailed, match="decoding raised ValueError: no such thing"):
+        failing.decode(torch.zeros(1, *SHAPE))
 
 
-def test_the_shape_of_images_is_said_or_seen(cli, monkeypatch):
-    assert image_shape(Codec(), torch.device("cpu")) == (1, 1, 1)
+def test_the_shape_of_images_is_said_or_seen(make_engine, cli, monkeypatch):
+    assert _image_shape(attrs.evolve(make_engine(), denoisers={"": Codec()})) == (1, 1, 1)
     monkeypatch.setattr(MixtureDenoiser, "decode", lambda self, x: pytest.fail("a dry run decoded"))
     for shape in ("[1,8,8]", "[16]", "[4,2,2]"):
         assert cli("run", "--denoiser", f"gaussian-mixture:shape={shape},classes=ABC", "--dry-run").code == 0

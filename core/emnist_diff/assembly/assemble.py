@@ -107,7 +107,7 @@ def assemble(
     identities = {name: network.source.identity for name, network in parts.networks.items()}
     backend = chosen_backend(registry, parts.layout, denoisers, identities, device)
     layout = parts.layout.with_rows(backend.rows)
-    engine = layout.engine(denoisers, device, backend.evaluators)
+    engine = layout.engine(denoisers, device, backend)
     parts = attrs.evolve(parts, layout=layout)
     header = header_of(registry, parts, engine, backend, sinks)
     objects = tuple(sink.object for sink in sinks)

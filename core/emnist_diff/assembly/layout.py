@@ -25,7 +25,7 @@ from emnist_diff.engine.plan import (
 )
 from emnist_diff.engine.state import Engine
 from emnist_diff.errors import ConfigError, PluginError
-from emnist_diff.evaluators import Evaluator
+from emnist_diff.evaluators import Prepared
 from emnist_diff.plugins import Registry
 from emnist_diff.protocols import Binds, Denoiser, HasShape, HoldsImages, ReadsOwn, Scheduler, offers
 from emnist_diff.records import DriftSpec, ForceSpec, Spec
@@ -82,10 +82,10 @@ class Layout:
         self,
         denoisers: Mapping[str, Denoiser],
         device: torch.device,
-        evaluators: Mapping[str, Evaluator] | None = None,
+        backend: Prepared | None = None,
     ) -> Engine:
-        """The engine that walks it with these denoisers, by name; `evaluators` are they on a backend, for calls of the
-        plan's `micro_batch`.
+        """The engine that walks it with these denoisers, by name.  backend: that they are on, for calls of the plan's
+        `micro_batch`; None has them evaluated as they are.
 
         Raises `ConfigError` for states that a force or drift does not take; `PluginError` where it raises anything
         else.
@@ -102,7 +102,8 @@ class Layout:
             drifts,
             micro_batch=self.plan.micro_batch,
             device=device,
-            evaluators=dict(evaluators or {}),
+            evaluators=dict(backend.evaluators) if backend else {},
+            decoder=backend.decoder if backend else None,
         )
 
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from emnist_diff.assembly.reviews import reviews
 from emnist_diff.components import Component
-from emnist_diff.engine.decoding import decoder, image_shape
 from emnist_diff.frames import RunHeader
 from emnist_diff.plugins import Registry
-from emnist_diff.protocols import Captures, offers
+from emnist_diff.protocols import Captures, HasImageShape, offers
 
 if TYPE_CHECKING:
     from emnist_diff.assembly.assemble import Parts
@@ -48,7 +49,7 @@ def header_of(
         environment=environment,
         timeline=timeline,
         shape=tuple(denoiser.shape),
-        image_shape=image_shape(denoiser, engine.device),
+        image_shape=_image_shape(engine),
         sample_ids=np.arange(len(layout.labels), dtype=np.int64)[share],
         labels=np.array(layout.labels, dtype=np.int64)[share],
         seeds=np.full(len(layout.labels), settings.seed, dtype=np.uint64)[share],
@@ -62,8 +63,29 @@ def header_of(
         rank=settings.rank,
         world_size=settings.world_size,
         fsync=settings.fsync,
-        decode=decoder(denoiser, engine.device),
+        decode=_decoder(engine),
         prediction_type=denoiser.prediction_type,
         activations=dict(denoiser.activations) if offers(denoiser, Captures) else {},
         conditions=tuple(tuple(c for c in conds if not c.denoiser) for conds in layout.plan.evaluations.conditions),
     )
+
+
+def _image_shape(engine: Engine) -> tuple[int, ...]:
+    """(C, H, W) of a run's images: as the denoiser says, else those of a state of zeros."""
+    denoiser = engine.denoisers[""]
+    if offers(denoiser, HasImageShape):
+        return tuple(denoiser.image_shape)
+    return tuple(engine.decode(torch.zeros(1, *engine.shape, device=engine.device)).shape[1:])
+
+
+def _decoder(engine: Engine) -> Callable[[Tensor], Tensor]:
+    """`Engine.decode` of states wherever they are. The last answer is kept, because several sinks request pictures of
+    the same step."""
+    last: list[Tensor] = []  # states and their images
+
+    def decode(x: Tensor) -> Tensor:
+        if not last or x is not last[0]:
+            last[:] = x, engine.decode(x.to(engine.device))
+        return last[1]
+
+    return decode

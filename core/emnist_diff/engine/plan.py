@@ -161,16 +161,6 @@ class Plan:
         """Network rows in all, padding not counted."""
         return sum(size * count for sizes in self.networks.values() for size, count in sizes.items())
 
-    @property
-    def calls(self) -> int:
-        """Network calls in all."""
-        return sum(self.calls_of(network) for network in self.networks)
-
-    def calls_of(self, network: tuple[str, str]) -> int:
-        """Calls of one (denoiser, variant)."""
-        sizes = self.networks.get(network, {})
-        return sum(math.ceil(size / self.micro_batch) * count for size, count in sizes.items())
-
 
 def make_plan(
     evaluations: Evaluations,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 import torch
@@ -13,8 +13,10 @@ from emnist_diff.direct import Direct
 from emnist_diff.engine.base import Base
 from emnist_diff.engine.noise import Normal, batch_normal
 from emnist_diff.engine.plan import WeightedDrift, WeightedForce
+from emnist_diff.errors import RunFailed, blame
 from emnist_diff.evaluators import Evaluator
 from emnist_diff.protocols import Denoiser, Scheduler
+from emnist_diff.shortage import described
 from emnist_diff.timeline import Timeline
 
 INITIAL_STREAM = "init"
@@ -32,6 +34,7 @@ class Engine:
     its last call is filled up. A row's last bits depend on the row count of its call and not on its neighbours, so a
     constant count makes trajectories independent of how samples are batched.
     normal: what draws noise; `noise.batch_normal`, or the same by another way.
+    decoder: what makes images of states, as `Prepared.decoder`; the main denoiser itself for None.
     """
 
     denoisers: Mapping[str, Denoiser]
@@ -44,6 +47,7 @@ class Engine:
     device: torch.device = attrs.field(factory=lambda: torch.device("cpu"))
     evaluators: Mapping[str, Evaluator] = attrs.field(factory=dict)
     normal: Normal = batch_normal
+    decoder: Callable[[Tensor], Tensor] | None = None
 
     def evaluator(self, name: str) -> Evaluator:
         """What evaluates the denoiser of that name."""
@@ -52,6 +56,12 @@ class Engine:
     def differentiable(self, name: str) -> Evaluator:
         """The same without a backend, for few of them can be differentiated, on one thread of a CPU."""
         return Direct.of(self.denoisers[name], self.micro_batch, self.device, threads=1)
+
+    def decode(self, x: Tensor) -> Tensor:
+        """Images in [0, 1], (B, C, H, W), of states (B, *shape). Raises `RunFailed` for a decoder that raises."""
+        decode = self.decoder or self.denoisers[""].decode
+        with torch.inference_mode(), blame(RunFailed, lambda error: described("decoding", error)):
+            return decode(x)
 
     @property
     def shape(self) -> tuple[int, ...]:

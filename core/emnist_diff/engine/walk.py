@@ -19,7 +19,6 @@ import torch
 
 from emnist_diff.engine.batch import BatchEngine
 from emnist_diff.engine.capture import captured
-from emnist_diff.engine.decoding import decoded
 from emnist_diff.engine.evaluation import evaluate
 from emnist_diff.engine.memory import Memory
 from emnist_diff.engine.state import Batch, Engine, WalkState
@@ -60,7 +59,7 @@ def walk(
             after_step(state)
         yield frame
     run.checks.settle()
-    yield BatchResult(batch.positions, state.x, decoded(engine.denoisers[""], state.x))
+    yield BatchResult(batch.positions, state.x, engine.decode(state.x))
 
 
 def step(run: BatchEngine, state: WalkState, fields: frozenset[str]) -> tuple[WalkState, Frame]:

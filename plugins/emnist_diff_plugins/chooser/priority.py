@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import attrs
 import torch
@@ -17,6 +18,7 @@ from emnist_diff.protocols import Denoiser
 from emnist_diff_plugins.chooser.attempts import attempt, attempt_guide, in_short
 from emnist_diff_plugins.chooser.limits import Limits, Unsuitable
 from emnist_diff_plugins.contract import BackendSpec, MemoryShort
+from emnist_diff_plugins.decoding import decoded
 
 log = get_logger()
 
@@ -43,7 +45,8 @@ class Priority:
             if name:
                 limits = attrs.evolve(Limits.of(layout, name, identities[name], device), rows=prepared.rows)
                 guides[name] = attempt_guide(prepared, name, guide, limits, required=requested.name != AUTO)
-        return attrs.evolve(prepared, evaluators={**prepared.evaluators, **guides})
+        evaluators = {**prepared.evaluators, **guides}
+        return attrs.evolve(prepared, evaluators=evaluators, decoder=partial(decoded, denoisers[""]))
 
 
 def prepare(registry: Registry, requested: ComponentConfig, denoiser: Denoiser, limits: Limits) -> Prepared:

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from emnist_diff.components import make
 from emnist_diff.config import ComponentConfig
-from emnist_diff.engine.decoding import NUMBERS
 from emnist_diff.errors import CheckpointError, ConfigError
 from emnist_diff.onethread import one_thread
 from emnist_diff.paths import local_path
@@ -25,6 +24,7 @@ from emnist_diff_plugins.containers.checkpoint import CheckpointHeader, CodecHea
 from emnist_diff_plugins.containers.families import CodecFamily, CodecNetwork, Statistics
 from emnist_diff_plugins.containers.weights import filled
 from emnist_diff_plugins.contract import CodecSpec
+from emnist_diff_plugins.decoding import NUMBERS
 
 PREFIX = "codec/"
 """Of a codec's tensors in a checkpoint; those called MEAN and STD are the statistics, (*shape) each."""

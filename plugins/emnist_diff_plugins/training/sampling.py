@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from emnist_diff.engine.decoding import decoded
 from emnist_diff.frames import BatchResult, Frame
 from emnist_diff.plugins import Registry
 from emnist_diff.protocols import Denoiser
 from emnist_diff_plugins.containers.checkpoint import CheckpointHeader
+from emnist_diff_plugins.decoding import decoded
 from emnist_diff_plugins.runconfig import resolve
 from emnist_diff_plugins.training.pictures import Picture, grid
 from emnist_diff_plugins.validation.walker import Stop, Walker

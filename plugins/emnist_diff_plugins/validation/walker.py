@@ -4,6 +4,7 @@ that what differs between two pictures is the network."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import attrs
 import torch
@@ -19,6 +20,7 @@ from emnist_diff.frames import BatchResult, Frame
 from emnist_diff.plugins import Registry
 from emnist_diff.protocols import Denoiser
 from emnist_diff.records import SchedulerSpec
+from emnist_diff_plugins.decoding import decoded
 from emnist_diff_plugins.reviews.declared import require_declared
 
 Stop = Callable[[], bool]
@@ -46,7 +48,8 @@ class Walker:
         label, settings = component.label("scheduler"), attrs.evolve(settings, device=str(device))
         layout = lay_out(registry, settings, {"": denoiser.conditions}, scheduler, label)
         require_declared(layout.plan.networks, {"": denoiser})
-        return cls(layout, attrs.evolve(layout.engine({"": denoiser}, device), micro_batch=_ROWS))
+        engine = layout.engine({"": denoiser}, device)
+        return cls(layout, attrs.evolve(engine, micro_batch=_ROWS, decoder=partial(decoded, denoiser)))
 
     def guided(self, scale: float) -> Walker:
         """The same with another guidance scale."""

@@ -1,9 +1,8 @@
-"""States shown as images while a run is going on."""
+"""States shown as images, as many at a time as memory holds."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -60,23 +59,3 @@ def _in_parts(denoiser: Denoiser, x: Tensor, count: int) -> Tensor:
             out = images.new_empty((len(x), *images.shape[1:]))
         out[start : start + count] = images[: len(x) - start]
     return denoiser.decode(x) if out is None else out
-
-
-def image_shape(denoiser: Denoiser, device: torch.device) -> tuple[int, ...]:
-    """(C, H, W) of a denoiser's images: as it says, else those of a state of zeros."""
-    if offers(denoiser, HasImageShape):
-        return tuple(denoiser.image_shape)
-    return tuple(decoded(denoiser, torch.zeros(1, *denoiser.shape, device=device)).shape[1:])
-
-
-def decoder(denoiser: Denoiser, device: torch.device) -> Callable[[Tensor], Tensor]:
-    """A denoiser's `decoded` as a function of states, wherever they are. The last answer is kept, because several
-    sinks request pictures of the same step."""
-    last: list[Tensor] = []  # states and their images
-
-    def decode(x: Tensor) -> Tensor:
-        if not last or x is not last[0]:
-            last[:] = x, decoded(denoiser, x.to(device))
-        return last[1]
-
-    return decode
