@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
     from emnist_diff.assembly.assemble import Assembly, Parts
     from emnist_diff.assembly.layout import Layout
-    from emnist_diff.assembly.sources import Found
     from emnist_diff.components import Component
     from emnist_diff.config import RunConfig
     from emnist_diff.engine.state import Engine
@@ -29,23 +28,11 @@ if TYPE_CHECKING:
 @attrs.frozen
 class Review:
     """What a `ReviewSpec` names derives from this class: it examines runs before they start. Each method is called of
-    every review, and does nothing unless it is overridden."""
-
-    def expand(self, settings: Mapping[str, Any], registry: Registry) -> Mapping[str, Any]:
-        """The settings of a run, as plain data with components in their long form, with others in place of those that
-        stand for them, as a preset does. Raises `ConfigError` for settings that contradict each other."""
-        return settings
+    every review, and does nothing unless it is overridden. Plugins agree on more methods by classes derived from it."""
 
     def explain(self, error: UnknownName, registry: Registry, settings: RunConfig) -> UnknownName:
         """The error that a component is unknown, with what helps; or the same."""
         return error
-
-    def require_record(
-        self, record: Mapping[str, Any], registry: Registry, settings: RunConfig, denoiser: Found
-    ) -> None:
-        """Raise `CheckpointError` or `ConfigError` for a recorded configuration whose weights and files, which `record`
-        names by the hashes ``checkpoint_sha256``, ``guide_sha256`` and ``files`` (None where it is silent), are others
-        than those of now."""
 
     def require_guide(self, name: str, guide: Source, main: Source) -> None:
         """Raise `ConfigError` for a guide of this name that cannot stand beside the main network."""
@@ -79,11 +66,6 @@ class Review:
 
     def record(self, parts: Parts, backend: Prepared, registry: Registry) -> Mapping[str, Any]:
         """JSON-ready: settings that decide a run's samples, which the run records. Equal records mean equal samples."""
-        return {}
-
-    def files(self, parts: Mapping[str, Component | Schedule]) -> Mapping[str, Any]:
-        """JSON-ready: the files that decide what components and schedules do, by their place in the configuration
-        (``forces[0]``). A run records them; runs with other ones are other runs."""
         return {}
 
     def environment(

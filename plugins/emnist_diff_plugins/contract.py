@@ -18,12 +18,18 @@ from attrs import validators as v
 
 from emnist_diff.errors import ConfigError
 from emnist_diff.records import Spec, names_only, one_line
+from emnist_diff.surroundings import Review
 
 if TYPE_CHECKING:  # the contracts can be read without paying for torch
     import torch
 
+    from emnist_diff.assembly.sources import Found
+    from emnist_diff.components import Component
+    from emnist_diff.config import RunConfig
     from emnist_diff.evaluators import Evaluator, Precision
+    from emnist_diff.plugins import Registry
     from emnist_diff.protocols import Denoiser, Sink
+    from emnist_diff.schedules import Schedule
 
 
 @attrs.frozen(kw_only=True)
@@ -136,6 +142,29 @@ class BackendSpec(Spec):
     def most_rows(self, device: str) -> int:
         """Rows of a call at most on a kind of device, ``cpu``, ``cuda``, …"""
         return self.max_rows_cpu if device == "cpu" else self.max_rows_gpu
+
+
+@attrs.frozen
+class SettingsReview(Review):
+    """A review that also takes part in what plugins make of a run's settings, before a run is assembled of them and
+    when they are recorded. Each method does nothing unless it is overridden."""
+
+    def expand(self, settings: Mapping[str, Any], registry: Registry) -> Mapping[str, Any]:
+        """The settings of a run, as plain data with components in their long form, with others in place of those that
+        stand for them, as a preset does. Raises `ConfigError` for settings that contradict each other."""
+        return settings
+
+    def require_record(
+        self, record: Mapping[str, Any], registry: Registry, settings: RunConfig, denoiser: Found
+    ) -> None:
+        """Raise `CheckpointError` or `ConfigError` for a recorded configuration whose weights and files, which `record`
+        names by the hashes ``checkpoint_sha256``, ``guide_sha256`` and ``files`` (None where it is silent), are others
+        than those of now."""
+
+    def files(self, parts: Mapping[str, Component | Schedule]) -> Mapping[str, Any]:
+        """JSON-ready: the files that decide what components and schedules do, by their place in the configuration
+        (``forces[0]``). A run records them; runs with other ones are other runs."""
+        return {}
 
 
 @runtime_checkable

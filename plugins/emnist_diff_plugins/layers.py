@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from emnist_diff.assembly.reviews import reviews, unknown_names_explained
+from emnist_diff.assembly.reviews import reviews_of, unknown_names_explained
 from emnist_diff.assembly.sources import Found, found
 from emnist_diff.components import default
 from emnist_diff.config import RunConfig
@@ -16,6 +16,7 @@ from emnist_diff.events import get_logger
 from emnist_diff.plugins import Registry
 from emnist_diff.records import DenoiserSpec, SchedulerSpec
 from emnist_diff_plugins import runconfig
+from emnist_diff_plugins.contract import SettingsReview
 
 log = get_logger()
 
@@ -35,7 +36,7 @@ def configure(registry: Registry, *layers: Mapping[str, Any]) -> tuple[RunConfig
     if record["checkpoint_sha256"] is not None and not opens_paths(registry, merged.get("denoiser")):
         merged.pop("denoiser", None)  # which the record copied from the checkpoint
     guided = merged.get("guidance_scale")
-    for review in reviews(registry):
+    for review in reviews_of(registry, SettingsReview):
         merged = dict(review.expand(merged, registry))
     named_only = _with_scheduler(registry, runconfig.resolve(merged))
     if guided is not None and named_only.base != "cfg":
@@ -43,7 +44,7 @@ def configure(registry: Registry, *layers: Mapping[str, Any]) -> tuple[RunConfig
     with unknown_names_explained(registry, named_only):
         denoiser = found(registry, named_only)
     source = denoiser.source
-    for review in reviews(registry):
+    for review in reviews_of(registry, SettingsReview):
         review.require_record(record, registry, named_only, denoiser)
     try:
         settings = _with_scheduler(registry, runconfig.resolve(source.recommended, merged))

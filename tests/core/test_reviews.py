@@ -23,6 +23,7 @@ from emnist_diff.records import ChooserSpec, OverlapSpec, ReviewSpec, Spec
 from emnist_diff.running.run import execute
 from emnist_diff.schedules import Constant
 from emnist_diff.surroundings import Review
+from emnist_diff_plugins.contract import SettingsReview
 from emnist_diff_plugins.overlap.recording import Overlapped
 from emnist_diff_plugins.runconfig import resolve
 from emnist_diff_trajectory.reader import Trajectory
@@ -38,7 +39,7 @@ CLAMPED = {"drifts": [{"name": "clamp", "settings": {"min_val": -3.0, "max_val":
 
 
 @attrs.frozen
-class Tightening(Review):
+class Tightening(SettingsReview):
     """Halves the bounds of clamps and the weights of forces, and says so in the record."""
 
     def amend(self, kind: str, component: Any, weight: Any, timeline: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import attrs
 
@@ -16,14 +16,21 @@ from emnist_diff.plugins import Registry
 from emnist_diff.records import ReviewSpec
 from emnist_diff.surroundings import Review
 
+_R = TypeVar("_R", bound=Review)
+
 
 def reviews(registry: Registry) -> list[Review]:
-    """All installed reviews, each named in what it raises. Raises the errors of `components.make`, and `PluginError`
-    for what is no review."""
+    """All installed reviews, each named in what it raises. Raises as `reviews_of`."""
+    return reviews_of(registry, Review)
+
+
+def reviews_of(registry: Registry, kind: type[_R]) -> list[_R]:
+    """Those of the installed reviews that derive from a class, each named in what it raises. Raises the errors of
+    `components.make`, and `PluginError` for what is no review."""
     named = [make(registry, ReviewSpec, ComponentConfig(e.qualified)) for e in registry.of(ReviewSpec)]
     if odd := [component for component in named if not isinstance(component.object, Review)]:
         raise PluginError(f"{odd[0].label('review')} is not derived from surroundings.Review")
-    return [cast(Review, _Named(component)) for component in named]
+    return [cast(_R, _Named(component)) for component in named if isinstance(component.object, kind)]
 
 
 @attrs.frozen

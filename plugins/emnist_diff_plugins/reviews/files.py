@@ -26,8 +26,8 @@ from emnist_diff.errors import ConfigError, PluginError
 from emnist_diff.families import WEIGHTS
 from emnist_diff.protocols import offers
 from emnist_diff.schedules import Product, Schedule
-from emnist_diff.surroundings import Review
 from emnist_diff_plugins.capabilities import NamesFiles
+from emnist_diff_plugins.contract import SettingsReview
 from emnist_diff_plugins.functions import Function
 from emnist_diff_trajectory.files import sha256
 
@@ -45,11 +45,11 @@ FILE = "file"
 
 
 @attrs.frozen
-class DecidingFiles(Review):
+class DecidingFiles(SettingsReview):
     """Records the files that decide what the components of a run do."""
 
     def files(self, parts: Mapping[str, Component | Schedule]) -> Mapping[str, Any]:
-        """`Review.files`; raises as `recorded_files`."""
+        """`SettingsReview.files`; raises as `recorded_files`."""
         return recorded_files(parts)
 
 

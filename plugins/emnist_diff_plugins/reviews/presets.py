@@ -13,20 +13,19 @@ from emnist_diff.errors import ConfigError, PluginError
 from emnist_diff.plugins import Registry
 from emnist_diff.shown import shown
 from emnist_diff.structuring import structure
-from emnist_diff.surroundings import Review
 from emnist_diff_plugins import runconfig
-from emnist_diff_plugins.contract import PresetSpec
+from emnist_diff_plugins.contract import PresetSpec, SettingsReview
 from emnist_diff_plugins.forms import read_layer
 
 _ADDED = ("forces", "drifts")
 
 
 @attrs.frozen
-class Presets(Review):
+class Presets(SettingsReview):
     """Puts what presets stand for beneath the user's own settings."""
 
     def expand(self, settings: Mapping[str, Any], registry: Registry) -> Mapping[str, Any]:
-        """`Review.expand`. Raises as `expanded`."""
+        """`SettingsReview.expand`. Raises as `expanded`."""
         return expanded(registry, settings)
 
 

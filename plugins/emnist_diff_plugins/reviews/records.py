@@ -13,19 +13,19 @@ from emnist_diff.config import RunConfig
 from emnist_diff.errors import CheckpointError, ConfigError
 from emnist_diff.plugins import Registry
 from emnist_diff.records import DriftSpec, ForceSpec, SchedulerSpec
-from emnist_diff.surroundings import Review
+from emnist_diff_plugins.contract import SettingsReview
 from emnist_diff_plugins.reviews.settings import files_of
 from emnist_diff_trajectory.other_files import differing
 
 
 @attrs.frozen
-class RecordedWeights(Review):
+class RecordedWeights(SettingsReview):
     """Refuses a recorded configuration where checkpoint, guides or files are others than the recorded ones."""
 
     def require_record(
         self, record: Mapping[str, Any], registry: Registry, settings: RunConfig, denoiser: Found
     ) -> None:
-        """`Review.require_record`."""
+        """`SettingsReview.require_record`."""
         if record.get("guide_sha256") is not None:
             require_recorded_guides(registry, settings.guides, record["guide_sha256"], "this configuration")
         source, sha256 = denoiser.source, record.get("checkpoint_sha256")

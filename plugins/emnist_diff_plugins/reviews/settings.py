@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 from emnist_diff.assembly.assemble import Parts
-from emnist_diff.assembly.reviews import reviews
+from emnist_diff.assembly.reviews import reviews_of
 from emnist_diff.components import Component
 from emnist_diff.config import RunConfig
 from emnist_diff.engine.state import Engine
@@ -18,6 +18,7 @@ from emnist_diff.plugins import Registry
 from emnist_diff.schedules import Schedule
 from emnist_diff.surroundings import Review
 from emnist_diff_plugins import runconfig
+from emnist_diff_plugins.contract import SettingsReview
 
 
 @attrs.frozen
@@ -70,6 +71,6 @@ def files_of(registry: Registry, settings: RunConfig, components: Mapping[str, C
     for group, configured in (("forces", settings.forces), ("drifts", settings.drifts)):
         parts |= {f"{group}[{number}].weight": item.weight for number, item in enumerate(configured)}
     files: dict[str, Any] = {}
-    for review in reviews(registry):
+    for review in reviews_of(registry, SettingsReview):
         files |= review.files(parts)
     return {"files": files} if files else {}

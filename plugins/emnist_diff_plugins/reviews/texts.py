@@ -11,7 +11,7 @@ from emnist_diff.assembly.sources import opened
 from emnist_diff.errors import ConfigError
 from emnist_diff.plugins import Registry
 from emnist_diff.shown import shown
-from emnist_diff.surroundings import Review
+from emnist_diff_plugins.contract import SettingsReview
 
 PROMPT = "prompt"
 OF_THE_MODEL = (
@@ -21,11 +21,11 @@ OF_THE_MODEL = (
 
 
 @attrs.frozen
-class Texts(Review):
+class Texts(SettingsReview):
     """Puts prompts in place of classes, and what else belongs to a model of texts among its settings."""
 
     def expand(self, settings: Mapping[str, Any], registry: Registry) -> Mapping[str, Any]:
-        """`Review.expand`. Raises as `expanded`."""
+        """`SettingsReview.expand`. Raises as `expanded`."""
         return expanded(registry, settings)
 
 
