@@ -5,18 +5,14 @@ A plugin that fails to import, or whose hook raises, becomes a `Broken` value an
 
 from __future__ import annotations
 
-import contextlib
-import importlib.util
 import inspect
 import os
 import re
-import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache, partial
 from importlib.metadata import EntryPoint, entry_points
 from itertools import chain, islice
-from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -24,7 +20,7 @@ import attrs
 import pluggy
 
 from emnist_diff import hookspecs, probing
-from emnist_diff.errors import PluginError, nearest
+from emnist_diff.errors import nearest
 from emnist_diff.plugins import CORE_DISTRIBUTION, Broken, Entry, Registry, Source
 from emnist_diff.printable import printable
 from emnist_diff.probing import reason
@@ -38,35 +34,35 @@ _LONGEST_TRACEBACK = 20_000
 _T = TypeVar("_T")
 
 
+Importing = tuple[Source, Callable[[], object]]
+"""A plugin and what imports its module."""
+
+
 @cache
-def installed(files: tuple[Path, ...] = ()) -> Registry:
-    """The installed plugins that the environment variable ``EMNIST_DIFF_PLUGINS`` keeps, and those in `files`."""
-    return discover(narrow=os.environ.get("EMNIST_DIFF_PLUGINS"), files=files)
+def installed(more: tuple[Importing, ...] = ()) -> Registry:
+    """The installed plugins that the environment variable ``EMNIST_DIFF_PLUGINS`` keeps, and `more`."""
+    return discover(narrow=os.environ.get("EMNIST_DIFF_PLUGINS"), more=more)
 
 
 def discover(
-    points: Iterable[EntryPoint] | None = None, narrow: str | None = None, files: Iterable[Path] = ()
+    points: Iterable[EntryPoint] | None = None, narrow: str | None = None, more: Iterable[Importing] = ()
 ) -> Registry:
     """Look at every plugin: kinds first, for any plugin may offer components of any kind.
 
     points: entry points of the group ``emnist_diff``; None reads the installed ones.
     narrow: comma-separated plugins or distributions to keep (built-ins always stay); ``""`` keeps none; None all.
-    files: Python files that hold hook implementations; their distribution is the file's name.
-
-    Raises `PluginError` for a file that is not there or cannot be imported: it was asked for.
+    more: plugins that no entry point names.
     """
-    plugins = [*_installed(points, narrow), *(_Plugin(Source(p.stem, p.name, "", p.stem), p) for p in files)]
+    plugins = [*_installed(points, narrow), *(_Plugin(source, importing) for source, importing in more)]
     foreign = [plugin for plugin in plugins if plugin.source.distribution != CORE_DISTRIBUTION]
     fatal = {foreign[n]: why for n, why in probing.care.fatal(len(foreign), lambda n: _visit(foreign[n])).items()}
     hooks = dict(hookspecs.HOOKS)
     with probing.care.printing():
         for plugin in plugins:
-            if not (why := fatal.get(plugin)):
-                plugin.load()
-            elif isinstance(plugin.where, Path):
-                raise PluginError(f"plugin file {str(plugin.where)!r} cannot be loaded: {why}")
-            else:
+            if why := fatal.get(plugin):
                 plugin.broken.append(plugin.source.broken(why))
+            else:
+                plugin.load()
         for plugin in plugins:
             plugin.declare_kinds(hooks)
         specifications = hookspecs.specifications(hooks)
@@ -85,7 +81,7 @@ def _installed(points: Iterable[EntryPoint] | None, narrow: str | None) -> list[
         if distribution != CORE_DISTRIBUTION and keep is not None and not {point.name, distribution} & keep:
             continue
         source = Source(point.name, distribution, version, point.value)
-        out.setdefault((distribution, point.name, point.value), _Plugin(source, point))
+        out.setdefault((distribution, point.name, point.value), _Plugin(source, point.load))
     return list(out.values())
 
 
@@ -97,7 +93,7 @@ def _whose(point: EntryPoint) -> tuple[str, str]:
 
 def _visit(plugin: _Plugin) -> None:
     """All of the plugin's code that `discover` will run; only what ends the process, or interrupts it, shows."""
-    with contextlib.suppress(PluginError), probing.care.printing():  # an error of a file is raised again by `discover`
+    with probing.care.printing():
         plugin.load()
         for hook in plugin.hooks:
             plugin.yielded(hook, lambda value: value)
@@ -105,22 +101,22 @@ def _visit(plugin: _Plugin) -> None:
 
 @attrs.define(eq=False)
 class _Plugin:
-    """A plugin, which is an installed one or a file of the user's, and what is broken of it."""
+    """A plugin, and what is broken of it."""
 
     source: Source
-    where: EntryPoint | Path
+    importing: Callable[[], object]
     broken: list[Broken] = attrs.field(factory=list)
     module: object = None
     manager: pluggy.PluginManager = attrs.field(factory=lambda: pluggy.PluginManager(hookspecs.GROUP))
 
     def load(self) -> None:
-        """Import it. Raises `PluginError` for a file that cannot be imported."""
+        """Import it."""
         self.manager.add_hookspecs(hookspecs.specifications([hookspecs.KINDS_HOOK]))
         try:
-            module = _load_file(self.where) if isinstance(self.where, Path) else self.where.load()
+            module = self.importing()
             self.manager.register(module)
             self.module = module
-        except (KeyboardInterrupt, PluginError):
+        except KeyboardInterrupt:
             raise
         except BaseException as error:  # one bad plugin stops nothing
             self.broken.append(_broken(self.source, self.source.name, error))
@@ -189,28 +185,6 @@ def _kind(record: Any) -> type[Spec]:
 def _no_hook(name: str, known: Iterable[str]) -> str:
     hits = nearest(name, known, limit=1)  # their names have so much in common that others are near
     return f"{name} is no hook — " + (f"did you mean {hits[0]!r}?" if hits else f"hooks are {', '.join(known)}")
-
-
-def _load_file(path: Path) -> object:
-    """The module in a file, importable by the file's own name from now on, as its records need."""
-    if not os.path.isfile(path):
-        raise PluginError(f"plugin file {str(path)!r} does not exist")
-    known = sys.modules.get(path.stem)
-    if known is not None and os.path.realpath(getattr(known, "__file__", None) or "") != os.path.realpath(path):
-        raise PluginError(f"plugin file {str(path)!r} has the name of the module {path.stem!r} — rename it")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None or not path.stem.isidentifier():
-        raise PluginError(f"plugin file {str(path)!r} is no Python module — name it like one, as in my_forces.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException as error:
-        sys.modules.pop(path.stem, None)
-        if isinstance(error, KeyboardInterrupt):
-            raise
-        raise PluginError(f"plugin file {str(path)!r} cannot be loaded: {reason(error)}") from error
-    return module
 
 
 def _checked(spec: object, record: type[Spec], hook: str) -> Spec:

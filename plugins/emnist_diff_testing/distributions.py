@@ -17,6 +17,7 @@ from emnist_diff.errors import EmnistDiffError, PluginError, unknown
 from emnist_diff.families import WEIGHTS
 from emnist_diff.plugins import Broken, Entry, Registry, load_factory
 from emnist_diff.records import API, DenoiserSpec, Spec
+from emnist_diff_plugins.pluginfiles import with_files
 from emnist_diff_testing.rules import Case, Finding, Rule, kinds, kit, rules_of
 from emnist_diff_testing.settings import OF_THE_CLASS
 from emnist_diff_testing.subjects import Subject, subject
@@ -122,7 +123,7 @@ def only(distribution: str, files: Sequence[Path] = ()) -> Registry:
 
     Raises `UnknownName` for a distribution that is not there.
     """
-    everything = installed(tuple(files))
+    everything = with_files(files)
     known = {source.distribution: None for source in everything.sources}
     names = [name for name in known if _canonical(name) == _canonical(distribution)]
     if not names:

@@ -21,6 +21,7 @@ from emnist_diff_plugins.containers import checkpoint
 from emnist_diff_plugins.containers.checkpoint import CheckpointHeader
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
 from emnist_diff_plugins.denoisers.unet2d import UNet2D
+from emnist_diff_plugins.pluginfiles import with_files
 
 CPU = torch.device("cpu")
 
@@ -154,7 +155,7 @@ def test_cells_ask_for_as_many_rows_as_a_run() -> None:
 
 def test_what_cannot_serve_is_skipped_and_the_rest_measured(backends: Path) -> None:
     denoiser, threads = GaussianMixture(shape=(3,), classes="ABC").denoiser(), torch.get_num_threads()
-    bench = Bench(installed((backends,)), denoiser, CPU, rounds=2, seconds=0.0, patience=0.04)
+    bench = Bench(with_files([backends]), denoiser, CPU, rounds=2, seconds=0.0, patience=0.04)
     names = ["plain", "off", "refuses", "breaks", "slow", "absent", "elsewhere"]
     found, skipped = bench(grid(names, ["fp32", "bf16"], [2, 8], [1]))
     reasons = {s.what: s.reason for s in skipped}
@@ -175,7 +176,7 @@ def test_what_cannot_serve_is_skipped_and_the_rest_measured(backends: Path) -> N
 def test_a_set_up_without_end_is_stopped_where_a_bound_is_set(backends: Path) -> None:
     before = signal.getsignal(signal.SIGALRM), signal.getitimer(signal.ITIMER_REAL)[0]
     denoiser = GaussianMixture(shape=(3,), classes="ABC").denoiser()
-    bench = Bench(installed((backends,)), denoiser, CPU, rounds=1, seconds=0.0, patience=1.0, stops=True)
+    bench = Bench(with_files([backends]), denoiser, CPU, rounds=1, seconds=0.0, patience=1.0, stops=True)
     began = time.monotonic()
     found, skipped = bench(grid(["endless", "plain"], ["fp32"], [2, 8], [1]))
     assert time.monotonic() - began < 20

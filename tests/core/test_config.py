@@ -10,7 +10,7 @@ import pytest
 
 from emnist_diff.components import make
 from emnist_diff.config import ComponentConfig, RunConfig
-from emnist_diff.discovery import discover, installed
+from emnist_diff.discovery import installed
 from emnist_diff.errors import CheckpointError, ConfigError, UnknownName
 from emnist_diff.records import DenoiserSpec, DriftSpec, ForceSpec, SchedulerSpec
 from emnist_diff.schedules import Constant
@@ -18,6 +18,7 @@ from emnist_diff_plugins.containers import checkpoint
 from emnist_diff_plugins.documents import read_file
 from emnist_diff_plugins.forms import read_layer
 from emnist_diff_plugins.layers import configure
+from emnist_diff_plugins.pluginfiles import with_files
 from emnist_diff_plugins.runconfig import resolve, to_dict
 from emnist_diff_trajectory.identity import canonical_json, fingerprint
 
@@ -152,7 +153,7 @@ def test_a_form_of_a_stranger_reads_files_of_its_own_suffix(tmp_path, monkeypatc
     (tmp_path / "lines_form.py").write_text(STRANGER)
     (tmp_path / "a.lines").write_text("k\n")
     (tmp_path / "a.toml").write_text("steps = 3\n")
-    registry = discover(files=[tmp_path / "lines_form.py"])
+    registry = with_files([tmp_path / "lines_form.py"])
     assert read_layer(tmp_path / "a.lines", registry) == {"character": "k"}
     assert read_layer(tmp_path / "a.toml", registry) == {"steps": 3}
     with pytest.raises(ConfigError, match=r"a\.lines' must end in \.toml or \.json"):

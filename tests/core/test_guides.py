@@ -24,6 +24,7 @@ from emnist_diff_plugins.containers import checkpoint
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
 from emnist_diff_plugins.forecast import calls_of
 from emnist_diff_plugins.layers import configure
+from emnist_diff_plugins.pluginfiles import with_files
 from emnist_diff_plugins.rebuild import settings_of
 from emnist_diff_plugins.runconfig import resolve, to_dict
 from emnist_diff_plugins.schedulers.ddim import Ddim
@@ -161,7 +162,7 @@ def place(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def registry(place):
-    return installed((place / "force_with_a_guide.py",))
+    return with_files([place / "force_with_a_guide.py"])
 
 
 def asked(place, **more):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from emnist_diff.assembly.assemble import assemble
-from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError
 from emnist_diff_plugins.layers import configure
+from emnist_diff_plugins.pluginfiles import with_files
 
 PLUGIN = """
 import attrs
@@ -56,7 +56,7 @@ def test_a_shape_that_fits_runs(cli, plugin, tmp_path):
 
 
 def test_an_engine_of_a_program_is_refused_too(plugin):
-    registry = installed((plugin,))
+    registry = with_files([plugin])
     said = {"denoiser": {"name": "gaussian-mixture", "shape": [2, 2], "classes": "AB"}, "drifts": ["flat_only"]}
     with pytest.raises(ConfigError, match="are no vectors"):
         assemble(registry, configure(registry, said)[0])

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from emnist_diff.assembly.assemble import assemble
 from emnist_diff.conditions import Cond, pack
-from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError
 from emnist_diff_plugins.layers import configure
+from emnist_diff_plugins.pluginfiles import with_files
 from emnist_diff_plugins.variants import Variant, understood
 
 DECLARED = ("identity", "identity:all", "blur@SIGMA")
@@ -89,7 +89,7 @@ def asking(tmp_path):
     """A registry with a force that asks for a variant."""
     file = tmp_path / "asking_for_variants.py"
     file.write_text(PLUGIN.format(module=file.stem))
-    return installed((file,))
+    return with_files([file])
 
 
 def test_a_variant_that_is_not_declared_fails_before_any_work(asking, tmp_path):

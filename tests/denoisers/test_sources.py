@@ -13,10 +13,10 @@ import torch
 from emnist_diff.assembly.assemble import assemble
 from emnist_diff.assembly.sources import found
 from emnist_diff.conditions import Cond, pack
-from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError, PluginError
 from emnist_diff.protocols import Encodes
 from emnist_diff_plugins.layers import configure
+from emnist_diff_plugins.pluginfiles import with_files
 from emnist_diff_plugins.spaces import ClassSpace, TextSpace
 from emnist_diff_trajectory.reader import Trajectory
 
@@ -189,7 +189,7 @@ def test_any_text_is_a_condition(cli, toys):
 
 def texts(toys: Path, **more):
     layer = {"denoiser": "texts", "scheduler": "flow_euler", "steps": 3, "total_videos": 4, "sinks": []} | more
-    registry = installed((toys,))
+    registry = with_files([toys])
     return assemble(registry, configure(registry, layer)[0])
 
 
@@ -228,7 +228,7 @@ def test_an_open_space_is_one_of_source_and_denoiser(toys):
 
 
 def test_a_latent_model_encodes_and_decodes(toys):
-    registry = installed((toys,))
+    registry = with_files([toys])
     settings, _ = configure(registry, {"denoiser": "texts", "scheduler": "flow_euler"})
     denoiser = found(registry, attrs.evolve(settings, denoiser=settings.denoiser)).load("cpu")
     assert isinstance(denoiser, Encodes)

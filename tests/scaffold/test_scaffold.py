@@ -177,8 +177,8 @@ def test_a_file_of_the_sink_that_was_cut_short_goes_on(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path / "cut-sinks"))
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     from emnist_diff.assembly.assemble import assemble
-    from emnist_diff.discovery import installed
     from emnist_diff.running.run import execute
+    from emnist_diff_plugins.pluginfiles import with_files
     from emnist_diff_plugins.runconfig import resolve
 
     (tmp_path / "cut_plugin.py").write_text((tmp_path / "cut-sinks/cut_sinks/__init__.py").read_text())
@@ -190,7 +190,7 @@ def test_a_file_of_the_sink_that_was_cut_short_goes_on(tmp_path, monkeypatch):
         "output": str(tmp_path / "out"),
         "sinks": [{"name": "cut_sinks"}],
     }
-    registry = installed((tmp_path / "cut_plugin.py",))
+    registry = with_files([tmp_path / "cut_plugin.py"])
     output = execute(assemble(registry, resolve(said))).output
     whole = (output / "cut_sinks.csv").read_bytes()
     (output / "cut_sinks.csv").write_bytes(whole[:-4])

@@ -8,11 +8,12 @@ import pytest
 
 from emnist_diff.components import make
 from emnist_diff.config import ComponentConfig
-from emnist_diff.discovery import discover, installed
+from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError, PluginError, UnknownName
 from emnist_diff.records import ForceSpec
 from emnist_diff_inference import presets
 from emnist_diff_plugins.contract import PresetSpec
+from emnist_diff_plugins.pluginfiles import with_files
 from emnist_diff_plugins.reviews.presets import expanded as expanded_layer
 from emnist_diff_plugins.runconfig import normalised, resolve, to_dict
 
@@ -346,7 +347,7 @@ def my_zoo(tmp_path_factory):
 
 
 def test_a_plugin_file_with_a_force_a_drift_and_a_preset(my_zoo):
-    registry = discover(files=[my_zoo])
+    registry = with_files([my_zoo])
     layer = normalised({"preset": {"name": "both", "share": 0.75}, "drifts": ["drift_shrink"]})
     settings = resolve(expanded_layer(registry, layer))
     assert settings.base == "cond"

@@ -11,10 +11,10 @@ from typing import Any
 import typer
 
 from emnist_diff.config import MOST_THREADS
-from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError
 from emnist_diff.printable import echo
 from emnist_diff_plugins.contract import BackendSpec
+from emnist_diff_plugins.pluginfiles import with_files
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -66,7 +66,7 @@ def bench(
         raise ConfigError(f"--threads {high[0]}: at most {MOST_THREADS}")
     if patience is not None and not patience > 0:
         raise ConfigError(f"--patience {patience:g}: it is more than 0 seconds")
-    registry = installed(tuple(plugin_file))
+    registry = with_files(plugin_file)
     names = [registry.resolve(BackendSpec, name).spec.name for name in backend]
 
     from emnist_diff_plugins.benching import userconfig

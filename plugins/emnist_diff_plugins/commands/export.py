@@ -15,6 +15,7 @@ from emnist_diff.printable import echo
 from emnist_diff.records import SinkSpec
 from emnist_diff_plugins import parse
 from emnist_diff_plugins.commands.switches import Switch, switch_options
+from emnist_diff_plugins.pluginfiles import with_files
 
 _RECORDER = "hdf5"
 """The sink whose file is read here, and which therefore makes nothing of it."""
@@ -79,7 +80,7 @@ def export(
     from emnist_diff_plugins.sinks._recorded import Recorded
     from emnist_diff_trajectory.reader import Trajectory
 
-    registry = installed(tuple(plugin_file))
+    registry = with_files(plugin_file)
     sinks_requested = normalised({"sinks": requested})["sinks"]
     components = resolve({"sinks": with_settings(registry, sinks_requested, _given(fps, upscale))})
     sinks = {}

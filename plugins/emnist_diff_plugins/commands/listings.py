@@ -7,10 +7,10 @@ from pathlib import Path
 
 import typer
 
-from emnist_diff.discovery import installed
 from emnist_diff.printable import echo
 from emnist_diff.records import SchedulerSpec
 from emnist_diff_plugins.commands.plugins import list_components
+from emnist_diff_plugins.pluginfiles import with_files
 
 _JSON = typer.Option(False, "--json", help="Print JSON.")
 _PLUGIN_FILES = typer.Option([], "--plugin-file", help="A Python file with plugins of your own; may be repeated.")
@@ -40,7 +40,7 @@ def schedulers(as_json: bool = _JSON, plugin_file: list[Path] = _PLUGIN_FILES) -
     """List the schedulers: order of accuracy, whether they draw noise, evaluations of the network a step, and the
     process and predictions that they take; emnist-diff plugins show NAME says more."""
     heads = ("scheduler", "order", "noise", "evaluations", "process", "predictions", "summary")
-    specs = [e.spec for e in installed(tuple(plugin_file)).of(SchedulerSpec)]
+    specs = [e.spec for e in with_files(plugin_file).of(SchedulerSpec)]
     rows = [(s.name, s.order, s.noise, s.evaluations, s.process, " ".join(s.predictions), s.summary) for s in specs]
     if as_json:
         typer.echo(json.dumps([dict(zip(heads, row, strict=True)) for row in rows], indent=2))

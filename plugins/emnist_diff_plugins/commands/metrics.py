@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError, OutputError
 from emnist_diff.paths import local_path
 from emnist_diff.plugins import Registry
 from emnist_diff.printable import echo
+from emnist_diff_plugins.pluginfiles import with_files
 
 if TYPE_CHECKING:  # what these import is not needed for --help
     from emnist_diff_plugins.metrics.join import Measured
@@ -72,7 +72,7 @@ def metrics(
     from emnist_diff_plugins.metrics import join
     from emnist_diff_plugins.metrics.scorers import SCORERS
 
-    registry = installed(tuple(plugin_file))
+    registry = with_files(plugin_file)
     names = list(SCORERS) if scorers == "all" else [] if scorers == "none" else scorers.split(",")
     found = join.join(files[0]) if joined else join.measure(files, registry, checkpoint, names)
     out = _tables(found, by)

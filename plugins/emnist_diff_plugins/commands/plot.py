@@ -8,9 +8,9 @@ from pathlib import Path
 
 import typer
 
-from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError, OutputError
 from emnist_diff.printable import echo
+from emnist_diff_plugins.pluginfiles import with_files
 
 plot_app = typer.Typer(add_completion=False, rich_markup_mode=None)
 report_app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -55,7 +55,7 @@ def plot(
 
     if format not in FORMATS:
         raise ConfigError(f"--format {format!r}: use one of {', '.join(FORMATS)}")
-    colours, registry = named(theme), installed(tuple(plugin_file))
+    colours, registry = named(theme), with_files(plugin_file)
     with ExitStack() as stack:
         runs = open_runs(stack, files, registry, checkpoint)
         chosen = choose(registry, plots, runs)
@@ -96,7 +96,7 @@ def report(
     path = file.parent / "report.html" if output is None else output
     _check_page(path)
     with ExitStack() as stack:
-        registry = installed(tuple(plugin_file))
+        registry = with_files(plugin_file)
         (run,) = open_runs(stack, [file], registry, checkpoint)
         page = report_page(run, registry, theme, video)
     _written(path, page, as_json)
@@ -123,7 +123,7 @@ def compare(
         raise ConfigError(f"one file alone, {files[0]}, is not compared — name another, or use emnist-diff report")
     _check_page(output)
     with ExitStack() as stack:
-        registry = installed(tuple(plugin_file))
+        registry = with_files(plugin_file)
         page = compare_page(open_runs(stack, files, registry, checkpoint), registry, theme)
     _written(output, page, as_json)
 

@@ -17,6 +17,7 @@ from emnist_diff.plugins import Entry, Registry, load_factory
 from emnist_diff.printable import echo
 from emnist_diff.records import Spec
 from emnist_diff_plugins.commands.health import require_healthy
+from emnist_diff_plugins.pluginfiles import with_files
 from emnist_diff_plugins.terminal.program import Program
 
 app = typer.Typer(
@@ -50,7 +51,7 @@ def list_components(
     plugin_file: list[Path] = _PLUGIN_FILES,
 ) -> None:
     """List every component by kind, and every broken plugin with its reason. Imports none of their code."""
-    found = installed(tuple(plugin_file))
+    found = with_files(plugin_file)
     entries = {k: found.of(found.kinds[k]) for k in _requested(found, kind)}
     if as_json:
         typer.echo(json.dumps(_listed(found, entries), indent=2))
@@ -121,7 +122,7 @@ def show_components(
     plugin_file: list[Path] = _PLUGIN_FILES,
 ) -> None:
     """Show a component: what it does, its settings with types and defaults, an example."""
-    found = installed(tuple(plugin_file))
+    found = with_files(plugin_file)
     hits: list[Entry[Spec]] = []
     for k in _requested(found, kind):
         try:

@@ -36,16 +36,16 @@ def replay(
     On the machine that made the file all bits are the same. It runs the plugins that the file names: replay files of
     people whom you trust.
     """
-    from emnist_diff.discovery import installed
     from emnist_diff_plugins.analysis.replay import TOLERANCE
     from emnist_diff_plugins.analysis.replay import replay as again
+    from emnist_diff_plugins.pluginfiles import with_files
     from emnist_diff_trajectory.reader import Trajectory
 
     allowed = TOLERANCE if tolerance is None else tolerance
     with Trajectory(file) as trajectory:
         done = again(
             trajectory,
-            installed(tuple(plugin_file)),
+            with_files(plugin_file),
             checkpoint=checkpoint,
             guides=parse.named_files(guide, "--guide"),
             samples=sample_ids(sample),

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from emnist_diff.discovery import installed
 from emnist_diff.errors import OutputError
 from emnist_diff.events import get_logger
 from emnist_diff.printable import echo
 from emnist_diff_plugins import parse
+from emnist_diff_plugins.pluginfiles import with_files
 from emnist_diff_trajectory.sample_ids import sample_ids
 
 if TYPE_CHECKING:  # not needed for --help
@@ -77,7 +77,7 @@ def whatif(
     with Trajectory(file) as trajectory:
         found = what_if(
             trajectory,
-            installed(tuple(plugin_file)),
+            with_files(plugin_file),
             list(dict.fromkeys(without)),
             checkpoint=checkpoint,
             guides=parse.named_files(guide, "--guide"),

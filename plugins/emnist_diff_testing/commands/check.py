@@ -41,8 +41,8 @@ def check(
             raise ConfigError("name a distribution, or one plugin file with --plugin-file")
         distribution = plugin_file[0].name
 
-    from emnist_diff.discovery import installed
     from emnist_diff.errors import unknown
+    from emnist_diff_plugins.pluginfiles import with_files
     from emnist_diff_plugins.terminal.logging import configure
     from emnist_diff_plugins.terminal.program import log_choices
     from emnist_diff_testing.distributions import as_data, checked, only
@@ -53,7 +53,7 @@ def check(
     for name in component:
         if name not in {entry.spec.name for entry in entries}:
             raise unknown(f"component of {distribution}", name, {entry.spec.name for entry in entries})
-    everything = installed(tuple(plugin_file))
+    everything = with_files(plugin_file)
     results = [checked(entry, everything) for entry in entries if not component or entry.spec.name in component]
     wrong = bool(found.broken) or not results or any(item.findings if strict else item.broken for item in results)
     if as_json:

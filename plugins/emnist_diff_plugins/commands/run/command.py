@@ -122,14 +122,14 @@ def run(
     given = layer(RunConfig, settings) | layer(TextOptions, settings)
     given |= options.forces(force_stack) | options.presets(preset, preset_args)
 
-    from emnist_diff.discovery import installed
     from emnist_diff_plugins.commands.health import require_healthy
     from emnist_diff_plugins.commands.run import displays, result
     from emnist_diff_plugins.forms import read_layer
+    from emnist_diff_plugins.pluginfiles import with_files
     from emnist_diff_plugins.terminal.logging import configure as configure_logging
 
     log = log_choices(ctx)
-    registry = installed(tuple(plugin_file))
+    registry = with_files(plugin_file)
     only_shows = dry_run or plot_schedules is not None
     display = displays.chosen(registry, progress and not log.quiet, () if only_shows else displays_requested(ctx))
     if display is not None and (tap := display.log()) is not None:
