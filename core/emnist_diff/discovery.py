@@ -33,15 +33,17 @@ MOST_RECORDS = 1000
 _LONGEST_TRACEBACK = 20_000
 _T = TypeVar("_T")
 
-
 Importing = tuple[Source, Callable[[], object]]
 """A plugin and what imports its module."""
 
+NARROW = "EMNIST_DIFF_PLUGINS"
+"""The environment variable that says which of the installed plugins to keep, as `discover` takes it."""
+
 
 @cache
-def installed(more: tuple[Importing, ...] = ()) -> Registry:
-    """The installed plugins that the environment variable ``EMNIST_DIFF_PLUGINS`` keeps, and `more`."""
-    return discover(narrow=os.environ.get("EMNIST_DIFF_PLUGINS"), more=more)
+def installed() -> Registry:
+    """The installed plugins that the environment keeps."""
+    return discover(narrow=os.environ.get(NARROW))
 
 
 def discover(

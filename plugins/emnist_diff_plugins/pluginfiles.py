@@ -6,12 +6,11 @@ import importlib.util
 import os
 import sys
 from collections.abc import Iterable
-from functools import cache
 from pathlib import Path
 
 import attrs
 
-from emnist_diff.discovery import installed
+from emnist_diff.discovery import NARROW, discover, installed
 from emnist_diff.errors import PluginError
 from emnist_diff.plugins import Registry, Source
 from emnist_diff.probing import reason
@@ -23,15 +22,12 @@ def with_files(files: Iterable[Path]) -> Registry:
 
     Raises `PluginError` for a file that is not there or cannot be imported: it was asked for.
     """
-    paths = tuple(files)
-    return _with(paths) if paths else installed()
-
-
-@cache
-def _with(paths: tuple[Path, ...]) -> Registry:
-    files = [_File(path) for path in paths]
-    registry = installed(tuple((Source(f.path.stem, f.path.name, "", f.path.stem), f.load) for f in files))
-    for file in files:
+    opened = [_File(path) for path in files]
+    if not opened:
+        return installed()
+    more = [(Source(file.path.stem, file.path.name, "", file.path.stem), file.load) for file in opened]
+    registry = discover(narrow=os.environ.get(NARROW), more=more)
+    for file in opened:
         if file.error is not None:
             raise file.error
         if not file.loaded:  # it ends the process, so that it was not tried

@@ -6,7 +6,6 @@ import inspect
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cache, partial
-from pathlib import Path
 from typing import Any
 
 import attrs
@@ -17,7 +16,6 @@ from emnist_diff.errors import EmnistDiffError, PluginError, unknown
 from emnist_diff.families import WEIGHTS
 from emnist_diff.plugins import Broken, Entry, Registry, load_factory
 from emnist_diff.records import API, DenoiserSpec, Spec
-from emnist_diff_plugins.pluginfiles import with_files
 from emnist_diff_testing.rules import Case, Finding, Rule, kinds, kit, rules_of
 from emnist_diff_testing.settings import OF_THE_CLASS
 from emnist_diff_testing.subjects import Subject, subject
@@ -118,12 +116,11 @@ MAKEABLE = Rule(
 )
 
 
-def only(distribution: str, files: Sequence[Path] = ()) -> Registry:
-    """What one distribution registers, or one of the plugin `files`, by its name.
+def only(distribution: str, everything: Registry) -> Registry:
+    """What one distribution, or one plugin file, registers of everything, by its name.
 
     Raises `UnknownName` for a distribution that is not there.
     """
-    everything = with_files(files)
     known = {source.distribution: None for source in everything.sources}
     names = [name for name in known if _canonical(name) == _canonical(distribution)]
     if not names:
@@ -164,7 +161,8 @@ def cases_of(distribution: str, component: str | None, skip: Collection[str]) ->
 
     skip: rules to leave out. Raises as `only`, and `UnknownName` where it has no such component.
     """
-    found, everything = only(distribution), installed()
+    everything = installed()
+    found = only(distribution, everything)
     names = {entry.spec.name for entry in found.entries}
     if component is not None and component not in names:
         raise unknown(f"component of {distribution}", component, names)

@@ -56,9 +56,10 @@ def emnist_diff_registry() -> Callable[..., Registry]:
     names to be there. Fails where it is broken, and where it offers nothing."""
 
     def of(distribution: str) -> Registry:
+        from emnist_diff.discovery import installed
         from emnist_diff_testing.distributions import only
 
-        registry = only(distribution)
+        registry = only(distribution, installed())
         if registry.broken:
             pytest.fail("\n".join(f"{b.plugin}: {b.traceback or b.error}" for b in registry.broken), pytrace=False)
         return registry

@@ -48,12 +48,12 @@ def check(
     from emnist_diff_testing.distributions import as_data, checked, only
 
     configure(attrs.evolve(log_choices(ctx), tap=_only_trouble))
-    found = only(distribution, plugin_file)
+    everything = with_files(plugin_file)
+    found = only(distribution, everything)
     entries = sorted(found.entries, key=lambda entry: (entry.spec.kind, entry.spec.name))
     for name in component:
         if name not in {entry.spec.name for entry in entries}:
             raise unknown(f"component of {distribution}", name, {entry.spec.name for entry in entries})
-    everything = with_files(plugin_file)
     results = [checked(entry, everything) for entry in entries if not component or entry.spec.name in component]
     wrong = bool(found.broken) or not results or any(item.findings if strict else item.broken for item in results)
     if as_json:
