@@ -153,7 +153,7 @@ class RunConfig:
         'what evaluates the network: auto, eager, compile, "openvino:cache=false", …',
     )  # fmt: skip
     precision: Literal["auto", "fp32", "bf16", "fp16"] = _setting(
-        "auto", SPEED, "arithmetic of the network: fp32, bf16, fp16 or auto, which is fp32"
+        "auto", SPEED, "arithmetic of the network: fp32, bf16, fp16 or auto, which is fp32", recommended=True
     )
     device: str = _setting(
         "auto", SPEED, "where the network runs: auto, cpu, cuda, cuda:1, …", v.min_len(1), decides=False

@@ -98,3 +98,10 @@ class Exportable(Protocol):
     def module(self, variant: str = "") -> torch.nn.Module:
         """The network as a plain module of tensors, in eval mode and with fixed weights:
         forward(x (R, *shape), t (R,) float32 timesteps, index (R,) int64 class indices) → (R, *shape)."""
+
+
+class Casts(Protocol):
+    """What a `Denoiser` also offers whose network is loaded in the precision that a run computes in."""
+
+    def cast(self, precision: str) -> None:
+        """Have the network compute in ``fp32``, ``bf16`` or ``fp16``, from float32 to float32."""

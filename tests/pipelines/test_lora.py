@@ -12,28 +12,32 @@ import torch
 from emnist_diff.assembly.assemble import assemble
 from emnist_diff.conditions import RowConditions
 from emnist_diff.discovery import installed
+from emnist_diff.engine.state import Batch
+from emnist_diff.engine.walk import walk
 from emnist_diff.errors import CheckpointError, ConfigError
+from emnist_diff_plugins.denoisers.pipelines.flux import latents_of, tokens_of
 from emnist_diff_plugins.layers import configure
+from emnist_diff_trajectory.reader import Trajectory
 
 pytest.importorskip("peft", reason="these tests need pip install 'emnist-diff[pipelines]'")
 
 Folder = Callable[[str], Path]
 
 
-def written(pipe: Any, path: Path) -> Path:
-    """A LoRA of random numbers for the network of a pipeline."""
-    from peft import LoraConfig
-    from peft.utils import get_peft_model_state_dict
+def written(pipe: Any, path: Path, *texts: str) -> Path:
+    """A LoRA of random numbers for the network of a pipeline, and for these of its text encoders, where it stays."""
+    from peft import LoraConfig, get_peft_model_state_dict, inject_adapter_in_model
 
-    network = pipe.unet if hasattr(pipe, "unet") else pipe.transformer
-    network.add_adapter(LoraConfig(r=4, lora_alpha=8, target_modules=["to_q", "to_v"]))
-    generator = torch.Generator().manual_seed(3)
-    for name, weight in network.named_parameters():
-        if "lora_" in name:
-            weight.data = 0.3 * torch.randn(weight.shape, generator=generator)
-    layers = {("unet" if hasattr(pipe, "unet") else "transformer") + "_lora_layers": get_peft_model_state_dict(network)}
+    layers = {}
+    for name in ("unet" if hasattr(pipe, "unet") else "transformer", *texts):
+        part, aimed = getattr(pipe, name), ["q_proj", "v_proj"] if name in texts else ["to_q", "to_v"]
+        inject_adapter_in_model(LoraConfig(r=4, lora_alpha=4, target_modules=aimed), part)
+        generator = torch.Generator().manual_seed(3)
+        for key, weight in part.named_parameters():
+            if "lora_" in key:
+                weight.data = 0.3 * torch.randn(weight.shape, generator=generator)
+        layers[f"{name}_lora_layers"] = get_peft_model_state_dict(part)
     pipe.save_lora_weights(path, **layers)
-    network.delete_adapters("default")
     return path / "pytorch_lora_weights.safetensors"
 
 
@@ -50,8 +54,8 @@ def denoiser(**layer: Any) -> Any:
 
 
 def test_lora_is_what_diffusers_adds(pipeline: Folder, tmp_path: Path):
+    file = written(loaded(pipeline("sdxl")), tmp_path)
     pipe = loaded(pipeline("sdxl"))
-    file = written(pipe, tmp_path)
     pipe.load_lora_weights(file)
     pipe.set_adapters(pipe.get_active_adapters(), [0.8])
     with_it = denoiser(checkpoint=str(pipeline("sdxl")), lora=[f"{file}:0.8"])
@@ -72,6 +76,60 @@ def test_lora_is_what_diffusers_adds(pipeline: Folder, tmp_path: Path):
     with pytest.raises(CheckpointError, match="does not fit this network, it is of another model") as refused:
         strange.predict(torch.randn(1, *strange.shape), t[:1], RowConditions(index[:1]))
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "encoders"), [("flux", ("text_encoder",)), ("sd3", ("text_encoder", "text_encoder_2"))]
+)
+def test_lora_of_transformers_and_text_encoders(pipeline: Folder, tmp_path: Path, kind: str, encoders: tuple[str, ...]):
+    from diffusers.utils import set_weights_and_activate_adapters
+
+    pipe = loaded(pipeline(kind))
+    pipe.set_progress_bar_config(disable=True)
+    file = written(pipe, tmp_path, *encoders)
+    for name in ("transformer", *encoders):
+        set_weights_and_activate_adapters(getattr(pipe, name), ["default"], [0.8])
+    size = {"height": 32, "width": 32}
+    model = {"name": kind, "path": str(pipeline(kind)), **size}
+    registry, layer = installed(), {"sinks": [], "device": "cpu", "steps": 2, "prompt": "a cat", "guidance_scale": 1.0}
+    ends = []
+    for lora in ([f"{file}:0.8"], []):
+        settings, found = configure(registry, layer | {"denoiser": model | {"lora": lora}})
+        run = assemble(registry, settings, denoiser=found)
+        with torch.inference_mode():
+            *frames, last = walk(run.engine, Batch((0,), (0,), (0,), (settings.seed,)), lambda at: frozenset({"x"}))
+        ends.append(last.x)
+    start = frames[0]["x"]
+    own = {"latents": tokens_of(start), "guidance_scale": 3.5} if kind == "flux" else {
+        "latents": start, "guidance_scale": 1.0, "sigmas": [1.0, 0.5],
+    }  # fmt: skip
+    expected = pipe("a cat", num_inference_steps=2, output_type="latent", **size, **own).images
+    expected = latents_of(expected, 2, 2) if kind == "flux" else expected
+    assert (ends[0] - expected).abs().max() / expected.abs().max() < 1e-5
+    assert (ends[1] - expected).abs().max() / expected.abs().max() > 1e-3
+
+
+def test_a_lora_comes_in_over_the_steps(cli: Any, pipeline: Folder, tmp_path: Path):
+    pytest.importorskip("emnist_diff_forces_contrib", reason="the force contrast is contributed")
+    file = written(loaded(pipeline("sdxl")), tmp_path)
+    ramp = '{"kind":"ramp","start":1,"end":0}'
+    model = ("--checkpoint", pipeline("sdxl"), "--lora", f"{file}:0.8")
+    run = ("run", *model, "--prompt", "a cat", "--base", "cond", "--steps", "3", "--sink", "hdf5", "--output", tmp_path)
+    done = cli(*run, "--force", f"contrast:toward_variant=without_lora,away=own,weight={ramp}")
+    assert done.code == 0, done.error
+    (path,) = tmp_path.rglob("trajectory.h5")
+    with Trajectory(path) as trajectory:
+        prediction, base = (torch.from_numpy(trajectory.field(name)[0]) for name in ("prediction", "base"))
+        recorded = trajectory.config["denoiser"]["settings"]["lora"]
+    assert recorded == [f"{file}:0.8"]
+    assert torch.equal(prediction[2], base[2])
+    assert not torch.allclose(prediction[0], base[0], rtol=1e-3)
+    replayed = cli("replay", path, "--checkpoint", pipeline("sdxl"))
+    assert replayed.code == 0, replayed.error
+    file.write_bytes(file.read_bytes()[:-1] + b"\x01")
+    refused = cli("replay", path, "--checkpoint", pipeline("sdxl"))
+    assert refused.code != 0
+    assert "lora" in refused.error
 
 
 @pytest.mark.parametrize(

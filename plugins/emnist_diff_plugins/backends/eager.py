@@ -10,14 +10,14 @@ from emnist_diff.conditions import RowConditions
 from emnist_diff.direct import Direct, rows_of
 from emnist_diff.errors import ConfigError
 from emnist_diff.evaluators import Evaluator
-from emnist_diff.protocols import Denoiser
+from emnist_diff.protocols import Denoiser, offers
 from emnist_diff_plugins.backends._cast import DTYPES, Cast
 from emnist_diff_plugins.backends._cuda import arithmetic
 from emnist_diff_plugins.backends._identity import structure_of
 from emnist_diff_plugins.backends._packed_unet import PackedUNet, known
 from emnist_diff_plugins.backends._streams import Cut, Network, Streams
 from emnist_diff_plugins.backends._traced import traced
-from emnist_diff_plugins.capabilities import Exportable
+from emnist_diff_plugins.capabilities import Casts, Exportable
 from emnist_diff_plugins.contract import Workload
 
 
@@ -37,7 +37,7 @@ class Eager:
         """`contract.Backend`."""
         if work.device.type == "cpu" and work.precision == "fp16":
             return "processors have no fp16 arithmetic that torch uses — use --precision bf16"
-        if work.precision != "fp32" and not isinstance(denoiser, Exportable):
+        if work.precision != "fp32" and not (isinstance(denoiser, Exportable) or offers(denoiser, Casts)):
             return f"{type(denoiser).__name__} offers no network to be cast to {work.precision} — use --precision fp32"
         return None
 
@@ -45,6 +45,8 @@ class Eager:
         """`contract.Backend`. Raises `ConfigError` where it refuses."""
         if reason := self.refusal(denoiser, work):
             raise ConfigError(f"backend 'eager' cannot serve here: {reason}")
+        if offers(denoiser, Casts):
+            denoiser.cast(work.precision)
         if work.device.type == "cpu" and isinstance(denoiser, Exportable):
             return _Parallel(denoiser, denoiser.shape, work, self.rewrite)
         if work.precision == "fp32" or not isinstance(denoiser, Exportable):

@@ -115,6 +115,7 @@ class PipelineDenoiser:
     _codec: Codec | None = None
     _encoded: dict[str, list[Encoded]] = attrs.field(factory=dict)
     _given: Given | None = None
+    _dtype: torch.dtype | None = None
 
     @property
     def loaded(self) -> bool:
@@ -127,11 +128,17 @@ class PipelineDenoiser:
         if self._network is None:
             name = self.architecture.network
             with parts.loading(self.folder, name, self.device):
-                network = self._adapted(parts.part(self.folder, name, self.device), name)
+                network = self._adapted(parts.part(self.folder, name, self.device, self._dtype), name)
                 if self.architecture.attention_slicing:
                     network.set_attention_slice("auto")
             self._network = network
         return self._network
+
+    def cast(self, precision: str) -> None:
+        """`Casts`: the network is loaded in this precision; one that was loaded in another is dropped."""
+        self._dtype = parts.DTYPES[precision]
+        if self._network is not None and self._network.dtype != self._dtype:
+            self._network = self._given = None
 
     @property
     def codec(self) -> Codec:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
+import torch
 from attrs import validators as v
 from torch import Tensor
 
@@ -157,7 +158,7 @@ class Pipeline(ABC):
             prediction_type=predicts,
             shape=shape,
             load=load,
-            recommended=self.recommended(folder, height, width),
+            recommended={**self.recommended(folder, height, width), **self._precision(folder)},
             label=str(folder.path),
             identity=sha256,
             space=folder.sha256_of("vae"),
@@ -166,6 +167,13 @@ class Pipeline(ABC):
                 "schedule": unstructure(process), **parts.versions(),
             },
         )  # fmt: skip
+
+    def _precision(self, folder: PipelineFolder) -> dict[str, str]:
+        """What is recommended of a run's precision: that of the folder, where there is a GPU."""
+        if not torch.cuda.is_available():
+            return {}
+        held = str(folder.part_class(self.network))
+        return {"precision": parts.precision_of(folder.weights(self.network, parts.CLASSES[held]).dtypes)}
 
     optional: ClassVar[frozenset[str]] = frozenset()
     """Parts that a folder need not have."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -124,7 +125,15 @@ def _load(
         loader.load_lora_into_transformer(state, transformer=module, adapter_name=name, **more)
     else:
         more = {"network_alphas": None, **more}
+        module.load_adapter = partial(_inject, module)  # that of transformers needs a newer peft than there may be
         loader.load_lora_into_text_encoder(state, text_encoder=module, prefix=part, adapter_name=name, **more)
+
+
+def _inject(module: Any, *, adapter_name: str, adapter_state_dict: dict[str, Any], peft_config: Any) -> None:
+    """Add tensors under peft's names to a text encoder, by peft itself."""
+    peft: Any = import_module("peft")
+    peft.inject_adapter_in_model(peft_config, module, adapter_name)
+    peft.set_peft_model_state_dict(module, adapter_state_dict, adapter_name)
 
 
 class _blamed:

@@ -32,6 +32,9 @@ CLASSES = {
 }
 """What is loaded, by name, and the library that it comes from."""
 
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+"""What a network computes in, by precision."""
+
 EXTRA = "pip install 'emnist-diff[pipelines]'"
 _NEEDED = ("transformers", "accelerate", "sentencepiece")
 
@@ -61,7 +64,9 @@ def part(folder: PipelineFolder, name: str, device: str, dtype: torch.dtype | No
     """
     held = str(folder.part_class(name))
     weights = folder.weights(name, CLASSES[held])
-    dtype = dtype or _stored(weights.dtypes, device)
+    if dtype is None:
+        half = torch.device(device).type != "cpu"
+        dtype = DTYPES[precision_of(weights.dtypes)] if half else torch.float32
     more: dict[str, Any] = {"torch_dtype" if CLASSES[held] == "diffusers" else "dtype": dtype}
     if weights.variant:
         more["variant"] = weights.variant
@@ -86,11 +91,9 @@ def _class(name: str) -> Any:
     return getattr(importlib.import_module(CLASSES[name]), name)
 
 
-def _stored(dtypes: frozenset[str], device: str) -> torch.dtype:
-    """The type to compute in for tensors of these types."""
-    if "F32" in dtypes or torch.device(device).type == "cpu":
-        return torch.float32
-    return torch.bfloat16 if "BF16" in dtypes else torch.float16
+def precision_of(dtypes: frozenset[str]) -> str:
+    """The precision to compute in for tensors of these types, as safetensors calls them."""
+    return "fp32" if "F32" in dtypes else "bf16" if "BF16" in dtypes else "fp16"
 
 
 @contextmanager
