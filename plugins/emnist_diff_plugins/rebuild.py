@@ -38,6 +38,11 @@ def settings_of(
     came from.
     """
     data: dict[str, Any] = dict(trajectory.config)
+    if recorder := data.get("recorder"):
+        raise TrajectoryError(
+            f"{trajectory.path} is a recording of {facts(data.get('denoiser')).get('name')!s:.80} by {recorder!s:.80}, "
+            "and no run that can be made again — have the Recorder write what is missing, by its sinks"
+        )
     sha256 = data.pop("checkpoint_sha256", None)
     recorded_guides = data.pop("guide_sha256", None)
     data.pop("files", None)  # which are compared once the components that name them are made
