@@ -15,7 +15,7 @@ import torch
 
 from emnist_diff_plugins.containers import checkpoint
 from emnist_diff_plugins.training import state
-from emnist_diff_plugins.training.config import to_dict
+from emnist_diff_plugins.training.config import resolve, to_dict
 from emnist_diff_plugins.training.trainer import train
 
 WORKER = """
@@ -87,6 +87,43 @@ print(json.dumps(out))
 """
 
 
+LATENTS = """
+import sys
+
+from emnist_diff import main
+from emnist_diff_plugins.training import trainer
+
+trainer._CHECK_EVERY = 1
+folder, data = sys.argv[1:]
+options = ["--data", data, "--split", "digits", "--epochs", "2", "--batch-size", "16", "--sample-every", "0", "--quiet",
+           "--device", "cpu", "--no-tensorboard"]
+codec = ["conv_ae", "--network", "widths=[8]", "--network", "hidden=16", "--network", "latent=6"]
+latent = ["film", "--codec", f"{folder}/codec", "--network", "hidden=16", "--network", "blocks=1"]
+
+
+def trained(what, output, *more):
+    sys.argv = ["emnist-diff", "train", *what, *options, "--output", f"{folder}/{output}", *more]
+    try:
+        main()
+    except SystemExit as stopped:
+        return stopped.code
+
+
+codes = [
+    trained(codec, "codec"),
+    trained(latent, "latent", "--max-minutes", "1e-9"),
+    trained(latent, "latent", "--max-minutes", "60", "--resume"),
+]
+sys.exit(0 if codes == [0, 0, 0] else f"exit codes {codes}")
+"""
+
+
+def free_port() -> str:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return str(free.getsockname()[1])
+
+
 @pytest.fixture
 def both(config, tmp_path: Path):
     """What two workers report."""
@@ -97,11 +134,8 @@ def both(config, tmp_path: Path):
     for rank in range(2):  # each has read another time
         settings = config(f"experiment{rank}", experiment="both", epochs=1)
         (tmp_path / f"named{rank}.json").write_text(json.dumps(to_dict(settings)))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     common = {**os.environ, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1",
-              "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}  # fmt: skip
+              "MASTER_PORT": free_port(), "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}  # fmt: skip
     workers = [
         subprocess.Popen(
             [sys.executable, "-c", WORKER, str(tmp_path)],
@@ -152,3 +186,37 @@ def test_two_workers_do_as_one(config, both, tmp_path):
     assert first["nan"][1].startswith("the loss is nan at step 1 ")
     assert first["full"] == ["OutputError", "cannot write it"]
     assert second["full"] == ["RunFailed", "the first worker failed — its message says why"]
+
+
+def test_accelerate_launch_trains_a_codec_and_a_model_of_its_latents(data, tmp_path):
+    """One checkpoint an epoch; the one of the latents, which was stopped and resumed, has the weights of one worker."""
+    pytest.importorskip("accelerate")
+    script = tmp_path / "latents.py"
+    script.write_text(LATENTS)
+    launch = (
+        "--multi_gpu",  # which is torchrun, on CPUs too; without it CPUs get one process
+        "--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no",
+    )  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "accelerate.commands.launch", *launch, "--main_process_port", free_port(), str(script),
+         str(tmp_path), str(data)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=240, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("trained 2 epochs") == 2  # the first worker alone speaks
+    assert done.stdout.count("stopped after step") == 1
+    for name, family in (("codec", "conv_ae"), ("latent", "film")):
+        files = sorted(path.name for path in (tmp_path / name).glob("*.safetensors"))
+        assert files == [f"{family}_epoch001.safetensors", f"{family}_epoch002.safetensors"]
+        rows = state.read_facts(state.path_in(tmp_path / name)).rows
+        assert len(rows) == 2
+        assert all(0 < row["loss_mean"] < 10 for row in rows)
+    codec, theirs = (checkpoint.load(checkpoint.discover(tmp_path / name)) for name in ("codec", "latent"))
+    assert theirs[0].codec == codec[0].codec
+    alone = resolve(
+        {"family": {"name": "film", "settings": {"hidden": 16, "blocks": 1}}, "codec": str(tmp_path / "codec"),
+         "dataset": {"name": "emnist", "data": str(data), "split": "digits"}, "output": str(tmp_path / "alone"),
+         "epochs": 2, "batch_size": 16, "sample_every": 0, "device": "cpu", "tensorboard": False}
+    )  # fmt: skip
+    for name, tensor in checkpoint.load(train(alone).checkpoint)[1].items():
+        torch.testing.assert_close(theirs[1][name], tensor, rtol=1e-3, atol=1e-5)
