@@ -2,7 +2,8 @@
 
 A frame is a mapping from names to tensors, and the names are those of the trajectory file: ``x``, ``prediction``,
 ``forces/00_attract_class``. A request is such a name, or the beginning of one up to a slash, as with folders:
-``forces`` asks for every force, ``forces/00_attract_class`` for one.
+``forces`` asks for every force, ``forces/00_attract_class`` for one. Behind a colon it may carry settings for the
+denoiser that captures what it names: ``attention:{"heads": "all"}``.
 
 B is the number of samples in a batch, `*shape` the shape of one state.
 """
@@ -65,7 +66,8 @@ def worker_name(name: str, rank: int, world_size: int) -> str:
 
 def is_requested(field: str, requests: Iterable[str]) -> bool:
     """Whether some request asks for this field, by its name or by a group that it belongs to."""
-    return any(field == request or field.startswith(f"{request}/") for request in requests)
+    names = (request.partition(":")[0] for request in requests)
+    return any(field == name or field.startswith(f"{name}/") for name in names)
 
 
 @briefly
@@ -79,7 +81,8 @@ class RunHeader:
     sample_ids, labels, seeds: (N,) int64 / int64 / uint64, all samples of the run in order.
     classes: class names in index order.  forces, drifts: names in order of use.
     conditioned: whether the base or a force reads the samples' own classes; else labels decide nothing.
-    force_weights: (forces, steps) weights.  activations: those that the denoiser can capture, name → shape of a row's.
+    force_weights: (forces, steps) weights.  activations: those that sinks request, name → shape of a row's.
+    capturable: what else the denoiser could capture.
     conditions: of each step, those that the run's own network evaluates.
     resume: continue what is there; overwrite: replace what is there; neither: what is there is an error.
     rank, world_size: this is the share of one worker of several, which write into one directory.
@@ -111,6 +114,7 @@ class RunHeader:
     prediction_type: PredictionType = "epsilon"
     conditioned: bool = True
     activations: Mapping[str, tuple[int, ...]] = attrs.field(factory=dict)
+    capturable: tuple[str, ...] = ()
     conditions: tuple[tuple[Cond, ...], ...] = ()
     replayed: bool = False
 

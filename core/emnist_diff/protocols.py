@@ -178,11 +178,16 @@ class Captures(Protocol):
     group (``hidden``), and the frame of a step then holds (B, conditions, *shape), see `frames.Frame.conditions`."""
 
     @property
-    def activations(self) -> Mapping[str, tuple[int, ...]]:
-        """Name, with a group before a slash (``hidden/mid``) → the shape of a row's activation."""
+    def capturable(self) -> tuple[str, ...]:
+        """The requests that it understands, names or groups: ``("hidden",)``."""
 
-    def capture(self, x: Tensor, t: Tensor, conds: RowConditions, names: frozenset[str]) -> Mapping[str, Tensor]:
-        """The activations under these names while the network evaluates the rows, (R, *shape) each; arguments as of
+    def activations(self, requests: Iterable[str]) -> Mapping[str, tuple[int, ...]]:
+        """What these requests mean: name, with a group before a slash (``hidden/mid``) → the shape of a row's
+        activation. Requests for what is not inside the network mean nothing. Raises `ConfigError` for settings that
+        cannot be, and `UnknownName` for a place that the network does not have."""
+
+    def capture(self, x: Tensor, t: Tensor, conds: RowConditions, requests: Iterable[str]) -> Mapping[str, Tensor]:
+        """These activations while the network evaluates the rows, (R, *shape) each; arguments as of
         `Denoiser.predict`, which is called beside it and must give what it always does."""
 
 

@@ -34,8 +34,7 @@ def _captured(bench: DenoiserBench, rows: Tensor) -> tuple[Mapping[str, Any], Tr
     with torch.inference_mode(), trap({"x": x, "t": times, "conds.index": index}) as trapped:
         if not offers(denoiser, Captures):
             return {}, trapped
-        names = frozenset(denoiser.activations)
-        return denoiser.capture(x, times, RowConditions(index), names), trapped
+        return denoiser.capture(x, times, RowConditions(index), denoiser.capturable), trapped
 
 
 @rule(
@@ -46,7 +45,7 @@ def _captured(bench: DenoiserBench, rows: Tensor) -> tuple[Mapping[str, Any], Tr
 def activations(bench: DenoiserBench) -> Iterator[str]:
     if not offers(bench.denoiser, Captures):
         return
-    declared = dict(bench.denoiser.activations)
+    declared = dict(bench.denoiser.activations(bench.denoiser.capturable))
     for name in declared:
         if name.partition("/")[0] in FIELDS:
             yield f"{name!r} is called as a field that every run has"
@@ -59,12 +58,14 @@ def activations(bench: DenoiserBench) -> Iterator[str]:
             yield f"{name!r} has shape {tuple(value.shape)} instead of {(ROWS, *shape)}"
         elif not bool(torch.isfinite(value).all()):
             yield f"{name!r} is NaN or infinite"
-    if declared and (one := min(declared)) and len(declared) > 1:
+    if len(bench.denoiser.capturable) > 1:
+        one = min(bench.denoiser.capturable)
         times = torch.full((ROWS,), bench.levels[1], dtype=torch.float32)
         with torch.inference_mode():
-            alone = bench.denoiser.capture(bench.x, times, RowConditions(bench.index), frozenset({one}))
-        if one not in alone or not torch.equal(alone[one], found[one]):
-            yield f"{one!r} captured alone is another than among all"
+            alone = bench.denoiser.capture(bench.x, times, RowConditions(bench.index), (one,))
+        for name in bench.denoiser.activations((one,)):
+            if name not in alone or not torch.equal(alone[name], found[name]):
+                yield f"{name!r} captured alone is another than among all"
 
 
 @rule(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
+
+from emnist_diff.errors import unknown
 
 if TYPE_CHECKING:  # reading needs no torch
     from torch import Tensor
@@ -11,9 +13,16 @@ if TYPE_CHECKING:  # reading needs no torch
     from emnist_diff.conditions import Cond
 
 
-def recorded_conditions(conditions: Sequence[Sequence[Cond]], steps: Iterable[int]) -> tuple[Cond, ...]:
-    """The conditions along the axis of a file that keeps these steps, in order of use.  conditions: of each step."""
-    return tuple(dict.fromkeys(cond for step in steps for cond in conditions[step]))
+def recorded_conditions(
+    conditions: Sequence[Sequence[Cond]], steps: Iterable[int], only: Collection[str] = ()
+) -> tuple[Cond, ...]:
+    """The conditions along the axis of a file that keeps these steps, in order of use.  conditions: of each step.
+    only: names of those that it keeps; empty for all. Raises `UnknownName`."""
+    used = tuple(dict.fromkeys(cond for step in steps for cond in conditions[step]))
+    names = condition_names(used)
+    if strange := sorted(set(only).difference(names)):
+        raise unknown("condition of this run", strange[0], names)
+    return tuple(cond for cond, name in zip(used, names, strict=True) if not only or name in only)
 
 
 def condition_names(conditions: Sequence[Cond]) -> list[str]:
@@ -24,9 +33,10 @@ def condition_names(conditions: Sequence[Cond]) -> list[str]:
 
 def by_condition(values: Tensor, conditions: Sequence[Cond], recorded: Sequence[Cond]) -> Tensor:
     """Activations (B, conditions, *shape) of a step along the recorded conditions, (B, recorded, *shape): zero for
-    those that the step does not evaluate."""
+    those that the step does not evaluate. Conditions that are not recorded are left out."""
     if tuple(conditions) == tuple(recorded):
         return values
     out = values.new_zeros((len(values), len(recorded), *values.shape[2:]))
-    out[:, [recorded.index(cond) for cond in conditions]] = values
+    kept = [place for place, cond in enumerate(conditions) if cond in recorded]
+    out[:, [recorded.index(conditions[place]) for place in kept]] = values[:, kept]
     return out

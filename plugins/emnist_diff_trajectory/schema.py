@@ -55,6 +55,7 @@ class Capture:
     every: the steps whose index this divides are kept, and the final state always.
     samples: ids of the samples whose states are kept: these, or those below a number; None for all. Of the others
     there is no more than id, class, marker and image.
+    only: names of the conditions whose activations are kept; empty for all.
     """
 
     fields: frozenset[str] = frozenset(FIELDS)
@@ -62,6 +63,7 @@ class Capture:
     every: int = 1
     samples: int | frozenset[int] | None = None
     activations: frozenset[str] = frozenset()
+    only: frozenset[str] = frozenset()
 
     @property
     def requests(self) -> frozenset[str]:
@@ -87,7 +89,7 @@ class Capture:
         """The conditions whose activations are kept, in order of use; none where no activations are."""
         if not any(is_requested(name, self.activations) for name in header.activations):
             return ()
-        return recorded_conditions(header.conditions, self.steps(header).tolist())
+        return recorded_conditions(header.conditions, self.steps(header).tolist(), self.only)
 
 
 def arrays(header: RunHeader, capture: Capture) -> list[Array]:

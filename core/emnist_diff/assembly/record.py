@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from emnist_diff.assembly.reviews import reviews
-from emnist_diff.components import Component
-from emnist_diff.frames import RunHeader
+from emnist_diff.components import Component, call_component
+from emnist_diff.frames import FIELDS, RunHeader
 from emnist_diff.plugins import Registry
-from emnist_diff.protocols import Captures, HasImageShape, offers
+from emnist_diff.protocols import Captures, Denoiser, HasImageShape, offers
+from emnist_diff.timeline import Timeline
 
 if TYPE_CHECKING:
     from emnist_diff.assembly.assemble import Parts
@@ -65,7 +66,8 @@ def header_of(
         fsync=settings.fsync,
         decode=_decoder(engine),
         prediction_type=denoiser.prediction_type,
-        activations=dict(denoiser.activations) if offers(denoiser, Captures) else {},
+        activations=_activations(denoiser, sinks, timeline),
+        capturable=tuple(denoiser.capturable) if offers(denoiser, Captures) else (),
         conditions=tuple(tuple(c for c in conds if not c.denoiser) for conds in layout.plan.evaluations.conditions),
     )
 
@@ -89,3 +91,18 @@ def _decoder(engine: Engine) -> Callable[[Tensor], Tensor]:
         return last[1]
 
     return decode
+
+
+def _activations(denoiser: Denoiser, sinks: Sequence[Component], timeline: Timeline) -> Mapping[str, tuple[int, ...]]:
+    """The activations that sinks request, name → shape of a row's; none of a denoiser that captures none."""
+    if not offers(denoiser, Captures):
+        return {}
+    steps = [timeline.at(index) for index in range(len(timeline))]
+    requests = {
+        request
+        for sink in sinks
+        for at in steps
+        for request in call_component(sink.label("sink"), sink.object.wants, at)
+        if request.partition("/")[0] not in FIELDS
+    }
+    return dict(call_component("the denoiser", denoiser.activations, sorted(requests)) if requests else {})

@@ -51,9 +51,10 @@ def requested_fields(sinks: Sequence[Sink], header: RunHeader) -> list[frozenset
             requests = frozenset(call_sink(sink, "say what it wants", sink.wants, at))
             for request in requests.difference(FIELDS):
                 if not any(is_requested(field, (request,)) for field in header.fields):
+                    present = dict.fromkeys((*header.fields, *header.capturable))
                     raise ConfigError(
                         f"sink {type(sink).__name__} requests the field {request!r}, which this run does not have; it "
-                        f"has {', '.join(header.fields)} — change the sink's settings"
+                        f"has {', '.join(present)} — change the sink's settings"
                     )
             together |= requests
         out.append(frozenset(together))

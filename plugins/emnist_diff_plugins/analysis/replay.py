@@ -128,7 +128,7 @@ def _positions(trajectory: Trajectory, samples: Iterable[int] | None) -> list[in
 def _names(trajectory: Trajectory, header: RunHeader) -> dict[str, str]:
     """Of each dataset of states or activations, the field of a frame that it holds."""
     held = trajectory.datasets()
-    count = len(recorded_conditions(header.conditions, trajectory.kept_steps.tolist()))
+    count = len(trajectory.conditions)
     for name, dataset in held.items():
         shape = header.shape
         if is_activation(name):
@@ -155,7 +155,7 @@ def _replay_batch(
     batch = Batch(ids, ids, tuple(header.labels[list(ids)].tolist()), tuple(header.seeds[list(ids)].tolist()))
     kept_steps, kept = set(trajectory.kept_steps.tolist()), set(trajectory.kept_samples.tolist())
     fields = frozenset(names.values())
-    conditions = recorded_conditions(header.conditions, sorted(kept_steps))
+    conditions = recorded_conditions(header.conditions, sorted(kept_steps), trajectory.conditions)
     states_of: dict[str, list[Any]] = {name: [] for name in names}
     for event in walk(assembled.engine, batch, lambda at: fields if at.index in kept_steps else frozenset()):
         if stopping.is_set():

@@ -23,6 +23,7 @@ from emnist_diff.timeline import ForwardProcess, PredictionType
 from emnist_diff_plugins.containers.checkpoint import MOST_CLASSES, CheckpointHeader
 from emnist_diff_plugins.containers.weights import filled
 from emnist_diff_plugins.fields import between, setting
+from emnist_diff_plugins.inside.capturing import Inside
 from emnist_diff_plugins.spaces import ClassSpace
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ class FilmNetwork(nn.Module):
 
 @briefly
 @attrs.frozen(eq=False)
-class FilmDenoiser:
+class FilmDenoiser(Inside):
     """`protocols.Denoiser` over a loaded network; states are vectors."""
 
     network: FilmNetwork
@@ -156,6 +157,10 @@ class FilmDenoiser:
         with one_thread(x.device):
             prediction: Tensor = self.network(x, t, conds.index)
         return prediction
+
+    def inside(self, variant: str = "") -> nn.Module:
+        """See `Inside.inside`."""
+        return self.network
 
     def module(self, variant: str = "") -> nn.Module:
         """`Exportable`: the network of tensors."""

@@ -21,6 +21,8 @@ from emnist_diff_plugins.containers.checkpoint import MOST_CLASSES, CheckpointHe
 from emnist_diff_plugins.containers.weights import filled
 from emnist_diff_plugins.denoisers import _attention, _skipping
 from emnist_diff_plugins.denoisers._unet import Sizes, UNet
+from emnist_diff_plugins.inside.capturing import Inside
+from emnist_diff_plugins.inside.layers import Layout
 from emnist_diff_plugins.spaces import ClassSpace
 from emnist_diff_plugins.variants import Variant, require
 
@@ -173,7 +175,7 @@ class UNet2D:
 
 @briefly
 @attrs.frozen(eq=False)
-class UNet2DDenoiser:
+class UNet2DDenoiser(Inside):
     """`protocols.Denoiser` over a loaded network; states are images in [-1, 1].
 
     variants: those of its attention, see `_attention`, and with layers skipped, see `_skipping`.
@@ -210,6 +212,17 @@ class UNet2DDenoiser:
         with one_thread(x.device):
             prediction: Tensor = self.network_of(conds.variant)(x, t, conds.index)
         return prediction.contiguous()
+
+    def inside(self, variant: str = "") -> torch.nn.Module:
+        """See `Inside.inside`."""
+        return self.network_of(variant)
+
+    def layout(self) -> Layout:
+        """See `Inside.layout`: a grid for each level of the network."""
+        step = self.network.step
+        sides = [side + -side % step for side in self.shape[1:]]
+        grids = [(sides[0] >> level, sides[1] >> level) for level in range(step.bit_length())]
+        return Layout(tuple(grids), self.network.tokens if self.network.conditioning == "cross" else 0)
 
     def module(self, variant: str = "") -> torch.nn.Module:
         """`Exportable`: the network of tensors."""

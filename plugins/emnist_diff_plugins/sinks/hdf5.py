@@ -15,6 +15,7 @@ from emnist_diff.frames import FIELDS, BatchResult, Frame, Outcome, RunHeader, i
 from emnist_diff.timeline import StepInfo
 from emnist_diff_plugins.sinks._settings import every_setting, samples_setting
 from emnist_diff_trajectory.activations import by_condition
+from emnist_diff_trajectory.attention import AttentionRequest
 from emnist_diff_trajectory.fields import X, dataset_of, is_activation
 from emnist_diff_trajectory.pixels import to_uint8
 from emnist_diff_trajectory.schema import Capture, arrays
@@ -47,6 +48,16 @@ class Hdf5Sink:
         default=(),
         metadata={"help": "inner activations of the network to keep: a name or group, or a list of these"},
     )
+    attention: AttentionRequest | None = attrs.field(
+        default=None,
+        metadata={
+            "help": "attention to keep, as a table of layers, kinds, heads, resolution, self_resolution; "
+            "activations=attention keeps what suits most"
+        },
+    )
+    conditions: str | tuple[str, ...] = attrs.field(
+        default=(), metadata={"help": "conditions whose activations are kept, such as own; all when left out"}
+    )
     every: int = every_setting("keep every k-th step, from the first; the final state is kept always")
     samples: int | tuple[int, ...] | None = samples_setting("samples whose states are kept")
     filename: str = attrs.field(
@@ -62,7 +73,10 @@ class Hdf5Sink:
     def __attrs_post_init__(self) -> None:
         fields = frozenset(self.fields)
         ids = frozenset(self.samples) if isinstance(self.samples, tuple) else self.samples
-        self._capture = Capture(fields, self.dtype, self.every, ids, frozenset(_names(self.activations)))
+        activations = {*_names(self.activations)} | ({self.attention.text} if self.attention else set())
+        self._capture = Capture(
+            fields, self.dtype, self.every, ids, frozenset(activations), frozenset(_names(self.conditions))
+        )
 
     @activations.validator
     def _name_no_fields(self, _: object, activations: str | tuple[str, ...]) -> None:
@@ -122,8 +136,8 @@ class Hdf5Sink:
             self._writer.close()
 
 
-def _names(activations: str | tuple[str, ...]) -> tuple[str, ...]:
-    return (activations,) if isinstance(activations, str) else activations
+def _names(names: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else names
 
 
 def _chosen(states: Tensor, rows: Sequence[int]) -> Tensor:

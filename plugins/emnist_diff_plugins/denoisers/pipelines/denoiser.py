@@ -25,6 +25,8 @@ from emnist_diff_plugins.denoisers.pipelines.folder import PipelineFolder
 from emnist_diff_plugins.denoisers.pipelines.prompts import PromptSpace
 from emnist_diff_plugins.denoisers.pipelines.text import Encoded, Encoder
 from emnist_diff_plugins.variants import Variant
+from emnist_diff_plugins.inside.capturing import Inside
+from emnist_diff_plugins.inside.layers import Layout
 
 LARGE = 1 << 13
 """Numbers of a state from which a row keeps all threads of a CPU busy. Rows are then evaluated one at a time on all of
@@ -77,6 +79,9 @@ class Architecture(Protocol):
     def evaluate(self, network: Any, x: Tensor, t: Tensor, given: Given) -> Tensor:
         """The prediction of each row, (R, *shape)."""
 
+    def layout(self, shape: tuple[int, ...], tokens: int) -> Layout:
+        """How the network's layers see a state of this shape and so many tokens of a text."""
+
 
 @attrs.frozen(eq=False)
 class Given:
@@ -99,7 +104,7 @@ class Given:
 
 @briefly
 @attrs.define(eq=False)
-class PipelineDenoiser:
+class PipelineDenoiser(Inside):
     """`protocols.Denoiser` over the parts of a folder; states are latents as the network has them."""
 
     architecture: Architecture
@@ -197,6 +202,14 @@ class PipelineDenoiser:
         has any."""
         own = attention.VARIANTS if self.architecture.network == "unet" else ()
         return (*own, SKIPPING, *([lora.WITHOUT] if self.architecture.adapters else []))
+
+    def inside(self, variant: str = "") -> Any:
+        """See `Inside.inside`."""
+        return self.network
+
+    def layout(self) -> Layout:
+        """See `Inside.layout`."""
+        return self.architecture.layout(self.shape, self.given.tokens.shape[1])
 
     def predict(self, x: Tensor, t: Tensor, conds: RowConditions) -> Tensor:
         """The network's prediction, (R, *shape) float32. Raises `RunFailed` where memory is short."""

@@ -25,6 +25,7 @@ from emnist_diff_plugins.denoisers.pipelines.preview import require_tiny
 from emnist_diff_plugins.denoisers.pipelines.prompts import PromptSpace, paired
 from emnist_diff_plugins.denoisers.pipelines.text import Encoded, Encoder
 from emnist_diff_plugins.fields import between
+from emnist_diff_plugins.inside.layers import Layout
 from emnist_diff_trajectory.names import typed
 
 if TYPE_CHECKING:
@@ -226,6 +227,10 @@ class Pipeline(ABC):
     @abstractmethod
     def joined(self, folder: PipelineFolder, encoded: list[Encoded], chunks: int) -> tuple[Tensor, Tensor]:
         """Tokens (L, width) and vector (width,) for the network of what the encoders made of a text."""
+
+    @abstractmethod
+    def layout(self, shape: tuple[int, ...], tokens: int) -> Layout:
+        """How the network's layers see a state of this shape and so many tokens of a text."""
 
     @abstractmethod
     def evaluate(self, network: Any, x: Tensor, t: Tensor, given: Given) -> Tensor:

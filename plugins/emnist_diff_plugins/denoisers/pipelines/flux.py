@@ -17,6 +17,7 @@ from emnist_diff_plugins.denoisers.pipelines.denoiser import Given
 from emnist_diff_plugins.denoisers.pipelines.family import Pipeline
 from emnist_diff_plugins.denoisers.pipelines.folder import PipelineFolder
 from emnist_diff_plugins.denoisers.pipelines.text import Encoded, Encoder
+from emnist_diff_plugins.inside.layers import Layout
 
 T5_TOKENS = 512
 _GUIDANCE = 3.5
@@ -84,6 +85,10 @@ class Flux(Pipeline):
         clip, t5 = encoded
         assert clip.pooled is not None
         return t5.filled(1), clip.pooled
+
+    def layout(self, shape: tuple[int, ...], tokens: int) -> Layout:
+        """Patches of 2 x 2, and before them the tokens of the text."""
+        return Layout(((shape[1] // 2, shape[2] // 2),), tokens, "first")
 
     def evaluate(self, network: Any, x: Tensor, t: Tensor, given: Given) -> Tensor:
         """The transformer's velocity."""

@@ -17,6 +17,7 @@ from emnist_diff_plugins.denoisers.pipelines.denoiser import Given
 from emnist_diff_plugins.denoisers.pipelines.family import Pipeline
 from emnist_diff_plugins.denoisers.pipelines.folder import PipelineFolder
 from emnist_diff_plugins.denoisers.pipelines.text import Encoded, Encoder
+from emnist_diff_plugins.inside.layers import Layout
 
 T5_TOKENS = 256
 _LARGE_LAYERS = 38
@@ -81,6 +82,10 @@ class Sd3(Pipeline):
         t5 = encoded[2].filled(1) if len(encoded) > 2 else clip.new_zeros(T5_TOKENS, width)
         vectors = [each.pooled for each in encoded[:2] if each.pooled is not None]
         return torch.cat((F.pad(clip, (0, width - clip.shape[-1])), t5.to(clip.dtype))), torch.cat(vectors, dim=-1)
+
+    def layout(self, shape: tuple[int, ...], tokens: int) -> Layout:
+        """Patches of 2 x 2, and behind them the tokens of the text."""
+        return Layout(((shape[1] // 2, shape[2] // 2),), tokens)
 
     def evaluate(self, network: Any, x: Tensor, t: Tensor, given: Given) -> Tensor:
         """The transformer's velocity."""

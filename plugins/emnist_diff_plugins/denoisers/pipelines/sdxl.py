@@ -17,6 +17,7 @@ from emnist_diff_plugins.denoisers.pipelines.family import LARGEST_SIDE, Pipelin
 from emnist_diff_plugins.denoisers.pipelines.folder import PipelineFolder
 from emnist_diff_plugins.denoisers.pipelines.text import Encoded, Encoder
 from emnist_diff_plugins.fields import between
+from emnist_diff_plugins.inside.layers import Layout
 
 _SIZES = ("original_height", "original_width", "crop_top", "crop_left", "target_height", "target_width")
 
@@ -81,6 +82,15 @@ class Sdxl(Pipeline):
         vector = encoded[-1].pooled
         assert vector is not None
         return torch.cat([each.filled(chunks) for each in encoded], dim=-1), vector
+
+    def layout(self, shape: tuple[int, ...], tokens: int) -> Layout:
+        """Grids of all levels, each half the one before."""
+        (_, *size), grids = shape, []
+        while True:
+            grids.append((size[0], size[1]))
+            if max(size) == 1:
+                return Layout(tuple(grids), tokens)
+            size = [-(-side // 2) for side in size]
 
     def evaluate(self, network: Any, x: Tensor, t: Tensor, given: Given) -> Tensor:
         """The UNet's prediction."""
