@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import attrs
 
@@ -105,3 +105,11 @@ class Casts(Protocol):
 
     def cast(self, precision: str) -> None:
         """Have the network compute in ``fp32``, ``bf16`` or ``fp16``, from float32 to float32."""
+
+
+@runtime_checkable
+class DescribesActivations(Protocol):
+    """What a `Denoiser` that captures activations also offers, so that a run records what they are of."""
+
+    def describe(self, requests: Iterable[str]) -> Mapping[str, Any]:
+        """JSON-ready facts of the activations that these requests mean, such as layers and tokens."""

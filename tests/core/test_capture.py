@@ -14,6 +14,7 @@ from emnist_diff_trajectory.reader import Trajectory
 PLUGIN = """
 import attrs
 import torch
+from emnist_diff.frames import is_requested
 from emnist_diff.hookspecs import hookimpl
 from emnist_diff.records import DenoiserSpec, SinkSpec
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture, MixtureDenoiser
@@ -35,11 +36,15 @@ class Toy(GaussianMixture):
         return ToyDenoiser(self, made.process, made.device)
 
 class ToyDenoiser(MixtureDenoiser):
-    activations = {{"hidden/mid": (2,), "hidden/sum": ()}}
+    capturable = ("hidden",)
 
-    def capture(self, x, t, conds, names):
+    def activations(self, requests):
+        shapes = {{"hidden/mid": (2,), "hidden/sum": ()}}
+        return {{name: shape for name, shape in shapes.items() if is_requested(name, requests)}}
+
+    def capture(self, x, t, conds, requests):
         found = {{"hidden/mid": torch.stack([conds.index.float(), t], 1), "hidden/sum": x.flatten(1).sum(1)}}
-        return {{name: found[name] for name in names}}
+        return {{name: found[name] for name in self.activations(requests)}}
 
 @attrs.define(eq=False)
 class Within:

@@ -21,6 +21,7 @@ from emnist_diff.conditions import NULL, OWN, named
 from emnist_diff.direct import Direct
 from emnist_diff.errors import ConfigError, OutputError, RunFailed, UnknownName
 from emnist_diff.families import WEIGHTS, Source
+from emnist_diff.frames import is_requested
 from emnist_diff.steps import SchedulerResult
 from emnist_diff.timeline import FlowSchedule, NoiseSchedule
 from emnist_diff_plugins.denoisers.film import Film
@@ -489,14 +490,18 @@ class OddDenoiser:
             return out.roll(1, 0)
         return -out if conds.variant else out
 
-    activations = property(lambda self: {"hidden/a": (4,), "hidden/b": () if self.twist != "activations" else (1,)})
+    capturable = ("hidden/a", "hidden/b")
 
-    def capture(self, x, t, conds, names):
+    def activations(self, requests):
+        shapes = {"hidden/a": (4,), "hidden/b": () if self.twist != "activations" else (1,)}
+        return {name: shape for name, shape in shapes.items() if is_requested(name, requests)}
+
+    def capture(self, x, t, conds, requests):
         self.count += self.twist == "capture_changes_nothing"
         if self.twist == "capture_changes_nothing":
             x += 1
         found = {"hidden/a": 2 * x, "hidden/b": x.sum(1) + (x.mean() if self.twist == "activation_rows" else 0)}
-        return {name: found[name] for name in names}
+        return {name: found[name] for name in self.activations(requests)}
 
     def decode(self, x):
         image = x.reshape(len(x), 1, 1, -1)

@@ -15,6 +15,7 @@ from emnist_diff_trajectory.verify import verify
 PLUGIN = """
 import attrs
 import torch
+from emnist_diff.frames import is_requested
 from emnist_diff.hookspecs import hookimpl
 from emnist_diff.records import DenoiserSpec
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture, MixtureDenoiser
@@ -30,15 +31,19 @@ class Toy(GaussianMixture):
         return ToyDenoiser(self, made.process, made.device)
 
 class ToyDenoiser(MixtureDenoiser):
-    activations = {{"hidden/mid": (2,), "hidden/rows": (), "{odd}": (3, 1)}}
+    capturable = ("hidden", "{odd}")
 
-    def capture(self, x, t, conds, names):
+    def activations(self, requests):
+        shapes = {{"hidden/mid": (2,), "hidden/rows": (), "{odd}": (3, 1)}}
+        return {{name: shape for name, shape in shapes.items() if is_requested(name, requests)}}
+
+    def capture(self, x, t, conds, requests):
         found = {{
             "hidden/mid": torch.stack([conds.index.float(), t], 1),
             "hidden/rows": x.flatten(1).sum(1) + len(x),  # which a call of another size would change
             "{odd}": x.flatten(1)[:, :3, None],
         }}
-        return {{name: found[name] for name in names}}
+        return {{name: found[name] for name in self.activations(requests)}}
 """
 NAMES = ("null", "own", "A")
 

@@ -93,16 +93,19 @@ def _decoder(engine: Engine) -> Callable[[Tensor], Tensor]:
     return decode
 
 
-def _activations(denoiser: Denoiser, sinks: Sequence[Component], timeline: Timeline) -> Mapping[str, tuple[int, ...]]:
-    """The activations that sinks request, name → shape of a row's; none of a denoiser that captures none."""
-    if not offers(denoiser, Captures):
-        return {}
-    steps = [timeline.at(index) for index in range(len(timeline))]
+def activation_requests(sinks: Sequence[Component], timeline: Timeline) -> list[str]:
+    """What sinks request together beyond what every run has, in order of names."""
     requests = {
         request
         for sink in sinks
-        for at in steps
-        for request in call_component(sink.label("sink"), sink.object.wants, at)
-        if request.partition("/")[0] not in FIELDS
+        for index in range(len(timeline))
+        for request in call_component(sink.label("sink"), sink.object.wants, timeline.at(index))
     }
-    return dict(call_component("the denoiser", denoiser.activations, sorted(requests)) if requests else {})
+    return sorted(request for request in requests if request.partition("/")[0] not in FIELDS)
+
+
+def _activations(denoiser: Denoiser, sinks: Sequence[Component], timeline: Timeline) -> Mapping[str, tuple[int, ...]]:
+    """The activations that sinks request, name → shape of a row's; none of a denoiser that captures none."""
+    if not offers(denoiser, Captures) or not (requests := activation_requests(sinks, timeline)):
+        return {}
+    return dict(call_component("the denoiser", denoiser.activations, requests))

@@ -15,9 +15,11 @@ from emnist_diff.engine.walk import walk
 from emnist_diff.errors import Interrupted, TrajectoryError, UnknownName
 from emnist_diff.frames import BatchResult, RunHeader
 from emnist_diff.plugins import Registry
+from emnist_diff.protocols import Captures, offers
 from emnist_diff.running.interrupts import stop_requests
 from emnist_diff.running.run import prepare
 from emnist_diff_plugins.rebuild import settings_of
+from emnist_diff_plugins.recorded import facts
 from emnist_diff_trajectory.activations import by_condition, recorded_conditions
 from emnist_diff_trajectory.compare import Differences
 from emnist_diff_trajectory.fields import X, dataset_of, field_of, is_activation
@@ -76,7 +78,7 @@ def replay(
     """
     settings = settings_of(trajectory, registry, checkpoint, guides or {})
     assembled = prepare(registry, settings)
-    header = assembled.header
+    header = _with_activations(assembled, requests_of(trajectory))
     require_recorded_files(trajectory.path, trajectory.config, header.config)
     positions = _positions(trajectory, samples)
     _require_same_samples(trajectory, header, positions)
@@ -94,6 +96,22 @@ def replay(
             if on_batch is not None:
                 on_batch(min(first + _BATCH, len(positions)), len(positions))
     return Replayed(len(positions), seen, tolerance, _otherwise(trajectory.environment, header.environment))
+
+
+def requests_of(trajectory: Trajectory) -> tuple[str, ...]:
+    """The requests that the activations of a file answer; their names where it does not record any."""
+    recorded = facts(trajectory.environment.get("activations")).get("requests")
+    if trajectory.activations and isinstance(recorded, list) and all(isinstance(each, str) for each in recorded):
+        return tuple(recorded)
+    return trajectory.activations
+
+
+def _with_activations(assembled: Assembly, requests: tuple[str, ...]) -> RunHeader:
+    """The header of a run that captures what these requests mean."""
+    denoiser = assembled.engine.denoisers[""]
+    if not requests or not offers(denoiser, Captures):
+        return assembled.header
+    return attrs.evolve(assembled.header, activations=dict(denoiser.activations(requests)))
 
 
 def _require_same_samples(trajectory: Trajectory, header: RunHeader, positions: list[int]) -> None:
@@ -154,7 +172,8 @@ def _replay_batch(
     header = assembled.header
     batch = Batch(ids, ids, tuple(header.labels[list(ids)].tolist()), tuple(header.seeds[list(ids)].tolist()))
     kept_steps, kept = set(trajectory.kept_steps.tolist()), set(trajectory.kept_samples.tolist())
-    fields = frozenset(names.values())
+    fields = frozenset(field for name, field in names.items() if not is_activation(name))
+    fields |= frozenset(requests_of(trajectory))
     conditions = recorded_conditions(header.conditions, sorted(kept_steps), trajectory.conditions)
     states_of: dict[str, list[Any]] = {name: [] for name in names}
     for event in walk(assembled.engine, batch, lambda at: fields if at.index in kept_steps else frozenset()):

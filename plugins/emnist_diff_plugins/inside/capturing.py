@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import attrs
 import torch
 from torch import Tensor, nn
 
@@ -44,7 +45,7 @@ class Inside:
             for layer in self.attention(attention):
                 out |= layer.shapes(attention)
         if modules:
-            out |= hidden.shapes(modules, self.inside(), self._evaluate)
+            out |= hidden.shapes(modules, self.inside(), self._probe)
         return out
 
     def attention(self, request: AttentionRequest) -> tuple[AttentionLayer, ...]:
@@ -52,14 +53,28 @@ class Inside:
         layout = self.layout()
         if layout is None:
             raise ConfigError("this network has no attention to record: its states have no places")
-        return chosen(request, self.inside(), layout, self._evaluate)
+        return chosen(request, self.inside(), layout, self._probe)
 
     def attention_layers(self) -> tuple[AttentionLayer, ...]:
         """All layers whose attention can be recorded, in the order of evaluation."""
         layout = self.layout()
-        return () if layout is None else attention_layers(self.inside(), layout, self._evaluate)
+        return () if layout is None else attention_layers(self.inside(), layout, self._probe)
 
-    def _evaluate(self) -> None:
+    def describe(self, requests: Iterable[str]) -> Mapping[str, Any]:
+        """`DescribesActivations`: the layers whose attention is requested, and the tokens of each text."""
+        attention, _ = _sorted(requests)
+        if attention is None:
+            return {}
+        layers = self.attention(attention)
+        tokens = self.token_lists() if any(layer.tokens for layer in layers) else {}
+        return {"attention": [attrs.asdict(layer) for layer in layers], **({"tokens": tokens} if tokens else {})}
+
+    def token_lists(self) -> Mapping[str, Mapping[str, Sequence[Any]]]:
+        """Of each text, the null condition's under "", its tokens as layers attend to them: lists of ``text``, ``id``,
+        ``special`` (0 or 1), ``word`` (which word of the text, -1 for none) and ``encoder``."""
+        return {}
+
+    def _probe(self) -> None:
         """Evaluate the network once, whatever for."""
         own: Any = self
         device = next(self.inside().parameters()).device
@@ -81,7 +96,7 @@ class Inside:
             parts[name].append(kept(call, layers[name], attention))
 
         found = {name: module for name, module in attending(network).items() if name in layers}
-        names = hidden.shapes(modules, self.inside(), self._evaluate)
+        names = hidden.shapes(modules, self.inside(), self._probe)
         with watched(found, seen), hidden.recorded(names, network) as states:
             own.predict(x, t, conds)
         for name, values in parts.items():

@@ -27,6 +27,7 @@ _REVIEWS = {
     "previewed-steps": ("previews:PreviewedSteps", "passes what makes cheap pictures of steps to the sinks"),
     "deciding-settings": ("settings:DecidingSettings", "records the settings that decide what a run makes"),
     "deciding-files": ("files:DecidingFiles", "records the files that decide what components do"),
+    "captured-activations": ("inside:Inside", "records what is captured inside the network, and with which settings"),
     "provenance": ("provenance:Provenance", "records versions, device, plugins and SLURM's job"),
 }
 

@@ -4,7 +4,7 @@ only planned reads no weights, and each part is there only as long as it is need
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,7 +19,7 @@ from emnist_diff.onethread import one_thread
 from emnist_diff.timeline import ForwardProcess, PredictionType
 from emnist_diff_plugins.denoisers._skipping import NAME as SKIP
 from emnist_diff_plugins.denoisers._skipping import SKIPPING
-from emnist_diff_plugins.denoisers.pipelines import attention, lora, memory, parts, preview, skipping
+from emnist_diff_plugins.denoisers.pipelines import attention, lora, memory, parts, preview, skipping, tokens
 from emnist_diff_plugins.denoisers.pipelines.codec import Codec
 from emnist_diff_plugins.denoisers.pipelines.folder import PipelineFolder
 from emnist_diff_plugins.denoisers.pipelines.prompts import PromptSpace
@@ -43,6 +43,10 @@ class Architecture(Protocol):
     @property
     def encoders(self) -> tuple[Encoder, ...]:
         """What reads texts, in order."""
+
+    @property
+    def token_encoders(self) -> tuple[tuple[Encoder, ...], ...]:
+        """The encoders whose tokens stand behind each other; those together have the same tokens, side by side."""
 
     @property
     def adapters(self) -> tuple[lora.Lora, ...]:
@@ -210,6 +214,15 @@ class PipelineDenoiser(Inside):
     def layout(self) -> Layout:
         """See `Inside.layout`."""
         return self.architecture.layout(self.shape, self.given.tokens.shape[1])
+
+    def token_lists(self) -> Mapping[str, Mapping[str, Sequence[Any]]]:
+        """See `Inside.token_lists`."""
+        null = self.architecture.null(self.folder)
+        texts = dict.fromkeys([text for text, _ in self.conditions.entries if text] + [""])
+        return tokens.token_lists(
+            self.folder, self.architecture.token_encoders, {text: text or null or "" for text in texts},
+            self.given.tokens.shape[1],
+        )  # fmt: skip
 
     def predict(self, x: Tensor, t: Tensor, conds: RowConditions) -> Tensor:
         """The network's prediction, (R, *shape) float32. Raises `RunFailed` where memory is short."""

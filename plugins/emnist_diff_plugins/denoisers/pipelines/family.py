@@ -44,6 +44,8 @@ class Pipeline(ABC):
     name: ClassVar[str]
     network: ClassVar[str]
     encoders: ClassVar[tuple[Encoder, ...]]
+    token_encoders: ClassVar[tuple[tuple[Encoder, ...], ...]]
+    """Encoders whose tokens the network has behind each other; those together have the same ones, side by side."""
     classes: ClassVar[Mapping[str, tuple[str, ...]]]
     """Of each part that must be there, by name."""
     inputs: ClassVar[tuple[str, ...]] = ()

@@ -38,6 +38,7 @@ class Flux(Pipeline):
         Encoder("text_encoder", "tokenizer", "last", "pooler_output"),
         Encoder("text_encoder_2", "tokenizer_2", "last", longest=T5_TOKENS),
     )
+    token_encoders: ClassVar[tuple[tuple[Encoder, ...], ...]] = (encoders[1:],)
     classes: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "transformer": ("FluxTransformer2DModel",),
         "vae": ("AutoencoderKL", "AutoencoderTiny"),

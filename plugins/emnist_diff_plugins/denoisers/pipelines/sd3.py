@@ -39,6 +39,7 @@ class Sd3(Pipeline):
         Encoder("text_encoder_2", "tokenizer_2", "penultimate", "text_embeds"),
         Encoder("text_encoder_3", "tokenizer_3", "last", longest=T5_TOKENS),
     )
+    token_encoders: ClassVar[tuple[tuple[Encoder, ...], ...]] = (encoders[:2], encoders[2:])
     classes: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "transformer": ("SD3Transformer2DModel",),
         "vae": ("AutoencoderKL", "AutoencoderTiny"),

@@ -35,6 +35,7 @@ class Sdxl(Pipeline):
         Encoder("text_encoder", "tokenizer", "penultimate"),
         Encoder("text_encoder_2", "tokenizer_2", "penultimate", "text_embeds"),
     )
+    token_encoders: ClassVar[tuple[tuple[Encoder, ...], ...]] = (encoders,)
     classes: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "unet": ("UNet2DConditionModel",),
         "vae": ("AutoencoderKL", "AutoencoderTiny"),

@@ -74,8 +74,8 @@ class Encoder:
         return out
 
     def _encoded(self, read: _Reader, tokenizer: Any, text: str) -> Encoded:
-        empty = read(_Chunk.of([], tokenizer, self._room(tokenizer)))[0]
-        chunks = self._chunks(tokenizer, text)
+        empty = read(Chunk.of([], tokenizer, self._room(tokenizer)))[0]
+        chunks = self.tokens(tokenizer, text)
         answers = [read(chunk) for chunk in chunks]
         states = [_weighted(z, empty, chunk) for chunk, (z, _) in zip(chunks, answers, strict=True)]
         shares = [torch.ones(())]
@@ -96,7 +96,7 @@ class Encoder:
     def _room(self, tokenizer: Any) -> int:
         return self.longest or int(tokenizer.model_max_length)
 
-    def _chunks(self, tokenizer: Any, text: str) -> list[_Chunk]:
+    def tokens(self, tokenizer: Any, text: str) -> list[Chunk]:
         """The tokens of a text in chunks. What does not fit an encoder that reads one chunk is cut, which is logged."""
         tokens = [
             (token, fragment.weight, number)
@@ -112,7 +112,7 @@ class Encoder:
                 "prompt.cut", encoder=self.part, tokens=len(tokens), read=size, prompt=text[:60], lost=lost[:120]
             )
         starts = range(0, 1 if one else max(len(tokens), 1), size)
-        return [_Chunk.of(tokens[start : start + size], tokenizer, room) for start in starts]
+        return [Chunk.of(tokens[start : start + size], tokenizer, room) for start in starts]
 
     @property
     def part_of_chunks(self) -> bool:
@@ -128,7 +128,7 @@ class _Reader:
     device: str
     encoder: Encoder
 
-    def __call__(self, chunk: _Chunk, without: int | None = None) -> tuple[Tensor, Tensor | None]:
+    def __call__(self, chunk: Chunk, without: int | None = None) -> tuple[Tensor, Tensor | None]:
         """The states of a chunk, (tokens, width), and its vector.  without: the fragment that is masked."""
         mask = None
         if without is not None:
@@ -142,7 +142,7 @@ class _Reader:
 
 
 @attrs.frozen
-class _Chunk:
+class Chunk:
     """Tokens as an encoder takes them, with marks of beginning, end and nothing: ids, weights, and the numbers of the
     fragments that they are of, -1 for marks."""
 
@@ -151,14 +151,14 @@ class _Chunk:
     fragments: list[int]
 
     @classmethod
-    def of(cls, tokens: Sequence[tuple[int, float, int]], tokenizer: Any, room: int) -> _Chunk:
+    def of(cls, tokens: Sequence[tuple[int, float, int]], tokenizer: Any, room: int) -> Chunk:
         begin = [] if tokenizer.bos_token_id is None else [(tokenizer.bos_token_id, 1.0, -1)]
         full = [*begin, *tokens, (tokenizer.eos_token_id, 1.0, -1)]
         full += [(tokenizer.pad_token_id, 1.0, -1)] * (room - len(full))
         return cls([t for t, _, _ in full], [w for _, w, _ in full], [n for _, _, n in full])
 
 
-def _weighted(states: Tensor, empty: Tensor, chunk: _Chunk) -> Tensor:
+def _weighted(states: Tensor, empty: Tensor, chunk: Chunk) -> Tensor:
     """States moved away from those of the empty text, or toward them, by the weight of each token, as compel does."""
     if all(weight == 1 for weight in chunk.weights):
         return states
