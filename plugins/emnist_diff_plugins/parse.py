@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,17 @@ def named_files(texts: Iterable[str], option: str) -> dict[str, str]:
             raise ConfigError(f"{option}: {name!r} is given twice")
         out[name] = file
     return out
+
+
+_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+
+
+def bytes_of(text: str, option: str) -> int:
+    """``200MB`` in bytes; KB, MB and GB are powers of ten, KiB, MiB and GiB of two. Raises `ConfigError`."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
+    if match is None or match[2].upper() not in _UNITS:
+        raise ConfigError(f"{option} {shown(text)}: write it as 200MB")
+    return int(float(match[1]) * _UNITS[match[2].upper()])
 
 
 def json_or_file(text: str, option: str) -> Any:

@@ -26,6 +26,7 @@ BENEATH = {
     "documents": "tables in files",
     "fields": "a setting with a sentence of help",
     "functions": "functions of users, as schedules and settings",
+    "inside": "what a network computes on its way, which sinks request",
     "pictures": "PNG files",
     "spaces": "classes and texts, the condition spaces of most denoisers",
     "variants": "how networks are evaluated in other ways, which forces request and denoisers declare",

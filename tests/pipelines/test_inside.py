@@ -129,7 +129,7 @@ def test_a_run_records_and_replays_attention(cli: Any, pipeline: Folder, tmp_pat
         "run", "--checkpoint", pipeline("sdxl"), "--prompt", "a cat", "--steps", 2, "--output", tmp_path,
         "--sink", 'hdf5:attention={"kinds":["cross"],"resolution":4},conditions=own',
     )  # fmt: skip
-    assert (done := cli(*map(str, run))).code == 0, done.error
+    assert (done := cli(*map(str, run))).code == 0, done.err
     (path,) = tmp_path.rglob("trajectory.h5")
     with Trajectory(path) as file:
         facts = file.environment["activations"]
@@ -139,7 +139,7 @@ def test_a_run_records_and_replays_attention(cli: Any, pipeline: Folder, tmp_pat
             assert maps.shape == (1, 2, 1, layer["tokens"], 4, 4)
             assert abs(maps.sum(3) - 1).max() < 1e-6
     assert "bit for bit" in (replayed := cli("replay", str(path), "--checkpoint", str(pipeline("sdxl")))).out, (
-        replayed.error
+        replayed.err
     )
 
 

@@ -80,8 +80,8 @@ def replay(
     assembled = prepare(registry, settings)
     header = _with_activations(assembled, requests_of(trajectory))
     require_recorded_files(trajectory.path, trajectory.config, header.config)
-    positions = _positions(trajectory, samples)
-    _require_same_samples(trajectory, header, positions)
+    positions = committed_positions(trajectory, samples)
+    require_same_samples(trajectory, header, positions)
     require_sound(trajectory)
     names = _names(trajectory, header)
     seen = Differences()
@@ -114,7 +114,7 @@ def _with_activations(assembled: Assembly, requests: tuple[str, ...]) -> RunHead
     return attrs.evolve(assembled.header, activations=dict(denoiser.activations(requests)))
 
 
-def _require_same_samples(trajectory: Trajectory, header: RunHeader, positions: list[int]) -> None:
+def require_same_samples(trajectory: Trajectory, header: RunHeader, positions: list[int]) -> None:
     """Raise `TrajectoryError` where the samples at these positions are not those that the configuration makes."""
     ids = trajectory.ids[positions]
     if (ids < 0).any() or (ids >= len(header.labels)).any():
@@ -129,7 +129,7 @@ def _require_same_samples(trajectory: Trajectory, header: RunHeader, positions: 
             raise TrajectoryError(f"{trajectory.path}: its {what} are not those that its configuration makes")
 
 
-def _positions(trajectory: Trajectory, samples: Iterable[int] | None) -> list[int]:
+def committed_positions(trajectory: Trajectory, samples: Iterable[int] | None) -> list[int]:
     done = {int(trajectory.ids[p]): p for p in trajectory.committed}
     if samples is None:
         chosen = list(done.values())

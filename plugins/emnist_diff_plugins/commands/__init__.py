@@ -20,6 +20,7 @@ _COMMANDS = (
         "Generate",
     ),
     ("replay", "replay:replay", "Make a recorded run again from its own file, and compare", "Generate"),
+    ("attend", "attend:app", "Capture attention and hidden states from a recorded run", "Analyse"),
     ("checkpoints", "checkpoints:app", "List the checkpoints that are shipped", "List"),
     ("checkpoint", "checkpoint:app", "Inspect checkpoints, and convert legacy ones", "List"),
     ("plugins", "plugins:app", "List, show and check plugins", "List"),

@@ -103,7 +103,7 @@ class Inside:
             if not values:
                 variant = f" as {conds.variant!r} evaluates it" if conds.variant else ""
                 raise RunFailed(f"layer {name} never reached torch's attention kernel{variant}")
-        out = {}
+        out: dict[str, Tensor] = {}
         for values in parts.values():
             out |= {name: torch.cat([part[name] for part in values]) for name in values[0]}
         return out | {name: torch.cat(values) for name, values in states.items()}

@@ -80,7 +80,8 @@ class AttentionLayer:
 
     def shapes(self, request: AttentionRequest) -> dict[str, tuple[int, ...]]:
         """What is kept of a row, by name."""
-        heads, out = self.heads if request.heads == "all" else 1, {}
+        heads = self.heads if request.heads == "all" else 1
+        out: dict[str, tuple[int, ...]] = {}
         for kind in self.kinds:
             if kind not in request.kinds:
                 continue
@@ -110,7 +111,11 @@ def _found(
 ) -> tuple[tuple[AttentionLayer, ...], frozenset[str]]:
     if network not in _FOUND:
         layers, seen = attending(network), dict[str, AttentionLayer | None]()
-        with watched(layers, lambda name, call: seen.setdefault(name, _layer(name, call, layout))):
+
+        def note(name: str, call: Call) -> None:
+            seen.setdefault(name, _layer(name, call, layout))
+
+        with watched(layers, note):
             evaluate()
         known = tuple(layer for layer in seen.values() if layer is not None)
         _FOUND[network] = known, frozenset(layers.keys() - {layer.name for layer in known})

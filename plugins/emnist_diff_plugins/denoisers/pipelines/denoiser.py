@@ -24,9 +24,9 @@ from emnist_diff_plugins.denoisers.pipelines.codec import Codec
 from emnist_diff_plugins.denoisers.pipelines.folder import PipelineFolder
 from emnist_diff_plugins.denoisers.pipelines.prompts import PromptSpace
 from emnist_diff_plugins.denoisers.pipelines.text import Encoded, Encoder
-from emnist_diff_plugins.variants import Variant
 from emnist_diff_plugins.inside.capturing import Inside
 from emnist_diff_plugins.inside.layers import Layout
+from emnist_diff_plugins.variants import Variant
 
 LARGE = 1 << 13
 """Numbers of a state from which a row keeps all threads of a CPU busy. Rows are then evaluated one at a time on all of
