@@ -163,7 +163,7 @@ def test_requests_get_smaller_in_the_order_that_is_documented():
     assert budget.total(arrays(cut.request, cut.every)) <= 3_000_000
     assert cut.request.heads == "mean"
     assert cut.request.kinds == ("cross",)
-    assert cut.said[:2] == ("the mean of the heads", "no attention among places")
+    assert cut.given_up[:2] == ("the mean of the heads", "no attention among places")
     with pytest.raises(ConfigError, match=r"attention does not fit into 1 bytes: the least is .* fewer samples"):
         budget.fit(1, budget.cuts(full, 1, ["a"], {"cross", "self"}), arrays, 12)
 

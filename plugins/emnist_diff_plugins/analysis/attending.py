@@ -141,7 +141,7 @@ class Attending:
         names = [layer.name for layer in layers]
         choices = budget.cuts(self.what.attention, self.what.every, names, kinds)
         cut = budget.fit(most, choices, lambda *some: self._cut(*some).arrays(), self.trajectory.steps)
-        return self._cut(cut.request, cut.every), cut.said
+        return self._cut(cut.request, cut.every), cut.given_up
 
     def _cut(self, request: AttentionRequest, every: int) -> Attending:
         what = attrs.evolve(self.what, attention=request, every=every)
@@ -212,9 +212,9 @@ class Attending:
             x = np.stack([np.asarray(file.x[file.row(position), column], dtype=np.float32) for position in some])
             packing = run.calls(conditions_at(at, engine.base, engine.forces), False).packing
             with torch.inference_mode():
-                there, tensors = captured(run, at, torch.from_numpy(x).to(engine.device), packing, self.what.requests)
+                conds, tensors = captured(run, at, torch.from_numpy(x).to(engine.device), packing, self.what.requests)
                 for name, values in tensors.items():
-                    found[dataset_of(name)].append(by_condition(values, there, conditions).cpu().numpy())
+                    found[dataset_of(name)].append(by_condition(values, conds, conditions).cpu().numpy())
         return {name: np.stack(values, axis=1) for name, values in found.items()}
 
 

@@ -70,8 +70,8 @@ def attend(
 
     Example:  emnist-diff attend output/A/trajectory.h5 --every 5 --sample 0-3
     """
-    from emnist_diff.discovery import installed
     from emnist_diff_plugins.analysis.attending import Attending, beside
+    from emnist_diff_plugins.pluginfiles import with_files
     from emnist_diff_trajectory.reader import Trajectory
 
     request = _request(layer, kind, heads, resolution, self_resolution) if attention else None
@@ -84,7 +84,7 @@ def attend(
         wanted = _afterwards(request, modules, sample, stride, condition, dtype)
         work = Attending.of(
             trajectory,
-            installed(tuple(plugin_file)),
+            with_files(plugin_file),
             wanted,
             checkpoint=checkpoint,
             guides=parse.named_files(guide, "--guide"),

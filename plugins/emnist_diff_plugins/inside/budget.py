@@ -33,11 +33,11 @@ def total(arrays: Sequence[Array]) -> int:
 
 @attrs.frozen
 class Cut:
-    """A request made smaller.  every: of the steps.  said: what was given up, in order."""
+    """A request made smaller.  every: of the steps.  given_up: for it, in order."""
 
     request: AttentionRequest
     every: int
-    said: tuple[str, ...] = ()
+    given_up: tuple[str, ...] = ()
 
 
 def cuts(request: AttentionRequest, every: int, stratified: Sequence[str], kinds: Collection[str]) -> Iterator[Cut]:
@@ -61,7 +61,7 @@ def cuts(request: AttentionRequest, every: int, stratified: Sequence[str], kinds
             lower = {key: max(_SMALLEST, getattr(cut.request, key) // 2) for key in ("resolution", "self_resolution")}
             cut = _with(cut, attrs.evolve(cut.request, **lower), f"maps of at most {max(lower.values())} a side")
             yield cut
-        cut = attrs.evolve(cut, every=2 * cut.every, said=(*cut.said, f"every {2 * cut.every}th step"))
+        cut = attrs.evolve(cut, every=2 * cut.every, given_up=(*cut.given_up, f"every {2 * cut.every}th step"))
         yield cut
         if once and cut.request.layers:
             cut = _with(cut, attrs.evolve(cut.request, layers=tuple(stratified)), "one layer a block")
@@ -70,7 +70,7 @@ def cuts(request: AttentionRequest, every: int, stratified: Sequence[str], kinds
 
 
 def _with(cut: Cut, request: AttentionRequest, what: str) -> Cut:
-    return attrs.evolve(cut, request=request, said=(*cut.said, what))
+    return attrs.evolve(cut, request=request, given_up=(*cut.given_up, what))
 
 
 def fit(

@@ -148,25 +148,25 @@ def chosen(
         why = (
             f"{sorted(hidden)[0]} never reaches torch's attention kernel" if hidden else "it has no layer that attends"
         )
-        raise ConfigError(f"this network has no attention to record: {why}{_way_out(hidden)}")
+        raise ConfigError(f"this network has no attention to record: {why}{_remedy(hidden)}")
     having = [layer for layer in layers if set(layer.kinds) & set(request.kinds)]
     if not request.layers:
         if not having:
-            there = " and ".join(sorted({kind for layer in layers for kind in layer.kinds}))
-            raise ConfigError(f"this network has no {request.kinds[0]} attention — it has {there}")
+            present = " and ".join(sorted({kind for layer in layers for kind in layer.kinds}))
+            raise ConfigError(f"this network has no {request.kinds[0]} attention — it has {present}")
         return stratified(having)
     wanted = set[str]()
     for pattern in request.layers:
         names = fnmatch.filter([layer.name for layer in having], pattern)
         if not names and (lost := fnmatch.filter(sorted(hidden), pattern)):
-            raise ConfigError(f"layer {lost[0]} never reaches torch's attention kernel{_way_out(hidden)}")
+            raise ConfigError(f"layer {lost[0]} never reaches torch's attention kernel{_remedy(hidden)}")
         if not names:
             raise unknown("layer that attends", pattern, [layer.name for layer in having])
         wanted.update(names)
     return tuple(layer for layer in having if layer.name in wanted)
 
 
-def _way_out(hidden: Iterable[str]) -> str:
+def _remedy(hidden: Iterable[str]) -> str:
     return " — leave out what replaces its attention, such as attention_slicing" if hidden else ""
 
 

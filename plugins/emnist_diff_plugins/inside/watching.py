@@ -88,26 +88,21 @@ class _Kernel(TorchFunctionMode):
         kwargs = kwargs or {}
         layer = self._layer() if func is F.scaled_dot_product_attention else None
         if layer is not None:
-            self._seen(layer[0], _call(*args, to_context=layer[1], **kwargs))
+            self._seen(layer[0], _call(args, kwargs, layer[1]))
         return func(*args, **kwargs)
 
 
-def _call(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attn_mask: Tensor | None = None,
-    dropout_p: float = 0.0,
-    is_causal: bool = False,
-    scale: float | None = None,
-    enable_gqa: bool = False,
-    *,
-    to_context: bool,
-) -> Call:
-    """The arguments of the kernel, as torch names them."""
-    if is_causal:
-        attn_mask = torch.ones(query.shape[-2], key.shape[-2], dtype=torch.bool, device=query.device).tril()
-    if enable_gqa:
+_ARGUMENTS = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal", "scale", "enable_gqa")
+"""Of the kernel, as torch names them."""
+
+
+def _call(args: tuple[Any, ...], kwargs: Mapping[str, Any], to_context: bool) -> Call:
+    """A call of the kernel by its arguments."""
+    given = {**dict(zip(_ARGUMENTS, args, strict=False)), **kwargs}
+    query, key, mask, scale = given["query"], given["key"], given.get("attn_mask"), given.get("scale")
+    if given.get("is_causal"):
+        mask = torch.ones(query.shape[-2], key.shape[-2], dtype=torch.bool, device=query.device).tril()
+    if given.get("enable_gqa"):
         key = key.repeat_interleave(query.shape[1] // key.shape[1], 1)
-    factor = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
-    return Call(query.detach(), key.detach(), attn_mask, factor, to_context)
+    factor = 1 / math.sqrt(query.shape[-1]) if scale is None else float(scale)
+    return Call(query.detach(), key.detach(), mask, factor, to_context)
