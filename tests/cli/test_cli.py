@@ -257,6 +257,12 @@ def test_show_describes_a_component(cli, name):
     assert "target" in cli("plugins", "show", name, "--kind", "force").out
 
 
+def test_settings_are_shown_as_a_table_spells_them(cli):
+    assert (
+        "\n    from: float | None = None  — where it begins" in cli("plugins", "show", "ramp", "--kind", "schedule").out
+    )
+
+
 def test_show_of_an_unknown_component_suggests(cli):
     finished = cli("plugins", "show", "atract_class")
     assert finished.code == 2

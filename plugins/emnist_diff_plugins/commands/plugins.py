@@ -162,7 +162,7 @@ def _described(entry: Entry[Spec]) -> dict[str, Any]:
         "doc": (inspect.getdoc(factory) or "") if is_class else "",
         "settings": [
             {
-                "name": f.name,
+                "name": f.metadata.get("key") or f.name,  # as a table of settings spells it
                 "type": f.type if isinstance(f.type, str) else getattr(f.type, "__name__", str(f.type)),
                 "default": _default(f.default),
                 "help": f.metadata.get("help", ""),
