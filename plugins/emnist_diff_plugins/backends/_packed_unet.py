@@ -14,17 +14,17 @@ from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from emnist_diff_plugins.backends import _packed as packed
 from emnist_diff_plugins.backends._group_norm import GroupNorm
 from emnist_diff_plugins.backends._silu import silu_
+from emnist_diff_plugins.containers.rowwise import Conv2d, Linear, SiLU, attended
 from emnist_diff_plugins.denoisers import _unet
 from emnist_diff_plugins.denoisers._attention import Perturbed
 
 _PARTS = (
     _unet.UNet, _unet.Stage, _unet.Residual, _unet.Attention, _unet.Upsample, _unet.Downsample, _unet.TimeEmbedding,
-    Perturbed,
+    Perturbed, Conv2d, Linear, SiLU,
 )  # fmt: skip
 
 
@@ -178,10 +178,7 @@ class _Attention(nn.Module):
         rows, channels, height, width = x.shape
         flat = (x if self.norm is None else self.norm(x)).permute(0, 2, 3, 1).reshape(rows, height * width, channels)
         q, k, v = self.to_qkv(flat).view(rows, height * width, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        if self.perturbation is None:
-            mixed = F.scaled_dot_product_attention(q, k, v)
-        else:
-            mixed = self.perturbation(q, k, v, (height, width))
+        mixed = attended(q, k, v) if self.perturbation is None else self.perturbation(q, k, v, (height, width))
         seen = mixed.transpose(1, 2).flatten(2)
         out: Tensor = self.to_out(seen).view(rows, height, width, channels).permute(0, 3, 1, 2).add_(x)
         return out

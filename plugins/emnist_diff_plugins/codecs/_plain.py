@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from emnist_diff.errors import ConfigError
 from emnist_diff_plugins.containers.families import Statistics
+from emnist_diff_plugins.containers.rowwise import sigmoid
 from emnist_diff_plugins.fields import between, setting
 
 LARGEST_SIDE, WIDEST = 4096, 16_384
@@ -70,7 +71,7 @@ class PlainAutoencoder(nn.Module):
 
     def decode(self, latents: Tensor) -> Tensor:
         """Images in [0, 1], (B, C, H, W), of latents (B, D)."""
-        images: Tensor = self.decoder(latents).sigmoid()
+        images: Tensor = sigmoid(self.decoder(latents))
         return images
 
     def forward(self, images: Tensor, noise: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from emnist_diff.errors import ConfigError
 from emnist_diff_plugins.codecs._plain import WIDEST, ImageSettings, widths
 from emnist_diff_plugins.containers.families import Statistics
+from emnist_diff_plugins.containers.rowwise import silu
 from emnist_diff_plugins.denoisers._unet import Attention, Downsample, Upsample
 from emnist_diff_plugins.fields import between, setting
 
@@ -117,8 +118,8 @@ class Residual(nn.Module):
         self.shortcut = nn.Conv2d(inside, out, 1) if inside != out else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        h = self.conv1(F.silu(self.norm1(x)))
-        out: Tensor = self.shortcut(x) + self.conv2(F.silu(self.norm2(h)))
+        h = self.conv1(silu(self.norm1(x)))
+        out: Tensor = self.shortcut(x) + self.conv2(silu(self.norm2(h)))
         return out
 
 

@@ -10,12 +10,13 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from emnist_diff.errors import CheckpointError
+from emnist_diff_plugins.containers.rowwise import rowwise
 
 N = TypeVar("N", bound=nn.Module)
 
 
 def filled(build: Callable[[], N], weights: Mapping[str, Tensor], device: str, what: str = "the checkpoint") -> N:
-    """The network that `build` makes, with these weights, in eval mode and fixed.
+    """The network that `build` makes, with these weights, in eval mode and fixed; its layers are `rowwise`.
 
     Raises `CheckpointError`, in the name of `what`, when a tensor is missing, foreign, or has another shape than the
     network's.
@@ -31,7 +32,7 @@ def filled(build: Callable[[], N], weights: Mapping[str, Tensor], device: str, w
             raise CheckpointError(f"{what} does not fit its header: it {problem} tensor {names[0]!r}{more}")
     nhwc = device == "cpu"  # channels last: faster convolutions on a CPU
     network.load_state_dict({k: _placed(t, own[k].dtype, device, nhwc) for k, t in weights.items()}, assign=True)
-    return network.eval().requires_grad_(False)
+    return rowwise(network).eval().requires_grad_(False)
 
 
 class _Undrawn(TorchFunctionMode):

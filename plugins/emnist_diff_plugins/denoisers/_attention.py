@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from emnist_diff_plugins.containers.rowwise import attended
 from emnist_diff_plugins.denoisers._skipping import sharing
 from emnist_diff_plugins.variants import EVERYWHERE, Variant
 
@@ -70,7 +71,7 @@ class Perturbed(nn.Module):
         sigma = math.inf if self.variant.value is None else self.variant.value
         grid = q.transpose(2, 3).flatten(1, 2).unflatten(2, size)
         q = blurred(grid, sigma).flatten(2).unflatten(1, (self.heads, -1)).transpose(2, 3)
-        return F.scaled_dot_product_attention(q, k, v)
+        return attended(q, k, v)
 
 
 def blurred(grid: Tensor, sigma: float) -> Tensor:

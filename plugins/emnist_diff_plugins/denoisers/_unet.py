@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from emnist_diff_plugins.containers.rowwise import attended, silu
+
 M = TypeVar("M", bound=nn.Module)
 Layer: TypeAlias = "tuple[Residual, Attention | None, CrossAttention | None]"
 """A residual layer, and after it attention to itself and to the class."""
@@ -161,7 +163,7 @@ class UNet(nn.Module):
                 h = block.attended(layer(torch.cat((h, skips.pop()), dim=1), embedded), place, tokens)
             for up in block.upsamplers or ():
                 h = up(h)
-        out: Tensor = self.conv_out(F.silu(self.conv_norm_out(h)))
+        out: Tensor = self.conv_out(silu(self.conv_norm_out(h)))
         return out[..., top : top + height, left : left + width] if out.shape[-2:] != (height, width) else out
 
 
@@ -185,7 +187,7 @@ class TimeEmbedding(nn.Module):
         frequencies = torch.exp(-math.log(10000) * torch.arange(half, dtype=torch.float32, device=t.device) / half)
         angles = t.float()[:, None] * frequencies
         waves = F.pad(torch.cat((angles.cos(), angles.sin()), dim=1), (0, self.width % 2))
-        out: Tensor = self.linear_2(F.silu(self.linear_1(waves.to(self.linear_1.weight.dtype))))
+        out: Tensor = self.linear_2(silu(self.linear_1(waves.to(self.linear_1.weight.dtype))))
         return out
 
 
@@ -237,14 +239,14 @@ class Residual(nn.Module):
         self.conv_shortcut = nn.Conv2d(inside, out, 1) if inside != out else None
 
     def forward(self, x: Tensor, embedded: Tensor) -> Tensor:
-        h = self.conv1(F.silu(self.norm1(x)))
-        context = self.time_emb_proj(F.silu(embedded))[:, :, None, None]
+        h = self.conv1(silu(self.norm1(x)))
+        context = self.time_emb_proj(silu(embedded))[:, :, None, None]
         if self.scale_shift:
             scale, shift = context.chunk(2, dim=1)
             h = self.norm2(h) * (1 + scale) + shift
         else:
             h = self.norm2(h + context)
-        h = self.conv2(self.dropout(F.silu(h)))
+        h = self.conv2(self.dropout(silu(h)))
         out: Tensor = (x if self.conv_shortcut is None else self.conv_shortcut(x)) + h
         return out
 
@@ -263,7 +265,7 @@ class Attention(nn.Module):
         flat = x.flatten(2)
         h = (flat if self.group_norm is None else self.group_norm(flat)).transpose(1, 2)
         q, k, v = (to(h).unflatten(2, (self.heads, -1)).transpose(1, 2) for to in (self.to_q, self.to_k, self.to_v))
-        h = self.to_out[0](F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+        h = self.to_out[0](attended(q, k, v).transpose(1, 2).flatten(2))
         out: Tensor = h.transpose(1, 2).reshape(x.shape) + x
         return out
 
@@ -285,7 +287,7 @@ class CrossAttention(nn.Module):
         h = self.group_norm(x.flatten(2)).transpose(1, 2)
         queries, keys, values = self.to_q(h), self.to_k(tokens), self.to_v(tokens)
         q, k, v = (part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in (queries, keys, values))
-        h = self.to_out[0](F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+        h = self.to_out[0](attended(q, k, v).transpose(1, 2).flatten(2))
         out: Tensor = h.transpose(1, 2).reshape(x.shape) + x
         return out
 

@@ -21,6 +21,7 @@ from emnist_diff.onethread import one_thread
 from emnist_diff.spaces import ConditionSpace
 from emnist_diff.timeline import ForwardProcess, PredictionType
 from emnist_diff_plugins.containers.checkpoint import MOST_CLASSES, CheckpointHeader
+from emnist_diff_plugins.containers.rowwise import silu
 from emnist_diff_plugins.containers.weights import filled
 from emnist_diff_plugins.fields import between, setting
 from emnist_diff_plugins.inside.capturing import Inside
@@ -105,7 +106,7 @@ class FilmLayer(nn.Module):
 
     def forward(self, h: Tensor, embedded: Tensor) -> Tensor:
         scale, shift = self.modulation(embedded).chunk(2, dim=1)
-        out: Tensor = self.linear(self.dropout(F.silu((1.0 + scale) * self.norm(h) + shift)))
+        out: Tensor = self.linear(self.dropout(silu((1.0 + scale) * self.norm(h) + shift)))
         return out
 
 
@@ -129,10 +130,10 @@ class FilmNetwork(nn.Module):
         angles = t.float()[:, None] * frequencies
         waves = F.pad(torch.cat((angles.sin(), angles.cos()), dim=1), (0, self.time_width % 2))
         embedded = self.time(waves.to(self.inward.weight.dtype)) + self.class_embedding(index)
-        h = F.silu(self.inward(x))
+        h = silu(self.inward(x))
         for first, second in zip(self.layers[::2], self.layers[1::2], strict=True):
             h = h + second(first(h, embedded), embedded)
-        out: Tensor = self.outward(F.silu(self.norm(h)))
+        out: Tensor = self.outward(silu(self.norm(h)))
         return out
 
 
