@@ -66,6 +66,7 @@ _FAST = ("--batch-size", "32", "--lr", "0.004", "--warmup-steps", "50", "--weigh
 _GENTLE = ("--recommend", "guidance_scale=1.5")
 _LATENT = ("unet2d", *_SMALL, "--lr", "0.003", "--batch-size", "64", *_GENTLE)
 _PIXELS = ("--network", "block_out_channels=[16,32,64]", "--network", "attention=[false,false,true]", "--lr", "0.002")
+_FEW_PIXELS = ("--network", "block_out_channels=[8,16,32]", "--batch-size", "64", "--lr", "0.004")
 TRIALS = (
     Trial("conv_ae", ("conv_ae", "--epochs", "2", "--lr", "0.002"), mse=0.012),
     Trial("vae", ("vae", "--network", "widths=[8,16,32]", "--network", "groups=8", "--epochs", "1", *_FAST), mse=0.007),
@@ -74,7 +75,7 @@ TRIALS = (
     Trial("ldm-cross", (*_LATENT, "--network", "conditioning=cross", "--epochs", "3"), "vae", 0.97, 0.78, 3.6),
     Trial("latent-rf", (*_LATENT, "--objective", "flow", "--epochs", "3"), "vae", 0.97, 0.78, 3.6),
     Trial("rf", ("unet2d", *_PIXELS, "--objective", "flow", "--epochs", "1"), "", 0.96, 0.85, 8.6),
-    Trial("ddpm", ("unet2d", *_PIXELS, "--epochs", "1"), "", 0.96, 0.85, 8.6),
+    Trial("ddpm", ("unet2d", *_FEW_PIXELS, "--epochs", "1"), "", 0.96, 0.85, 8.6),
 )
 _QUICK = ("--epochs", "1", "--batch-size", "512")
 

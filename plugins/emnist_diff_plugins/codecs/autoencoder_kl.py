@@ -40,7 +40,7 @@ class AutoencoderKL(ImageSettings):
 
     def __attrs_post_init__(self) -> None:
         if self.size % self._factor:
-            raise ConfigError(f"autoencoder_kl: images of {self.size} pixels do not divide by {self._factor}")
+            raise ConfigError(f"images of {self.size} pixels do not divide by {self._factor}")
 
     @property
     def _factor(self) -> int:

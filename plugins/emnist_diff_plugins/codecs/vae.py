@@ -33,9 +33,9 @@ class Vae(ImageSettings):
     def __attrs_post_init__(self) -> None:
         for width in self.widths:
             if width % self.groups:
-                raise ConfigError(f"vae: {width} channels do not divide into {self.groups} groups")
+                raise ConfigError(f"widths: {width} channels do not divide into {self.groups} groups")
         if self.padded - self.size >= 2 * self.size:
-            raise ConfigError(f"vae: images of {self.size} pixels are too small for {len(self.widths)} levels")
+            raise ConfigError(f"images of {self.size} pixels are too small for {len(self.widths)} levels")
 
     @property
     def padded(self) -> int:
