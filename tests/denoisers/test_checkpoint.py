@@ -318,6 +318,7 @@ class TestRefusals:
             "conv_in.weight": "1 tensors without class names and noise schedule, such as 'conv_in.weight'",
             "model.diffusion_model.out.2.bias": "a Stable Diffusion model",
             "unet.down.lora_A.weight": "a LoRA",
+            "optimizer/conv_in.weight/exp_avg": "the state that a training resumes from",
         }.items():
             save_file({name: torch.zeros(1)}, tmp_path / "x.safetensors")
             self.refused(tmp_path / "x.safetensors", said)

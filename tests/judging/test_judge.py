@@ -10,9 +10,11 @@ import scipy.linalg
 import torch
 from PIL import Image
 
+from emnist_diff.discovery import installed
 from emnist_diff.errors import CheckpointError, ConfigError, DatasetError, UnknownName
 from emnist_diff_plugins.judging import file
 from emnist_diff_plugins.judging.reference import Reference, deviation, frechet, moments
+from emnist_diff_plugins.judging.report import read_data
 from emnist_diff_plugins.judging.scores import nearest, score
 from emnist_diff_plugins.judging.training import Exercise, train
 
@@ -131,3 +133,13 @@ def test_the_commands_train_a_judge_and_ask_it(cli, folder, tmp_path):
     assert Image.open(result["picture"]).size[0] > 100
     assert "Fréchet" in cli("judge", recorded, "--judge", judge).out
     assert "does not know class 'A'" in cli("judge", recorded, "--judge", "mnist").error
+
+
+def test_the_files_say_whether_they_are_mnist_where_no_reader_is_named(tmp_path):
+    for name, dimensions, values in (("images-idx3", (2, 28, 28), bytes(1568)), ("labels-idx1", (2,), bytes([3, 7]))):
+        head = bytes([0, 0, 8, len(dimensions)]) + b"".join(n.to_bytes(4, "big") for n in dimensions)
+        (tmp_path / f"t10k-{name}-ubyte").write_bytes(head + values)
+    images = read_data(installed(), None, str(tmp_path), "test")
+    assert [images.classes[label] for label in images.labels] == ["3", "7"]
+    with pytest.raises(DatasetError, match="byclass"):
+        read_data(installed(), None, str(tmp_path), "train")

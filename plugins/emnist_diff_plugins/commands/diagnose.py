@@ -10,6 +10,7 @@ import typer
 
 from emnist_diff.discovery import installed
 from emnist_diff.printable import echo
+from emnist_diff_plugins.commands._dataset import DATASET
 
 if TYPE_CHECKING:  # what this imports is not needed for --help
     from emnist_diff_plugins.analysis.diagnosis import Diagnosis
@@ -21,7 +22,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 def diagnose(
     checkpoint: str | None = typer.Argument(None, help="The model. [default: the shipped one]", show_default=False),
     data: str = typer.Option(..., help="Directory of the dataset that it was trained on."),
-    dataset: str = typer.Option("emnist", help='Reader of --data: emnist, mnist, folder, or e.g. "folder:size=64".'),
+    dataset: str | None = DATASET,
     samples: int = typer.Option(5, min=1, help="Samples of a class for each method of sampling."),
     character: str = typer.Option("all", "--character", "--class", help="Classes to sample, as for run."),
     steps: int = typer.Option(50, min=1, help="Denoising steps of each method."),

@@ -10,6 +10,7 @@ import typer
 from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError
 from emnist_diff.printable import echo
+from emnist_diff_plugins.commands._dataset import DATASET
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -18,7 +19,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 def distribution(
     file: Path = typer.Argument(help="A trajectory file."),
     data: str = typer.Option(..., help="Directory of the real images."),
-    dataset: str = typer.Option("emnist", help='Reader of --data: emnist, mnist, folder, or e.g. "folder:size=64".'),
+    dataset: str | None = DATASET,
     method: str = typer.Option("pca", help="How points are laid out: umap, tsne or pca."),
     space: str = typer.Option("pixels", "--in", help="What is compared: pixels, or the model's latents."),
     checkpoint: str | None = typer.Option(

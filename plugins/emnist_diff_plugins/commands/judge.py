@@ -11,6 +11,7 @@ import typer
 from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError, OutputError
 from emnist_diff.printable import echo
+from emnist_diff_plugins.commands._dataset import DATASET
 
 if TYPE_CHECKING:  # what these import is not needed for --help
     from emnist_diff_plugins.judging.file import Judge
@@ -19,7 +20,6 @@ if TYPE_CHECKING:  # what these import is not needed for --help
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 train_app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
-_DATASET = typer.Option("emnist", help='Reader of --data: emnist, mnist, folder, or e.g. "folder:size=64".')
 _JSON = typer.Option(False, "--json", help="Print the result as JSON.")
 
 
@@ -32,7 +32,7 @@ def judge(
     data: str | None = typer.Option(
         None, help="Directory of the training images, to find the nearest one of each sample."
     ),
-    dataset: str = _DATASET,
+    dataset: str | None = DATASET,
     output: Path | None = typer.Option(
         None, help="Picture of samples beside their nearest training images. [default: nearest.png, beside the file]"
     ),
@@ -83,7 +83,7 @@ def _print(file: Path, judge: Judge, score: Score) -> None:
 @train_app.command()
 def train_judge(
     data: str = typer.Option(..., help="Directory of the dataset's files."),
-    dataset: str = _DATASET,
+    dataset: str | None = DATASET,
     output: Path = typer.Option(Path("judge.safetensors"), help="The file to write."),
     epochs: int = typer.Option(4, min=1, help="Passes over the images."),
     batch_size: int = typer.Option(128, min=2, help="Images of an update."),

@@ -51,6 +51,8 @@ def weights(names: Collection[str]) -> str:
         return "the weights of a Stable Diffusion model in one file, which no installed denoiser can run"
     if any(".lora_" in name or name.startswith("lora_") for name in names):
         return "a LoRA, a change of another network's weights, and no network"
+    if any(name.startswith("optimizer/") for name in names):
+        return "the state that a training resumes from — name the checkpoint beside its folder"
     what = f"{len(names)} tensors without class names and noise schedule"
     example = f", such as {min(names)!r}" if names else ""
     return f"{what}{example} — {FROM_DIFFUSERS}"

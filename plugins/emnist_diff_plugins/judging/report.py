@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emnist_diff.config import ComponentConfig
-from emnist_diff.errors import ConfigError, TrajectoryError
+from emnist_diff.errors import ConfigError, DatasetError, TrajectoryError
 from emnist_diff.plugins import Registry
 from emnist_diff.structuring import structure
 from emnist_diff_plugins import parse
@@ -65,8 +66,16 @@ def planes(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     return images[:, None] if images.ndim == 3 else np.moveaxis(images, -1, 1)
 
 
-def read_data(registry: Registry, dataset: str, data: str, part: str) -> Images:
-    """A part of a dataset, as ``--dataset`` and ``--data`` name it. Raises as the reader."""
+def read_data(registry: Registry, dataset: str | None, data: str, part: str) -> Images:
+    """A part of a dataset, as ``--dataset`` and ``--data`` name it; without a name EMNIST, or MNIST where `data` holds
+    that. Raises as the reader."""
+    if dataset is None:
+        try:
+            return read_data(registry, "emnist", data, part)
+        except DatasetError:
+            with contextlib.suppress(DatasetError):
+                return read_data(registry, "mnist", data, part)
+            raise
     requested = component({**parse.component(dataset, "--dataset"), "data": data, "part": part}, "--dataset")
     return load(registry, structure(requested, ComponentConfig, "--dataset"))
 
@@ -97,7 +106,7 @@ class Nearest:
         save_png(table(pixels, min(_COLUMNS, len(order))), path, _SCALE)
 
 
-def nearest_of(samples: Samples, registry: Registry, dataset: str, data: str) -> Nearest:
+def nearest_of(samples: Samples, registry: Registry, dataset: str | None, data: str) -> Nearest:
     """The nearest training image of each sample, of any class. Raises as the dataset's reader, and `ConfigError` for
     images of another size."""
     images = read_data(registry, dataset, data, "train").images
