@@ -295,7 +295,10 @@ def test_the_examples_of_the_page(pipeline: Folder, tmp_path: Path, monkeypatch:
     Path("FOLDER").symlink_to(pipeline("sdxl"))
     namespace: dict[str, Any] = {}
     blocks = re.findall(r"```python no-run\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(blocks) >= 2
+    assert len(blocks) == 3
     for block in blocks:
         exec(compile(block, str(PAGE), "exec"), namespace)
-    assert verify("output/cat/trajectory.h5") == []
+    for name in ("cat", "steered"):
+        assert verify(f"output/{name}/trajectory.h5") == unchecked(f"output/{name}/trajectory.h5") == []
+    with Trajectory("output/steered/trajectory.h5") as file:
+        assert file.force_names == ("00_repel_class", "01_attract_class")

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from emnist_diff_plugins.diffusers.guider import ForceGuider as ForceGuider
     from emnist_diff_plugins.diffusers.recorder import Recorder as Recorder
 
-_MODULES = {"Recorder": "recorder"}
+_MODULES = {"ForceGuider": "guider", "Recorder": "recorder"}
 __all__ = list(_MODULES)
 
 

@@ -24,24 +24,35 @@ _RECORDED = "_recorded_by_emnist_diff"
 @attrs.frozen(eq=False)
 class CallStep:
     """A step of a call: the state that it starts from, the prediction that the scheduler was given, and its estimate of
-    the image, (B, *shape) each, float32 on the CPU.  inner: levels at which it evaluated again."""
+    the image, (B, *shape) each, float32 on the CPU.  inner: levels at which it evaluated again.
+    contributions: of the forces of a `ForceGuider`, whose sum with `base` is the prediction to the bit; () without one.
+    weights: of these forces."""
 
     x: Tensor
     prediction: Tensor
     x0: Tensor
+    base: Tensor
     timestep: float
     alpha_bar: float
     alpha_bar_next: float
     inner: tuple[Level, ...] = ()
+    contributions: tuple[Tensor, ...] = ()
+    weights: tuple[float, ...] = ()
 
 
 @attrs.define(eq=False)
 class Steps:
-    """The steps that a scheduler takes during a call.  end: the state behind the last, (B, *shape)."""
+    """The steps that a scheduler takes during a call.
+
+    guider: of the pipeline, or None.  end: the state behind the last step, (B, *shape).
+    forces: names of the forces of the guider, in order.
+    """
 
     levels: Levels
+    guider: Any = None
     taken: list[CallStep] = attrs.field(factory=list)
     end: Tensor | None = None
+    forces: tuple[str, ...] = ()
 
     def take(self, begins: bool, given: Mapping[str, Any], copies: tuple[Tensor, Tensor], answer: Any) -> None:
         """Note a call of ``step``.  begins: whether it began a step.  given: its arguments.  copies: state and
@@ -63,7 +74,18 @@ class Steps:
         if estimate is None:
             level_rates = rates(begin, self.levels.process)
             estimate = to_x0(prediction, x, level_rates, self.levels.prediction_type)
-        self.taken.append(CallStep(x, prediction, estimate, timestep, begin, ends))
+        step = CallStep(x, prediction, estimate, prediction, timestep, begin, ends)
+        self.taken.append(self._with_forces(step))
+
+    def _with_forces(self, step: CallStep) -> CallStep:
+        """The same with what the forces of a `ForceGuider` added, where what the scheduler was given is their sum."""
+        evaluation = getattr(self.guider, "evaluation", None)
+        if evaluation is None or not torch.equal(_copy(evaluation.sum), step.prediction):
+            return step
+        self.forces = tuple(name for name, _ in self.guider.weights)
+        contributions = tuple(map(_copy, evaluation.contributions))
+        weights = tuple(weight for _, weight in self.guider.weights)
+        return attrs.evolve(step, base=_copy(evaluation.base), contributions=contributions, weights=weights)
 
     def _estimate(self, answer: Any) -> Tensor | None:
         """The scheduler's own estimate of the image, where it returns one."""

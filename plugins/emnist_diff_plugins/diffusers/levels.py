@@ -96,6 +96,12 @@ class Levels:
         index, sigmas = int(self.scheduler.step_index) - 1, self.scheduler.sigmas
         return self._signal(float(sigmas[index])), self._signal(float(sigmas[min(index + 1, len(sigmas) - 1)]))
 
+    def grid(self) -> list[float]:
+        """``alpha_bar`` where each of the scheduler's steps begins, and where the last ends, once its steps are set."""
+        if self.kind.levels == "sigmas":
+            return [self._signal(float(sigma)) for sigma in self.scheduler.sigmas]
+        return [*(self._alpha(float(timestep)) for timestep in self.scheduler.timesteps), 1.0]
+
     def scale(self, alpha_bar: float) -> float:
         """What a state of the scheduler is multiplied by to be signal · x0 + noise · eps at this level."""
         return alpha_bar**0.5 if self.kind.exploding else 1.0

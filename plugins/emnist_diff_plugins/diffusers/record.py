@@ -57,13 +57,19 @@ class Call:
             seeds=np.array(seeds if known else [0] * count, dtype=np.uint64),
             classes=classes or (_UNNAMED,),
             conditioned=bool(classes),
-            forces=(),
+            forces=self.steps.forces,
             drifts=(),
-            force_weights=np.empty((0, len(self.steps.taken))),
+            force_weights=self._weights(),
             overwrite=overwrite,
             decode=decoder,
             prediction_type=self.steps.levels.prediction_type,
         )
+
+    def _weights(self) -> Any:
+        """(forces, steps); 0 where forces did not act."""
+        forces = self.steps.forces
+        rows = [step.weights or (0.0,) * len(forces) for step in self.steps.taken]
+        return np.array(rows, dtype=np.float64).T.reshape(len(forces), len(rows))
 
     def _classes(self, count: int) -> tuple[tuple[str, ...], Any]:
         """The prompts, none twice, and the index of each sample's; () and zeros where there are none."""

@@ -8,13 +8,14 @@ from types import TracebackType
 from typing import Any
 
 import attrs
+import torch
 from torch import Tensor
 
 from emnist_diff.components import make
 from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError, OutputError
 from emnist_diff.events import get_logger
-from emnist_diff.frames import BatchResult, Frame, Outcome, RunHeader
+from emnist_diff.frames import STATES, BatchResult, Frame, Outcome, RunHeader, component_fields
 from emnist_diff.protocols import Sink
 from emnist_diff.records import SinkSpec
 from emnist_diff.running.recording import call_sink, hand_to_sinks, requested_fields
@@ -78,7 +79,7 @@ class Recorder:
 
     def _call(self, call: Callable[[], Any], given: Mapping[str, Any]) -> Any:
         """Let the pipeline do a call, and record it. Raises what the pipeline raises, and as `Recorder`."""
-        steps = Steps(Levels.of(self.pipeline.scheduler))
+        steps = Steps(Levels.of(self.pipeline.scheduler), getattr(self.pipeline, "guider", None))
         folder, seeds = self._free_folder(), seeds_of(self.pipeline, given.get("generator"))
         with stepping(self.pipeline.scheduler, steps):
             result = call()
@@ -127,8 +128,9 @@ def frames(steps: Steps, header: RunHeader, states: Callable[[Tensor], Tensor]) 
     """The steps of a call as sinks take them.  states: those of the file from the scheduler's."""
     positions = range(len(header.sample_ids))
     for index, step in enumerate(steps.taken):
-        prediction = states(step.prediction)
-        tensors = {"x": states(step.x), "x0": states(step.x0), "prediction": prediction, "base": prediction}
+        tensors = {name: states(getattr(step, name)) for name in STATES}
+        contributions = step.contributions or (torch.zeros_like(step.x),) * len(steps.forces)
+        tensors |= dict(zip(component_fields("forces", steps.forces), map(states, contributions), strict=True))
         yield Frame(header.timeline.at(index), positions, tensors)
 
 
