@@ -34,8 +34,8 @@ def test_the_benchmark_runs(pipeline: Callable[[str], Path], tmp_path: Path):
     (tmp_path / "sdxl").symlink_to(pipeline("sdxl"))
     head, rule, row = benchmark.parity(tmp_path, pairs.OTHERS[:1])
     assert head.count("|") == rule.count("|") == row.count("|")
-    line = benchmark.speed(tmp_path, side=32, width=32, steps=1, rounds=1)
-    assert "2 rows: ours" in line
+    line = benchmark.speed(tmp_path, side=32, width=32, steps=2, rounds=1)
+    assert "4 rows: ours" in line
     assert "| SDXL | 2.57 · 10⁹, 4.8 | 1.3 |" in benchmark.memory(("SDXL",))[-1]
 
 

@@ -48,8 +48,8 @@ def require_fit(name: str, guide: Source, main: Source) -> None:
         raise ConfigError(f"guide {name!r} was trained on another forward process than the run's model: {changes}")
     if tuple(guide.shape) != tuple(main.shape):
         raise ConfigError(
-            f"guide {name!r} has states of shape {tuple(guide.shape)}, the run's model {tuple(main.shape)} — use one of "
-            "the same size; a folder's is that which its network was trained on"
+            f"guide {name!r} has states of shape {tuple(guide.shape)}, the run's model {tuple(main.shape)} — use one "
+            "of the same size; a folder's is that which its network was trained on"
         )
     if guide.space != main.space:
         own, other = (f"latents of the codec {each.space:.12}…" if each.space else "images" for each in (main, guide))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
@@ -131,7 +132,9 @@ def _quiet() -> Iterator[None]:
         library.set_verbosity_error()
         library.disable_progress_bar()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="peft")  # of a second LoRA, that it is the second
+            yield
     finally:
         for library, verbosity, bar in zip(libraries, before, bars, strict=True):
             library.set_verbosity(verbosity)
