@@ -3,11 +3,12 @@
     python tests/benchmarks/families.py --data DIR [--dataset mnist] [--models conv_ae,lddpm] [--output DIR] [--check]
     python tests/benchmarks/families.py --data DIR --picture docs/images/families.png
 
-It trains two codecs and the models on them, and two models of pixels, each in a process of its own with one thread,
-draws 1,000 samples of each at its recommended settings, and has them judged (`emnist-diff judge`). The table shows CPU
-seconds of training; of codecs the mean squared error of reconstructed held-out images, and their floor: what the judge
-says of those reconstructions; of models what it says of samples. Fréchet distances are in units of that of as many real
-images. ``--check`` exits with 1 where one is not reached.
+It trains two codecs and the models on them, and two models of pixels, of which the diffusion has half the channels, so
+that it takes half the time; each in a process of its own with one thread. It draws 1,000 samples of each at its
+recommended settings, and has them judged (`emnist-diff judge`). The table shows CPU seconds of training; of codecs the
+mean squared error of reconstructed held-out images, and their floor: what the judge says of those reconstructions; of
+models what it says of samples. Fréchet distances are in units of that of as many real images. ``--check`` exits with 1
+where one is not reached.
 
 --picture draws a row of held-out images, below it for each codec a row of their reconstructions, and for each model a
 row of one sample of each class. What was trained is kept in --output and not trained again. ``--quick`` shows that all
