@@ -11,13 +11,14 @@ import torch
 
 from emnist_diff.assembly.devices import choose_device
 from emnist_diff.assembly.layout import bound_scheduler
-from emnist_diff.assembly.sources import opened
+from emnist_diff.assembly.sources import Found, found, opened
 from emnist_diff.brief import briefly
 from emnist_diff.components import default, make
-from emnist_diff.config import ComponentConfig
+from emnist_diff.config import ComponentConfig, RunConfig
 from emnist_diff.discovery import installed
-from emnist_diff.errors import CheckpointError
+from emnist_diff.errors import CheckpointError, ConfigError
 from emnist_diff.evaluators import Prepared
+from emnist_diff.paths import local_path
 from emnist_diff.protocols import Denoiser, Scheduler
 from emnist_diff.records import SchedulerSpec
 from emnist_diff.structuring import aliases, unstructure
@@ -27,13 +28,28 @@ from emnist_diff_plugins.containers.checkpoint import CheckpointHeader
 from emnist_diff_plugins.runconfig import component, normalised
 from emnist_diff_plugins.spaces import ClassSpace
 
+_INDEX = "model_index.json"
+"""What marks the folder of a pipeline."""
+
+
+@attrs.frozen(kw_only=True)
+class FolderHeader(CheckpointHeader):
+    """What the folder of a pipeline says: any text is a class, so that it names none, and `network` holds the settings
+    of the family that were given."""
+
+    classes: tuple[str, ...] = ()
+
+    def __attrs_post_init__(self) -> None:
+        """Nothing to check, for the family has done so."""
+
 
 @briefly
 @attrs.frozen
 class CheckpointInfo:
-    """What a checkpoint file says of itself; its weights are not read yet.
+    """What a checkpoint says of itself; its weights are not read yet.
 
-    path: the file.  sha256: of its content, in hex.  file_size_bytes: its size.  header: all that it says.
+    path: the file, or the folder of a pipeline.  sha256: of its content, in hex.  file_size_bytes: its size.
+    header: all that it says.
     """
 
     path: Path
@@ -105,20 +121,60 @@ class CheckpointInfo:
         return space.index(character)
 
 
-def load_checkpoint(path: str | Path | None = None, epoch: int | None = None) -> CheckpointInfo:
-    """The checkpoint in a file, or the newest in a directory.
+def load_checkpoint(path: str | Path | None = None, epoch: int | None = None, **settings: Any) -> CheckpointInfo:
+    """The checkpoint in a file, or the newest in a directory, or the folder of a pipeline.
 
-    path: a ``.safetensors`` file, or a directory of them; None for the one that comes with the package.
+    path: a ``.safetensors`` file, a directory of them, or a folder with ``model_index.json``; None for the one that
+    comes with the package.
     epoch: which one of a directory.
+    settings: of the family that runs a folder, such as ``negative_prompt``, ``height`` and ``width``.
 
     Raises `CheckpointError` for one that is missing, foreign, truncated or newer, or for a legacy ``.pt`` file, which
-    is to be converted first.
+    is to be converted first; `UnknownName` or `ConfigError` for settings that the family does not take, and for any
+    beside a file.
     """
     if path is None and epoch is not None:
         raise CheckpointError(f"epoch {epoch} was requested without a directory to choose from — name it")
-    file = checkpoint.located(path, epoch)
-    header = checkpoint.read_header(file)
+    file, header = headed(path, epoch, settings)
+    if isinstance(header, FolderHeader):
+        size = sum(part.stat().st_size for part in file.rglob("*") if part.is_file())
+        return CheckpointInfo(file, _of_folder(file, None, header.network).source.identity, size, header)
     return CheckpointInfo(file, checkpoint.sha256(file), file.stat().st_size, header)
+
+
+def headed(
+    path: str | Path | None, epoch: int | None, settings: Mapping[str, Any] | None = None
+) -> tuple[Path, CheckpointHeader]:
+    """The file or folder that a path means, and what it says. Raises as `load_checkpoint`."""
+    if path is not None and (folder := Path(local_path(path))).joinpath(_INDEX).is_file():
+        known = _of_folder(folder, epoch, settings or {})
+        if known.source.conditions.open:
+            return folder, _header_of(known, settings or {})
+    if settings:
+        named = "the shipped checkpoint" if path is None else str(path)
+        raise ConfigError(f"{named} is no folder of a pipeline, and takes no settings, but {', '.join(settings)}")
+    file = checkpoint.located(path, epoch)
+    return file, checkpoint.read_header(file)
+
+
+def _of_folder(folder: Path, epoch: int | None, settings: Mapping[str, Any]) -> Found:
+    registry = installed()
+    first = opened(registry, str(folder), epoch)
+    if not settings:
+        return first
+    family = ComponentConfig(first.component.name, settings=dict(settings))
+    return found(registry, RunConfig(checkpoint=str(folder), denoiser=family))
+
+
+def _header_of(known: Found, settings: Mapping[str, Any]) -> FolderHeader:
+    source = known.source
+    return FolderHeader(
+        family=known.component.name,
+        network=dict(settings),
+        schedule=source.process,
+        prediction=source.prediction_type,
+        recommended=dict(source.recommended),
+    )
 
 
 @briefly
@@ -158,9 +214,10 @@ def load_unet(ckpt: CheckpointInfo, device: str = "cpu") -> LoadedDenoiser:
     has changed since `load_checkpoint`, and `PluginError` or `UnknownName` when nothing installed can run the family.
     """
     chosen = choose_device(device)
-    found = opened(installed(), str(ckpt.path))
-    denoiser = found.load(chosen)
-    if found.source.identity != ckpt.sha256:
+    settings = ckpt.header.network if isinstance(ckpt.header, FolderHeader) else {}
+    known = _of_folder(ckpt.path, None, settings)
+    denoiser = known.load(chosen)
+    if known.source.identity != ckpt.sha256:
         raise CheckpointError(f"{ckpt.path} has changed since load_checkpoint read it — load it again")
     return LoadedDenoiser(denoiser, torch.device(chosen), ckpt.sha256)
 

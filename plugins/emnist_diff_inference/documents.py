@@ -10,7 +10,6 @@ import attrs
 
 from emnist_diff import config
 from emnist_diff.plugins import Registry
-from emnist_diff_plugins.containers import checkpoint
 from emnist_diff_plugins.documents import table
 
 _NESTED = ("capture", "video", "force", "drift", "env")
@@ -35,6 +34,7 @@ class InferenceForm:
 def _of_inference(data: Mapping[str, Any], registry: Registry, checkpoint_file: str | None) -> dict[str, Any]:
     from emnist_diff_inference import config as api  # which need torch, by way of the plugins
     from emnist_diff_inference import mapping
+    from emnist_diff_inference.checkpoints import headed
     from emnist_diff_inference.limits import refuse_later
 
     requested = api.InferenceConfig.from_dict({key.replace("-", "_"): value for key, value in data.items()})
@@ -45,7 +45,7 @@ def _of_inference(data: Mapping[str, Any], registry: Registry, checkpoint_file: 
     header = None
     if requested.eta is not None and requested.scheduler is None:  # which decides whose eta it is
         config.RunConfig(**named)  # for what it refuses
-        header = checkpoint.read_header(checkpoint.located(named["checkpoint"], named.get("epoch")))
+        _, header = headed(named["checkpoint"], named.get("epoch"))
     layer = mapping.layer(requested, header, registry)
     usual = mapping.taken(api.InferenceConfig(), mapping.SETTINGS)
     for key, place in mapping.SETTINGS.items():  # defaults are no word against what is known of the machine

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 
 import attrs
 import torch
@@ -23,17 +22,17 @@ from emnist_diff.errors import ConfigError
 from emnist_diff.evaluators import Prepared
 from emnist_diff.frames import Frame
 from emnist_diff.plugins import Registry
-from emnist_diff.protocols import Denoiser
+from emnist_diff.protocols import Denoiser, offers
 from emnist_diff.records import SchedulerSpec
 from emnist_diff.running.threads import use_threads
 from emnist_diff.structuring import unstructure
 from emnist_diff.timeline import StepInfo
 from emnist_diff_inference import mapping
-from emnist_diff_inference.checkpoints import BuiltScheduler, CheckpointInfo, LoadedDenoiser
+from emnist_diff_inference.checkpoints import BuiltScheduler, CheckpointInfo, LoadedDenoiser, headed
 from emnist_diff_inference.config import InferenceConfig
 from emnist_diff_inference.frames import FrameData, GenerationResult, picture
 from emnist_diff_inference.limits import refuse_files, refuse_later
-from emnist_diff_plugins.containers import checkpoint
+from emnist_diff_plugins.capabilities import ForgetsTexts
 from emnist_diff_plugins.reviews.declared import require_declared
 from emnist_diff_trajectory.pixels import Pixels, to_uint8
 
@@ -113,6 +112,8 @@ def _generate(
     _check_fit(model, scheduler, config, ckpt)
     registry = installed()
     settings = attrs.evolve(mapping.settings(config, ckpt.path, ckpt.header, registry), threads=model.threads)
+    if offers(model.denoiser, ForgetsTexts):
+        model.denoiser.forget_texts()  # those of the samples before
     guides = _guides(registry, settings, model, ckpt)
     spaces = {"": model.denoiser.conditions} | {name: guide.conditions for name, guide in guides.items()}
     layout = lay_out(registry, settings, spaces, scheduler.scheduler, f"scheduler {scheduler.name!r}")
@@ -301,7 +302,7 @@ def _check_fit(model: LoadedDenoiser, scheduler: BuiltScheduler, config: Inferen
             f"predicts {model.denoiser.prediction_type} on {model.denoiser.process} — build_scheduler(ckpt_info)"
         )
     if config.checkpoint is not None:
-        named = checkpoint.discover(Path(config.checkpoint), config.checkpoint_epoch)
+        named, _ = headed(config.checkpoint, config.checkpoint_epoch)
         if named.resolve() != ckpt.path.resolve():
             raise ConfigError(f"the configuration names checkpoint {named}, but ckpt_info is {ckpt.path}")
     name = config.scheduler

@@ -15,7 +15,7 @@ from emnist_diff.errors import CheckpointError, ConfigError, unknown
 from emnist_diff.plugins import Registry
 from emnist_diff.records import DriftSpec, ForceSpec, Spec
 from emnist_diff.structuring import aliases
-from emnist_diff_inference.checkpoints import chosen_scheduler
+from emnist_diff_inference.checkpoints import FolderHeader, chosen_scheduler, headed
 from emnist_diff_inference.limits import refuse_later, written
 from emnist_diff_plugins.reviews.presets import expanded
 from emnist_diff_plugins.runconfig import normalised, resolve
@@ -24,7 +24,6 @@ from emnist_diff_plugins.shorthands import switched
 if TYPE_CHECKING:
     from emnist_diff_inference.config import InferenceConfig
 from emnist_diff.timeline import NoiseSchedule
-from emnist_diff_plugins.containers import checkpoint
 from emnist_diff_plugins.containers.checkpoint import CheckpointHeader
 
 SETTINGS = {
@@ -56,8 +55,7 @@ def to_run_config(config: InferenceConfig) -> RunConfig:
     refuse_later(config)
     registry = installed()
     RunConfig(**taken(config, CHECKPOINT))  # for what it refuses
-    path = checkpoint.located(config.checkpoint, config.checkpoint_epoch)
-    whole = settings(config, path, checkpoint.read_header(path), registry)
+    whole = settings(config, *headed(config.checkpoint, config.checkpoint_epoch), registry)
     return attrs.evolve(whole, **taken(config, WORKER))
 
 
@@ -72,6 +70,8 @@ def settings(config: InferenceConfig, path: Path, header: CheckpointHeader, regi
     except ConfigError as error:
         raise CheckpointError(f"{path}: its recommended settings do not hold here: {error}") from error
     stated = {"checkpoint": str(path), **layer(config, header, registry)}
+    if isinstance(header, FolderHeader) and header.network:
+        stated["denoiser"] = {"name": header.family, "settings": dict(header.network)}
     if "steps" not in stated and "steps" not in recommended:
         process = header.schedule
         most = process.train_timesteps if isinstance(process, NoiseSchedule) else RunConfig().steps

@@ -74,6 +74,14 @@ class HasVariants(Protocol):
         """Their names, as `emnist_diff_plugins.variants` reads them; a condition has one in `Cond.variant`."""
 
 
+class ForgetsTexts(Protocol):
+    """What a `Denoiser` of texts also offers whose rows depend on all texts that were requested, so that it can serve
+    several runs one after the other."""
+
+    def forget_texts(self) -> None:
+        """Begin anew before a run is laid out; what was encoded may be kept."""
+
+
 class Previews(Protocol):
     """What a `Denoiser` also offers whose `decode` takes long: cheaper pictures of states."""
 

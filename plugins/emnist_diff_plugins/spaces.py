@@ -139,6 +139,10 @@ class TextSpace:
             return -1
         return self._indices.setdefault((name, inputs), len(self._indices))
 
+    def clear(self) -> None:
+        """Forget all names, so that the next run counts from 0."""
+        self._indices.clear()
+
     def entry(self, index: int) -> tuple[str, Inputs]:
         """Text and inputs of a row index; the text of the null condition is empty."""
         return ("", ()) if index == -1 else list(self._indices)[index]

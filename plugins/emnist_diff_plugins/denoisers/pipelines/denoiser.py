@@ -170,6 +170,11 @@ class PipelineDenoiser(Inside):
                 self._given = self._table(entries)
         return self._given
 
+    def forget_texts(self) -> None:
+        """`ForgetsTexts`: the longest text of a run decides the tokens of all."""
+        self.conditions.clear()
+        self._given = None
+
     def _table(self, entries: tuple[tuple[str, Any], ...]) -> Given:
         """Tokens, vector and numbers of each entry; all have as many chunks as the longest text."""
         null = self.architecture.null(self.folder)
