@@ -132,6 +132,23 @@ def test_each_sample_has_a_text_of_its_own(sdxl: Any):
     assert (first - second).abs().max() > 1e-3
 
 
+def test_half_precision_is_recorded_with_its_forces(pipeline: Folder, tmp_path: Path):
+    other = modular(pipeline("sdxl"), "sdxl")
+    other.to(torch.bfloat16)
+    plain = guided(other, guidance_scale=5.0)
+    with Recorder(other, tmp_path / "out"):
+        end = forced(other, FORCES[0], guidance_scale=5.0)
+    assert end.dtype == torch.bfloat16
+    assert verify(tmp_path / "out" / "trajectory.h5") == []
+    with Trajectory(tmp_path / "out" / "trajectory.h5") as file:
+        assert file.force_names == ("00_repel_class",)
+        assert np.abs(file.field("forces/00_repel_class")[0]).max() > 1e-3
+        assert file.environment["precision"] == "bfloat16"
+        np.testing.assert_array_equal(file.x[0, -1], end[0].float().numpy())
+    own = forced(other, guidance_scale=5.0)
+    assert (own - plain).abs().max() < 2e-2 * plain.abs().max()
+
+
 def drawn() -> torch.Generator:
     return torch.Generator().manual_seed(5)
 

@@ -75,17 +75,19 @@ class Steps:
             level_rates = rates(begin, self.levels.process)
             estimate = to_x0(prediction, x, level_rates, self.levels.prediction_type)
         step = CallStep(x, prediction, estimate, prediction, timestep, begin, ends)
-        self.taken.append(self._with_forces(step))
+        self.taken.append(self._with_forces(step, given["model_output"].dtype))
 
-    def _with_forces(self, step: CallStep) -> CallStep:
-        """The same with what the forces of a `ForceGuider` added, where what the scheduler was given is their sum."""
+    def _with_forces(self, step: CallStep, dtype: torch.dtype) -> CallStep:
+        """The same with what the forces of a `ForceGuider` added, where the scheduler was given their sum; in half
+        precision the prediction is then the sum before it was rounded, so that the parts add up."""
         evaluation = getattr(self.guider, "evaluation", None)
-        if evaluation is None or not torch.equal(_copy(evaluation.sum), step.prediction):
+        if evaluation is None or not torch.equal(_copy(evaluation.sum.to(dtype)), step.prediction):
             return step
         self.forces = tuple(name for name, _ in self.guider.weights)
         contributions = tuple(map(_copy, evaluation.contributions))
         weights = tuple(weight for _, weight in self.guider.weights)
-        return attrs.evolve(step, base=_copy(evaluation.base), contributions=contributions, weights=weights)
+        total, base = _copy(evaluation.sum), _copy(evaluation.base)
+        return attrs.evolve(step, prediction=total, base=base, contributions=contributions, weights=weights)
 
     def _estimate(self, answer: Any) -> Tensor | None:
         """The scheduler's own estimate of the image, where it returns one."""
