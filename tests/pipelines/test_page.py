@@ -14,6 +14,13 @@ from typing import Any
 import pytest
 import torch
 
+from emnist_diff.assembly.assemble import assemble
+from emnist_diff.conditions import Cond, RowConditions
+from emnist_diff.discovery import installed
+from emnist_diff.engine.state import Batch
+from emnist_diff.engine.walk import walk
+from emnist_diff_plugins.layers import configure
+
 PAGE = (Path(__file__).parents[2] / "docs" / "text-to-image.md").read_text(encoding="utf-8")
 COMMANDS = [
     line
@@ -95,11 +102,6 @@ def test_the_file_runs(cli: Any, folder: Path):
 
 def test_regions_of_flux_are_places_of_the_picture(pipeline: Callable[[str], Path]):
     pytest.importorskip("emnist_diff_forces_contrib", reason="the force regional is contributed")
-    from emnist_diff.assembly.assemble import assemble
-    from emnist_diff.discovery import installed
-    from emnist_diff.engine.state import Batch
-    from emnist_diff.engine.walk import walk
-    from emnist_diff_plugins.layers import configure
 
     def first(**force: Any) -> torch.Tensor:
         registry = installed()
@@ -116,6 +118,29 @@ def test_regions_of_flux_are_places_of_the_picture(pipeline: Callable[[str], Pat
     torch.testing.assert_close(halves[:, :, :2], sky[:, :, :2], rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(halves[:, :, 2:], sea[:, :, 2:], rtol=1e-4, atol=1e-5)
     assert not torch.allclose(sky, sea, rtol=1e-3)
+
+
+@pytest.mark.parametrize(("kind", "settings"), [("flux", {"guidance": 2.0}), ("sdxl", {"original_size": [512, 512]})])
+def test_numbers_beside_a_text_are_those_of_a_row(pipeline: Callable[[str], Path], kind: str, settings: dict[str, Any]):
+    (cond,) = (
+        cond
+        for text in re.findall(r"`(Cond\([^`]+\))`", PAGE)
+        if ("guidance" in dict((cond := eval(text, {"Cond": Cond})).inputs)) == (kind == "flux")
+    )
+
+    def denoiser(**more: Any) -> Any:
+        registry = installed()
+        model = {"name": kind, "path": str(pipeline(kind)), "height": 32, "width": 32, **more}
+        layer = {"denoiser": model, "prompt": "a cat", "sinks": [], "device": "cpu", "steps": 1}
+        chosen, found = configure(registry, layer)
+        return assemble(registry, chosen, denoiser=found).engine.denoisers[""]
+
+    plain, other = denoiser(), denoiser(**settings)
+    x, t = torch.ones(1, *plain.shape), torch.tensor([500.0])
+    index = plain.conditions.index("a cat", cond.inputs)
+    own = plain.predict(x, t, RowConditions(torch.tensor([index])))
+    assert torch.equal(own, other.predict(x, t, RowConditions(torch.tensor([0]))))
+    assert not torch.equal(own, plain.predict(x, t, RowConditions(torch.tensor([0]))))
 
 
 def test_a_guide_of_another_size_is_refused(cli: Any, pipeline: Callable[[str], Path]):
