@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Literal
 
 import attrs
@@ -14,7 +15,20 @@ from emnist_diff.structuring import structure
 ATTENTION = "attention"
 """The group of the activations that are attention, and the name of requests for it."""
 
+SUFFIX = ".attention.h5"
+"""What replaces ``.h5`` in the name of a run's file in that of what was captured from it afterwards."""
+
 Kind = Literal["cross", "self"]
+
+
+def beside(path: Path) -> Path:
+    """Where what is captured afterwards from a file goes: ``trajectory.attention.h5`` beside ``trajectory.h5``."""
+    return path.with_name(path.name.removesuffix(".h5") + SUFFIX)
+
+
+def captured_from(path: Path) -> Path | None:
+    """The inverse of `beside`; None for a file that is not named so."""
+    return path.with_name(path.name.removesuffix(SUFFIX) + ".h5") if path.name.endswith(SUFFIX) else None
 
 
 @attrs.frozen(kw_only=True)

@@ -153,17 +153,17 @@ def test_requests_get_smaller_in_the_order_that_is_documented():
         heads, steps = (8 if request.heads == "all" else 1), max(1, 12 // every)
         layers = 10 if request.layers == ("*",) else 3
         cross, own = (heads, 77, sides[0], sides[0]), (heads, sides[1] ** 2, sides[1] ** 2)
-        return [Array(k, (steps, layers, *(cross if k == "cross" else own)), "float16") for k in kinds]
+        return [Array(f"layer.{k}", (steps, layers, *(cross if k == "cross" else own)), "float16") for k in kinds]
 
     full = AttentionRequest(layers=("*",), heads="all")
     choices = itertools.islice(budget.cuts(full, 1, ["a"], {"cross", "self"}), 9)
     sizes = [budget.total(arrays(cut.request, cut.every)) for cut in choices]
     assert sizes == sorted(sizes, reverse=True)
-    cut = budget.fit(3_000_000, budget.cuts(full, 1, ["a"], {"cross", "self"}), arrays, 12)
+    cut, given_up = budget.fit(3_000_000, budget.cuts(full, 1, ["a"], {"cross", "self"}), arrays, 12)
     assert budget.total(arrays(cut.request, cut.every)) <= 3_000_000
     assert cut.request.heads == "mean"
     assert cut.request.kinds == ("cross",)
-    assert cut.given_up[:2] == ("the mean of the heads", "no attention among places")
+    assert given_up[:2] == ("heads apart from each other (only their mean is kept)", "attention among places")
     with pytest.raises(ConfigError, match=r"attention does not fit into 1 bytes: the least is .* fewer samples"):
         budget.fit(1, budget.cuts(full, 1, ["a"], {"cross", "self"}), arrays, 12)
 

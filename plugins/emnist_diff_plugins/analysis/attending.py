@@ -36,13 +36,6 @@ from emnist_diff_trajectory.structure import require_sound
 from emnist_diff_trajectory.writer import TrajectoryWriter
 
 _BATCH = 16
-SUFFIX = ".attention.h5"
-"""What replaces ``.h5`` in the name of a file in that of what was captured afterwards."""
-
-
-def beside(path: Path) -> Path:
-    """Where what is captured afterwards from a file goes: ``trajectory.attention.h5`` beside ``trajectory.h5``."""
-    return path.with_name(path.name.removesuffix(".h5") + SUFFIX)
 
 
 @attrs.frozen(kw_only=True)
@@ -140,8 +133,8 @@ class Attending:
         kinds = {kind for layer in layers for kind in layer.kinds}
         names = [layer.name for layer in layers]
         choices = budget.cuts(self.what.attention, self.what.every, names, kinds)
-        cut = budget.fit(most, choices, lambda *some: self._cut(*some).arrays(), self.trajectory.steps)
-        return self._cut(cut.request, cut.every), cut.given_up
+        cut, given_up = budget.fit(most, choices, lambda *some: self._cut(*some).arrays(), self.trajectory.steps)
+        return self._cut(cut.request, cut.every), given_up
 
     def _cut(self, request: AttentionRequest, every: int) -> Attending:
         what = attrs.evolve(self.what, attention=request, every=every)

@@ -70,8 +70,9 @@ def attend(
 
     Example:  emnist-diff attend output/A/trajectory.h5 --every 5 --sample 0-3
     """
-    from emnist_diff_plugins.analysis.attending import Attending, beside
+    from emnist_diff_plugins.analysis.attending import Attending
     from emnist_diff_plugins.pluginfiles import with_files
+    from emnist_diff_trajectory.attention import beside
     from emnist_diff_trajectory.reader import Trajectory
 
     request = _request(layer, kind, heads, resolution, self_resolution) if attention else None

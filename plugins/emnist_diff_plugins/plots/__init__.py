@@ -27,6 +27,11 @@ _PLOTS = {
     "weights": ("Weights", "the weight of each force over time"),
     "trajectories_pca": ("TrajectoriesPca", "paths of samples in the plane that shows most of them"),
     "denoising_strips": ("DenoisingStrips", "samples from noise to image"),
+    "evolution_strip": ("EvolutionStrip", "samples from noise to image, with what is attended to"),
+    "token_maps": ("TokenMaps", "which places attend to which token, over time and in all"),
+    "token_dominance": ("TokenDominance", "how much attention each token gets"),
+    "self_attention": ("SelfAttention", "where places attend to, over time"),
+    "attention_entropy": ("AttentionEntropy", "how spread attention is, by layer, over time"),
     "class_grid": ("ClassGrid", "the finished images, by class"),
     "run_distance": ("RunDistance", "how far apart two runs of the same samples are, over time"),
 }

@@ -17,6 +17,7 @@ from emnist_diff.plugins import Registry
 from emnist_diff_plugins import parse
 from emnist_diff_plugins.contract import PlotSpec
 from emnist_diff_plugins.exporting.decoder import FileDecoder
+from emnist_diff_plugins.plots.pairs import attention_of, paired
 from emnist_diff_plugins.plots.plot import Plot
 from emnist_diff_plugins.plots.runs import Run, shown
 from emnist_diff_plugins.runconfig import normalised, resolve
@@ -43,19 +44,22 @@ class Chosen:
 
 
 def open_runs(stack: ExitStack, files: Sequence[Path], registry: Registry, checkpoint: str | None = None) -> list[Run]:
-    """The files, open as long as `stack`, with names that tell them apart.
+    """The files, open as long as `stack`, with names that tell them apart. That of what was captured from a run stands
+    for the run's own file where this is beside it.
 
     registry, checkpoint: where the codec of states that are no pictures is looked for, see `rebuild.decoder`.
     Raises `ConfigError` for a file named twice, `TrajectoryError` for one that cannot be shown.
     """
-    paths = [Path(os.path.realpath(file)) for file in files]
+    pairs = list(map(paired, files))
+    paths = [Path(os.path.realpath(file)) for file, _ in pairs]
     if len(set(paths)) < len(paths):
         raise ConfigError("a file is named twice — name each once")
-    opened = [stack.enter_context(Trajectory(file)) for file in files]
-    return [
-        Run(trajectory, name, FileDecoder(trajectory, registry, checkpoint))
-        for trajectory, name in zip(opened, names(paths), strict=True)
-    ]
+    runs = []
+    for (file, captured), name in zip(pairs, names(paths), strict=True):
+        trajectory = stack.enter_context(Trajectory(file))
+        attended = attention_of(stack, trajectory, captured)
+        runs.append(Run(trajectory, name, FileDecoder(trajectory, registry, checkpoint), attended))
+    return runs
 
 
 def names(paths: Sequence[Path]) -> list[str]:

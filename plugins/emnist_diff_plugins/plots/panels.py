@@ -168,6 +168,28 @@ def picture_need(runs: Sequence[Run]) -> str:
     return next((run.picture_need for run in runs if run.picture_need), "")
 
 
+def attention_need(runs: Sequence[Run], *kinds: str) -> str:
+    """The same for what is drawn from attention of these kinds, of any where none is named."""
+    for run in runs:
+        if isinstance(run.attended, str):
+            return run.attended
+        if not any(run.attended.layers(kind) for kind in kinds or ("cross", "self")):
+            return f"{kinds[0] if kinds else 'recorded'} attention"
+    return ""
+
+
+def token_need(runs: Sequence[Run], condition: str | None) -> str:
+    """The same for what is drawn of the tokens of texts, where attention is there."""
+    for run in runs:
+        source = run.attended
+        assert not isinstance(source, str)
+        name = source.condition(condition)
+        kept = [place for place in run.committed.tolist() if source.holds(place)]
+        if not any(not token.special for place in kept for token in source.tokens(place, name)):
+            return "the tokens of a text"
+    return ""
+
+
 def means(values: Floats) -> npt.NDArray[np.float64]:
     """(K,) over samples."""
     return np.asarray(values.mean(axis=0))

@@ -18,6 +18,7 @@ import torch
 from emnist_diff.errors import EmnistDiffError, TrajectoryError
 from emnist_diff_plugins.exporting.decoder import FileDecoder
 from emnist_diff_plugins.metrics.record import run_name
+from emnist_diff_plugins.plots.attended import Attended
 from emnist_diff_plugins.plots.measured import measured
 from emnist_diff_trajectory.fields import dataset_of, is_activation, weight_of
 from emnist_diff_trajectory.opening import reading
@@ -41,13 +42,21 @@ class Run:
     Only committed samples whose states are kept are looked at; M of them, K steps. A step's displacement is the
     change of the state up to the next kept step.
     decoder: shows states that are no pictures; without one, what is drawn from their pictures is left out.
+    attended: what its network attended to, or why that is not known.
     Raises `TrajectoryError` when the file is damaged or holds no such sample.
     """
 
-    def __init__(self, trajectory: Trajectory, name: str = "", decoder: FileDecoder | None = None) -> None:
+    def __init__(
+        self,
+        trajectory: Trajectory,
+        name: str = "",
+        decoder: FileDecoder | None = None,
+        attended: Attended | str = "attention",
+    ) -> None:
         require_sound(trajectory)
         self.trajectory = trajectory
         self._decoder = decoder
+        self.attended = attended
         self.name = shown(name or trajectory.path.stem)
         self.committed: npt.NDArray[np.int64] = np.array(trajectory.committed, dtype=np.int64)
         if not len(self.committed):
