@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -65,3 +67,21 @@ def test_what_a_folder_cannot_be_given_is_refused(pipeline: Folder):
         load_checkpoint(height=64)
     with pytest.raises(CheckpointError, match="is the folder of a pipeline, which has no epochs"):
         load_checkpoint(pipeline("sdxl"), epoch=3)
+
+
+def test_the_example_of_the_page(pipeline: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    Path("FOLDER").symlink_to(pipeline("sdxl"))
+    page = (Path(__file__).parents[2] / "docs" / "python-api.md").read_text(encoding="utf-8")
+    (block,) = (part for part in re.findall(r"```python no-run\n(.*?)```", page, re.DOTALL) if '"FOLDER"' in part)
+    small = (
+        block.replace("768", "128").replace("total_videos=1,", "total_videos=1, steps=2,").replace('"auto"', '"cpu"')
+    )
+    names: dict[str, Any] = {
+        "InferenceConfig": InferenceConfig,
+        "ForceConfig": ForceConfig,
+        "generate_sample": generate_sample,
+    }
+    names |= {"load_checkpoint": load_checkpoint, "load_unet": load_unet, "build_scheduler": build_scheduler}
+    exec(compile(small, "python-api.md", "exec"), names)
+    assert names["result"].character == "a cat, sitting"
