@@ -36,7 +36,7 @@ def test_norms_and_cosines():
     expected = [similarity(flat[i] - flat[i - 1], flat[i + 1] - flat[i], 0) for i in range(1, 4)]
     assert updates[1:] == pytest.approx(expected)
     assert np.isnan(trace.cosine_of_updates(np.ones((3, 4)))).all()
-    assert np.isnan(trace.cosine_to_previous(np.full((2, 3), 1e6))[1])  # which half precision cannot hold
+    assert trace.cosine_to_previous(np.full((2, 3), 1e6))[1] == pytest.approx(1)  # which half precision cannot hold
 
 
 def test_entropy_and_activation_are_safe_where_nothing_is_attended_to():

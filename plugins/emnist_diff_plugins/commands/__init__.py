@@ -40,6 +40,7 @@ _COMMANDS = (
     ),
     ("attribution", "attribution:app", "Show where in the picture each force acts; needs matplotlib", "Analyse"),
     ("export", "export:app", "Make pictures, videos and arrays from a trajectory file", "Analyse"),
+    ("validate-dataset", "datasets:app", "Check a dataset that export has made", "Analyse"),
     ("doctor", "doctor:doctor", "Check the installation: libraries, device, plugins, shipped checkpoint", "Machine"),
     ("bench", "bench:app", "Measure how fast this machine evaluates a network, and recommend settings", "Machine"),
 )

@@ -14,6 +14,7 @@ from emnist_diff.errors import ConfigError
 from emnist_diff.printable import echo
 from emnist_diff.records import SinkSpec
 from emnist_diff_plugins import parse
+from emnist_diff_plugins.commands.datasets import Requested, bytes_of_option, write_dataset
 from emnist_diff_plugins.commands.switches import Switch, switch_options
 from emnist_diff_plugins.pluginfiles import with_files
 
@@ -59,14 +60,62 @@ def export(
     plugin_file: list[Path] = typer.Option(
         [], "--plugin-file", help="A Python file with plugins of your own; may be repeated."
     ),
+    dataset: Path | None = typer.Option(
+        None,
+        metavar="DIR",
+        help="Make Diffulizer's dataset of a sample in this folder: pictures, attention and metrics by step.",
+    ),
+    sample: str | None = typer.Option(
+        None,
+        help="With --dataset: ids such as 3 or 0-9, several each in a folder of its own. [default: the first]",
+    ),
+    attention: Path | None = typer.Option(
+        None, help="With --dataset: the file with attention. [default: the file, or NAME.attention.h5 beside it]"
+    ),
+    condition: str | None = typer.Option(None, help="With --dataset: of which attention is. [default: own]"),
+    arrays: bool | None = typer.Option(
+        None,
+        "--arrays/--no-arrays",
+        help="With --dataset: whether states and predicted noise are written too. [default: yes]",
+    ),
+    max_size: str | None = typer.Option(None, help="With --dataset: refuse to write more than this, e.g. 200MB."),
+    progress_file: Path | None = typer.Option(
+        None, help="With --dataset: a file of JSON that says how far the export is."
+    ),
 ) -> None:
     """Make pictures, videos and arrays of the samples in a trajectory file, as a run makes them: the same files, by
-    the same code. Name what to make by its option, or by --sink with settings.
+    the same code. Name what to make by its option, or by --sink with settings. With --dataset, make a folder with the
+    pictures, attention and metrics of a sample.
 
     Examples:  emnist-diff export output/A/trajectory.h5 --video    emnist-diff export FILE --sink "frames:every=10"
+       emnist-diff export FILE --dataset dataset --sample 3
     """
     if resume and overwrite:
         raise ConfigError("--resume and --overwrite exclude each other — resume keeps what overwrite would replace")
+    options = {
+        "--sample": sample,
+        "--attention": attention,
+        "--condition": condition,
+        "--arrays": arrays,
+        "--max-size": max_size,
+        "--progress-file": progress_file,
+    }
+    if dataset is not None:
+        others = {"--output": output, "--fps": fps, "--upscale": upscale, "--sink": sink or None}
+        others |= {f"--{name}": on or None for name, on in ctx.meta.get(__name__, {}).items()}
+        if used := [name for name, value in others.items() if value is not None]:
+            raise ConfigError(f"--dataset and {used[0]} exclude each other — a dataset is made alone")
+        write_dataset(
+            Requested(file, dataset, attention, condition or "own", sample, progress_file),
+            bytes_of_option(max_size),
+            arrays is not False,
+            (resume, overwrite),
+            (installed(tuple(plugin_file)), checkpoint),
+            as_json,
+        )
+        return
+    if used := [name for name, value in options.items() if value is not None]:
+        raise ConfigError(f"{used[0]} is an option of --dataset — name its folder, e.g. --dataset dataset")
     requested = [{"name": name} for name, on in ctx.meta.get(__name__, {}).items() if on]
     requested += [parse.component(text, "--sink") for text in sink]
     if not requested:

@@ -26,20 +26,25 @@ def flat(states: npt.NDArray[Any]) -> Array:
     return np.asarray(states, np.float64).reshape(len(states), -1)
 
 
+def rounded(states: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """States as half precision keeps them, in which document 002 has them; as they are where it cannot hold them."""
+    fits = np.abs(states).max(initial=0) <= np.finfo(np.float16).max
+    return np.asarray(states, np.float16).astype(np.float32) if fits else states
+
+
 def l2_norms(states: npt.NDArray[Any]) -> Array:
     """The L2 norm of each, (N,)."""
     return norm(flat(states))
 
 
 def cosine_to_previous(states: npt.NDArray[Any]) -> Array:
-    """⟨x₋, x⟩ / (‖x₋‖ ‖x‖ + 1e-8) with the state before, rounded to half precision, (N,); NaN of the first.
+    """⟨x₋, x⟩ / (‖x₋‖ ‖x‖ + 1e-8) with the state before, of `rounded` states, (N,); NaN of the first.
 
     Where noise is most of a state, this is almost 1 whatever happens: see `cosine_of_updates`.
     """
-    with np.errstate(over="ignore", invalid="ignore"):  # what half precision cannot hold has no value
-        x = flat(np.asarray(states, np.float16))
-        out = np.full(len(x), np.nan)
-        out[1:] = (x[:-1] * x[1:]).sum(-1) / (norm(x[:-1]) * norm(x[1:]) + SMALLEST)
+    x = flat(rounded(states))
+    out = np.full(len(x), np.nan)
+    out[1:] = (x[:-1] * x[1:]).sum(-1) / (norm(x[:-1]) * norm(x[1:]) + SMALLEST)
     return out
 
 
