@@ -128,12 +128,15 @@ class Attended:
         if not isinstance(found, Mapping) or not isinstance(found.get("text"), list):
             return ()
         count = len(found["text"])
-        columns = [found.get(key) for key in ("special", "word", "encoder")]
+        columns: list[Any] = [found.get(key) for key in ("special", "word", "encoder")]
         if not all(isinstance(column, list) and len(column) == count for column in columns):
             return ()
+        specials, words, encoders = columns
         return tuple(
             Token(place, str(piece), bool(special), word if isinstance(word, int) else -1, str(encoder))
-            for place, (piece, special, word, encoder) in enumerate(zip(found["text"], *columns, strict=True))
+            for place, (piece, special, word, encoder) in enumerate(
+                zip(found["text"], specials, words, encoders, strict=True)
+            )
         )
 
 

@@ -102,8 +102,8 @@ class EvolutionStrip:
         if _kind(run) == "cross":
             layers, piece = source.layers("cross", self.layers), self._word(run, position, condition)
             shares = [heat(source, layers, position, condition, [step], [piece], (height, width))[0] for step in steps]
-            maps = np.stack(shares)
-            return f"to {shown(piece.text, 14)}", maps / max(float(maps.mean()), 1e-12)
+            maps: Maps = np.stack(shares)
+            return f"to {shown(piece.text, 14)}", maps / np.float32(max(float(maps.mean()), 1e-12))
         layers = source.layers("self", self.layers)
         total = np.zeros((len(steps), height, width), dtype=np.float32)
         for layer in layers:

@@ -36,12 +36,14 @@ def heat(
         maps = attended.read(layer.path, position, condition, steps).mean((0, 1))  # enlarging is linear
         joined = np.stack([maps[list(piece.places)].mean(0) for piece in some])
         total += F.interpolate(torch.from_numpy(joined)[None], size=size, mode="bicubic", align_corners=False)[0]
-    return (total / len(layers)).clamp_(min=0).numpy()
+    shares: Maps = (total / len(layers)).clamp_(min=0).numpy()
+    return shares
 
 
 def density(maps: Maps) -> Maps:
     """Attention (…, rows, columns) to places, whose sum is one, as multiples of what each got if all got alike."""
-    return maps * np.float32(maps.shape[-1] * maps.shape[-2])
+    out: Maps = maps * np.float32(maps.shape[-1] * maps.shape[-2])
+    return out
 
 
 def enlarged(maps: Maps, size: tuple[int, int]) -> Maps:

@@ -102,4 +102,5 @@ class SelfAttention:
             y, x = (place[side] * layer.grid[side] // size[side] for side in (0, 1))
             maps = source.read(layer.path, position, condition, steps)[:, :, y, x].mean(1)
             total += enlarged(density(maps), size)
-        return total / np.float32(len(layers))
+        mean: Maps = total / np.float32(len(layers))
+        return mean

@@ -53,7 +53,8 @@ class TokenDominance:
 
     def _texts(self, run: Run) -> list[tuple[str, list[str], Floats, float]]:
         """Of each text: its name, its tokens and their shares, those that get most first, and what is left of 1."""
-        source, out, seen = attended(run), [], set[str]()
+        source, seen = attended(run), set[str]()
+        out: list[tuple[str, list[str], Floats, float]] = []
         condition, layers = source.condition(self.condition), source.layers("cross", self.layers)
         for position in positions(run, (), len(run.committed)):
             name = run.classes(np.array([position]))[0]
