@@ -6,6 +6,7 @@ import json
 import math
 import os
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -246,3 +247,28 @@ def test_attention_captured_afterwards_at_every_second_step_in_half_precision(re
     assert entropies == pytest.approx((-(p * np.log(p)).sum(-1).mean(-1)).tolist(), abs=2e-3)
     assert cli("validate-dataset", tmp_path / "made", "--strict").code == 0
     os.remove(beside)
+
+
+def test_an_interrupted_export_leaves_an_unfinished_folder(recorded: Path, cli: Any, tmp_path: Path, monkeypatch: Any):
+    from emnist_diff_plugins.diffulizer.progress import Progress
+
+    report, calls = Progress.report, []
+
+    def stop(self: Any, stage: Any, message: str, step: int, total: int) -> None:
+        report(self, stage, message, step, total)
+        calls.append(stage)
+        if calls.count("exporting") == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(Progress, "report", stop)
+    where = ("export", recorded, "--dataset", tmp_path / "made", "--progress-file", tmp_path / "progress.json")
+    stopped = cli(*where)
+    assert (stopped.code, "sample 0 is not finished — repeat the command with --resume" in stopped.err) == (130, True)
+    assert (tmp_path / "made/images/step_000.png").exists()
+    assert not (tmp_path / "made/metadata.json").exists()
+    said = json.loads((tmp_path / "progress.json").read_text())
+    assert (said["stage"], said["current_step"], said["total_steps"]) == ("exporting", 2, 5)
+    assert "interrupted" in said["error"]
+    monkeypatch.setattr(Progress, "report", report)
+    assert cli(*where, "--resume").code == 0
+    assert cli("validate-dataset", tmp_path / "made", "--strict").code == 0
