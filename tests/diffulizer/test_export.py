@@ -272,3 +272,20 @@ def test_an_interrupted_export_leaves_an_unfinished_folder(recorded: Path, cli: 
     monkeypatch.setattr(Progress, "report", report)
     assert cli(*where, "--resume").code == 0
     assert cli("validate-dataset", tmp_path / "made", "--strict").code == 0
+
+
+def test_steps_that_do_not_evaluate_the_condition_have_no_attention(recording: Any, cli: Any, tmp_path: Path):
+    late = {"name": "attract_class", "target": "A", "weight": {"kind": "window", "from": 0.5, "to": 1.0}}
+    path, folder = recording("late", forces=[late]), tmp_path / "made"
+    assert cli("export", path, "--dataset", folder, "--condition", "A").code == 0
+    metadata, metrics = document(folder, "metadata"), document(folder, "metrics")
+    steps = sorted({entry["step"] for entry in metadata["attention_files"]})
+    assert (0 in steps, 4 in steps) == (False, True)
+    for key in ("cross_attention_entropy", "self_attention_entropy"):
+        assert [each["step"] for each in metrics[key] if each["mean"] is not None] == steps
+    known = [step for step, value in enumerate(metrics["attention_kl_divergence"]) if value is not None]
+    assert known == steps[1:]  # the first has none before it to be compared with
+    assert sum(metrics["token_dominance"]["scores"]) == pytest.approx(1, abs=1e-5)
+    assert cli("validate-dataset", folder).code == 0
+    lacking = cli("validate-dataset", folder, "--strict")
+    assert (lacking.code, f"leaves out {2 * (5 - len(steps))} of 10 maps" in lacking.out) == (1, True)
