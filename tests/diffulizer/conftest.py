@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from emnist_diff.assembly.assemble import assemble
-from emnist_diff.discovery import installed
 from emnist_diff.running.run import execute
 from emnist_diff_plugins.layers import configure
+from emnist_diff_plugins.pluginfiles import with_files
 
 PLUGIN = """
 import attrs
@@ -89,7 +89,7 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     sys.path.insert(0, str(folder))
 
     def record(name: str, hdf5: dict[str, Any] | None = None, **settings: Any) -> Path:
-        registry = installed((folder / "attentive.py",))
+        registry = with_files([folder / "attentive.py"])
         sinks = [RUN["sinks"][0] | (hdf5 or {})]
         layer = RUN | {"sinks": sinks, "output": str(folder / name)} | settings
         run, found = configure(registry, layer)

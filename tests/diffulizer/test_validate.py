@@ -17,7 +17,7 @@ from PIL import Image
 from emnist_diff_plugins.diffulizer.checking import check
 
 CROSS, AMONG = "attention/cross/layer_1_step_001.bin", "attention/self/layer_0_step_000.bin"
-MUTATIONS = int(os.environ.get("EMNIST_DIFF_MUTATIONS", "400"))
+MUTATIONS = int(os.environ.get("EMNIST_DIFF_MUTATIONS", "300"))
 """Of a dataset, each by up to three changes. More are worth a night."""
 
 

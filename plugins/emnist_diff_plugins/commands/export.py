@@ -110,7 +110,7 @@ def export(
             bytes_of_option(max_size),
             arrays is not False,
             (resume, overwrite),
-            (installed(tuple(plugin_file)), checkpoint),
+            (with_files(plugin_file), checkpoint),
             as_json,
         )
         return

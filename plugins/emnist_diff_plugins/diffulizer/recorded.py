@@ -15,6 +15,7 @@ from emnist_diff.errors import ConfigError, TrajectoryError, UnknownName, unknow
 from emnist_diff.timeline import rates
 from emnist_diff_plugins.metrics.formulas import Array
 from emnist_diff_trajectory.attention import ATTENTION
+from emnist_diff_trajectory.attention import beside as sidecar
 from emnist_diff_trajectory.fields import dataset_of
 from emnist_diff_trajectory.opening import reading
 from emnist_diff_trajectory.reader import Trajectory
@@ -105,7 +106,7 @@ def opened(path: Path, beside: Path | None, condition: str) -> Iterator[Pair]:
     """
     with Trajectory(path) as states:
         own = any(name.startswith(f"{ATTENTION}/") for name in states.activations)
-        other = path.with_name(path.name.removesuffix(".h5") + f".{ATTENTION}.h5") if beside is None else beside
+        other = sidecar(path) if beside is None else beside
         if beside is None and own:
             yield _paired(states, states, condition)
             return
