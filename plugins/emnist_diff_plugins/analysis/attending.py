@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from emnist_diff.assembly.assemble import Assembly
+from emnist_diff.conditions import Cond
 from emnist_diff.engine.batch import BatchEngine
 from emnist_diff.engine.capture import captured
 from emnist_diff.engine.plan import conditions_at
@@ -21,6 +22,7 @@ from emnist_diff.plugins import Registry
 from emnist_diff.protocols import Captures, offers
 from emnist_diff.running.interrupts import stop_requests
 from emnist_diff.running.run import prepare
+from emnist_diff_plugins.analysis.components import Components, Moments, reduced
 from emnist_diff_plugins.analysis.replay import committed_positions, require_same_samples
 from emnist_diff_plugins.capabilities import DescribesActivations
 from emnist_diff_plugins.capacity import size
@@ -44,11 +46,12 @@ class Afterwards:
 
     attention: which; None for none.  hidden: requests for hidden states.  samples: ids; None for all.
     every: the steps whose index it divides.  conditions: names of those that are kept; empty for all.
-    dtype: float32 or float16.
+    dtype: float32 or float16.  pca: so many principal components of hidden states in place of channels; 0 for states.
     """
 
     attention: AttentionRequest | None = attrs.field(factory=AttentionRequest)
     hidden: tuple[str, ...] = ()
+    pca: int = 0
     samples: frozenset[int] | None = None
     every: int = 1
     conditions: frozenset[str] = frozenset()
@@ -75,6 +78,7 @@ class Attending:
     assembled: Assembly
     what: Afterwards
     header: RunHeader
+    components: Mapping[str, Components] = attrs.field(factory=dict)
 
     @classmethod
     def of(
@@ -177,19 +181,58 @@ class Attending:
         writer.close()
         return len(writer.kept(positions))
 
+    def fitted(self, on_batch: Callable[[int, int], None] | None = None) -> Attending:
+        """The same with the components of its hidden states, where those are requested: of all samples, kept steps,
+        conditions and places. It evaluates the network for them."""
+        if not self.what.pca:
+            return self
+        denoiser: Any = self.assembled.engine.denoisers[""]
+        moments = {name: Moments(shape) for name, shape in denoiser.activations(self.what.hidden).items()}
+        kept = set(self.what.capture.conditions(self.header))
+        positions = committed_positions(self.trajectory, self.what.samples)
+        self._require_states(positions)
+        for first in range(0, len(positions), _BATCH):
+            for conds, tensors in self._evaluated(positions[first : first + _BATCH], self.what.hidden):
+                places = [place for place, cond in enumerate(conds) if cond in kept]
+                for name, values in tensors.items():
+                    moments[name].add(values[:, places].cpu().numpy(), 2)
+            if on_batch is not None:
+                on_batch(min(first + _BATCH, len(positions)), len(positions))
+        components = {name: each.fitted(self.what.pca) for name, each in moments.items()}
+        environment = dict(self.header.environment)
+        facts = {name: each.facts for name, each in components.items()}
+        environment["activations"] = {**environment["activations"], "pca": facts}
+        return attrs.evolve(self, components=components, header=attrs.evolve(self.header, environment=environment))
+
+    def _require_states(self, positions: Collection[int]) -> None:
+        if lost := sorted(set(positions).difference(self.trajectory.kept_samples.tolist())):
+            number = self.trajectory.ids[lost[0]]
+            raise TrajectoryError(f"{self.trajectory.path} does not keep the states of sample {number}")
+
     def _captured(self, writer: TrajectoryWriter, positions: Sequence[int]) -> dict[str, Any]:
         """What a commit of these samples holds."""
         some = [positions[place] for place in writer.kept(positions)]
-        if lost := sorted(set(some).difference(self.trajectory.kept_samples.tolist())):
-            number = self.trajectory.ids[lost[0]]
-            raise TrajectoryError(f"{self.trajectory.path} does not keep the states of sample {number}")
+        self._require_states(some)
         data: dict[str, Any] = self._activations(some) if some else writer.nothing()
         data["images"] = np.stack([self.trajectory.images[position] for position in positions])
         return data
 
     def _activations(self, positions: Sequence[int]) -> dict[str, Any]:
         """By dataset, (B, steps, conditions, …)."""
-        file, engine, capture = self.trajectory, self.assembled.engine, self.what.capture
+        conditions = self.what.capture.conditions(self.header)
+        found: dict[str, list[Any]] = {dataset_of(name): [] for name in self.header.activations}
+        for conds, tensors in self._evaluated(positions, self.what.requests):
+            for name, values in tensors.items():
+                if name in self.components:
+                    values = torch.from_numpy(self.components[name].of(values.cpu().numpy(), 2))
+                found[dataset_of(name)].append(by_condition(values, conds, conditions).cpu().numpy())
+        return {name: np.stack(values, axis=1) for name, values in found.items()}
+
+    def _evaluated(
+        self, positions: Sequence[int], requests: Sequence[str]
+    ) -> Iterator[tuple[Sequence[Cond], Mapping[str, torch.Tensor]]]:
+        """Of each kept step its conditions and what is inside the network, (B, conditions, …) by name."""
+        file, engine = self.trajectory, self.assembled.engine
         some = list(positions)
         batch = Batch(
             tuple(some),
@@ -198,17 +241,13 @@ class Attending:
             tuple(file.seeds[some].tolist()),
         )
         run = BatchEngine.of(engine, batch)
-        conditions = capture.conditions(self.header)
-        found: dict[str, list[Any]] = {dataset_of(name): [] for name in self.header.activations}
-        for step in capture.steps(self.header).tolist():
+        for step in self.what.capture.steps(self.header).tolist():
             at, column = engine.timeline.at(step), file.column(step)
             x = np.stack([np.asarray(file.x[file.row(position), column], dtype=np.float32) for position in some])
             packing = run.calls(conditions_at(at, engine.base, engine.forces), False).packing
             with torch.inference_mode():
-                conds, tensors = captured(run, at, torch.from_numpy(x).to(engine.device), packing, self.what.requests)
-                for name, values in tensors.items():
-                    found[dataset_of(name)].append(by_condition(values, conds, conditions).cpu().numpy())
-        return {name: np.stack(values, axis=1) for name, values in found.items()}
+                found = captured(run, at, torch.from_numpy(x).to(engine.device), packing, requests)
+            yield found
 
 
 def _header(trajectory: Trajectory, assembled: Assembly, what: Afterwards) -> RunHeader:
@@ -219,6 +258,9 @@ def _header(trajectory: Trajectory, assembled: Assembly, what: Afterwards) -> Ru
     activations = dict(denoiser.activations(what.requests))
     if not activations:
         raise ConfigError(f"{', '.join(what.requests)} means nothing here — use {', '.join(denoiser.capturable)}")
+    if what.pca:
+        hidden = denoiser.activations(what.hidden)
+        activations |= {name: reduced(name, shape, what.pca) for name, shape in hidden.items()}
     facts = dict(denoiser.describe(what.requests)) if offers(denoiser, DescribesActivations) else {}
     header = attrs.evolve(
         assembled.header,

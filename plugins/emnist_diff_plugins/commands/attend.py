@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import attrs
 import typer
 
 from emnist_diff.errors import ConfigError
@@ -39,6 +40,9 @@ def attend(
         [],
         "--hidden",
         help="Also what this module hands on, e.g. mid_block, or all for all blocks; may be repeated.",
+    ),
+    pca: int | None = typer.Option(
+        None, min=1, help="With --hidden: keep so many principal components in place of the channels."
     ),
     attention: bool = typer.Option(True, "--attention/--no-attention", help="Whether attention is captured."),
     condition: list[str] = typer.Option(
@@ -82,7 +86,7 @@ def attend(
     path = output or beside(file)
     with Trajectory(file) as trajectory:
         stride = every or _kept_every(trajectory.kept_steps.tolist())
-        wanted = _afterwards(request, modules, sample, stride, condition, dtype)
+        wanted = attrs.evolve(_afterwards(request, modules, sample, stride, condition, dtype), pca=_pca(pca, hidden))
         work = Attending.of(
             trajectory,
             with_files(plugin_file),
@@ -95,7 +99,7 @@ def attend(
             work, given_up = work.within(parse.bytes_of(max_size, "--max-size"), fit)
         lines = work.table()
         if not dry_run:
-            done = work.write(path, overwrite=overwrite, resume=resume, on_batch=_progress)
+            done = work.fitted(_progress).write(path, overwrite=overwrite, resume=resume, on_batch=_progress)
     if as_json:
         arrays = {array.name: array.size for array in work.arrays()}
         typer.echo(json.dumps({"output": str(path), "bytes": work.size, "arrays": arrays, "given_up": list(given_up)}))
@@ -106,6 +110,12 @@ def attend(
         echo(f"given up, so that it fits: {', '.join(given_up)}")
     if not dry_run:
         echo(f"{done} samples, {size(work.size)} in {path}")
+
+
+def _pca(count: int | None, hidden: list[str]) -> int:
+    if count is not None and not hidden:
+        raise ConfigError("--pca is of hidden states — name modules with --hidden")
+    return count or 0
 
 
 def _kept_every(steps: list[int]) -> int:
