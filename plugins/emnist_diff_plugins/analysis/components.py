@@ -44,7 +44,7 @@ class Components:
         """Coordinates of states, with k in place of the channels.  before: axes ahead of a row's shape."""
         axis = before + self.axis
         last = np.moveaxis(values.astype(np.float64), axis, -1) - self.mean
-        return np.moveaxis(last @ self.components.T, -1, axis).astype(np.float32)
+        return np.asarray(np.moveaxis(last @ self.components.T, -1, axis), dtype=np.float32)
 
     @property
     def facts(self) -> dict[str, Any]:
