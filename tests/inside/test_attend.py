@@ -227,6 +227,18 @@ def test_parts_of_it_are_chosen(cli: Any, recorded: Path, tmp_path: Path):
         assert (file.activation(kept_name, "own").mean(-1) <= means + 1e-2).all()  # the entropy of a mean is larger
 
 
+def test_a_switch_records_attention_with_the_default_sinks(cli: Any, tmp_path: Path):
+    run = ("run", "--base", "uncond", "--total-videos", "1", "--steps", "2", "--record-attention")
+    done = cli(*run, "--output", str(tmp_path))
+    assert done.code == 0, done.err
+    (path,) = tmp_path.rglob("trajectory.h5")
+    with Trajectory(path) as file:
+        assert MID in file.activations
+    ended = cli(*run, "--sink", "grid", "--output", str(tmp_path / "none"))
+    assert ended.code == 2
+    assert "no sink of this run has the setting 'activations'" in ended.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -74,6 +74,12 @@ def run(
         rich_help_panel=OUTPUT,
     ),
     fps: int | None = Option(None, help="Frames a second of videos. [default: 30]", rich_help_panel=OUTPUT),
+    record_attention: bool = Option(
+        False,
+        "--record-attention",
+        help="Record what the layers of the network attend to, as hdf5:activations=attention does.",
+        rich_help_panel=OUTPUT,
+    ),
     upscale: int | None = Option(
         None,
         help="Pixels of frames and videos become squares of this size. [default: each sink's]",
@@ -144,7 +150,8 @@ def run(
     from emnist_diff_plugins.machine.processors import usable_cpus
 
     switched = options.saved(registry, save) | switches(ctx)
-    given |= options.sinks(registry, given, written, switched, fps=fps, upscale=upscale)
+    attention = "attention" if record_attention else None
+    given |= options.sinks(registry, given, written, switched, fps=fps, upscale=upscale, activations=attention)
     beneath = options.layers_beneath(registry, layers_left_out(ctx))
     resolved, denoiser = configure(registry, *beneath, written, given)
     resolved = options.completed(registry, resolved, drift_scale)
