@@ -11,9 +11,9 @@ import typer
 
 from emnist_diff.errors import ConfigError
 from emnist_diff.events import get_logger
-from emnist_diff.printable import echo
 from emnist_diff_plugins import parse
 from emnist_diff_plugins.capacity import size
+from emnist_diff_trajectory.printing import echo
 from emnist_diff_trajectory.sample_ids import sample_ids
 
 if TYPE_CHECKING:  # not needed for --help

@@ -10,7 +10,7 @@ import typer
 
 from emnist_diff.discovery import installed
 from emnist_diff.errors import OutputError
-from emnist_diff.printable import echo
+from emnist_diff_trajectory.printing import echo
 
 if TYPE_CHECKING:  # not needed for --help
     from emnist_diff_plugins.analysis.attribution import ContributionMaps

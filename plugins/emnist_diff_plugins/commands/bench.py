@@ -12,9 +12,9 @@ import typer
 
 from emnist_diff.config import MOST_THREADS
 from emnist_diff.errors import ConfigError
-from emnist_diff.printable import echo
 from emnist_diff_plugins.contract import BackendSpec
 from emnist_diff_plugins.pluginfiles import with_files
+from emnist_diff_trajectory.printing import echo
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 

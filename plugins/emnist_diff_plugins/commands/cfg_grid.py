@@ -11,7 +11,7 @@ import typer
 
 from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError
-from emnist_diff.printable import echo
+from emnist_diff_trajectory.printing import echo
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import typer
 
-from emnist_diff.printable import echo, printable
+from emnist_diff.printable import printable
+from emnist_diff_trajectory.printing import echo
 
 app = typer.Typer(
     help="Look into checkpoints (trained networks with all that is needed to run them), and convert legacy ones.",

@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from emnist_diff.printable import echo
+from emnist_diff_trajectory.printing import echo
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 

@@ -10,8 +10,8 @@ import attrs
 import typer
 
 from emnist_diff.plugins import Registry
-from emnist_diff.printable import echo
 from emnist_diff_plugins import parse
+from emnist_diff_trajectory.printing import echo
 from emnist_diff_trajectory.sample_ids import sample_ids
 
 if TYPE_CHECKING:  # not needed for --help

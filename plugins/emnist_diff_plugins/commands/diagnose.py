@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import typer
 
 from emnist_diff.discovery import installed
-from emnist_diff.printable import echo
 from emnist_diff_plugins.commands._dataset import DATASET
+from emnist_diff_trajectory.printing import echo
 
 if TYPE_CHECKING:  # what this imports is not needed for --help
     from emnist_diff_plugins.analysis.diagnosis import Diagnosis

@@ -9,8 +9,8 @@ import typer
 
 from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError
-from emnist_diff.printable import echo
 from emnist_diff_plugins.commands._dataset import DATASET
+from emnist_diff_trajectory.printing import echo
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 

@@ -10,7 +10,7 @@ from typing import Any
 import typer
 
 from emnist_diff.errors import EmnistDiffError
-from emnist_diff.printable import echo
+from emnist_diff_trajectory.printing import echo
 
 _REQUIRED = (
     "torch",

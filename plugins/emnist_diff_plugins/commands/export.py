@@ -11,12 +11,12 @@ from typer.core import TyperCommand
 
 from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError
-from emnist_diff.printable import echo
 from emnist_diff.records import SinkSpec
 from emnist_diff_plugins import parse
 from emnist_diff_plugins.commands.datasets import Requested, bytes_of_option, write_dataset
 from emnist_diff_plugins.commands.switches import Switch, switch_options
 from emnist_diff_plugins.pluginfiles import with_files
+from emnist_diff_trajectory.printing import echo
 
 _RECORDER = "hdf5"
 """The sink whose file is read here, and which therefore makes nothing of it."""

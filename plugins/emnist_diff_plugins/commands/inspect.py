@@ -13,7 +13,7 @@ from typing import Any
 import typer
 
 from emnist_diff.errors import UnknownName
-from emnist_diff.printable import echo
+from emnist_diff_trajectory.printing import echo
 
 _MOST_WORKERS = 8
 

@@ -10,8 +10,8 @@ import typer
 
 from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError, OutputError
-from emnist_diff.printable import echo
 from emnist_diff_plugins.commands._dataset import DATASET
+from emnist_diff_trajectory.printing import echo
 
 if TYPE_CHECKING:  # what these import is not needed for --help
     from emnist_diff_plugins.judging.file import Judge

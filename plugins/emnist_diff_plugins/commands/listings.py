@@ -7,10 +7,10 @@ from pathlib import Path
 
 import typer
 
-from emnist_diff.printable import echo
 from emnist_diff.records import SchedulerSpec
 from emnist_diff_plugins.commands.plugins import list_components
 from emnist_diff_plugins.pluginfiles import with_files
+from emnist_diff_trajectory.printing import echo
 
 _JSON = typer.Option(False, "--json", help="Print JSON.")
 _PLUGIN_FILES = typer.Option([], "--plugin-file", help="A Python file with plugins of your own; may be repeated.")

@@ -11,8 +11,8 @@ import typer
 from emnist_diff.errors import ConfigError, OutputError
 from emnist_diff.paths import local_path
 from emnist_diff.plugins import Registry
-from emnist_diff.printable import echo
 from emnist_diff_plugins.pluginfiles import with_files
+from emnist_diff_trajectory.printing import echo
 
 if TYPE_CHECKING:  # what these import is not needed for --help
     from emnist_diff_plugins.metrics.join import Measured

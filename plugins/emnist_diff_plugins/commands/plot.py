@@ -9,8 +9,8 @@ from pathlib import Path
 import typer
 
 from emnist_diff.errors import ConfigError, OutputError
-from emnist_diff.printable import echo
 from emnist_diff_plugins.pluginfiles import with_files
+from emnist_diff_trajectory.printing import echo
 
 plot_app = typer.Typer(add_completion=False, rich_markup_mode=None)
 report_app = typer.Typer(add_completion=False, rich_markup_mode=None)

@@ -14,11 +14,11 @@ import typer
 from emnist_diff.discovery import installed
 from emnist_diff.errors import ConfigError, unknown
 from emnist_diff.plugins import Entry, Registry, load_factory
-from emnist_diff.printable import echo
 from emnist_diff.records import Spec
 from emnist_diff_plugins.commands.health import require_healthy
 from emnist_diff_plugins.pluginfiles import with_files
 from emnist_diff_plugins.terminal.program import Program
+from emnist_diff_trajectory.printing import echo
 
 app = typer.Typer(
     cls=Program,

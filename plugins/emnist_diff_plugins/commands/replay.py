@@ -7,9 +7,9 @@ from pathlib import Path
 
 import typer
 
-from emnist_diff.printable import echo
 from emnist_diff_plugins import parse
 from emnist_diff_trajectory.commands.diff import difference_lines, differences
+from emnist_diff_trajectory.printing import echo
 from emnist_diff_trajectory.sample_ids import sample_ids
 
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import typer
 
-from emnist_diff.printable import echo
 from emnist_diff_plugins import parse
 from emnist_diff_plugins.terminal.program import log_choices
 from emnist_diff_plugins.training.page import TrainCommand
+from emnist_diff_trajectory.printing import echo
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 

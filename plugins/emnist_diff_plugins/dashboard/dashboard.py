@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TextIO
 
 from emnist_diff.frames import RunHeader
-from emnist_diff.printable import echo, printable
+from emnist_diff.printable import printable
 from emnist_diff_plugins.dashboard.devices import Meters, Readings
 from emnist_diff_plugins.dashboard.log import Log
 from emnist_diff_plugins.dashboard.screen import Drawn, screen
@@ -21,6 +21,7 @@ from emnist_diff_plugins.dashboard.state import State
 from emnist_diff_plugins.dashboard.streams import in_foreground
 from emnist_diff_plugins.dashboard.terminal import Terminal
 from emnist_diff_plugins.dashboard.watch import Watch
+from emnist_diff_trajectory.printing import echo
 
 _PAUSES, _SHARE = (0.25, 1.0), 0.005
 """Seconds between pictures of the screen, at least and at most; between these, the part of the time for drawing."""

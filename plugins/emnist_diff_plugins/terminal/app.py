@@ -5,9 +5,9 @@ from __future__ import annotations
 import typer
 
 from emnist_diff import __version__
-from emnist_diff.printable import echo
 from emnist_diff_plugins.terminal.commands import PROGRAM
 from emnist_diff_plugins.terminal.program import Program
+from emnist_diff_trajectory.printing import echo
 
 app = typer.Typer(
     name=PROGRAM,

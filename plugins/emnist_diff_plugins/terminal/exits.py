@@ -6,9 +6,9 @@ import io
 import traceback
 
 from emnist_diff.errors import EmnistDiffError
-from emnist_diff.printable import echo
 from emnist_diff.shown import shown
 from emnist_diff_plugins.terminal.help import UsageError
+from emnist_diff_trajectory.printing import echo
 
 _UNUSABLE = 2
 

@@ -11,7 +11,7 @@ import attrs
 import typer
 
 from emnist_diff.errors import ConfigError
-from emnist_diff.printable import echo
+from emnist_diff_trajectory.printing import echo
 
 if TYPE_CHECKING:
     from emnist_diff.plugins import Broken

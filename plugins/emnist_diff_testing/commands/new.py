@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from emnist_diff.printable import echo
+from emnist_diff_trajectory.printing import echo
 
 
 def new(

@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from emnist_diff.printable import echo
+from emnist_diff_trajectory.printing import echo
 
 
 def diff(

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import typer
 
 from emnist_diff.plugins import Registry
-from emnist_diff.printable import echo
 from emnist_diff.shown import shortened
+from emnist_diff_trajectory.printing import echo
 
 if TYPE_CHECKING:
     from emnist_diff.assembly.assemble import Assembly
