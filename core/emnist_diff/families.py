@@ -21,10 +21,6 @@ if TYPE_CHECKING:
     from emnist_diff.spaces import ConditionSpace
     from emnist_diff.timeline import ForwardProcess, PredictionType
 
-WEIGHTS = "weights"
-"""The key of a field's metadata that marks the setting of a family which names its weights. `Source.identity` stands
-for their content, so that a run records neither the name nor the setting."""
-
 
 @attrs.frozen(eq=False, kw_only=True)
 class Source:

@@ -1,4 +1,4 @@
-"""What components may offer beside their contract, which reviews, commands and backends look for."""
+"""What components may offer beside their contract, and how they mark settings, for reviews, commands and backends."""
 
 from __future__ import annotations
 
@@ -13,6 +13,11 @@ if TYPE_CHECKING:  # the contracts can be read without paying for torch
 
     from emnist_diff.frames import RunHeader
     from emnist_diff.timeline import StepInfo
+
+
+WEIGHTS = "weights"
+"""The key of a field's metadata that marks the setting of a denoiser family which names its weights.
+`families.Source.identity` stands for their content, so that a run records neither the name nor the setting."""
 
 
 class Idles(Protocol):

@@ -13,9 +13,9 @@ import typer
 
 from emnist_diff.discovery import installed
 from emnist_diff.errors import EmnistDiffError, PluginError, unknown
-from emnist_diff.families import WEIGHTS
 from emnist_diff.plugins import Broken, Entry, Registry, load_factory
 from emnist_diff.records import API, DenoiserSpec, Spec
+from emnist_diff_plugins.capabilities import WEIGHTS
 from emnist_diff_testing.rules import Case, Finding, Rule, kinds, kit, rules_of
 from emnist_diff_testing.settings import OF_THE_CLASS
 from emnist_diff_testing.subjects import Subject, subject

@@ -15,9 +15,10 @@ from torch import Tensor
 from emnist_diff.conditions import RowConditions
 from emnist_diff.discovery import installed
 from emnist_diff.errors import EmnistDiffError
-from emnist_diff.families import WEIGHTS, Source
+from emnist_diff.families import Source
 from emnist_diff.frames import FIELDS
 from emnist_diff.protocols import Captures, offers
+from emnist_diff_plugins.capabilities import WEIGHTS
 from emnist_diff_plugins.containers.families import TrainableFamily
 from emnist_diff_testing.denoisers import ROWS, DenoiserBench, is_family
 from emnist_diff_testing.rules import rule

@@ -18,6 +18,7 @@ from typing import Any
 
 import attrs
 
+import emnist_diff
 from emnist_diff import hookspecs, records
 from emnist_diff.discovery import installed
 
@@ -38,7 +39,10 @@ MODULES = (
         )
     ),
     "emnist_diff.parameterization",
-    *(f"emnist_diff.{name}" for name in ("families", "spaces", "conditions", "schedules", "errors", "deprecation")),
+    *(
+        f"emnist_diff.{name}"
+        for name in ("families", "spaces", "conditions", "schedules", "errors", "events", "deprecation")
+    ),
     *(f"emnist_diff_inference.{name}" for name in ("capture", "checkpoints", "config", "frames")),
     "emnist_diff_plugins.curves",
     "emnist_diff_plugins.functions",
@@ -117,6 +121,14 @@ def test_the_surface_is_the_stored_one():
     now = surface()
     for part in sorted(stored.keys() | now.keys()):
         assert now.get(part) == stored.get(part), f"{part} changed; see the head of this file"
+
+
+def test_the_page_on_compatibility_names_what_is_public():
+    page = (Path(__file__).parents[2] / "docs" / "compatibility.md").read_text(encoding="utf-8")
+    section = page.partition("## What is public")[2].partition("\n## ")[0]
+    named = set(re.findall(r"`(emnist_diff(?:_\w+)?(?:\.\w+)*)`", section)) - {"emnist_diff_plugins"}
+    handed_out = {name for name, parts in PARTS.items() if set(parts) <= set(emnist_diff.__all__)}
+    assert named - {"emnist_diff.config"} == {*MODULES, *PARTS} - handed_out
 
 
 def test_the_test_sees_a_change(monkeypatch):

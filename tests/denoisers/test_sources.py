@@ -25,7 +25,8 @@ import hashlib, json
 from pathlib import Path
 import attrs, torch
 from emnist_diff.conditions import NULL, Cond
-from emnist_diff.families import WEIGHTS, Source
+from emnist_diff.families import Source
+from emnist_diff_plugins.capabilities import WEIGHTS
 from emnist_diff_trajectory.files import sha256
 from emnist_diff.hookspecs import hookimpl
 from emnist_diff.records import DenoiserSpec, ForceSpec

@@ -20,10 +20,11 @@ import torch
 from emnist_diff.conditions import NULL, OWN, named
 from emnist_diff.direct import Direct
 from emnist_diff.errors import ConfigError, OutputError, RunFailed, UnknownName
-from emnist_diff.families import WEIGHTS, Source
+from emnist_diff.families import Source
 from emnist_diff.frames import is_requested
 from emnist_diff.steps import SchedulerResult
 from emnist_diff.timeline import FlowSchedule, NoiseSchedule
+from emnist_diff_plugins.capabilities import WEIGHTS
 from emnist_diff_plugins.denoisers.film import Film
 from emnist_diff_plugins.objectives.flow import FlowObjective
 from emnist_diff_plugins.schedulers.ddim import Ddim

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import attrs
 
 from emnist_diff.errors import CheckpointError
-from emnist_diff.families import WEIGHTS, DenoiserFamily, Source
+from emnist_diff.families import DenoiserFamily, Source
 from emnist_diff.protocols import Denoiser
 from emnist_diff.structuring import unstructure
+from emnist_diff_plugins.capabilities import WEIGHTS
 from emnist_diff_plugins.containers import checkpoint, codecs
 from emnist_diff_plugins.containers.checkpoint import CheckpointHeader
 from emnist_diff_plugins.containers.families import NetworkFamily

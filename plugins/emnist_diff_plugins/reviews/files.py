@@ -23,10 +23,9 @@ import attrs
 
 from emnist_diff.components import Component, call_component
 from emnist_diff.errors import ConfigError, PluginError
-from emnist_diff.families import WEIGHTS
 from emnist_diff.protocols import offers
 from emnist_diff.schedules import Product, Schedule
-from emnist_diff_plugins.capabilities import NamesFiles
+from emnist_diff_plugins.capabilities import WEIGHTS, NamesFiles
 from emnist_diff_plugins.contract import SettingsReview
 from emnist_diff_plugins.functions import Function
 from emnist_diff_trajectory.files import sha256

@@ -13,11 +13,11 @@ from emnist_diff.components import Component
 from emnist_diff.config import RunConfig
 from emnist_diff.engine.state import Engine
 from emnist_diff.evaluators import Prepared
-from emnist_diff.families import WEIGHTS
 from emnist_diff.plugins import Registry
 from emnist_diff.schedules import Schedule
 from emnist_diff.surroundings import Review
 from emnist_diff_plugins import runconfig
+from emnist_diff_plugins.capabilities import WEIGHTS
 from emnist_diff_plugins.contract import SettingsReview
 
 

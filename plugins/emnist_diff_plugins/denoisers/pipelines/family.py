@@ -13,9 +13,10 @@ from attrs import validators as v
 from torch import Tensor
 
 from emnist_diff.errors import CheckpointError, ConfigError
-from emnist_diff.families import WEIGHTS, Source
+from emnist_diff.families import Source
 from emnist_diff.structuring import unstructure
 from emnist_diff.timeline import ForwardProcess, PredictionType
+from emnist_diff_plugins.capabilities import WEIGHTS
 from emnist_diff_plugins.denoisers.pipelines import parts
 from emnist_diff_plugins.denoisers.pipelines.denoiser import Given, PipelineDenoiser
 from emnist_diff_plugins.denoisers.pipelines.folder import FAMILIES, INDEX, PipelineFolder
