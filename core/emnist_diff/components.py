@@ -60,7 +60,7 @@ def make(registry: Registry, kind: type[Spec], config: ComponentConfig | None) -
         raise ConfigError(f"{label} cannot be clipped — only forces can")
     factory = load_factory(entry)
     if not attrs.has(factory):
-        raise PluginError(f"{whose} is broken: {entry.spec.factory} is no attrs class")
+        raise PluginError(f"{whose} is broken: {entry.spec.factory} is not an attrs class")
     if shared := mutable_defaults(factory):
         raise PluginError(
             f"{whose} is broken: its setting {shared[0].name!r} has a mutable default, {shared[0].default!r}, which "

@@ -99,7 +99,8 @@ class RowConditions:
 class Group:
     """The rows that one network variant evaluates.
 
-    denoiser, variant: which.  sample: (R,) int64 positions in the batch.  index: (R,) int64 class indices.
+    denoiser, variant: the network that evaluates these rows.  sample: (R,) int64 positions in the batch.
+    index: (R,) int64 class indices.
     """
 
     denoiser: str

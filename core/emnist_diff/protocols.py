@@ -1,4 +1,5 @@
-"""The run-time contracts. Everything that takes part in a run satisfies one of these.
+"""The run-time contracts. Everything that takes part in a run satisfies one of these. What
+components may offer to reviews and backends beside, plugins agree on among themselves.
 
 B is the number of samples in a batch, `*shape` the shape of one state (pixels, a latent, tokens).
 """
@@ -31,8 +32,7 @@ def offers(component: object, capability: type[_Capability]) -> TypeGuard[_Capab
 @runtime_checkable
 class Force(Protocol):
     """A term of the prediction (score space). It may also be any of `Binds`, `Differentiates`, `HasShape`,
-    `HoldsImages`, `ReadsOwn`, and the `Idles`, `HasDirections` and `NamesFiles` of
-    `emnist_diff_plugins.capabilities`."""
+    `HoldsImages`, `ReadsOwn`."""
 
     def conditions(self, at: StepInfo) -> Iterable[Cond]:
         """The conditions that `__call__` will read at this step. Pure; may be fewer, or none, outside a window."""
@@ -43,9 +43,7 @@ class Force(Protocol):
 
 @runtime_checkable
 class Drift(Protocol):
-    """A map of the state after a step (state space). It may also be any of `Evaluates`, `HasShape`, `HoldsImages`,
-    and the `Idles`, `HasDirections` and `NamesFiles` of
-    `emnist_diff_plugins.capabilities`."""
+    """A map of the state after a step (state space). It may also be any of `Evaluates`, `HasShape`, `HoldsImages`."""
 
     def __call__(self, x: Tensor, step: DriftStep) -> Tensor:
         """The new state, (B, *shape); `x` itself must not be changed."""
@@ -135,8 +133,7 @@ class HasImageShape(Protocol):
 @runtime_checkable
 class Denoiser(Protocol):
     """A network ready to be evaluated, with all that the engine must know of it. It may also be any of `HasImageShape`,
-    `Encodes`, `Captures`, and the `HasVariants` and `Exportable` of
-    `emnist_diff_plugins.capabilities`."""
+    `Encodes`, `Captures`."""
 
     @property
     def prediction_type(self) -> PredictionType:

@@ -158,7 +158,7 @@ def _class_of(entry: Entry[ScheduleSpec]) -> type[Schedule]:
     """The class that a record names. Raises `PluginError` for one that is no schedule of the record's kind."""
     kind, factory = entry.spec.name, load_factory(entry)
     if not (attrs.has(factory) and issubclass(factory, Schedule) and factory.kind == kind):
-        raise PluginError(f"schedule {kind!r} is broken: its factory is no attrs class of schedules of that kind")
+        raise PluginError(f"schedule {kind!r} is broken: its factory is not an attrs class of schedules of that kind")
     return cast("type[Schedule]", factory)
 
 

@@ -1,4 +1,4 @@
-"""What denoisers can be asked for by name. Classes and texts are spaces of `emnist_diff_plugins.spaces`."""
+"""What denoisers can be asked for by name: the classes that they know, or any text."""
 
 from __future__ import annotations
 

@@ -276,7 +276,7 @@ def test_a_plugin_offers_a_kind_of_schedule(monkeypatch):
         schedule({"kind": "stairs", "height": 1})
     with pytest.raises(ConfigError, match=r"a schedule needs a kind \(ladder, stairs\)"):
         schedule({})
-    with pytest.raises(PluginError, match="schedule 'ladder' is broken: its factory is no attrs class of schedules of"):
+    with pytest.raises(PluginError, match="schedule 'ladder' is broken: its factory is not an attrs class"):
         schedule({"kind": "ladder"})
 
 
