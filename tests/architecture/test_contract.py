@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -70,6 +72,17 @@ def test_each_part_of_the_plugins_is_a_component_or_beneath_them_or_forbidden_to
         *(f"emnist_diff_plugins.{part}" for part in BENEATH),
     }
     assert len(parts) == len(sources) + len(forbidden) + len(BENEATH), "each in one of them"
+
+
+def test_the_page_on_architecture_has_every_part_of_the_plugins_and_every_ability():
+    page = (measures.ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    drawing = page.partition("plugins/emnist_diff_plugins/ ")[2].partition("plugins/emnist_diff_trajectory/ ")[0]
+    top = measures.PACKAGES["emnist_diff_plugins"]
+    parts = {path.stem for path in top.iterdir() if path.is_dir() or path.suffix == ".py"} - {"__init__", "__pycache__"}
+    assert not parts - set(re.findall(r"\w+", drawing))
+    table = page.partition("| of | in `protocols` | in `capabilities` |")[2].partition("\n\n")[0]
+    abilities = {node.name for node in measures.parsed(top / "capabilities.py").body if isinstance(node, ast.ClassDef)}
+    assert not abilities - {"Direction"} - set(re.findall(r"\w+", table))
 
 
 @pytest.mark.parametrize("folder", CONTRIBUTED)
