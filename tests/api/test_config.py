@@ -29,7 +29,7 @@ from emnist_diff import (
 from emnist_diff.config import ComponentConfig, RunConfig
 from emnist_diff.errors import CheckpointError, ConfigError, UnknownName
 from emnist_diff.structuring import aliases
-from emnist_diff_inference import mapping
+from emnist_diff_inference import documents, mapping
 from emnist_diff_inference.config import NESTED
 from emnist_diff_plugins.containers import checkpoint
 from emnist_diff_plugins.documents import read_file
@@ -147,6 +147,7 @@ def test_every_setting_of_a_run_has_its_place_but_those_of_the_command_line():
     assert places - {"preset"} == {f.name for f in attrs.fields(RunConfig)} - {
         "denoiser", "per_character", "threads", "fsync",
     }  # fmt: skip
+    assert set(documents._NESTED) == set(NESTED), "which a file is known by, without torch"
 
 
 def toml(value: Any) -> str:

@@ -22,7 +22,6 @@ from emnist_diff.timeline import Level, NoiseSchedule, Timeline
 
 Floats = npt.NDArray[np.float64]
 
-BETA_SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2")
 DISCRETE = ("leading", "trailing", "linspace")
 SPACINGS = (*DISCRETE, "karras", "exponential")
 LARGEST_SIGMA = 80.0
