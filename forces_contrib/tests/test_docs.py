@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from emnist_diff.records import ForceSpec
-from emnist_diff_plugins.containers.checkpoint import shipped
+from emnist_diff_plugins.containers.shipped import shipped
 
 import emnist_diff_forces_contrib
 from emnist_diff_forces_contrib import emnist_diff_forces

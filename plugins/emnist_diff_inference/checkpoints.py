@@ -27,6 +27,7 @@ from emnist_diff_plugins.containers import checkpoint
 from emnist_diff_plugins.containers.checkpoint import CheckpointHeader
 from emnist_diff_plugins.runconfig import component, normalised
 from emnist_diff_plugins.spaces import ClassSpace
+from emnist_diff_trajectory import files
 
 _INDEX = "model_index.json"
 """What marks the folder of a pipeline."""
@@ -139,7 +140,7 @@ def load_checkpoint(path: str | Path | None = None, epoch: int | None = None, **
     if isinstance(header, FolderHeader):
         size = sum(part.stat().st_size for part in file.rglob("*") if part.is_file())
         return CheckpointInfo(file, _of_folder(file, None, header.network).source.identity, size, header)
-    return CheckpointInfo(file, checkpoint.sha256(file), file.stat().st_size, header)
+    return CheckpointInfo(file, files.sha256(file), file.stat().st_size, header)
 
 
 def headed(

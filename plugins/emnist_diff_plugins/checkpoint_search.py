@@ -20,6 +20,7 @@ from emnist_diff.plugins import Registry
 from emnist_diff.structuring import unstructure
 from emnist_diff_plugins.benching import userconfig
 from emnist_diff_plugins.containers import checkpoint, shipped
+from emnist_diff_trajectory import files
 
 log = get_logger()
 
@@ -62,7 +63,7 @@ class Wanted:
             header = checkpoint.read_header(path)
             own = {"epoch": header.epoch, "schedule": unstructure(header.schedule)}
             same = all(self.facts.get(key, value) == value for key, value in own.items())
-            return same and checkpoint.sha256(path) == self.sha256
+            return same and files.sha256(path) == self.sha256
         return False
 
 

@@ -29,6 +29,7 @@ from emnist_diff_plugins.rebuild import settings_of
 from emnist_diff_plugins.runconfig import resolve, to_dict
 from emnist_diff_plugins.schedulers.ddim import Ddim
 from emnist_diff_plugins.spaces import ClassSpace
+from emnist_diff_trajectory import files
 from emnist_diff_trajectory.identity import canonical_json
 from emnist_diff_trajectory.reader import Trajectory
 
@@ -184,7 +185,7 @@ def recorded(place, registry):
 
 
 def test_the_record_holds_the_guides_hash_and_facts(recorded, place):
-    sha256 = checkpoint.sha256(place / "weak.safetensors")
+    sha256 = files.sha256(place / "weak.safetensors")
     with Trajectory(recorded) as trajectory:
         assert trajectory.config["guide_sha256"] == {"weak": sha256}
         assert "guides" not in trajectory.config
@@ -348,7 +349,7 @@ def test_the_python_api_makes_the_samples_of_the_run(recorded, place, registry, 
     model = load_unet(ckpt)
     for _ in range(2):
         made = generate_samples(model, build_scheduler(ckpt), config, ckpt)
-        assert list(model.guides) == [checkpoint.sha256(weak)]
+        assert list(model.guides) == [files.sha256(weak)]
         with Trajectory(recorded) as trajectory:
             for sample in made:
                 assert np.array_equal(sample.x_final.numpy(), trajectory.field("trajectory/x", sample.index)[-1])

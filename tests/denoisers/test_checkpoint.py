@@ -20,6 +20,7 @@ from emnist_diff.errors import CheckpointError, ConfigError, OutputError
 from emnist_diff.timeline import NoiseSchedule
 from emnist_diff_plugins.containers import checkpoint
 from emnist_diff_plugins.containers.checkpoint import CheckpointHeader
+from emnist_diff_trajectory import files
 
 HEADER = CheckpointHeader(
     family="unet2d",
@@ -75,7 +76,8 @@ def test_reading_a_header_imports_no_torch(tmp_path: Path) -> None:
     checkpoint.save(path, HEADER, TENSORS)
     code = (
         "import sys; from pathlib import Path; from emnist_diff_plugins.containers import checkpoint as c; "
-        f"p = Path({str(path)!r}); c.read_header(c.discover(p)); c.tensors_of(p); c.sha256(p); "
+        "from emnist_diff_trajectory import files; "
+        f"p = Path({str(path)!r}); c.read_header(c.discover(p)); c.tensors_of(p); files.sha256(p); "
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -194,7 +196,7 @@ def test_tensors_are_the_bytes_of_the_file(tmp_path: Path, tensors: dict[str, An
 def test_sha256(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_bytes(b"abc")
-    assert checkpoint.sha256(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert files.sha256(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
 
 class TestDiscover:

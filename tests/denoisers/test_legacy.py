@@ -26,6 +26,7 @@ from emnist_diff_plugins.containers import checkpoint
 from emnist_diff_plugins.containers.checkpoint import CheckpointHeader
 from emnist_diff_plugins.denoisers import legacy
 from emnist_diff_plugins.denoisers.unet2d import UNet2D
+from emnist_diff_trajectory import files
 
 UNET = {
     "sample_size": 8,
@@ -95,7 +96,7 @@ def test_converts_without_loss(tmp_path: Path, layout: dict[str, Any], zipped: b
     assert header.schedule.beta_schedule == "squaredcos_cap_v2"
     assert header.schedule.clip_sample == 1.0
     assert header.provenance["variation"] == "test"
-    assert header.provenance["source"]["sha256"] == checkpoint.sha256(source)
+    assert header.provenance["source"]["sha256"] == files.sha256(source)
 
     reference = UNet2DModel(**UNET)
     reference.load_state_dict(layout["unet"])
@@ -513,7 +514,7 @@ class TestCommand:
         assert str(path) in self.call("convert", source)
         data = json.loads(self.call("inspect", path, "--json"))
         assert data["classes"] == ["A", "B", "t"]
-        assert data["sha256"] == checkpoint.sha256(path)
+        assert data["sha256"] == files.sha256(path)
         assert data["bytes"] == path.stat().st_size
         assert data["parameters"] == sum(t.numel() for t in checkpoint.load(path)[1].values())
         assert data["dtypes"] == ["F32"]

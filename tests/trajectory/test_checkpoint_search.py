@@ -16,6 +16,7 @@ from emnist_diff_plugins.benching import userconfig
 from emnist_diff_plugins.checkpoint_search import VARIABLE, Wanted, find
 from emnist_diff_plugins.containers import checkpoint
 from emnist_diff_plugins.containers.checkpoint import CheckpointHeader
+from emnist_diff_trajectory import files
 
 
 def saved(path: Path, seed: int = 0) -> Path:
@@ -42,7 +43,7 @@ def recorded(tmp_path, cli, monkeypatch):
 
 def test_a_checkpoint_is_found_where_people_put_it(recorded, cli, tmp_path, monkeypatch):
     file, original = recorded
-    wanted = Wanted(checkpoint.sha256(original), {"file": original.name, "epoch": 4, "schedule": {}})
+    wanted = Wanted(files.sha256(original), {"file": original.name, "epoch": 4, "schedule": {}})
 
     def nearest() -> Path | None:
         return find(installed(), wanted, file)

@@ -13,6 +13,7 @@ from typing import Any
 import typer
 
 from emnist_diff.printable import printable
+from emnist_diff_trajectory import files
 from emnist_diff_trajectory.printing import echo
 
 app = typer.Typer(
@@ -47,7 +48,7 @@ def inspect(
     data: dict[str, Any] = {
         "file": str(file),
         "bytes": file.stat().st_size,
-        "sha256": checkpoint.sha256(file),
+        "sha256": files.sha256(file),
         "parameters": sum(math.prod(t.shape) for t in tensors),
         "dtypes": sorted({t.dtype for t in tensors}),
         **unstructure(header),

@@ -23,7 +23,6 @@ from emnist_diff_plugins.containers import foreign, tensorfile
 from emnist_diff_plugins.containers.headers import HeaderFormat
 from emnist_diff_plugins.containers.shipped import models, shipped
 from emnist_diff_plugins.containers.tensorfile import TensorInfo
-from emnist_diff_trajectory.files import sha256 as sha256
 from emnist_diff_trajectory.files import write_bytes
 
 if TYPE_CHECKING:

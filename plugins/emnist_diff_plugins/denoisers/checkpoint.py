@@ -19,6 +19,7 @@ from emnist_diff_plugins.containers.families import NetworkFamily
 from emnist_diff_plugins.containers.networks import network_of
 from emnist_diff_plugins.denoisers.coded import Coded
 from emnist_diff_plugins.spaces import ClassSpace
+from emnist_diff_trajectory import files
 from emnist_diff_trajectory.names import typed
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class Checkpoint:
             )
         network = network_of(registry, header)
         shape, load = _loading(network.object, path, header, registry)
-        sha256 = checkpoint.sha256(path)
+        sha256 = files.sha256(path)
         facts = {"file": typed(path.name), "sha256": sha256, "epoch": header.epoch,
                  "schedule": unstructure(header.schedule)}  # fmt: skip
         if header.codec is not None:

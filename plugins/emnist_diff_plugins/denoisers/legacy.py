@@ -29,6 +29,7 @@ from emnist_diff_plugins.containers.checkpoint import CheckpointHeader
 from emnist_diff_plugins.denoisers import _pickles
 from emnist_diff_plugins.denoisers._plain import PlainCopy
 from emnist_diff_plugins.denoisers.unet2d import UNet2D
+from emnist_diff_trajectory import files
 
 REQUIRED = ("classes", "size", "channels", "unet", "scheduler", "num_class_embeds", "null_class_index")
 
@@ -235,7 +236,7 @@ def _provenance(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
     """Everything else that the file says of itself, its scheduler, and which file it was."""
     own = {key: value for key, value in content.items() if key not in (*REQUIRED, "unet_config", "epoch")}
     scheduler = {key: value for key, value in content["scheduler"].items() if not key.startswith("_")}
-    source = {"format": "legacy .pt", "file": path.name, "sha256": checkpoint.sha256(path)}
+    source = {"format": "legacy .pt", "file": path.name, "sha256": files.sha256(path)}
     return own | {"scheduler": scheduler, "source": source}
 
 

@@ -58,7 +58,7 @@ class DenoisingStrips:
             text = f"{name}  #{number}" + (f"\n{run.name}" if len(runs) > 1 else "")
             axes[row, 0].set_ylabel(text, rotation=0, ha="right", va="center")
             for axis, image, step in zip(axes[row], run.pictures(position, moments), moments, strict=True):
-                _show(axis, image, theme)
+                _show(axis, image)
                 if row == 0:
                     fraction = f"{step / run.trajectory.steps:.0%}"
                     axis.set_title(str(step) if alike else fraction, loc="center", fontsize=theme.size - 0.5)
@@ -79,7 +79,7 @@ def _ids(run: Run, most: int) -> list[int]:
     return [int(n) for n in run.trajectory.ids[run.positions[chosen]].tolist()]
 
 
-def _show(axis: Any, image: Any, theme: Theme) -> None:
+def _show(axis: Any, image: Any) -> None:
     axis.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
     axis.set_xticks([])
     axis.set_yticks([])

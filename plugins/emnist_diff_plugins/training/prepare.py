@@ -39,6 +39,7 @@ from emnist_diff_plugins.training.denoisertask import DenoiserTask
 from emnist_diff_plugins.training.evaluate import Probe, reconstruction
 from emnist_diff_plugins.training.state import Facts
 from emnist_diff_plugins.training.task import Task
+from emnist_diff_trajectory import files
 
 log = get_logger()
 
@@ -104,7 +105,7 @@ def _beginning(config: TrainConfig, registry: Registry, before: Before | None) -
             f"init_from: the checkpoint is of family {start[0].family!r}, the training of {family.name!r}"
         )
     family = attrs.evolve(family, settings={**start[0].network, **family.settings})
-    return Beginning(spec, family, start, {"file": path.name, "sha256": checkpoint.sha256(path)})
+    return Beginning(spec, family, start, {"file": path.name, "sha256": files.sha256(path)})
 
 
 def _spec_of(registry: Registry, name: str) -> type[DenoiserSpec] | type[CodecSpec]:
