@@ -93,7 +93,7 @@ class RunConfig:
     )  # fmt: skip
     epoch: int | None = _setting(None, MODEL, "epoch to take from a checkpoint directory", _AT_LEAST_0, decides=False)
     denoiser: ComponentConfig | None = _setting(
-        None, MODEL, 'a denoiser that needs no weights, e.g. "gaussian-mixture:shape=[2],classes=ABC"'
+        None, MODEL, 'the denoiser and its settings, e.g. "gaussian-mixture:shape=[2],classes=ABC"'
     )
     guides: Mapping[str, str] = _setting(
         attrs.Factory(dict), MODEL, "a network that forces can name, as NAME=FILE", converter=_files, decides=False
