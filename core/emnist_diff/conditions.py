@@ -1,4 +1,4 @@
-"""Conditions: what a denoiser is told beside x_t, and how requests for them become network rows.
+"""Conditions: what a denoiser gets beside x_t, and how requests for them become network rows.
 
 Forces and the base *declare* the conditions they read. The engine collects the set, asks which row each
 (condition, sample) pair stands for, drops repetitions and evaluates the rest once (`pack`).

@@ -73,7 +73,7 @@ def is_requested(field: str, requests: Iterable[str]) -> bool:
 @briefly
 @attrs.frozen(eq=False)
 class RunHeader:
-    """What a sink is told before the first frame.
+    """What a sink gets before the first frame.
 
     output: directory of the run.  config, environment: JSON-ready dictionaries.
     timeline: the steps.  shape: of one state.  image_shape: (C, H, W) of a decoded sample.

@@ -30,7 +30,7 @@ def examine(kind: str, component: Any, name: str = "", skip: Collection[str] = (
 
 
 def judge(findings: Sequence[Finding]) -> None:
-    """Warn of what is only dear, and raise `RuleBroken` with all the rest."""
+    """Warn of what is only expensive, and raise `RuleBroken` with all the rest."""
     for finding in findings:
         if finding.warning:
             warnings.warn(str(finding), RuleWarning, stacklevel=3)

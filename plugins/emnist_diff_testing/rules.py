@@ -34,7 +34,7 @@ class RuleBroken(AssertionError):
 
 
 class RuleWarning(UserWarning):
-    """A component does something that is allowed, and dear."""
+    """A component does something that is allowed but expensive."""
 
 
 @attrs.frozen

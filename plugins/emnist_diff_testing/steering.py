@@ -82,7 +82,7 @@ class Steering(ABC):
 
     @cached_property
     def whole(self) -> tuple[Walk, ...]:
-        """The walks that arrived; of networks only where nothing else did, for they are dear to repeat."""
+        """The walks that arrived; of networks only where nothing else did, because these are expensive to repeat."""
         arrived = [walk for walk in self.walks if walk.end is not None]
         cheap = [walk for walk in arrived if not any(walk.model is model for model in networks())]
         return tuple(cheap or arrived)

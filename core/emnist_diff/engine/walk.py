@@ -42,7 +42,7 @@ def walk(
     after_step: called with each such place.
 
     Raises `RunFailed` naming component, step and samples when one raises or returns a wrong shape or a
-    non-finite value; on a device other than a CPU the latter is told before the `BatchResult`, not at its step.
+    non-finite value; on a device other than a CPU the latter is raised before the `BatchResult`, not at its step.
     """
     run = BatchEngine.of(engine, batch)
     state = start or run.begin()

@@ -26,7 +26,7 @@ from emnist_diff.shortage import out_of_memory
 
 Event = Frame | BatchResult
 OnRecorded = Callable[[BatchResult], None]
-"""Told of each batch that all sinks have committed; called by the thread that hands events over."""
+"""Called with each batch that all sinks have committed, by the thread that hands events over."""
 
 
 def call_sink(sink: Sink, what: str, call, *args):  # type: ignore[no-untyped-def]  # passes any sink's method through

@@ -144,7 +144,9 @@ def _arrived(staged: _Staged) -> Event:
     if staged.pinned is None or staged.copied is None:
         return staged.event
     staged.copied.synchronize()
-    kept = torch.empty_like(staged.pinned).copy_(staged.pinned)  # sinks may keep it for long, and pinned memory is dear
+    kept = torch.empty_like(staged.pinned).copy_(
+        staged.pinned
+    )  # sinks may keep it for long, and pinned memory is scarce
     shapes = tensors(staged.event)
     parts = torch.split(kept, [t.numel() for t in shapes])
     return with_tensors(staged.event, [part.view(t.shape).to(t.dtype) for part, t in zip(parts, shapes, strict=True)])
