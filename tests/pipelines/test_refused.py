@@ -56,6 +56,14 @@ def _renamed(part: str, name: str) -> Callable[[Path], None]:
     return change
 
 
+def _without_tokens(folder: Path) -> None:
+    (folder / "tokenizer" / "tokenizer.json").unlink()
+
+
+def _without_settings_of_tokens(folder: Path) -> None:
+    (folder / "tokenizer_2" / "tokenizer_config.json").unlink()
+
+
 def _without_shard(folder: Path) -> None:
     weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
     weights.unlink()
@@ -73,6 +81,8 @@ def _without_shard(folder: Path) -> None:
         (_pickled, "diffusion_pytorch_model.bin is a pickle, which may run code"),
         (_renamed("unet", "UNetOfMine"), "part 'unet' is a UNetOfMine, which is not run — only UNet2DConditionModel"),
         (_renamed("_class_name", "KandinskyPipeline"), "holds a KandinskyPipeline, which no family runs"),
+        (_without_tokens, "tokenizer holds none of tokenizer.json, vocab.json, spiece.model — download the part"),
+        (_without_settings_of_tokens, "cannot read .*tokenizer_2/tokenizer_config.json: No such file"),
         (_without_shard, "00001-of-00002.safetensors is missing, which .*index.json names"),
     ],
 )

@@ -24,6 +24,8 @@ FAMILIES = {"StableDiffusionXLPipeline": "sdxl", "StableDiffusion3Pipeline": "sd
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 _STEMS = {"diffusers": "diffusion_pytorch_model", "transformers": "model"}
 _VARIANTS = ("", "fp16", "bf16")
+_TOKENS = ("tokenizer.json", "vocab.json", "spiece.model")
+"""Where a tokenizer has its tokens: one of these."""
 _LARGEST_TEXT = 16 << 20
 """Bytes of a configuration or an index of weights."""
 
@@ -95,7 +97,9 @@ class PipelineFolder:
         folder = self.path / part
         if not folder.is_dir():
             raise CheckpointError(f"{self.path} lacks the folder of its part {part!r} — download the pipeline whole")
-        if library in _STEMS and not part.startswith("tokenizer"):
+        if part.startswith("tokenizer"):
+            _require_tokens(folder)
+        elif library in _STEMS:
             read_table(folder / "config.json")
             _ = self.weights(part, library).dtypes
         return held
@@ -130,6 +134,14 @@ class PipelineFolder:
             for file in _read_files(self.path / part):
                 digest.update(f"{file.relative_to(self.path).as_posix()}\0{sha256(file)}\n".encode())
         return digest.hexdigest()
+
+
+def _require_tokens(folder: Path) -> None:
+    """Raise `CheckpointError` for the folder of a tokenizer that is not whole. transformers makes a tokenizer of it all
+    the same: without its tokens one that knows no words, without its settings one that reads texts of any length."""
+    read_table(folder / "tokenizer_config.json")
+    if not any((folder / name).is_file() for name in _TOKENS):
+        raise CheckpointError(f"{folder} holds none of {', '.join(_TOKENS)} — download the part {folder.name!r} again")
 
 
 def _read_files(folder: Path) -> list[Path]:
