@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy.typing as npt
 
 from emnist_diff.errors import TrajectoryError
 from emnist_diff.frames import RunHeader
+from emnist_diff.shown import shown
 from emnist_diff_trajectory.activations import condition_names
 from emnist_diff_trajectory.growth import shrinks
 from emnist_diff_trajectory.identity import fingerprint
@@ -37,16 +39,28 @@ def _require_same_settings(path: Path, existing: Trajectory, header: RunHeader) 
         raise TrajectoryError(f"{path} {fewer}")
     if fingerprint(existing.config) != fingerprint(header.config):
         keys = sorted(existing.config.keys() | header.config.keys())
-        odd = [k for k in keys if existing.config.get(k) != header.config.get(k)]
+        changes = {k: [*_changes(existing.config.get(k), header.config.get(k), k)] for k in keys}
+        odd = [k for k in keys if changes[k]]
         files = differing(existing.config, header.config)
         if files and set(odd) <= {"files", "denoiser", "scheduler", "forces", "drifts"}:
             raise TrajectoryError(f"{path} was made with other files ({files}) — give back those, or use --overwrite")
-        shown = "; ".join(f"{k}: {existing.config.get(k)!r} there, {header.config.get(k)!r} here" for k in odd[:4])
+        places = [change for key in odd for change in changes[key]]
+        what = "; ".join(places[:4]) + (f"; and {len(places) - 4} more" if len(places) > 4 else "")
         remedy = "repeat that run's settings, or use --overwrite"
         backend, precision = existing.config.get("backend"), existing.config.get("precision")
         if set(odd) <= {"backend", "precision", "micro_batch"} and isinstance(backend, dict):
             remedy = f"use --backend {backend.get('name')} --precision {precision}"
-        raise TrajectoryError(f"{path} belongs to another run ({shown}) — {remedy}")
+        raise TrajectoryError(f"{path} belongs to another run ({what}) — {remedy}")
+
+
+def _changes(held: Any, requested: Any, place: str) -> Iterator[str]:
+    """What differs between two values of a record, as parts of a message. Tables are entered, and ``settings`` is left
+    out of places, as options do."""
+    if isinstance(held, Mapping) and isinstance(requested, Mapping):
+        for key in sorted(held.keys() | requested.keys()):
+            yield from _changes(held.get(key), requested.get(key), place if key == "settings" else f"{place}.{key}")
+    elif fingerprint({"": held}) != fingerprint({"": requested}):
+        yield f"{place}: {shown(held)} there, {shown(requested)} here"
 
 
 def _require_same_samples(path: Path, existing: Trajectory, header: RunHeader) -> None:

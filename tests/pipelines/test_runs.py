@@ -60,6 +60,8 @@ def test_prompts_are_recorded_and_replayed_wherever_their_folder_is(
         assert abs(trajectory.field("forces/00_attract_class/contribution")[0]).min() > 0
         assert trajectory.images.shape[1:] == (128, 128, 3)
     assert cli(*run, *steered, "--sink", "hdf5", "--output", "out", "--resume").code == 0
+    refused = cli(*run, "--negative-prompt", "grey", *steered, "--sink", "hdf5", "--output", "out", "--resume")
+    assert "belongs to another run (denoiser.negative_prompt: 'blurry' there, 'grey' here) — repeat" in refused.error
     Path("elsewhere").mkdir()
     Path("model").rename("elsewhere/other")
     replayed = cli("replay", path, "--checkpoint", "elsewhere/other", "--guide", "weak=elsewhere/other")
