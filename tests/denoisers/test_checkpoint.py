@@ -274,6 +274,9 @@ class TestDiscover:
         (tmp_path / "x.safetensors.index.json").write_text("{}")
         with pytest.raises(CheckpointError, match="lists the parts of a checkpoint"):
             checkpoint.discover(tmp_path / "x.safetensors.index.json")
+        (tmp_path / "text_encoder").mkdir()
+        with pytest.raises(CheckpointError, match="is the folder of a pipeline that takes texts — run it"):
+            checkpoint.discover(tmp_path)
 
     def test_legacy_says_how_to_convert(self, tmp_path: Path) -> None:
         legacy = tmp_path / "emnist_x_epoch003.pt"
@@ -318,7 +321,7 @@ class TestRefusals:
     def test_weights_of_other_programs(self, tmp_path: Path) -> None:
         for name, said in {
             "conv_in.weight": "1 tensors without class names and noise schedule, such as 'conv_in.weight'",
-            "model.diffusion_model.out.2.bias": "a Stable Diffusion model",
+            "model.diffusion_model.out.2.bias": "a Stable Diffusion model in one file — one of SDXL or SD3 is run",
             "unet.down.lora_A.weight": "a LoRA",
             "optimizer/conv_in.weight/exp_avg": "the state that a training resumes from",
         }.items():

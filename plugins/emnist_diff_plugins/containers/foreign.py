@@ -19,6 +19,11 @@ _TORCH = ((b"PK\x03\x04", "a zip file"), (b"\x80\x02", "a pickle"))
 
 FROM_DIFFUSERS = "docs/checkpoints.md, 'From diffusers', shows how to add class names and noise schedule to it"
 
+ONE_FILE = (
+    "one of SDXL or SD3 is run as a folder, which diffusers writes: "
+    "StableDiffusionXLPipeline.from_single_file(FILE).save_pretrained(FOLDER)"
+)
+
 
 def file(path: Path) -> str | None:
     """What the first bytes of a file say that it is, and the way out; None for what is not recognised.
@@ -38,6 +43,8 @@ def file(path: Path) -> str | None:
 
 def folder(path: Path) -> str | None:
     """What a folder of another program is, and the way out; None for what is not recognised."""
+    if (path / "model_index.json").is_file() and (path / "text_encoder").is_dir():
+        return f'the folder of a pipeline that takes texts — run it: emnist-diff run --checkpoint {path} --prompt "…"'
     for name in ("model_index.json", "config.json", "scheduler_config.json"):
         class_name = _class_name(path / name)
         if class_name is not None:
@@ -48,7 +55,7 @@ def folder(path: Path) -> str | None:
 def weights(names: Collection[str]) -> str:
     """What tensors of these names are when nothing else is known of them, and the way out."""
     if any(name.startswith("model.diffusion_model.") for name in names):
-        return "the weights of a Stable Diffusion model in one file, which no installed denoiser can run"
+        return f"the weights of a Stable Diffusion model in one file — {ONE_FILE}"
     if any(".lora_" in name or name.startswith("lora_") for name in names):
         return "a LoRA, a change of another network's weights, and no network"
     if any(name.startswith("optimizer/") for name in names):
