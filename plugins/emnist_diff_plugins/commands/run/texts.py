@@ -49,5 +49,5 @@ class TextOptions:
         "what of a text-to-image model leaves the GPU while it is not needed: none, model, sequential or group", SPEED
     )
     attention_slicing: bool | None = _option("attention in parts, for less memory", SPEED)
-    vae_slicing: bool | None = _option("decode images one at a time, for less memory", SPEED)
+    vae_slicing: bool | None = _option("refused, since images are always decoded one at a time", SPEED)
     vae_tiling: bool | None = _option("decode images in tiles, for less memory; changes them a little", SPEED)
