@@ -25,8 +25,10 @@ from emnist_diff_plugins.denoisers.pipelines.folder import PipelineFolder
 from emnist_diff_plugins.denoisers.pipelines.prompts import PromptSpace
 from emnist_diff_plugins.denoisers.pipelines.text import Encoded, Encoder
 from emnist_diff_plugins.inside.capturing import Inside
+from emnist_diff_plugins.inside.hidden import HIDDEN
 from emnist_diff_plugins.inside.layers import Layout
 from emnist_diff_plugins.variants import Variant
+from emnist_diff_trajectory.attention import ATTENTION
 
 LARGE = 1 << 13
 """Numbers of a state from which a row keeps all threads of a CPU busy. Rows are then evaluated one at a time on all of
@@ -211,6 +213,11 @@ class PipelineDenoiser(Inside):
         has any."""
         own = attention.VARIANTS if self.architecture.network == "unet" else ()
         return (*own, SKIPPING, *([lora.WITHOUT] if self.architecture.adapters else []))
+
+    @property
+    def capturable(self) -> tuple[str, ...]:
+        """`Captures.capturable`, for which nothing is loaded."""
+        return ATTENTION, HIDDEN
 
     def inside(self, variant: str = "") -> Any:
         """See `Inside.inside`."""
