@@ -118,6 +118,7 @@ def test_prompts_that_are_none(cli: Any, pipeline: Folder, tmp_path: Path):
         (("--prompt", f"@{empty}"), "the file holds no prompt — write one a line"),
         (("--prompt", "@nowhere"), "cannot read 'nowhere'"),
         (("--prompt", "a (cat:11)"), "the weight 11 is not within 0 … 10"),
+        (("--prompt", "a cat", "--negative-prompt", "a (dog:12)"), "the weight 12 is not within 0 … 10"),
         (("--prompt", "a cat", "--character", "a dog"), "prompt and character exclude each other"),
     ):
         refused = cli(*run, *more)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from structlog.testing import capture_logs
 
 from emnist_diff.assembly.assemble import assemble
 from emnist_diff.discovery import installed
@@ -76,12 +77,21 @@ def test_prompts_are_recorded_and_replayed_wherever_their_folder_is(
 def test_names_stand_for_texts(pipeline: Folder, tmp_path: Path):
     names = {"cat": "a cat, sitting", "night": "at night"}
     force = {"name": "attract_class", "target": "night"}
-    run = assembled(checkpoint=str(pipeline("sdxl")), prompts=names, forces=[force])
+    run = assembled(checkpoint=str(pipeline("sdxl")), prompts=names, negative_prompt="night", forces=[force])
     assert run.header.classes == ("a cat, sitting", "at night")
     assert run.header.labels.tolist() == [0, 1]
     assert run.header.config["denoiser"]["settings"]["prompts"] == list(names.items())
+    given = run.engine.denoisers[""].given
+    assert torch.equal(given.tokens[1], given.tokens[-1])  # night, and the null condition
     with pytest.raises(UnknownName, match="unknown number beside a prompt 'size'"):
         run.engine.denoisers[""].conditions.index("a cat", (("size", 1.0),))
+
+
+@pytest.mark.parametrize(("layer", "unused"), [({"guidance_scale": 1.0}, True), ({}, False), ({"base": "cond"}, True)])
+def test_a_negative_prompt_that_nothing_reads_is_said(pipeline: Folder, layer: dict[str, Any], unused: bool):
+    with capture_logs() as logs:
+        assembled(checkpoint=str(pipeline("sdxl")), prompt="a cat", negative_prompt="blurry", **layer)
+    assert ("negative_prompt.unused" in [log["event"] for log in logs]) == unused
 
 
 def test_bits_do_not_depend_on_the_batch_and_encoders_are_dropped(pipeline: Folder, monkeypatch: pytest.MonkeyPatch):

@@ -39,6 +39,7 @@ class IdleComponents(Review):
             log.warning("classes.without_samples", classes=",".join(idle), samples=len(layout.labels))
         if unused := sorted(layout.settings.guides.keys() - {denoiser for denoiser, _ in layout.plan.networks}):
             log.warning("guide.unused", guides=",".join(unused), hint="no condition of this run names it")
+        _report_negative(layout)
         _report_merged(layout)
 
 
@@ -59,6 +60,15 @@ def _report(kind: str, name: str, reason: str | None) -> None:
     if reason is not None:
         hint = f"emnist-diff plugins show {name} --kind {kind} lists its settings"
         log.warning(f"{kind}.unused", name=name, reason=reason, hint=hint)
+
+
+def _report_negative(layout: Layout) -> None:
+    """Log a negative prompt that no row of the network reads, as at a guidance scale of 1."""
+    model = layout.settings.denoiser
+    read = any(cond.kind == "null" for conds in layout.plan.evaluations.conditions for cond in conds)
+    if model is not None and model.settings.get("negative_prompt") and not read:
+        hint = "a --guidance-scale other than 1, or a force that leads from null, reads it"
+        log.warning("negative_prompt.unused", hint=hint)
 
 
 def _report_merged(layout: Layout) -> None:

@@ -65,7 +65,7 @@ class Pipeline(ABC):
         metadata={"help": "pixels; what the model was trained on when left out"},
     )
     negative_prompt: str | None = attrs.field(
-        default=None, metadata={"help": "the text of the null condition; what the pipeline takes when left out"}
+        default=None, metadata={"help": "the text of the null condition, or its name; the pipeline's own when left out"}
     )
     prompts: tuple[tuple[str, str], ...] = attrs.field(
         default=(), converter=paired, metadata={"help": "names and their texts, in order"}
@@ -130,7 +130,8 @@ class Pipeline(ABC):
 
     def source(self, registry: Registry) -> Source:
         """`DenoiserFamily.source`. Raises `CheckpointError` for a folder that is not whole or holds what is not run,
-        `ConfigError` for a size that the network cannot have and for what is not installed."""
+        `ConfigError` for a size that the network cannot have, a negative prompt that cannot be read, and what is not
+        installed."""
         parts.require_installed()
         folder = PipelineFolder.at(Path(self.path))
         if folder.family != self.name:
@@ -147,6 +148,7 @@ class Pipeline(ABC):
         if self.preview is not None:
             require_tiny(Path(self.preview), shape[0])
         space = PromptSpace(names=dict(self.prompts), numbers=self.inputs_of(folder))
+        space.resolve(self.negative_prompt or "")
         sha256 = folder.sha256_of(*self.classes, "scheduler")
 
         def load(device: str) -> PipelineDenoiser:
@@ -213,7 +215,8 @@ class Pipeline(ABC):
 
     def null(self, folder: PipelineFolder) -> str | None:
         """The text of the null condition; None for zeros."""
-        return self.negative_prompt or ""
+        text = self.negative_prompt or ""
+        return dict(self.prompts).get(text, text)
 
     def numbers(self, inputs: dict[str, float]) -> list[float]:
         """No numbers beside the text."""
