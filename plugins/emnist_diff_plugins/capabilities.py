@@ -121,6 +121,14 @@ class Casts(Protocol):
 
 
 @runtime_checkable
+class BoundsCalls(Protocol):
+    """What a `Denoiser` also offers that computes no faster in calls of more rows, so that no call is filled up."""
+
+    def most_rows(self, device: str) -> int | None:
+        """How many rows of a call are computed together on a device of this type, such as ``cpu``; None for any."""
+
+
+@runtime_checkable
 class DescribesActivations(Protocol):
     """What a `Denoiser` that captures activations also offers, so that a run records what they are of."""
 

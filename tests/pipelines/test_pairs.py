@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from emnist_diff_plugins.forecast import Padding
+
 sys.path.insert(0, str(Path(__file__).parent))
 
 import pairs  # it stands beside this file
@@ -37,6 +39,15 @@ def test_the_benchmark_runs(pipeline: Callable[[str], Path], tmp_path: Path):
     line = benchmark.speed(tmp_path, side=32, width=32, steps=2, rounds=1)
     assert "4 rows: ours" in line
     assert "| SDXL | 2.57 · 10⁹, 4.8 | 1.3 |" in benchmark.memory(("SDXL",))[-1]
+
+
+def test_no_row_is_computed_that_nobody_reads(pipeline: Callable[[str], Path]):
+    size = {"height": 384, "width": 384}  # from which rows are evaluated one at a time
+    layer = {"denoiser": {"name": "sdxl", "path": str(pipeline("sdxl")), **size}, "prompt": "a cat", "steps": 2}
+    for samples, batch in ((3, 1), (5, 2)):
+        _, _, run = pairs.ours(layer | {"total_videos": samples, "batch_size": batch})
+        padding = Padding.of(run.plan, run.engine)
+        assert padding.computed == padding.rows == samples * 2 * 2
 
 
 @pytest.mark.parametrize("count", [0, 3])

@@ -14,8 +14,9 @@ from emnist_diff.errors import ConfigError, EmnistDiffError, PluginError
 from emnist_diff.evaluators import Evaluator, Prepared
 from emnist_diff.events import get_logger
 from emnist_diff.plugins import Registry
-from emnist_diff.protocols import Denoiser
+from emnist_diff.protocols import Denoiser, offers
 from emnist_diff.shortage import out_of_memory
+from emnist_diff_plugins.capabilities import BoundsCalls
 from emnist_diff_plugins.chooser.limits import Limits, Unsuitable
 from emnist_diff_plugins.contract import BackendSpec, MemoryShort, Workload
 
@@ -33,7 +34,8 @@ def attempt(registry: Registry, requested: ComponentConfig, denoiser: Denoiser, 
         raise Unsuitable(f"backend {spec.name!r} {reason}", reason)
     if reason := spec.missing():
         raise Unsuitable(f"backend {spec.name!r}: {reason}", reason)
-    most = limits.largest
+    own = denoiser.most_rows(limits.device.type) if offers(denoiser, BoundsCalls) else None
+    most = min(limits.largest, own or limits.largest)
     while True:
         work = limits.work(min(spec.most_rows(limits.device.type), most))
         try:
@@ -44,8 +46,8 @@ def attempt(registry: Registry, requested: ComponentConfig, denoiser: Denoiser, 
                 raise
             if limits.rows is not None or work.rows == 1:
                 message = f"the memory of {limits.device} does not hold a call of {work.rows} rows"
-                own = str(error) if isinstance(error, EmnistDiffError) else ""
-                raise MemoryShort(own or f"{message} — use a smaller --micro-batch") from error
+                detail = str(error) if isinstance(error, EmnistDiffError) else ""
+                raise MemoryShort(detail or f"{message} — use a smaller --micro-batch") from error
         most = work.rows // 2
         log.warning("memory.short", device=str(limits.device), rows=work.rows, instead=most)
         torch.cuda.empty_cache()

@@ -236,6 +236,10 @@ class PipelineDenoiser(Inside):
             self.given.tokens.shape[1],
         )  # fmt: skip
 
+    def most_rows(self, device: str) -> int | None:
+        """`BoundsCalls`: rows that are evaluated one at a time need no others beside them."""
+        return 1 if device == "cpu" and math.prod(self.shape) >= LARGE else None
+
     def predict(self, x: Tensor, t: Tensor, conds: RowConditions) -> Tensor:
         """The network's prediction, (R, *shape) float32. Raises `RunFailed` where memory is short."""
         given, network = self.given.rows(conds.index), self.network
