@@ -126,7 +126,8 @@ def test_latents_are_drawn_compared_and_refused_with_the_reason(latent, trained,
     assert cli("run", "--checkpoint", latent, *RUN, *force).code == 0
     file = next((tmp_path / "run").rglob("trajectory.h5"))
     drawn = json.loads(cli("plot", file, "--json").out)
-    assert set(drawn["left_out"]) == {"generation_times", "run_distance"}
+    of_attention = {"token_maps", "token_dominance", "self_attention", "attention_entropy", "evolution_strip"}
+    assert set(drawn["left_out"]) == {"generation_times", "run_distance"} | of_attention
     assert {"denoising_strips", "pixel_l2_per_step"} <= drawn["drawn"].keys()
     page = cli("report", file)
     assert page.code == 0, page.err
