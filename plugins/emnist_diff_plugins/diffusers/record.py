@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,11 @@ import attrs
 import numpy as np
 import torch
 
-from emnist_diff import __version__
 from emnist_diff.frames import RunHeader
 from emnist_diff.timeline import Timeline
 from emnist_diff_plugins.diffusers.calls import Steps
 from emnist_diff_plugins.diffusers.outcome import Decoder
+from emnist_diff_plugins.machine.surroundings import surroundings
 
 RECORDER = "emnist_diff_plugins.diffusers.Recorder"
 """What the record names as its writer, so that nothing takes it for a run of the engine."""
@@ -115,19 +114,11 @@ class Call:
         device = torch.device(getattr(self.pipeline, "_execution_device", "cpu"))
         source = getattr(getattr(self.pipeline, "config", None), "_name_or_path", None) or ""
         data: dict[str, Any] = {
-            "emnist_diff": __version__,
-            "python": platform.python_version(),
-            "platform": platform.platform(),
-            "torch": torch.__version__,
-            "numpy": np.__version__,
+            **surroundings(device),
             "diffusers": diffusers.__version__,
-            "device": str(device),
-            "dtype": "float32",
             "precision": str(getattr(self.pipeline, "dtype", torch.float32)).removeprefix("torch."),
             "checkpoint": {"file": Path(str(source)).name or None},
         }
-        if device.type == "cuda":
-            data["gpu"] = torch.cuda.get_device_name(device)
         return data if classes else data | {"conditioned": False}
 
     def _timeline(self) -> Timeline:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import platform
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import metadata
@@ -13,16 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-import numpy as np
-import torch
 
-from emnist_diff import __version__
 from emnist_diff.assembly.assemble import Parts
 from emnist_diff.components import Component
 from emnist_diff.engine.state import Engine
 from emnist_diff.evaluators import Prepared
 from emnist_diff.surroundings import Review
 from emnist_diff_plugins.machine import workers
+from emnist_diff_plugins.machine.surroundings import surroundings
 
 
 @attrs.frozen
@@ -39,14 +36,8 @@ class Provenance(Review):
         guides = {name: network for name, network in parts.networks.items() if name}
         used = [*parts.components.values(), *sinks, backend.component]
         data: dict[str, Any] = {
-            "emnist_diff": __version__,
-            "python": platform.python_version(),
-            "platform": platform.platform(),
-            "torch": torch.__version__,
-            "numpy": np.__version__,
+            **surroundings(engine.device),
             "threads": parts.layout.settings.threads,
-            "device": str(engine.device),
-            "dtype": "float32",
             "precision": backend.precision,
             "micro_batch": engine.micro_batch,
             "checkpoint": dict(parts.networks[""].source.facts),
@@ -56,8 +47,6 @@ class Provenance(Review):
         }
         if guides:
             data["guides"] = {name: dict(guide.source.facts) for name, guide in guides.items()}
-        if engine.device.type == "cuda":
-            data["gpu"] = torch.cuda.get_device_name(engine.device)
         if slurm := workers.recorded(os.environ):
             data["slurm"] = slurm
         return data
