@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -18,15 +19,15 @@ from emnist_diff_plugins.inside.watching import Call, attending, watched
 from emnist_diff_trajectory.attention import ATTENTION, AttentionRequest
 
 
-class Inside:
+class Inside(ABC):
     """A denoiser over a network of modules that offers what is inside: `protocols.Captures`. It stands beside
     `protocols.Denoiser` among the bases of a class."""
 
     __slots__ = ()
 
+    @abstractmethod
     def inside(self, variant: str = "") -> nn.Module:
         """The network that `predict` evaluates for this variant, with the paths of its modules."""
-        raise NotImplementedError
 
     def layout(self) -> Layout | None:
         """How its layers see a state; None where states have no places."""

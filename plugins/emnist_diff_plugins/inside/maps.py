@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
-import attrs
 import torch
 from torch import Tensor
 
@@ -26,72 +26,73 @@ def kept(call: Call, layer: AttentionLayer, request: AttentionRequest) -> dict[s
     the network; with ``heads=mean`` that of the mean of the heads, as in Diffulizer.
     """
     groups = [[head] for head in range(layer.heads)] if request.heads == "all" else [list(range(layer.heads))]
-    kinds = [kind for kind in layer.kinds if kind in request.kinds]
     parts: dict[str, list[Tensor]] = {}
     for heads in groups:
-        for kind in kinds:
-            for name, value in _Sums(layer, kind, request).of(call, heads).items():
+        sums = [_Sums(layer, kind, request, len(call.query), call.query.device) for kind in layer.kinds]
+        sums = [each for each in sums if each.kind in request.kinds]
+        for start, stop, p in _chunks(call, layer, heads):
+            for each in sums:
+                each.add(start, stop, p)
+        for each in sums:
+            for name, value in each.result().items():
                 parts.setdefault(name, []).append(value)
     return {name: torch.stack(values, 1) for name, values in parts.items()}
 
 
-@attrs.frozen
+def _chunks(call: Call, layer: AttentionLayer, heads: list[int]) -> Iterator[tuple[int, int, Tensor]]:
+    """Rows `start` … `stop` of the grid, and the probabilities of their queries, (R, queries, keys), in the mean of
+    these heads."""
+    rows, columns = layer.grid
+    step = max(1, _NUMBERS // (len(call.query) * columns * call.key.shape[2]))
+    for start in range(0, rows, step):
+        stop = min(rows, start + step)
+        first, last = layer.first + start * columns, layer.first + stop * columns
+        p = call.probabilities(heads[0], first, last)
+        for head in heads[1:]:
+            p = p + call.probabilities(head, first, last)
+        yield start, stop, p / len(heads)
+
+
 class _Sums:
-    """A kind of maps of a layer, added up over rows of its grid, as many as memory should hold."""
+    """A kind of maps of a layer for R rows, added up over rows of its grid, as many at a time as memory should hold."""
 
-    layer: AttentionLayer
-    kind: str
-    request: AttentionRequest
+    def __init__(
+        self, layer: AttentionLayer, kind: str, request: AttentionRequest, rows: int, device: torch.device
+    ) -> None:
+        self.layer, self.kind = layer, kind
+        most = request.resolution if kind == "cross" else request.self_resolution
+        self._fit = fitted(layer.grid, most)
+        keys = layer.tokens if kind == "cross" else math.prod(self._fit)
+        self._down, self._across = (averaging(*pair, device) for pair in zip(layer.grid, self._fit, strict=True))
+        self._total = torch.zeros(rows, *self._fit, keys, device=device)
+        self._entropy = torch.zeros(rows, device=device)
 
-    def of(self, call: Call, heads: list[int]) -> dict[str, Tensor]:
-        """By name, of the mean over these heads: (R, …) each."""
-        layer, name = self.layer, f"{ATTENTION}/{self.layer.name}.{self.kind}"
-        most = self.request.resolution if self.kind == "cross" else self.request.self_resolution
-        fit, device = fitted(layer.grid, most), call.query.device
-        down = averaging(layer.grid[0], fit[0], device)
-        across = averaging(layer.grid[1], fit[1], device)
-        total: Tensor | None = None
-        entropy = torch.zeros(len(call.query), device=device)
-        for start, stop, p in self._chunks(call, heads):
-            entropy = entropy - torch.special.xlogy(p, p).sum((1, 2))
-            keys = p if self.kind == "cross" else added(p, layer.grid, fit).flatten(2)
-            rows = keys.unflatten(1, (stop - start, layer.grid[1]))
-            if fit == layer.grid:  # exactly what the network has
-                part = torch.zeros(len(p), *fit, rows.shape[-1], device=device)
-                part[:, start:stop] = rows
-            else:
-                pooled = torch.einsum("xw,rhwk->rhxk", across, rows)
-                part = torch.einsum("yh,rhxk->ryxk", down[:, start:stop], pooled)
-            total = part if total is None else total + part
-        assert total is not None
-        out = {f"{name}_entropy": entropy / layer.places}
+    def add(self, start: int, stop: int, p: Tensor) -> None:
+        """Those of some rows of the grid, from the probabilities (R, queries, keys) of their queries."""
+        layer, p = self.layer, self._of_kind(p)
+        self._entropy -= torch.special.xlogy(p, p).sum((1, 2))
+        keys = p if self.kind == "cross" else added(p, layer.grid, self._fit).flatten(2)
+        rows = keys.unflatten(1, (stop - start, layer.grid[1]))
+        if self._fit == layer.grid:  # exactly what the network has
+            self._total[:, start:stop] = rows
+        else:
+            pooled = torch.einsum("xw,rhwk->rhxk", self._across, rows)
+            self._total += torch.einsum("yh,rhxk->ryxk", self._down[:, start:stop], pooled)
+
+    def result(self) -> dict[str, Tensor]:
+        """By name, (R, …) each."""
+        name = f"{ATTENTION}/{self.layer.name}.{self.kind}"
+        out = {f"{name}_entropy": self._entropy / self.layer.places}
         if self.kind == "self":
-            return {name: total.unflatten(3, fit), **out}
-        activation = total.mean((1, 2))  # cells are equally large, and the mean of their means is that of all queries
-        return {name: total.permute(0, 3, 1, 2).contiguous(), f"{name}_activation": activation, **out}
-
-    def _chunks(self, call: Call, heads: list[int]) -> Iterator[tuple[int, int, Tensor]]:
-        """Rows `start` … `stop` of the grid, and the probabilities of their queries, (R, queries, keys)."""
-        layer = self.layer
-        rows, columns = layer.grid
-        keys = call.key.shape[2]
-        step = max(1, _NUMBERS // (len(call.query) * columns * keys))
-        for start in range(0, rows, step):
-            stop = min(rows, start + step)
-            first = layer.first + start * columns
-            last = layer.first + stop * columns
-            p = call.probabilities(heads[0], first, last)
-            for head in heads[1:]:
-                p = p + call.probabilities(head, first, last)
-            p = p / len(heads)
-            yield start, stop, self._of_kind(p)
+            return {name: self._total.unflatten(3, self._fit), **out}
+        activation = self._total.mean((1, 2))  # cells are equally large, and the mean of their means is that of all
+        return {name: self._total.permute(0, 3, 1, 2).contiguous(), f"{name}_activation": activation, **out}
 
     def _of_kind(self, p: Tensor) -> Tensor:
         """The keys that are of this kind, of all (R, queries, keys)."""
         layer = self.layer
         if layer.kind != "joint":
             return p
-        image = p[..., layer.first : layer.first + layer.places]
         if self.kind == "self":
-            return image
+            return p[..., layer.first : layer.first + layer.places]
         return p[..., : layer.tokens] if layer.first else p[..., layer.places :]
