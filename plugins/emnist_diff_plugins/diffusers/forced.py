@@ -125,7 +125,8 @@ class Forced:
         levels = Levels.of(scheduler)
         timeline = _timeline(levels, float(timestep), steps)
         settings = attrs.evolve(force.settings, steps=len(timeline))
-        layout = lay_out(installed(), settings, {"": TextSpace()}, _Walk(timeline), "the scheduler")  # type: ignore[arg-type]
+        walk: Any = _Walk(timeline)  # of which no more than the plan is read
+        layout = lay_out(installed(), settings, {"": TextSpace()}, walk, "the scheduler")
         for term in layout.terms:
             _require_plain(term.label, term.force)
             for at in map(timeline.at, range(len(timeline))):
@@ -164,7 +165,8 @@ class Forced:
         return out
 
     def _batch(self, x: Tensor) -> BatchEngine:
-        network: Any = _Network(tuple(x.shape[1:]), self.layout.spaces[""], self.prediction_type)  # type: ignore[arg-type]
+        space: Any = self.layout.spaces[""]
+        network: Any = _Network(tuple(x.shape[1:]), space, self.prediction_type)
         count = len(x)
         ids = tuple(range(count))
         return BatchEngine.of(

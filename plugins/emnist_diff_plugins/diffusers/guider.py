@@ -42,9 +42,9 @@ class ForceGuider(BaseGuidance):
     network, numbers beside a condition.
     """
 
-    _input_predictions = ["prediction"]  # type: ignore[assignment]  # noqa: RUF012  # as all guiders have it
+    _input_predictions = ["prediction"]  # type: ignore[assignment]  # noqa: RUF012  # a list, as in diffusers' own guiders
 
-    @register_to_config  # type: ignore[untyped-decorator]
+    @register_to_config  # type: ignore[untyped-decorator]  # diffusers has no types
     def __init__(
         self,
         *,  # diffusers takes what is given by position for a default, and leaves it out of copies
