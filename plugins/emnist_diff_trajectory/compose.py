@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
@@ -13,7 +13,7 @@ import numpy as np
 
 from emnist_diff.errors import OutputError
 from emnist_diff_trajectory import plugin_data
-from emnist_diff_trajectory.creation import create_contiguous, new_file, output_errors
+from emnist_diff_trajectory.creation import create_contiguous, new_file, output_errors, take_space
 from emnist_diff_trajectory.device import Device, building
 from emnist_diff_trajectory.fields import weight_of
 from emnist_diff_trajectory.identity import canonical_json
@@ -81,24 +81,33 @@ def compose(
         reserved = () if sources else [*layout, *beside]
         temporary = stack.enter_context(new_file(path, reserved, overwrite or replace, _REMEDY))
         with building(temporary) as (file, device):
+            copied = _create(file, layout, rows, create or _contiguous)
             with parts[0].holding() as first:
                 lay_out(file, _description(first, parts, merged))
             if plugins is not None:
                 plugin_data.carry(plugins, file["plugins"])
-            _fill(file, layout, rows, create or _contiguous, device)
+            _fill(file, copied, rows, device)
         if below is not None and temporary.stat().st_size >= below:
             raise NotSmaller(temporary.stat().st_size)
         _compare(temporary, rows)
 
 
-def _fill(file: Any, layout: Sequence[Array], rows: Sequence[Rows], create: Create, device: Device) -> None:
-    """The datasets of states and the images: made one by one, and filled file by file."""
+def _create(file: Any, layout: Sequence[Array], rows: Sequence[Rows], create: Create) -> set[str]:
+    """Make the datasets of states and the images; the names of those that rows are to be copied into."""
     copied = set()
     for array in layout:
         group, _, name = array.name.rpartition("/")
         inside = file.require_group(group) if group else file
         if not create(inside, attrs.evolve(array, name=name), [piece for piece in rows if piece.name == array.name]):
             copied.add(array.name)
+    return copied
+
+
+def _fill(file: Any, copied: Collection[str], rows: Sequence[Rows], device: Device) -> None:
+    """Take the space of the datasets that are copied, and fill them file by file."""
+    for name in dict.fromkeys(piece.name for piece in rows if piece.name in copied):
+        if file[name].chunks is None:
+            take_space(file[name])
     for piece in rows:
         if piece.name in copied:
             copy_rows(piece, file[piece.name], device)

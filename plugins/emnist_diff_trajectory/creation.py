@@ -75,15 +75,21 @@ def need_room(path: Path, layout: Sequence[Array]) -> int:
 
 
 def create_contiguous(group: Any, name: str, array: Array) -> None:
-    """A contiguous dataset whose space is taken now, so that nothing but its bytes changes later."""
+    """A contiguous dataset, of which there is no more than the description until `take_space`."""
     properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     properties.set_layout(h5py.h5d.CONTIGUOUS)
-    properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    properties.set_alloc_time(h5py.h5d.ALLOC_TIME_LATE)
     properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
     space = h5py.h5s.create_simple(array.shape)
     kind = h5py.h5t.py_create(np.dtype(array.dtype), logical=True)
     properties.set_obj_track_times(False)  # a time stamp would make two equal runs differ
     h5py.h5d.create(group.id, name.encode(), kind, space, properties)
+
+
+def take_space(dataset: Any) -> None:
+    """Take the space of a contiguous dataset, so that nothing but its bytes changes later: HDF5 does at the first value
+    that is written, and puts it behind what the file has by then."""
+    dataset[(0,) * dataset.ndim] = 0
 
 
 def allocate(path: Path, size: int = 0) -> None:

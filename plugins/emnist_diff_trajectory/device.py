@@ -98,7 +98,7 @@ def building(path: Path) -> Iterator[tuple[Any, Device]]:
     device = Device(path)
     try:
         try:
-            with h5py.File(device, "w") as file:
+            with h5py.File(device, "w", alignment_threshold=8, alignment_interval=8) as file:
                 yield file, device
         except BaseException:
             device.check()

@@ -180,29 +180,47 @@ class Description:
 
 
 def lay_out(file: Any, description: Description) -> None:
-    """Write into an open h5py file everything but the datasets of states and the images."""
+    """Write into an open h5py file everything but the datasets of states and the images, whose descriptions are there:
+    what describes groups and datasets is to stand together at the beginning of the file, and what they hold behind."""
     file.attrs["format"] = FORMAT
     file.attrs["format_version"] = np.array(FORMAT_VERSION, dtype=np.int64)
     file.attrs["creator"] = "emnist-diff"
     file.attrs["creator_version"] = __version__
-    text = h5py.string_dtype("utf-8")
-    file.create_dataset("config", data=description.config, dtype=text).attrs["sha256"] = description.config_hash
-    file.create_dataset("environment", data=description.environment, dtype=text)
-    for group, lists in (("schedule", description.schedule), ("samples", description.samples)):
-        for name, values in lists.items():
-            file.require_group(group)[name] = values
-    file["schedule"].attrs["forward_process"] = description.forward_process
-    file["samples"].create_dataset("classes", data=list(description.classes), dtype=text)
-    kept = file.create_group("trajectory")
-    kept.attrs["prediction_type"] = description.prediction_type
-    kept["step"], kept["sample"] = description.kept_steps, description.kept_samples
-    for force, weights in description.weights.items():
-        file[weight_of(force)] = weights
-    for group in description.drifts:
+    for group in ("trajectory", "schedule", "samples", "plugins", *description.drifts):
         file.require_group(group)
+    file["schedule"].attrs["forward_process"] = description.forward_process
+    file["trajectory"].attrs["prediction_type"] = description.prediction_type
+    texts, numbers = _texts(description), _numbers(description)
+    for name, values in texts.items():
+        shape = () if isinstance(values, str) else (len(values),)
+        file.create_dataset(name, shape, h5py.string_dtype("utf-8"))
+    file["config"].attrs["sha256"] = description.config_hash
+    for name, array in numbers.items():
+        file.create_dataset(name, array.shape, array.dtype)
+    for name, content in {**texts, **numbers}.items():
+        file[name][...] = content
+
+
+def _texts(description: Description) -> dict[str, str | list[str]]:
+    """The datasets of texts, by name."""
+    out: dict[str, str | list[str]] = {
+        "config": description.config,
+        "environment": description.environment,
+        "samples/classes": list(description.classes),
+    }
     if description.conditions:
-        file.create_dataset(CONDITIONS, data=list(description.conditions), dtype=text)
-        file[EVALUATED] = description.evaluated
+        out[CONDITIONS] = list(description.conditions)
     if description.sources:
-        file.create_dataset("sources", data=list(description.sources), dtype=text)
-    file.create_group("plugins")
+        out["sources"] = list(description.sources)
+    return out
+
+
+def _numbers(description: Description) -> dict[str, npt.NDArray[Any]]:
+    """The datasets of numbers, by name."""
+    out: dict[str, npt.NDArray[Any]] = {f"schedule/{name}": values for name, values in description.schedule.items()}
+    out |= {"trajectory/step": description.kept_steps}
+    out |= {weight_of(force): weights for force, weights in description.weights.items()}
+    if description.conditions and description.evaluated is not None:
+        out[EVALUATED] = description.evaluated
+    out |= {f"samples/{name}": values for name, values in description.samples.items()}
+    return out | {"trajectory/sample": description.kept_samples}

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from emnist_diff.config import MOST_SAMPLES
 from emnist_diff.errors import OutputError
 from emnist_diff.frames import RunHeader
-from emnist_diff_trajectory.creation import create_contiguous, new_file, output_errors
+from emnist_diff_trajectory.creation import create_contiguous, new_file, output_errors, take_space
 from emnist_diff_trajectory.device import building
 from emnist_diff_trajectory.extend import extend, grown_environment, smaller
 from emnist_diff_trajectory.files import remove_leftovers
@@ -232,8 +232,10 @@ def _check_size(path: Path, header: RunHeader) -> None:
 
 
 def _lay_out(file: Any, header: RunHeader, capture: Capture, layout: Sequence[Array]) -> None:
-    """All groups, attributes and datasets; bulk data allocated and not filled."""
-    lay_out(file, Description.of_run(header, capture))
+    """All groups, attributes and datasets; bulk data allocated and not filled, behind all else."""
     for array in layout:
         group, _, name = array.name.rpartition("/")
         create_contiguous(file.require_group(group) if group else file, name, array)
+    lay_out(file, Description.of_run(header, capture))
+    for array in layout:
+        take_space(file[array.name])
