@@ -3,6 +3,7 @@ Python API means by them."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,11 +11,15 @@ import attrs
 
 from emnist_diff.components import default
 from emnist_diff.config import ComponentConfig
-from emnist_diff.errors import ConfigError, unknown
+from emnist_diff.errors import ConfigError, EmnistDiffError, unknown
 from emnist_diff.plugins import Registry
 from emnist_diff.records import DriftSpec, SinkSpec
 from emnist_diff.structuring import aliases
 from emnist_diff_plugins.runconfig import component
+from emnist_diff_trajectory.attention import ATTENTION
+
+ACTIVATIONS = "activations"
+"""The setting of sinks that record what a network has inside."""
 
 
 def flags(registry: Registry) -> dict[str, SinkSpec]:
@@ -74,8 +79,42 @@ def with_settings(
         names = ", ".join(item["name"] for item in out) or "none"
         raise ConfigError(
             f"--{lost[0]} {settings[lost[0]]}: no sink of this run has the setting {lost[0]!r} (sinks: {names})"
+            f"{_add_one(registry, SinkSpec, lost[0])}"
         )
     return out
+
+
+def recording_attention(registry: Registry, sinks: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The sinks, those that record activations with the attention of the network among these; one whose settings say
+    which attention stays as it is.
+
+    Raises `ConfigError` where no sink records activations.
+    """
+    out = [component(sink, "sink") for sink in sinks]
+    recorders = [item for item in out if ACTIVATIONS in aliases(registry.load(SinkSpec, item["name"]))]
+    for item in recorders:
+        settings = item.setdefault("settings", {})
+        kept = settings.get(ACTIVATIONS, ())
+        kept = (kept,) if isinstance(kept, str) else kept
+        if settings.get(ATTENTION) is None and isinstance(kept, list | tuple) and ATTENTION not in kept:
+            item["settings"] = {**settings, ACTIVATIONS: [*kept, ATTENTION] if kept else ATTENTION}
+    if not recorders:
+        names = ", ".join(item["name"] for item in out) or "none"
+        raise ConfigError(
+            f"--record-attention: no sink of this run records what a network attends to (sinks: {names})"
+            f"{_add_one(registry, SinkSpec, ACTIVATIONS)}"
+        )
+    return out
+
+
+def _add_one(registry: Registry, kind: type[Any], setting: str) -> str:
+    """The way out for people who need a component with a setting: those of a kind that have it."""
+    names = []
+    for entry in registry.of(kind):
+        with contextlib.suppress(EmnistDiffError):  # of a broken plugin, which is none to advise
+            if setting in aliases(registry.load(kind, entry.qualified)):
+                names.append(entry.spec.name)
+    return f" — add one that does: --{kind.kind} {' or '.join(names)}" if names else ""
 
 
 def with_noise(registry: Registry, drifts: Sequence[ComponentConfig], scale: float) -> tuple[ComponentConfig, ...]:
@@ -96,5 +135,6 @@ def with_noise(registry: Registry, drifts: Sequence[ComponentConfig], scale: flo
         names = ", ".join(item.name for item in out)
         raise ConfigError(
             f"--drift-scale {scale:g}: no drift of this run has the setting 'noise_scale' (drifts: {names})"
+            f"{_add_one(registry, DriftSpec, 'noise_scale')}"
         )
     return tuple(out)

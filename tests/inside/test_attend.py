@@ -236,7 +236,10 @@ def test_a_switch_records_attention_with_the_default_sinks(cli: Any, tmp_path: P
         assert MID in file.activations
     ended = cli(*run, "--sink", "grid", "--output", str(tmp_path / "none"))
     assert ended.code == 2
-    assert "no sink of this run has the setting 'activations'" in ended.err
+    assert ended.error == (
+        "emnist-diff: --record-attention: no sink of this run records what a network attends to (sinks: grid) — "
+        "add one that does: --sink hdf5"
+    )
 
 
 @pytest.mark.parametrize(

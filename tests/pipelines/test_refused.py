@@ -124,8 +124,9 @@ def test_prompts_that_are_none(cli: Any, pipeline: Folder, tmp_path: Path):
         refused = cli(*run, *more)
         assert refused.code == 2
         assert message in refused.error
-    refused = cli("run", "--prompt", "a cat", "--negative-prompt", "blurry", "--dry-run")
-    assert "negative_prompt belongs to models that take texts, and denoiser" in refused.error
+    for setting, text in (("prompt", "a cat"), ("negative_prompt", "blurry")):
+        refused = cli("run", f"--{setting.replace('_', '-')}", text, "--dry-run")
+        assert f"{setting} belongs to models that take texts, and denoiser 'unet2d' does not" in refused.error
     made = cli(
         *run[:-1],
         "--prompt",

@@ -79,7 +79,37 @@ def test_fps_and_upscale_reach_the_sinks_that_know_them(cli):
     assert sinks(cli, "--sink", "video:fps=10", "--fps", "12") == {"video": {"fps": 10}}
     lost = cli(*SMALL, "--fps", "12")
     assert lost.code == 2
-    assert "no sink of this run has the setting 'fps' (sinks: grid, hdf5)" in lost.error
+    assert (
+        "--fps 12: no sink of this run has the setting 'fps' (sinks: grid, hdf5) — add one that does: --sink video"
+        in (lost.error)
+    )
+
+
+def test_attention_is_recorded_beside_what_sinks_record_already(cli):
+    def recorded(*arguments: str) -> dict[str, object]:
+        asked = ("run", "--steps", "2", "--dry-run", "--record-attention", *arguments)
+        return next(s for s in json.loads(cli(*asked).out)["config"]["sinks"] if s["name"] == "hdf5")["settings"]
+
+    assert recorded() == {"activations": "attention"}
+    more = "hdf5:activations=hidden/mid_block.resnets.1"
+    assert recorded("--sink", more) == {"activations": ["hidden/mid_block.resnets.1", "attention"]}
+    assert recorded("--sink", 'hdf5:attention={"heads": "all"}') == {"attention": {"heads": "all"}}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--prompt cat", "prompt belongs to models that take texts, and denoiser 'gaussian-mixture' does not"),
+        ("--lora x", "lora belongs to models that take texts, and denoiser 'gaussian-mixture' does not — use --ch"),
+        ("--record-attention", "which this run does not have; it has x, x0, prediction, base — change the sink's "
+         "settings, or leave --record-attention out"),
+        ("--drift clamp --drift-scale 1", "(drifts: clamp) — add one that does: --drift default or "),
+    ],
+)  # fmt: skip
+def test_switches_that_do_not_suit_the_run_are_named(cli, arguments: str, message: str, tmp_path: Path):
+    refused = cli(*SMALL, *arguments.split(), "--output", tmp_path)
+    assert refused.code == 2
+    assert message in refused.error
 
 
 def test_flags_work_with_a_configuration_file(cli, tmp_path: Path):

@@ -54,7 +54,7 @@ def requested_fields(sinks: Sequence[Sink], header: RunHeader) -> list[frozenset
                     present = dict.fromkeys((*header.fields, *header.capturable))
                     raise ConfigError(
                         f"sink {type(sink).__name__} requests the field {request!r}, which this run does not have; it "
-                        f"has {', '.join(present)} — change the sink's settings"
+                        f"has {', '.join(present)} — change the sink's settings, or leave --record-attention out"
                     )
             together |= requests
         out.append(frozenset(together))

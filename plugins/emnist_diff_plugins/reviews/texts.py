@@ -7,11 +7,13 @@ from typing import Any
 
 import attrs
 
-from emnist_diff.assembly.sources import opened
+from emnist_diff.assembly.sources import Found, found
 from emnist_diff.errors import ConfigError
 from emnist_diff.plugins import Registry
+from emnist_diff.records import DenoiserSpec
 from emnist_diff.shown import shown
 from emnist_diff_plugins.contract import SettingsReview
+from emnist_diff_plugins.runconfig import resolve
 
 PROMPT = "prompt"
 OF_THE_MODEL = (
@@ -47,6 +49,8 @@ def expanded(registry: Registry, layer: Mapping[str, Any]) -> dict[str, Any]:
             raise ConfigError("prompt and character exclude each other — a prompt is what samples are made of")
         if not isinstance(texts, list | tuple) or not texts or not all(isinstance(text, str) for text in texts):
             raise ConfigError(f"prompt: expected a text or a list of them, got {shown(texts)}")
+        if not (denoiser := _found(registry, out)).source.conditions.open:
+            raise _no_texts(PROMPT, denoiser)
         out["character"] = tuple(texts)
     if (texts or "prompts" in beside) and out.get("total_videos") is None and out.get("per_character") is None:
         out["per_character"] = 1
@@ -56,14 +60,22 @@ def expanded(registry: Registry, layer: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _with_settings(registry: Registry, layer: Mapping[str, Any], beside: Mapping[str, Any]) -> dict[str, Any]:
-    """The denoiser of a layer, or the family of its checkpoint, with further settings."""
-    denoiser = layer.get("denoiser")
-    if denoiser is None:
-        component = opened(registry, layer.get("checkpoint"), layer.get("epoch")).component
-        if strange := sorted(beside.keys() - {field.name for field in attrs.fields(type(component.object))}):
-            raise ConfigError(
-                f"{strange[0]} belongs to models that take texts, and {component.label('denoiser')} does not — use "
-                "--checkpoint FOLDER of a text-to-image pipeline"
-            )
-        denoiser = {"name": component.name, "settings": {}}
+    """The denoiser of a layer, or the family of its checkpoint, with further settings. Raises `ConfigError` for one
+    that has not all of them."""
+    denoiser = layer.get("denoiser") or {"name": _found(registry, layer).component.name}
+    family = registry.load(DenoiserSpec, denoiser["name"])
+    if strange := sorted(beside.keys() - {field.name for field in attrs.fields(family)}):
+        raise _no_texts(strange[0], _found(registry, layer))
     return {**denoiser, "settings": {**denoiser.get("settings", {}), **beside}}
+
+
+def _found(registry: Registry, layer: Mapping[str, Any]) -> Found:
+    """The denoiser that a layer means, without further settings. Raises as `sources.found`."""
+    return found(registry, resolve({key: layer[key] for key in ("denoiser", "checkpoint", "epoch") if key in layer}))
+
+
+def _no_texts(setting: str, denoiser: Found) -> ConfigError:
+    return ConfigError(
+        f"{setting} belongs to models that take texts, and {denoiser.component.label('denoiser')} does not — use "
+        "--checkpoint FOLDER of a text-to-image pipeline"
+    )

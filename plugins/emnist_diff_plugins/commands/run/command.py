@@ -150,8 +150,7 @@ def run(
     from emnist_diff_plugins.machine.processors import usable_cpus
 
     switched = options.saved(registry, save) | switches(ctx)
-    attention = "attention" if record_attention else None
-    given |= options.sinks(registry, given, written, switched, fps=fps, upscale=upscale, activations=attention)
+    given |= options.sinks(registry, given, written, switched, record_attention, fps=fps, upscale=upscale)
     beneath = options.layers_beneath(registry, layers_left_out(ctx))
     resolved, denoiser = configure(registry, *beneath, written, given)
     resolved = options.completed(registry, resolved, drift_scale)

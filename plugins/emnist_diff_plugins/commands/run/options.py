@@ -77,19 +77,21 @@ def sinks(
     given: Mapping[str, Any],
     written: Mapping[str, Any],
     switches: Mapping[str, bool],
+    attention: bool = False,
     **values: Any,
 ) -> dict[str, Any]:
     """The setting ``sinks`` with some switched on and off, and with values for those that know them.
 
-    given, written: settings of the command line, and of the file under them.
+    given, written: settings of the command line, and of the file under them.  attention: whether to record it.
     """
-    from emnist_diff_plugins.shorthands import switched, with_settings
+    from emnist_diff_plugins.shorthands import recording_attention, switched, with_settings
 
     values = {key: value for key, value in values.items() if value is not None}
-    if not values and not switches:
+    if not values and not switches and not attention:
         return {}
     requested = given.get("sinks", normalised(written).get("sinks"))
-    return {"sinks": with_settings(registry, switched(registry, requested, switches), values)}
+    out = with_settings(registry, switched(registry, requested, switches), values)
+    return {"sinks": recording_attention(registry, out) if attention else out}
 
 
 def layers_beneath(registry: Registry, left_out: Collection[str]) -> list[Mapping[str, Any]]:
