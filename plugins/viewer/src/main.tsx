@@ -1,4 +1,6 @@
 import { render } from "preact";
+import "./style.css";
+import { App } from "./view/App";
 
 const root = document.getElementById("app");
-if (root) render(<p>emnist-diff viewer</p>, root);
+if (root) render(<App />, root);

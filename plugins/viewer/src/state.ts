@@ -2,7 +2,12 @@
 import { computed, signal } from "@preact/signals";
 import type { Alignment, Field, Run, Sample } from "./model/api";
 
-export type View = "look" | "compare" | "story" | "about";
+export const VIEWS = ["look", "compare", "story", "about"] as const;
+export type View = (typeof VIEWS)[number];
+/** Columns a second, slow to fast. */
+export const SPEEDS = [2, 5, 10, 20, 40] as const;
+/** So many samples have curves and colours of their own at once: more cannot be told apart. */
+export const MOST_CHOSEN = 7;
 
 /** One run, or two that are compared: A, B. */
 export const runs = signal<readonly Run[]>([]);
@@ -11,11 +16,14 @@ export const view = signal<View>("look");
 export const column = signal(0);
 export const playing = signal(false);
 /** Columns a second. */
-export const speed = signal(10);
+export const speed = signal<number>(10);
 /** What frames show. */
 export const field = signal<Field>("x");
 /** Ids of the samples that panels show; the first is in focus. */
 export const chosen = signal<readonly number[]>([]);
+/** The page of the montage, and whether one frame stands in its place. */
+export const page = signal(0);
+export const enlarged = signal(false);
 export const alignment = signal<Alignment>("progress");
 /** Path and kind of a layer, "mid_block.attentions.0.self". */
 export const layer = signal<string | undefined>(undefined);
@@ -24,11 +32,60 @@ export const condition = signal<string | undefined>(undefined);
 export const token = signal<number | undefined>(undefined);
 /** A line of text about what went wrong, as on the command line. */
 export const problem = signal<string | undefined>(undefined);
+/** What is being opened, as a line of text. */
+export const opening = signal<string | undefined>(undefined);
+/** A line of text for those who hear the page: what a key or a button did. */
+export const notice = signal("");
+export type Theme = "auto" | "light" | "dark";
+export const theme = signal<Theme>("auto");
+/** What the system prefers; main.tsx follows it. */
+export const systemDark = signal(false);
+export const dark = computed(() => (theme.value === "auto" ? systemDark.value : theme.value === "dark"));
 
 export const run = computed<Run | undefined>(() => runs.value[0]);
 export const other = computed<Run | undefined>(() => runs.value[1]);
+/** The final state's column: frames of the state reach it, what a step computes ends one before. */
+export const lastColumn = computed(() => run.value?.kept.length ?? 0);
 /** The sample in focus: the first chosen one, or the first that is done. */
 export const focus = computed<Sample | undefined>(() => {
   const samples = run.value?.samples ?? [];
   return samples.find((sample) => sample.id === chosen.value[0]) ?? samples.find((sample) => sample.done);
 });
+/** The samples that have curves: the chosen ones that are done, or that in focus. */
+export const picked = computed<readonly Sample[]>(() => {
+  const samples = run.value?.samples ?? [];
+  const found = chosen.value.map((id) => samples.find((sample) => sample.id === id)).filter((sample) => sample?.done) as Sample[];
+  return found.length ? found : focus.value ? [focus.value] : [];
+});
+
+/** Moves the slider, within the run. */
+export function seek(to: number): void {
+  column.value = Math.max(0, Math.min(lastColumn.value, Math.round(to)));
+}
+
+/** Starts or pauses; from the end it starts over. */
+export function toggle(): void {
+  if (!playing.value && column.value >= lastColumn.value) column.value = 0;
+  playing.value = !playing.value;
+}
+
+/** A step up or down the list of speeds. */
+export function faster(by: 1 | -1): void {
+  const at = SPEEDS.findIndex((one) => one >= speed.value);
+  speed.value = SPEEDS[Math.max(0, Math.min(SPEEDS.length - 1, (at < 0 ? SPEEDS.length - 1 : at) + by))] ?? 10;
+  notice.value = `${speed.value} steps a second`;
+}
+
+/** Chooses one sample, or adds it to the chosen ones, or takes it from them. */
+export function choose(id: number, add: boolean): void {
+  const now = chosen.value;
+  if (!add) chosen.value = [id];
+  else if (now.includes(id)) chosen.value = now.filter((one) => one !== id);
+  else chosen.value = [...(now.length ? now : picked.value.map((sample) => sample.id)), id].slice(-MOST_CHOSEN);
+}
+
+/** The CSS colour of a chosen sample, the same in every panel; that of soft ink for others. */
+export function colourOf(id: number): string {
+  const at = picked.value.findIndex((sample) => sample.id === id);
+  return at < 0 ? "var(--soft)" : `var(--series-${at})`;
+}

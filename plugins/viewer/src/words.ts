@@ -1,0 +1,84 @@
+// Numbers and names as people read them: the same everywhere on the page.
+import type { Field, Run, Sample } from "./model/api";
+
+const LETTERS: Readonly<Record<string, string>> = { x: "State x", x0: "Estimate of the image x₀", prediction: "Prediction", base: "Base prediction" };
+
+/** A field's name for people: "Force cfg", "Estimate of the image x₀". */
+export function fieldTitle(field: Field): string {
+  const known = LETTERS[field];
+  if (known) return known;
+  const [group, key = ""] = field.split("/");
+  const name = key.replace(/^\d+_/, "");
+  return group === "forces" ? `Force ${name}` : group === "drifts" ? `Drift ${name}` : field;
+}
+
+/** What a field's values are, in one sentence. */
+export function fieldSays(field: Field, run: Run): string {
+  const prediction = { epsilon: "noise", v_prediction: "velocity v", sample: "image", flow: "flow" }[run.predictionType];
+  if (field === "x") return "The state that each step starts from; at the end of the slider, the final state.";
+  if (field === "x0") return "The scheduler's estimate, at each step, of the image that the sample becomes.";
+  if (field === "prediction") return `The ${prediction} that the scheduler saw: the base and all forces added.`;
+  if (field === "base") return `The ${prediction} that the network predicted, before any force.`;
+  if (field.startsWith("forces/")) return "What this force added to the prediction, its weight included.";
+  if (field.startsWith("drifts/")) return "What this drift changed of the state after each step.";
+  return "Values of this dataset at each step.";
+}
+
+/** Four significant digits, never more than fits a column: 0.001234, 12.34, 1.23e-9, 1,234. */
+export function number(value: number, digits = 4): string {
+  if (Number.isNaN(value)) return "–";
+  if (!Number.isFinite(value)) return value > 0 ? "∞" : "−∞";
+  const size = Math.abs(value);
+  if (size !== 0 && (size < 1e-3 || size >= 1e6)) return value.toExponential(2).replace("-", "−").replace("e+", "e");
+  if (Number.isInteger(value)) return Math.abs(value).toLocaleString("en").replace(/^/, value < 0 ? "−" : "");
+  return value.toPrecision(digits).replace("-", "−");
+}
+
+const UNITS = ["bytes", "kB", "MB", "GB", "TB"] as const;
+
+/** Decimal units, as file managers state them: "2.1 GB". */
+export function bytes(count: number): string {
+  let at = 0;
+  let value = count;
+  while (value >= 999.5 && at < UNITS.length - 1) {
+    value /= 1000;
+    at += 1;
+  }
+  return `${at === 0 ? value : value.toPrecision(3)} ${UNITS[at]}`;
+}
+
+/** "1 sample", "3 samples". */
+export function count(amount: number, one: string, many = `${one}s`): string {
+  return `${amount.toLocaleString("en")} ${amount === 1 ? one : many}`;
+}
+
+/** A sample in a list: "A, sample 3". */
+export function sampleTitle(sample: Sample): string {
+  return `${sample.className}, sample ${sample.id}`;
+}
+
+export interface StepFacts { readonly title: string; readonly timestep: string; readonly sigma: string; readonly signal: string }
+
+/** What the slider says of a column: step k of T, its timestep, σ and share of signal in the state's power. */
+export function stepFacts(run: Run, column: number): StepFacts {
+  const { schedule, kept } = run;
+  const step = kept[column];
+  if (step === undefined) return { title: `after step ${schedule.steps} of ${schedule.steps}`, timestep: "–", sigma: "0", signal: "100 %" };
+  const power = schedule.alphaBar[step] ?? Number.NaN;
+  const [signal, noise] = [Math.sqrt(power), Math.sqrt(1 - power)];
+  const share = run.forwardProcess === "flow" ? signal / (signal + noise) : power;
+  return {
+    title: `step ${step + 1} of ${schedule.steps}`,
+    timestep: number(schedule.timestep[step] ?? Number.NaN),
+    sigma: number(schedule.sigma[step] ?? Number.NaN, 3),
+    signal: Number.isNaN(share) ? "–" : `${(100 * share).toFixed(share < 0.1 ? 1 : 0)} %`,
+  };
+}
+
+/** A name of a file that says what is in it: "trajectory_frames_x0_step-12.png". */
+export function fileName(run: Run | undefined, ...parts: readonly string[]): string {
+  const stem = (run?.name ?? "viewer").replace(/\.(h5|hdf5)$/, "");
+  const tail = parts.at(-1) ?? "";
+  const words = [stem, ...parts.slice(0, -1)].map((part) => part.replace(/[^\w.-]+/g, "-").replace(/^[-.]+|-$/g, "")).filter(Boolean);
+  return `${words.join("_")}${tail}`;
+}

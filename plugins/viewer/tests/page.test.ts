@@ -1,0 +1,61 @@
+import { describe, expect, it } from "vitest";
+import { curvesSvg, extent, pathOf } from "../src/curves";
+import { Film } from "../src/film";
+import { csvOf } from "../src/save";
+import { bytes, fileName, number, stepFacts } from "../src/words";
+import { demoRun } from "./demo";
+
+describe("film", () => {
+  const run = demoRun({ samples: 3, steps: 4, side: 5 });
+
+  it("shows the slider's column first, then every column of every sample", async () => {
+    const order: boolean[] = [];
+    const film: Film = new Film(run, "x", [0, 2], () => order.push(film.frame(0, 1) !== undefined));
+    await film.load(3);
+    expect(order[0]).toBe(false);
+    expect(film.frame(1, 4)).toEqual(await run.state("x", 2, 4));
+    expect(new Film(run, "x0", [0], () => undefined).frame(0, 4)).toBeUndefined();
+  });
+
+  it("shows the last column where a field has none for the final state", async () => {
+    const film = new Film(run, "x0", [1], () => undefined);
+    await film.load(0);
+    expect(film.frame(0, 4)).toEqual(await run.state("x0", 1, 3));
+  });
+
+  it("keeps few columns where not all fit", async () => {
+    const film = new Film(run, "x", [0, 1, 2], () => undefined, 3 * 25 * 4 * 2);
+    await film.load(0);
+    expect(film.whole).toBe(false);
+    for (const column of [1, 2, 3]) await film.show(column);
+    expect([0, 1, 2, 3].map((column) => film.frame(0, column) !== undefined)).toEqual([false, false, true, true]);
+  });
+});
+
+describe("what is saved", () => {
+  it("writes CSV that spreadsheets read as data", async () => {
+    expect(await csvOf([["a", 'b"c', "=SUM(1)"], [1.5, Number.NaN, -2]]).text()).toBe('a,"b""c",\'=SUM(1)\r\n1.5,,-2\r\n');
+  });
+
+  it("draws a gap where there is no value, and escapes names", () => {
+    expect(pathOf([1, 2, Number.NaN, 4], (i) => i, (y) => y)).toBe("M0.00 1.00h0L1.00 2.00M3.00 4.00h0");
+    expect(extent([Number.NaN, Infinity])).toBeUndefined();
+    const svg = curvesSvg([{ title: "<b>", unit: "nats", series: [{ label: "a&b", colour: '"', values: [Number.NaN] }] }], 0, String, String);
+    expect(svg).not.toMatch(/<b>|a&b|NaN|Infinity|stroke="""/);
+    expect(fileName(demoRun({ name: "../run one.h5" }), "frames", "x0", ".png")).toBe("run-one_frames_x0.png");
+  });
+});
+
+describe("numbers", () => {
+  it("reads well", () => {
+    expect([0, 1234567, -0.5, 1e-9, Number.NaN, Infinity, 12.345678, -3].map((one) => number(one))).toEqual(
+      ["0", "1.23e6", "−0.5000", "1.00e−9", "–", "∞", "12.35", "−3"]);
+    expect([0, 999, 1234, 2.1e9].map(bytes)).toEqual(["0 bytes", "999 bytes", "1.23 kB", "2.10 GB"]);
+  });
+
+  it("says where the slider stands", () => {
+    const run = demoRun({ steps: 20 });
+    expect(stepFacts(run, 0)).toEqual({ title: "step 1 of 20", timestep: "999", sigma: "∞", signal: "0.0 %" });
+    expect(stepFacts(run, 20).title).toBe("after step 20 of 20");
+  });
+});
