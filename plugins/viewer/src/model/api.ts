@@ -35,6 +35,8 @@ export interface Term {
   readonly field: Field | undefined;
   /** Of a force: its weight at each of the run's steps. */
   readonly weight: Float64Array | undefined;
+  /** Its weight in the configuration, which the one of each step is a multiple of; undefined where it says none. */
+  readonly scale: number | undefined;
   /** Its settings, as the configuration has them. */
   readonly settings: Readonly<Record<string, unknown>>;
 }
@@ -45,17 +47,36 @@ export interface Token { readonly text: string; readonly id: number; readonly sp
 export interface Layer {
   readonly path: string;
   readonly kind: "cross" | "self";
+  /** Where it stands in the network: down, mid, up, double, single; "" where the file does not say. */
   readonly block: string;
+  /** Whether attention to tokens and to places sum to one together, as in layers of Stable Diffusion 3 and Flux. */
+  readonly joint: boolean;
   /** 1 where the mean of the heads is kept. */
   readonly heads: number;
+  /** How many heads the network has there; undefined where the file does not say. */
+  readonly networkHeads: number | undefined;
   /** Rows and columns of the grid of places whose attention it is. */
   readonly grid: readonly [number, number];
   /** Of cross: how many tokens. Of self: undefined. */
   readonly tokens: number | undefined;
+  /** How many tokens, or places at the network's resolution, are attended to: entropy is at most its logarithm. */
+  readonly keys: number | undefined;
+}
+
+/** Hidden states that are recorded beside attention: see docs/attention.md. */
+export interface Hidden {
+  /** The module that hands them on: "mid_block.resnets.1". */
+  readonly path: string;
+  /** Of one step, sample and condition, as the module hands it on. */
+  readonly shape: readonly number[];
+  /** Share of the variance of each principal component, where components are kept in place of channels. */
+  readonly explained: readonly number[] | undefined;
 }
 
 export interface AttentionMaps {
+  /** In the order of evaluation. */
   readonly layers: readonly Layer[];
+  readonly hidden: readonly Hidden[];
   /** Names of conditions, in the order of their axis. */
   readonly conditions: readonly string[];
   /** Columns (of `Run.kept`) that have maps, and positions of samples that have them. */
@@ -67,9 +88,9 @@ export interface AttentionMaps {
   evaluated(column: number, condition: string): boolean;
   /** (heads, tokens, fy, fx) of cross, (heads, fy, fx, ky, kx) of self; undefined where there is none. */
   map(layer: Layer, position: number, column: number, condition: string): Promise<Float32Array | undefined>;
-  /** (columns, heads): in nats. */
+  /** (columns, heads): in nats; a row for each of `columns`, NaN where the step does not evaluate the condition. */
   entropy(layer: Layer, position: number, condition: string): Promise<Float32Array>;
-  /** (columns, heads, tokens): what each token gets. */
+  /** (columns, heads, tokens): what each token gets; NaN as of `entropy`. Undefined of self attention. */
   activation(layer: Layer, position: number, condition: string): Promise<Float32Array | undefined>;
 }
 
@@ -98,6 +119,8 @@ export interface Run {
   readonly forwardProcess: "diffusion" | "flow";
   readonly predictionType: "epsilon" | "v_prediction" | "sample" | "flow";
   readonly schedule: Schedule;
+  /** Signal power where each step ends; 1 after the last. */
+  readonly alphaBarNext: Float64Array;
   readonly classes: readonly string[];
   readonly samples: readonly Sample[];
   /** Steps whose states are kept, rising. States have one column more than this: the final one. */
@@ -111,6 +134,8 @@ export interface Run {
   /** Base, forces in the order in which they are added, drifts in theirs. */
   readonly terms: readonly Term[];
   readonly attention: AttentionMaps | undefined;
+  /** Whether a run may still add samples: some were not committed when the file was last looked at. */
+  readonly live: boolean;
   /** Bytes of the file, and of its datasets of states. */
   readonly bytes: number;
 
@@ -121,6 +146,9 @@ export interface Run {
   /** One column of many samples, in order of `positions`, (positions, …shape). */
   states(field: Field, positions: readonly number[], column: number): Promise<Float32Array>;
   image(position: number): Promise<Picture | undefined>;
+  /** Whether states are pictures as they are, [-1, 1] from black to white: they have an image's shape, and final states
+   *  look like the images. Others are latents, which only the run's model could decode. */
+  pictures(): Promise<"pictures" | "latents">;
   /** Which samples are done now, read anew: true where that changed. Then `samples` is another array. */
   refresh(): Promise<boolean>;
 }
