@@ -96,7 +96,10 @@ export interface AttentionMaps {
 
 /** A curve over a sample's kept steps: NaN where there is no value, drawn as a gap. */
 export interface Metric {
+  /** As tables and datasets have it: "delta_x_l2". */
   readonly name: string;
+  /** The heading that it stands under: "Overview", "State", "Image estimate", "Prediction", "Forces", "Drifts", "Noise level". */
+  readonly group: string;
   /** In words, for cards and the glossary. */
   readonly title: string;
   readonly unit: string;
@@ -153,7 +156,8 @@ export interface Run {
   refresh(): Promise<boolean>;
 }
 
-/** What a sentence in the page says of the sum: base + contributions = prediction, and by how much it misses. */
+/** What a sentence in the page says of the sum: base + contributions = prediction. Of the number that misses by the
+ *  largest part of what rounding allows: by how much, and how much is allowed; none in float32. */
 export interface Balance { readonly holds: boolean; readonly largest: number; readonly allowed: number }
 
 /** Columns of two runs that belong together. */
