@@ -13,6 +13,8 @@ export interface Source {
   /** How often bytes were requested, and how many came: what a test and the page's "about" state. */
   readonly requests: number;
   readonly received: number;
+  /** Bytes that are sooner read than a further request is made; 64 KiB where it is not said. */
+  readonly gap?: number;
 }
 
 /** What is wrong with a file, in one line that names it and says what to do. */
