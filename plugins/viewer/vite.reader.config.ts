@@ -1,13 +1,13 @@
 import { defineConfig } from "vite";
 
-// The reader alone, for node: tests feed it files and compare every byte with what h5py reads.
+// A program for node: the reader alone, which tests feed files and compare with what h5py reads, or the entry that is named.
 export default defineConfig({
   build: {
     outDir: process.env["READER_OUT"] ?? "reader-out",
     emptyOutDir: false,
     minify: false,
     target: "es2022",
-    lib: { entry: "tests/reader/serve.ts", formats: ["es"], fileName: () => "reader.mjs" },
+    lib: { entry: process.env["READER_ENTRY"] ?? "tests/reader/serve.ts", formats: ["es"], fileName: () => "reader.mjs" },
     rolldownOptions: { external: /^node:/ },
   },
 });
