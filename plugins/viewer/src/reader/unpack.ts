@@ -12,10 +12,10 @@ const WAY_OUT = "open it with \"emnist-diff view\", or pack it again with \"emni
 interface Undo { (bytes: Uint8Array, filter: Filter, room: number): Uint8Array | Promise<Uint8Array> }
 
 const UNDO: Readonly<Record<number, Undo>> = {
-  1: (bytes, _, room) => inflate(bytes, room),
+  1: (bytes, _, room) => inflate(bytes, room + 4), // with a checksum, if it was added before
   2: (bytes, filter) => unshuffle(bytes, filter.values[0] ?? 1),
   3: (bytes) => bytes.subarray(0, Math.max(0, bytes.length - 4)), // the checksum is not compared
-  32015: (bytes, _, room) => decompress(bytes, new Uint8Array(room)),
+  32015: (bytes, _, room) => decompress(bytes, new Uint8Array(room)), // no checksum is inside
 };
 
 /** Raises `Unsupported` for filters that are not undone here. */
@@ -33,7 +33,7 @@ export async function unpack(bytes: Uint8Array, filters: readonly Filter[], mask
     const filter = filters[i]!;
     if (mask & (1 << i)) continue;
     try {
-      out = await UNDO[filter.id]!(out, filter, room + 4 * filters.length);
+      out = await UNDO[filter.id]!(out, filter, room);
     } catch {
       throw damaged(`a chunk of ${what} cannot be unpacked`);
     }
