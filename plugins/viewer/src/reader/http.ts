@@ -2,7 +2,7 @@
 import { FileProblem, type Source } from "./api";
 import { HEAD, RangedSource } from "./ranged";
 
-const WAY_OUT = "download it and drop it here, or open it with \"emnist-diff view\"";
+const REMEDY = "download it and drop it here, or open it with \"emnist-diff view\"";
 
 class HttpSource extends RangedSource {
   readonly gap = 1 << 17;
@@ -36,7 +36,7 @@ class HttpSource extends RangedSource {
 
   private async request(offset: number, length: number): Promise<{ response: Response; bytes: Uint8Array }> {
     const headers = { Range: `bytes=${offset}-${offset + length - 1}` };
-    const response = await this.ask({ headers });
+    const response = await this.answer({ headers });
     if (response.status !== 206) {
       await response.body?.cancel();
       throw this.refused(response);
@@ -50,23 +50,23 @@ class HttpSource extends RangedSource {
   }
 
   private refused(response: Response): FileProblem {
-    if (response.status === 200) return this.problem(`the server sends only the whole of it and no ranges — ${WAY_OUT}`);
+    if (response.status === 200) return this.problem(`the server sends only the whole of it and no ranges — ${REMEDY}`);
     if (response.status !== 416) return this.problem(`the server answers ${response.status} ${response.statusText}`.trim());
     const empty = (response.headers.get("content-range") ?? "").endsWith("/0");
     return this.problem(empty ? "it is no HDF5 file, or is truncated: it is empty" : "it has become shorter on the server — reload the page");
   }
 
-  private async ask(init: RequestInit): Promise<Response> {
+  private async answer(init: RequestInit): Promise<Response> {
     try {
       return await fetch(this.url, { cache: "no-store", ...init });
     } catch {
-      throw this.problem(`it cannot be read: nothing answers at its address, or the page may not read from there — ${WAY_OUT}`);
+      throw this.problem(`it cannot be read: nothing answers at its address, or the page may not read from there — ${REMEDY}`);
     }
   }
 
   /** Where another origin hides the range's own words, it still shows the length. */
   private async length(): Promise<number> {
-    const response = await this.ask({ method: "HEAD" });
+    const response = await this.answer({ method: "HEAD" });
     return Number(response.headers.get("content-length") ?? Number.NaN);
   }
 

@@ -48,8 +48,8 @@ function widths(nodeSize: number, recordSize: number, depth: number): { countByt
   let below = inLeaf;
   for (let level = 1; level <= depth; level++) {
     const pointer = 8 + countBytes + totalBytes[level - 1]!;
-    const here = Math.floor((nodeSize - OVERHEAD - pointer) / (recordSize + pointer));
-    below = (here + 1) * below + here;
+    const inside = Math.floor((nodeSize - OVERHEAD - pointer) / (recordSize + pointer));
+    below = (inside + 1) * below + inside;
     totalBytes.push(bytesFor(below));
   }
   return { countBytes, totalBytes };

@@ -7,7 +7,7 @@ const NAMES: Readonly<Record<number, string>> = {
   4: "szip", 5: "nbit", 6: "scale-offset", 307: "bzip2", 32000: "lzf", 32001: "blosc", 32004: "lz4", 32008: "bitshuffle",
   32013: "zfp", 32017: "sz", 32026: "blosc2",
 };
-const WAY_OUT = "open it with \"emnist-diff view\", or pack it again with \"emnist-diff pack --codec gzip\"";
+const REMEDY = "open it with \"emnist-diff view\", or pack it again with \"emnist-diff pack --codec gzip\"";
 
 interface Undo { (bytes: Uint8Array, filter: Filter, room: number): Uint8Array | Promise<Uint8Array> }
 
@@ -23,7 +23,7 @@ export function checkFilters(filters: readonly Filter[]): void {
   const other = filters.find(({ id }) => UNDO[id] === undefined);
   if (other === undefined) return;
   const name = NAMES[other.id];
-  throw new Unsupported(`is packed with ${name ?? `the HDF5 filter ${other.id}`}, which is not unpacked here — ${WAY_OUT}`);
+  throw new Unsupported(`is packed with ${name ?? `the HDF5 filter ${other.id}`}, which is not unpacked here — ${REMEDY}`);
 }
 
 /** The `room` bytes of a chunk. `mask` has a bit for each filter that was left out. */
