@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import math
 import os
@@ -93,15 +94,15 @@ def record(folder: Path, sink: Mapping[str, Any] | None = None, **settings: Any)
     return next(iter(sorted(folder.rglob("trajectory*.h5"))))
 
 
-def every_kind(path: Path, **options: Any) -> Path:
+def every_kind(path: Path, small: bool = False, **options: Any) -> Path:
     """Layouts, types and attributes that h5py writes, also those that our own files have not."""
     noise = np.random.default_rng(3)
-    deep = noise.normal(size=(9, 7, 5, 3))
+    deep = noise.normal(size=(3 if small else 9, 7, 5, 3))
     with h5py.File(path, "w", **options) as file:
         for kind in ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8"):
             file[f"types/{kind}"] = (deep * 50).astype(f"<{kind}")
             file[f"types/big/{kind}"] = (deep * 50).astype(f">{kind}")
-        file["types/half"] = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+        file["types/half"] = np.arange(1 << 16, dtype=np.uint16).view(np.float16)[:: 999 if small else 1]
         file["types/bool"] = deep > 0
         chunked = {"chunks": (2, 3, 5, 2)}
         file.create_dataset("chunks/plain", data=deep, **chunked)
@@ -110,7 +111,9 @@ def every_kind(path: Path, **options: Any) -> Path:
         file.create_dataset("chunks/checked", data=deep, fletcher32=True, compression="gzip", **chunked)
         file.create_dataset("chunks/one", data=deep, chunks=deep.shape, compression="gzip")
         file.create_dataset("chunks/room", data=deep, maxshape=(20, 7, 5, 3), **chunked)
-        file.create_dataset("chunks/many", data=np.arange(10000.0).reshape(200, 50), chunks=(3, 2))
+        file.create_dataset(
+            "chunks/many", data=np.arange(10000.0).reshape(200, 50)[: 10 if small else None], chunks=(3, 2)
+        )
         sparse = file.create_dataset("chunks/sparse", (40, 40), "f4", chunks=(8, 8), fillvalue=2.5, compression="gzip")
         sparse[9:11, 30:33] = 1
         file.create_dataset("fill", (4, 5), "i2", fillvalue=-7)
@@ -130,7 +133,7 @@ def every_kind(path: Path, **options: Any) -> Path:
         file.create_dataset(
             "texts/packed", data=["x", "y", "zz"], dtype=h5py.string_dtype(), chunks=(2,), compression="gzip"
         )
-        for i in range(400):
+        for i in range(20 if small else 400):
             file[f"group/{i:03}"] = i
         for i in range(40):
             file["group"].attrs[f"number {i}"] = i * 2**40
@@ -259,3 +262,58 @@ def check_attributes(found: Mapping[str, Any], attrs: Any) -> None:
         if isinstance(values, bytes):
             values = values.decode()
         assert found[name] == values or math.isclose(found[name], values), name
+
+
+@pytest.fixture(scope="module")
+def victims(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Small files, of which much is description, to be damaged."""
+    folder = tmp_path_factory.mktemp("victims")
+    few = {"total_videos": 2, "steps": 2, "denoiser": {"name": "gaussian-mixture", "shape": [1, 4, 4], "classes": "AB"}}
+    files = [record(folder / "run", **few), pack(record(folder / "gzip", **few), packing=Packing("gzip")).path]
+    if importlib.util.find_spec("hdf5plugin") is not None:
+        files.append(pack(record(folder / "zstd", **few), packing=Packing("zstd")).path)
+    files.append(every_kind(folder / "kinds.h5", small=True))
+    files.append(every_kind(folder / "latest.h5", small=True, libver="latest"))
+    return files
+
+
+def damage(noise: np.random.Generator, size: int, content: bytes) -> dict[str, Any]:
+    """Changes of a file: bytes at random, numbers that claim much, addresses that lead elsewhere, an end too early."""
+    out: dict[str, Any] = {"changes": []}
+    kind = noise.integers(0, 8)
+    if kind == 0:
+        return {"length": int(noise.integers(0, size))}
+    for _ in range(int(noise.integers(1, 9))):
+        place = int(noise.integers(0, size))
+        if kind < 4:
+            new = bytes([int(noise.choice([0, 1, 2, 127, 128, 255, int(noise.integers(0, 256))]))])
+        elif kind < 6:
+            new = ([2**16, 2**31 - 1, 2**32 - 1, 2**53, 2**63, 2**64 - 1][noise.integers(0, 6)]).to_bytes(8, "little")
+        else:
+            # what is an address probably: another one that the file holds, or any
+            words = [
+                i
+                for i in range(place, min(place + 4096, size - 8))
+                if 0 < int.from_bytes(content[i : i + 8], "little") < size
+            ]
+            place = int(noise.choice(words)) if words else place
+            other = int(noise.integers(0, size - 8))
+            new = content[other : other + 8] if noise.random() < 0.5 else (other // 8 * 8).to_bytes(8, "little")
+        out["changes"] += [[place + i, byte] for i, byte in enumerate(new)]
+    return out
+
+
+def test_damaged_files_bring_one_line(reader: Reader, victims: list[Path]) -> None:
+    noise = np.random.default_rng(int(os.environ.get("EMNIST_DIFF_MUTANTS_SEED", "1")))
+    contents = [path.read_bytes() for path in victims]
+    found = 0
+    for i in range(MUTANTS):
+        which = i % len(victims)
+        content = contents[which]
+        answer = reader.request("mutate", victims[which], **damage(noise, len(content), content))
+        if (problem := answer.get("problem")) is not None:
+            found += 1
+            assert problem.startswith("damaged.h5: "), problem
+            assert "\n" not in problem
+            assert len(problem) < 400, problem
+    assert found > MUTANTS / 10
