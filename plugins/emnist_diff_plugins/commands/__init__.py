@@ -25,6 +25,7 @@ _COMMANDS = (
     ("checkpoint", "checkpoint:app", "Inspect checkpoints, and convert legacy ones", "List"),
     ("plugins", "plugins:app", "List, show and check plugins", "List"),
     ("inspect", "inspect:inspect", "Show what a trajectory file holds", "Analyse"),
+    ("view", "view:app", "Show runs in the browser, step by step", "Analyse"),
     ("plot", "plot:plot_app", "Draw what trajectory files hold", "Analyse"),
     ("report", "plot:report_app", "Write a page about a recorded run", "Analyse"),
     ("compare", "plot:compare_app", "Write a page about two or more runs", "Analyse"),

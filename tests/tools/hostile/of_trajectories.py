@@ -29,6 +29,14 @@ READERS: dict[str, Command] = {
         "--overwrite",
     ],
     "verify": lambda file, good: ["verify", str(file)],
+    "view": lambda file, good: [
+        "view",
+        str(file),
+        "--save",
+        str(file.with_name("page.html")),
+        "--embed",
+        "--overwrite",
+    ],
     "merge": lambda file, good: ["merge", str(file), str(good), "-o", str(file.with_name("merged.h5")), "--overwrite"],
     "merge --copy": lambda file, good: [
         "merge",

@@ -1,0 +1,107 @@
+"""The files that the viewer shows: found, checked, and copied where the page cannot read them as they are."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import attrs
+
+from emnist_diff.errors import OutputError, TrajectoryError
+from emnist_diff_plugins.capacity import size
+from emnist_diff_trajectory.attention import beside, captured_from
+from emnist_diff_trajectory.compose import compose
+from emnist_diff_trajectory.opening import open_file
+from emnist_diff_trajectory.parts import Part
+from emnist_diff_trajectory.printing import echo
+from emnist_diff_trajectory.reader import Trajectory
+
+USUAL = "trajectory.h5"
+"""The name of a run's file in its folder."""
+
+READABLE_FILTERS = frozenset({1, 2, 32015})
+"""Of HDF5, those that the page undoes: deflate, shuffle, zstd."""
+
+
+@attrs.frozen
+class Shown:
+    """A file of a run as the page reads it.
+
+    name: for people and for links; the file's own.  path: of the bytes, which may be a copy.  sidecar: what was
+    captured from it afterwards.
+    """
+
+    name: str
+    path: Path
+    sidecar: Shown | None = None
+
+    @property
+    def bytes(self) -> int:
+        """Of the file by now. Raises `OSError` where it is gone."""
+        return self.path.stat().st_size
+
+
+def find(path: Path) -> Path:
+    """The run's file that is meant: in a folder ``trajectory.h5``, and of what was captured from a file, that file.
+
+    Raises `TrajectoryError` for a folder without one.
+    """
+    if path.is_dir():
+        if (path / USUAL).is_file():
+            return path / USUAL
+        workers = sorted(path.glob("trajectory-*-of-*.h5"))
+        hint = f"join those of its workers with emnist-diff merge {path}" if workers else "name a file"
+        raise TrajectoryError(f"{str(path)!r} has no {USUAL} — {hint}")
+    of = captured_from(path)
+    return of if of is not None and of.is_file() else path
+
+
+@contextmanager
+def showing(paths: Sequence[Path]) -> Iterator[list[Shown]]:
+    """These files, for as long as the block lasts: copies that had to be made are gone after it.
+
+    Raises `TrajectoryError` for what is no trajectory file, and `OutputError` where there is no room for a copy.
+    """
+    with ExitStack() as stack:
+        out = []
+        for path in map(find, paths):
+            captured = beside(path)
+            sidecar = _readable(stack, captured) if captured != path and captured.is_file() else None
+            out.append(attrs.evolve(_readable(stack, path), sidecar=sidecar))
+        yield out
+
+
+def _readable(stack: ExitStack, path: Path) -> Shown:
+    with Trajectory(path) as trajectory:
+        reason = why_copied(trajectory)
+        if not reason:
+            return Shown(path.name, path)
+        needed = sum(values.nbytes for values in trajectory.datasets().values())
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="emnist-diff-view-")))
+        free = shutil.disk_usage(folder).free
+        if needed > free:
+            raise OutputError(
+                f"{path} {reason}: the copy that the page reads takes {size(needed)}, and {size(free)} are free in "
+                f"{folder.parent} — make room, or set TMPDIR to another folder"
+            )
+        echo(f"{path} {reason}: the page reads a copy of {size(needed)}, which is removed in the end", err=True)
+        compose(folder / path.name, [Part.of(trajectory)])
+    return Shown(path.name, folder / path.name)
+
+
+def why_copied(trajectory: Trajectory) -> str:
+    """Why the page cannot read a file as it is; "" where it can."""
+    if trajectory.sources:
+        return f"is an index of {len(trajectory.sources)} files"
+    if all(values.chunks is None for values in trajectory.datasets().values()):
+        return ""
+    filters: set[int] = set()
+    with open_file(trajectory.path) as file:
+        for name in trajectory.datasets():
+            properties = file[name].id.get_create_plist()
+            filters |= {properties.get_filter(number)[0] for number in range(properties.get_nfilters())}
+    strange = sorted(filters - READABLE_FILTERS)
+    return f"is packed with HDF5 filter {strange[0]}, which browsers cannot unpack" if strange else ""
