@@ -79,6 +79,7 @@ def _readable(stack: ExitStack, path: Path) -> Shown:
         reason = why_copied(trajectory)
         if not reason:
             return Shown(path.name, path)
+        part = Part.of(trajectory)  # which finds damage before anything is said
         needed = sum(values.nbytes for values in trajectory.datasets().values())
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="emnist-diff-view-")))
         free = shutil.disk_usage(folder).free
@@ -88,7 +89,7 @@ def _readable(stack: ExitStack, path: Path) -> Shown:
                 f"{folder.parent} — make room, or set TMPDIR to another folder"
             )
         echo(f"{path} {reason}: the page reads a copy of {size(needed)}, which is removed in the end", err=True)
-        compose(folder / path.name, [Part.of(trajectory)])
+        compose(folder / path.name, [part])
     return Shown(path.name, folder / path.name)
 
 
