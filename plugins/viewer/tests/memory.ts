@@ -42,7 +42,7 @@ const settings: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
 
 function term(kind: Term["kind"], key: string, field: Field): Term {
   const weight = kind === "force" ? Float64Array.from({ length: STEPS }, (_, step) => (key === "01_repel_class" ? 0.5 : step / STEPS)) : undefined;
-  return { kind, key, name: key.replace(/^\d+_/, ""), field, weight, settings: settings[key] ?? {} };
+  return { kind, key, scale: kind === "force" ? 1 : undefined, name: key.replace(/^\d+_/, ""), field, weight, settings: settings[key] ?? {} };
 }
 
 export const TERMS: readonly Term[] = [
@@ -85,8 +85,8 @@ function joined(parts: readonly Float32Array[]): Float32Array {
 
 const WORDS = ["<start>", "a", "ring", "on", "paper", "<end>"];
 const LAYERS: readonly Layer[] = [
-  { path: "mid_block.attentions.0", kind: "self", block: "mid", heads: 2, grid: [GRID, GRID], tokens: undefined },
-  { path: "up_blocks.0.attentions.0", kind: "cross", block: "up", heads: 2, grid: [GRID, GRID], tokens: WORDS.length },
+  { path: "mid_block.attentions.0", kind: "self", block: "mid", heads: 2, grid: [GRID, GRID], tokens: undefined, joint: false, networkHeads: 2, keys: GRID * GRID },
+  { path: "up_blocks.0.attentions.0", kind: "cross", block: "up", heads: 2, grid: [GRID, GRID], tokens: WORDS.length, joint: false, networkHeads: 2, keys: WORDS.length },
 ];
 /** Columns of the kept steps that have attention: every second. */
 const CAPTURED = [0, 2, 4, 6];
@@ -109,6 +109,7 @@ function transposed(rows: Float32Array, places: number, tokens: number): Float32
 export const ATTENTION: AttentionMaps = {
   layers: LAYERS,
   conditions: ["own", "null"],
+  hidden: [],
   columns: CAPTURED,
   positions: [0, 1, 2, 3, 4, 5],
   tokens: (_, condition): readonly Token[] =>
@@ -122,7 +123,7 @@ export const ATTENTION: AttentionMaps = {
       layer.kind === "self" ? shares(seed + head, places, places) : transposed(shares(seed + head, places, WORDS.length), places, WORDS.length));
     return Promise.resolve(joined(heads));
   },
-  entropy: (layer) => Promise.resolve(Float32Array.from({ length: CAPTURED.length * layer.heads }, (_, at) => 2 + 0.2 * at)),
+  entropy: (layer) => Promise.resolve(Float32Array.from({ length: CAPTURED.length * layer.heads }, (_, at) => 1 + 0.08 * at)),
   activation: (layer, position) => {
     if (layer.kind === "self") return Promise.resolve(undefined);
     return Promise.resolve(shares(position + 1, CAPTURED.length * layer.heads, WORDS.length));
@@ -167,6 +168,9 @@ export function demoRun(salt = 0, changes: Partial<Run> = {}): Run {
     terms: TERMS,
     attention: ATTENTION,
     bytes: 0,
+    alphaBarNext: Float64Array.from({ length: STEPS }, (_, step) => alphaBar[step + 1] ?? 1),
+    live: false,
+    pictures: () => Promise.resolve("pictures" as const),
     state,
     path: async (field, position) => joined(await Promise.all(Array.from({ length: STEPS + (field === "x" ? 1 : 0) }, (_, column) => state(field, position, column)))),
     states: async (field, positions, column) => joined(await Promise.all(positions.map((position) => state(field, position, column)))),
