@@ -129,9 +129,8 @@ function Equation(props: PartProps) {
 
 /** The sum, computed in the page from the numbers of the file. */
 function Check({ run: opened, sample, column: at, forces }: { run: Run; sample: Sample; column: number; forces: number }) {
-  const complete = ["base", "prediction", ...opened.terms.filter((term) => term.kind === "force").map((term) => term.field ?? "?")].every((field) => opened.fields.includes(field));
-  const balance = useLoaded(() => (complete ? balanceOf(opened, sample.position, at) : Promise.resolve(undefined)), [opened, sample.position, complete], at);
-  if (!complete) return <span class="muted">The sum is not checked: the file does not keep base, prediction and every force.</span>;
+  const balance = useLoaded(async () => (await balanceOf(opened, sample.position, at)) ?? "missing", [opened, sample.position], at);
+  if (balance === "missing") return <span class="muted">The sum is not checked: the file does not keep base, prediction and every force.</span>;
   if (!balance) return null;
   return (
     <span class={balance.holds ? "balance holds" : "balance misses"}>

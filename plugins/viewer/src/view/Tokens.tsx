@@ -56,7 +56,7 @@ function Text({ choice: shown, layer, sample }: TextProps) {
           <Strip entries={entries} now={now} mean={mean} current={shown.token} onPick={pick} />
           {row < 0 && <p class="note">{stepFacts(opened, column).title.replace(/^s/, "S")} has no recorded attention; the mean over the recorded steps is shown.</p>}
           <Bars entries={entries} now={now} mean={mean} current={shown.token} onPick={pick} />
-          <p class="muted says">Layer {layer.path}, {head === "mean" ? "mean of the heads" : `head ${head + 1}`}, {sampleTitle(sample)}.</p>
+          <p class="muted token-layer">Layer {layer.path}, {head === "mean" ? "mean of the heads" : `head ${head + 1}`}, {sampleTitle(sample)}.</p>
         </>
       )}
     </Panel>

@@ -33,16 +33,18 @@ export function TermCard({ run, term, sign, colour, state, account, scale, own, 
   const stepName = (at: number) => stepFacts(run, at).title;
   const norms = account?.norms.get(term);
   const weights = weightsOf(run, term);
-  const settings = settingsWords(term.settings);
+  // What the base's settings are is in its words already.
+  const settings = term.kind === "base" ? "" : settingsWords(term.settings);
+  const name = term.kind === "base" ? "base" : term.name;
   return (
     <li class="term">
       <h3>
         {sign && <span class="term-sign">{sign}</span>}
         <span class="term-dot" style={{ background: colour }} aria-hidden="true" />
-        {term.name}
+        {name}
       </h3>
       {term.field ? (
-        <Picture state={state} shape={run.shape} range={[-scale, scale]} signed label={`${term.name} at ${stepName(column)}`} />
+        <Picture state={state} shape={run.shape} range={[-scale, scale]} signed label={`${name} at ${stepName(column)}`} />
       ) : (
         <p class="empty">Its values were not recorded; add {term.kind === "drift" ? "drifts" : "forces"} to the fields of the sink hdf5.</p>
       )}
