@@ -33,28 +33,9 @@ export function samplesOf(run: Run, picked: readonly Sample[]): readonly Sample[
   return [...chosen, ...ordered.filter((sample) => !chosen.includes(sample))].slice(0, most);
 }
 
-/** Each step's states divided by their standard deviation over all samples and elements: shape is seen, and not scale. */
-export function scaled(paths: readonly Float32Array[], size: number): Float32Array[] {
-  const columns = (paths[0]?.length ?? 0) / size;
-  const factors = Float64Array.from({ length: columns }, (_, column) => {
-    let [sum, squares, count] = [0, 0, 0];
-    for (const path of paths) {
-      for (let at = column * size; at < (column + 1) * size; at += 1) {
-        const value = path[at] ?? 0;
-        sum += value;
-        squares += value * value;
-        count += 1;
-      }
-    }
-    const deviation = Math.sqrt(Math.max(0, squares / count - (sum / count) ** 2));
-    return deviation > 0 ? 1 / deviation : 1;
-  });
-  return paths.map((path) => path.map((value, at) => value * (factors[Math.floor(at / size)] ?? 1)));
-}
-
+/** unit: each step's states are divided by their standard deviation first, so that shape is seen, and not scale. */
 export async function planeOfRun(run: Run, samples: readonly Sample[], unit: boolean): Promise<Plane> {
   const paths = await Promise.all(samples.map((sample) => run.path("x", sample.position)));
-  const size = sizeOf(run);
-  const { points, explained } = await planeOf(unit ? scaled(paths, size) : paths, size);
+  const { points, explained } = await planeOf(paths, sizeOf(run), unit ? "unit" : "states");
   return { samples, points, explained: [explained[0], explained[1]] };
 }
