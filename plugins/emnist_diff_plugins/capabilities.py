@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -13,6 +13,8 @@ if TYPE_CHECKING:  # the contracts can be read without paying for torch
 
     from emnist_diff.frames import RunHeader
     from emnist_diff.timeline import StepInfo
+    from emnist_diff_trajectory.attention import AttentionRequest
+    from emnist_diff_trajectory.schema import Array
 
 
 WEIGHTS = "weights"
@@ -69,6 +71,30 @@ class SaysMemory(Protocol):
 
     def memory(self, header: RunHeader, batch: int) -> float:
         """Bytes of main memory that it holds at most while a batch of so many samples is made; asked before `open`."""
+
+
+@runtime_checkable
+class SaysSize(Protocol):
+    """What a `Sink` also offers that writes a file whose size is known before a run."""
+
+    def file(self, header: RunHeader) -> Path:
+        """The file."""
+
+    def arrays(self, header: RunHeader) -> Sequence[Array]:
+        """All that the file will hold."""
+
+
+@runtime_checkable
+class KeepsLess(Protocol):
+    """What a `Sink` also offers of which less can be kept where its file would become too large."""
+
+    @property
+    def request(self) -> AttentionRequest | None:
+        """The attention that it keeps; None for none."""
+
+    def kept(self, request: AttentionRequest | None, every: int) -> Mapping[str, Any]:
+        """Those of its settings that change where it keeps this attention, which may be None only where `request` is,
+        and of the steps that it keeps each `every`-th."""
 
 
 class HasVariants(Protocol):

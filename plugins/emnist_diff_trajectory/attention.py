@@ -31,6 +31,11 @@ def captured_from(path: Path) -> Path | None:
     return path.with_name(path.name.removesuffix(SUFFIX) + ".h5") if path.name.endswith(SUFFIX) else None
 
 
+def is_attention(request: str) -> bool:
+    """Whether a request for activations is one for attention."""
+    return request.partition(":")[0].partition("/")[0] == ATTENTION
+
+
 @attrs.frozen(kw_only=True)
 class AttentionRequest:
     """Which attention is kept, and how much of it. `text` is the request of a sink that means it."""

@@ -33,6 +33,12 @@ MARKERS = "samples/steps_done"
 """Of each sample how many steps are recorded: none, or all of them once it is committed."""
 
 
+BEFORE = "lists and texts"
+"""What `planned` calls all that stands before the states."""
+_OF_TEXT, _OF_DATASET, _OF_GROUP, _OF_ANY = 40, 450, 700, 10_000
+"""About the bytes that HDF5 takes beside a text's own, of a dataset, of a component's group, and of any file."""
+
+
 @attrs.frozen
 class Array:
     """A dataset of states: name, shape with samples first, dtype as numpy spells it."""
@@ -113,6 +119,19 @@ def arrays(header: RunHeader, capture: Capture) -> list[Array]:
         raise OutputError(f"the denoiser decodes to images of {channels} channels; only 1 or 3 can be recorded")
     images = (len(header.sample_ids), height, width) + ((channels,) if channels > 1 else ())
     return [*out, Array("images", images, "uint8")]
+
+
+def planned(header: RunHeader, capture: Capture) -> list[Array]:
+    """All that the file of a run will hold, so that its size is known before there is one: `arrays`, and as one more
+    what stands before them. Raises as `arrays`."""
+    out = arrays(header, capture)
+    description = Description.of_run(header, capture)
+    texts, numbers = _texts(description), _numbers(description)
+    lines = [line for text in texts.values() for line in ([text] if isinstance(text, str) else text)]
+    held = sum(values.nbytes for values in numbers.values()) + sum(len(line.encode()) + _OF_TEXT for line in lines)
+    groups = len(header.forces) + len(header.drifts)
+    held += _OF_DATASET * (len(out) + len(texts) + len(numbers)) + _OF_GROUP * groups + _OF_ANY
+    return [*out, Array(BEFORE, (held,), "uint8")]
 
 
 @attrs.frozen(eq=False, kw_only=True)

@@ -39,6 +39,7 @@ from emnist_diff_trajectory.schema import (
     Description,
     arrays,
     lay_out,
+    planned,
 )
 
 _EVERYTHING = Capture()
@@ -70,7 +71,7 @@ class TrajectoryWriter:
         _check_size(path, header)
         layout = arrays(header, capture)
         with ExitStack() as held:
-            with new_file(path, layout, overwrite) as temporary:
+            with new_file(path, planned(header, capture), overwrite) as temporary:
                 with building(temporary) as (file, _):
                     _lay_out(file, header, capture, layout)
                     places = _places({array.name: file[array.name] for array in layout}, file[MARKERS])

@@ -11,7 +11,7 @@ import pytest
 
 @pytest.fixture
 def run(cli: Any, tmp_path: Path) -> Path:
-    words = ("--character", "A", "--total-videos", 2, "--steps", 4, "--sink", "hdf5", "--output", tmp_path)
+    words = ("--character", "A", "--total-videos", 4, "--steps", 8, "--sink", "hdf5", "--output", tmp_path)
     assert (done := cli("run", *words)).code == 0, done.error
     return tmp_path / "A" / "trajectory.h5"
 
@@ -24,16 +24,16 @@ def test_what_is_given_up(cli: Any, run: Path):
     assert apart > 3 * whole
     for most, heads, given_up in (
         (apart, "all", []),
-        (whole, "all", ["heads apart from each other (only their mean is kept)"]),
-        (whole // 2, "mean", ["steps that 2 does not divide"]),
-        (whole // 4, "mean", ["steps that 2 does not divide", "maps of more than 4 places a side"]),
+        (whole + 1000, "all", ["heads apart from each other (only their mean is kept)"]),
+        (0.55 * whole, "mean", ["steps that 2 does not divide"]),
+        (0.3 * whole, "mean", ["steps that 2 does not divide", "maps of more than 4 places a side"]),
     ):
-        found = json.loads(attend("--heads", heads, "--max-size", most, "--fit").out)
+        found = json.loads(attend("--heads", heads, "--max-size", int(most), "--fit").out)
         assert found["bytes"] <= most
         assert found["given_up"] == given_up
     done = attend("--max-size", 100, "--fit")
     assert done.code == 2
-    assert "attention does not fit into 100 bytes: the least is" in done.error
+    assert "what is recorded does not fit into 100 bytes: the least is" in done.error
     done = attend("--max-size", whole - 1)
     assert done.code == 2
     assert "use --fit to keep less" in done.error

@@ -164,7 +164,7 @@ def test_requests_get_smaller_in_the_order_that_is_documented():
     assert cut.request.heads == "mean"
     assert cut.request.kinds == ("cross",)
     assert given_up[:2] == ("heads apart from each other (only their mean is kept)", "attention among places")
-    with pytest.raises(ConfigError, match=r"attention does not fit into 1 bytes: the least is .* fewer samples"):
+    with pytest.raises(ConfigError, match=r"does not fit into 1 bytes: the least is .* fewer samples"):
         budget.fit(1, budget.cuts(full, 1, ["a"], {"cross", "self"}), arrays, 12)
 
 

@@ -25,7 +25,6 @@ from emnist_diff.running.run import prepare
 from emnist_diff_plugins.analysis.components import Components, Moments, reduced
 from emnist_diff_plugins.analysis.replay import committed_positions, require_same_samples
 from emnist_diff_plugins.capabilities import DescribesActivations
-from emnist_diff_plugins.capacity import size
 from emnist_diff_plugins.inside import budget
 from emnist_diff_plugins.rebuild import settings_of
 from emnist_diff_trajectory.activations import by_condition
@@ -33,7 +32,7 @@ from emnist_diff_trajectory.attention import AttentionRequest
 from emnist_diff_trajectory.fields import X, dataset_of
 from emnist_diff_trajectory.growth import require_recorded as require_recorded_files
 from emnist_diff_trajectory.reader import Trajectory
-from emnist_diff_trajectory.schema import Array, Capture, arrays
+from emnist_diff_trajectory.schema import Array, Capture, planned
 from emnist_diff_trajectory.structure import require_sound
 from emnist_diff_trajectory.writer import TrajectoryWriter
 
@@ -108,8 +107,8 @@ class Attending:
         return cls(trajectory, assembled, what, _header(trajectory, assembled, what))
 
     def arrays(self) -> list[Array]:
-        """What the file holds beside images."""
-        return [array for array in arrays(self.header, self.what.capture) if array.name != "images"]
+        """What the file holds."""
+        return planned(self.header, self.what.capture)
 
     @property
     def size(self) -> int:
@@ -127,20 +126,14 @@ class Attending:
         """
         if self.size <= most:
             return self, ()
-        if not fit or self.what.attention is None:
-            hint = "use --fit to keep less, or choose fewer layers, samples or steps"
-            largest = max(self.arrays(), key=lambda array: array.size)
-            what = f"{largest.name} alone {size(largest.size)}"
-            raise ConfigError(f"this takes {size(self.size)}, {what}, which is more than {size(most)} — {hint}")
-        denoiser: Any = self.assembled.engine.denoisers[""]
-        layers = denoiser.attention(attrs.evolve(self.what.attention, layers=()))
-        kinds = {kind for layer in layers for kind in layer.kinds}
-        names = [layer.name for layer in layers]
-        choices = budget.cuts(self.what.attention, self.what.every, names, kinds)
+        if not fit:
+            raise budget.too_large(self.arrays(), most, "layers, samples or steps")
+        choices = budget.choices(self.assembled.engine.denoisers[""], self.what.attention, self.what.every)
         cut, given_up = budget.fit(most, choices, lambda *some: self._cut(*some).arrays(), self.trajectory.steps)
-        return self._cut(cut.request, cut.every), given_up
+        smaller = self._cut(cut.request, cut.every)
+        return attrs.evolve(smaller, header=budget.noted(smaller.header, given_up)), given_up
 
-    def _cut(self, request: AttentionRequest, every: int) -> Attending:
+    def _cut(self, request: AttentionRequest | None, every: int) -> Attending:
         what = attrs.evolve(self.what, attention=request, every=every)
         return attrs.evolve(self, what=what, header=_header(self.trajectory, self.assembled, what))
 

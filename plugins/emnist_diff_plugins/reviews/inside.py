@@ -12,7 +12,7 @@ from emnist_diff.assembly.record import activation_requests
 from emnist_diff.components import Component
 from emnist_diff.engine.state import Engine
 from emnist_diff.evaluators import Prepared
-from emnist_diff.protocols import Captures, offers
+from emnist_diff.protocols import Captures, Denoiser, offers
 from emnist_diff.surroundings import Review
 from emnist_diff_plugins.capabilities import DescribesActivations
 
@@ -25,8 +25,12 @@ class Inside(Review):
         self, parts: Parts, engine: Engine, backend: Prepared, sinks: Sequence[Component]
     ) -> Mapping[str, Any]:
         """`Review.environment`."""
-        denoiser = engine.denoisers[""]
-        if not offers(denoiser, Captures) or not (requests := activation_requests(sinks, engine.timeline)):
-            return {}
-        facts = dict(denoiser.describe(requests)) if offers(denoiser, DescribesActivations) else {}
-        return {"activations": {"requests": requests, **facts}}
+        return described(engine.denoisers[""], activation_requests(sinks, engine.timeline))
+
+
+def described(denoiser: Denoiser, requests: Sequence[str]) -> Mapping[str, Any]:
+    """What the environment of a run says of the activations that are requested."""
+    if not offers(denoiser, Captures) or not requests:
+        return {}
+    facts = dict(denoiser.describe(requests)) if offers(denoiser, DescribesActivations) else {}
+    return {"activations": {"requests": list(requests), **facts}}

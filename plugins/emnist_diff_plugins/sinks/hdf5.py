@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -12,13 +13,14 @@ from torch import Tensor
 
 from emnist_diff.conditions import Cond
 from emnist_diff.frames import FIELDS, BatchResult, Frame, Outcome, RunHeader, is_requested
+from emnist_diff.structuring import unstructure
 from emnist_diff.timeline import StepInfo
 from emnist_diff_plugins.sinks._settings import every_setting, samples_setting
 from emnist_diff_trajectory.activations import by_condition
-from emnist_diff_trajectory.attention import AttentionRequest
+from emnist_diff_trajectory.attention import AttentionRequest, is_attention
 from emnist_diff_trajectory.fields import X, dataset_of, is_activation
 from emnist_diff_trajectory.pixels import to_uint8
-from emnist_diff_trajectory.schema import Capture, arrays
+from emnist_diff_trajectory.schema import Array, Capture, arrays, planned
 from emnist_diff_trajectory.writer import TrajectoryWriter
 
 
@@ -91,8 +93,30 @@ class Hdf5Sink:
         of_one = sum(array.size / array.shape[0] for array in arrays(header, self._capture) if array.shape[0])
         return (2.0 if self._capture.requests else 1.0) * batch * of_one
 
+    def file(self, header: RunHeader) -> Path:
+        """`SaysSize.file`."""
+        return header.output / header.own_name(self.filename)
+
+    def arrays(self, header: RunHeader) -> Sequence[Array]:
+        """`SaysSize.arrays`."""
+        return planned(header, self._capture)
+
+    @property
+    def request(self) -> AttentionRequest | None:
+        """`KeepsLess.request`."""
+        found = [AttentionRequest.parse(name) for name in self._capture.activations if is_attention(name)]
+        return found[0] if found else None
+
+    def kept(self, request: AttentionRequest | None, every: int) -> Mapping[str, Any]:
+        """`KeepsLess.kept`."""
+        changed: dict[str, Any] = {"every": self.every * every}
+        if request is not None:
+            others = [name for name in _names(self.activations) if not is_attention(name)]
+            changed |= {"attention": unstructure(request), "activations": others}
+        return changed
+
     def open(self, header: RunHeader) -> frozenset[int]:
-        path = header.output / header.own_name(self.filename)
+        path = self.file(header)
         self._conditions = self._capture.conditions(header)
         if header.resume:
             self._writer, committed = TrajectoryWriter.resume(path, header, self._capture)

@@ -63,7 +63,7 @@ def run(
     dry_run: bool = Option(
         False,
         "--dry-run",
-        help="Print the resolved configuration and the plan as JSON and stop.",
+        help="Print the resolved configuration, the plan and what files will hold as JSON and stop.",
         rich_help_panel=OUTPUT,
     ),
     as_json: bool = Option(False, "--json", help="Print the result as JSON.", rich_help_panel=OUTPUT),
@@ -79,6 +79,12 @@ def run(
         "--record-attention",
         help="Record what the layers of the network attend to, as hdf5:activations=attention does.",
         rich_help_panel=OUTPUT,
+    ),
+    max_size: str | None = Option(
+        None, help="Refuse to write trajectory files larger than this in all, e.g. 200MB.", rich_help_panel=OUTPUT
+    ),
+    fit: bool = Option(
+        False, "--fit", help="With --max-size: keep less instead, and say what was given up.", rich_help_panel=OUTPUT
     ),
     upscale: int | None = Option(
         None,
@@ -123,6 +129,8 @@ def run(
         raise ConfigError("--resume and --overwrite exclude each other — resume keeps what overwrite would replace")
     if settings["forces"] and force_stack is not None:
         raise ConfigError("--force and --force-stack exclude each other — put every force in one of them")
+    if fit and max_size is None:
+        raise ConfigError("--fit needs --max-size, such as --max-size 200MB")
     if distributed:
         settings |= options.this_worker(settings["rank"], settings["world_size"])
     given = layer(RunConfig, settings) | layer(TextOptions, settings)
@@ -159,8 +167,9 @@ def run(
         if not dry_run:
             return
     assembly = prepare(registry, resolved, resume=resume, denoiser=denoiser)
+    assembly = result.within(assembly, max_size, fit)
     if dry_run:
-        result.show_plan(assembly)
+        result.show_plan(assembly, log.quiet)
         return
     with displays.showing(display, len(assembly.header.labels)) as shown, signals.reports() as on_step:
         assembly = attrs.evolve(assembly, sinks=(*assembly.sinks, *shown.sinks))

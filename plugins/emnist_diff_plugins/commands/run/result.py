@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from emnist_diff.errors import ConfigError
 from emnist_diff.plugins import Registry
 from emnist_diff.shown import shortened
 from emnist_diff_trajectory.printing import echo
@@ -23,12 +24,43 @@ _NAMED = 12
 """Classes or prompts that the last line names at most, and how many more there are."""
 
 
-def show_plan(assembly: Assembly) -> None:
-    """Print the resolved configuration and the plan as JSON."""
+def show_plan(assembly: Assembly, quiet: bool) -> None:
+    """Print the resolved configuration, the plan and what files will hold as JSON, and the last, unless `quiet`, as a
+    table on standard error."""
+    from emnist_diff_plugins import filesize
     from emnist_diff_plugins.forecast import forecast
     from emnist_diff_plugins.runconfig import to_dict
 
-    typer.echo(json.dumps({"config": to_dict(assembly.config), "plan": forecast(assembly)}, indent=2))
+    found = filesize.files(assembly.sinks, assembly.header)
+    files = {
+        str(path): {a.name: {"dtype": a.dtype, "shape": a.shape, "bytes": a.size} for a in held}
+        for path, held in found.items()
+    }
+    for line in () if quiet else filesize.table(found):
+        echo(line, err=True)
+    data = {"config": to_dict(assembly.config), "plan": forecast(assembly), "files": files}
+    typer.echo(json.dumps(data, indent=2))
+
+
+def within(assembly: Assembly, max_size: str | None, fit: bool) -> Assembly:
+    """The run within the size that was allowed, if any was, with what was given up for that on standard error.
+
+    Raises `ConfigError`, under a table of what takes how much, for a run that is larger.
+    """
+    from emnist_diff_plugins import filesize, parse
+
+    if max_size is None:
+        return assembly
+    most = parse.bytes_of(max_size, "--max-size")
+    try:
+        smaller, given_up = filesize.within(assembly, most, fit)
+    except ConfigError:
+        for line in filesize.table(filesize.files(assembly.sinks, assembly.header)):
+            echo(line, err=True)
+        raise
+    if given_up:
+        echo(f"given up, so that it fits: {', '.join(given_up)}", err=True)
+    return smaller
 
 
 def plot_schedules(registry: Registry, settings: RunConfig, path: Path) -> None:
