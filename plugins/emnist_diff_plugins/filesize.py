@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ def files(sinks: Sequence[Sink], header: RunHeader) -> dict[Path, Sequence[Array
     return {sink.file(header): sink.arrays(header) for sink in sinks if offers(sink, SaysSize)}
 
 
-def table(found: dict[Path, Sequence[Array]]) -> list[str]:
+def table(found: Mapping[Path, Sequence[Array]]) -> list[str]:
     """Lines for people: what takes how much in each file."""
     return [line for path, arrays in found.items() for line in (str(path), *budget.table(arrays))]
 

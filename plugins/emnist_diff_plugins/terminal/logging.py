@@ -32,10 +32,15 @@ class Choices:
     format: str = "auto"
     tap: structlog.types.Processor | None = None
 
+    @property
+    def human(self) -> bool:
+        """Whether events are written for people."""
+        return self.format == "human" or (self.format == "auto" and sys.stderr.isatty())
+
 
 def configure(choices: Choices = Choices()) -> None:  # it is frozen
     """Set structlog up for this process."""
-    human = choices.format == "human" or (choices.format == "auto" and sys.stderr.isatty())
+    human = choices.human
     stamp = structlog.processors.TimeStamper(fmt="%H:%M:%S" if human else "iso", utc=not human)
     structlog.configure(
         processors=[

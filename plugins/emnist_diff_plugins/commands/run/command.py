@@ -167,9 +167,9 @@ def run(
         if not dry_run:
             return
     assembly = prepare(registry, resolved, resume=resume, denoiser=denoiser)
-    assembly = result.within(assembly, max_size, fit)
+    assembly = result.within(assembly, max_size, fit, log)
     if dry_run:
-        result.show_plan(assembly, log.quiet)
+        result.show_plan(assembly, log)
         return
     with displays.showing(display, len(assembly.header.labels)) as shown, signals.reports() as on_step:
         assembly = attrs.evolve(assembly, sinks=(*assembly.sinks, *shown.sinks))

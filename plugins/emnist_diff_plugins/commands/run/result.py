@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from emnist_diff.errors import ConfigError
+from emnist_diff.events import get_logger
 from emnist_diff.plugins import Registry
 from emnist_diff.shown import shortened
 from emnist_diff_trajectory.printing import echo
@@ -19,14 +20,17 @@ if TYPE_CHECKING:
     from emnist_diff.assembly.assemble import Assembly
     from emnist_diff.config import RunConfig
     from emnist_diff.running.run import RunResult
+    from emnist_diff_plugins.terminal.logging import Choices
+    from emnist_diff_trajectory.schema import Array
+
+log = get_logger()
 
 _NAMED = 12
 """Classes or prompts that the last line names at most, and how many more there are."""
 
 
-def show_plan(assembly: Assembly, quiet: bool) -> None:
-    """Print the resolved configuration, the plan and what files will hold as JSON, and the last, unless `quiet`, as a
-    table on standard error."""
+def show_plan(assembly: Assembly, choices: Choices) -> None:
+    """Print the resolved configuration, the plan and what files will hold as JSON, and log the last."""
     from emnist_diff_plugins import filesize
     from emnist_diff_plugins.forecast import forecast
     from emnist_diff_plugins.runconfig import to_dict
@@ -36,16 +40,27 @@ def show_plan(assembly: Assembly, quiet: bool) -> None:
         str(path): {a.name: {"dtype": a.dtype, "shape": a.shape, "bytes": a.size} for a in held}
         for path, held in found.items()
     }
-    for line in () if quiet else filesize.table(found):
-        echo(line, err=True)
+    _log_sizes(found, choices)
     data = {"config": to_dict(assembly.config), "plan": forecast(assembly), "files": files}
     typer.echo(json.dumps(data, indent=2))
 
 
-def within(assembly: Assembly, max_size: str | None, fit: bool) -> Assembly:
-    """The run within the size that was allowed, if any was, with what was given up for that on standard error.
+def _log_sizes(found: Mapping[Path, Sequence[Array]], choices: Choices) -> None:
+    """Say what takes how much in each file: as a table for people, else as events."""
+    from emnist_diff_plugins import filesize
 
-    Raises `ConfigError`, under a table of what takes how much, for a run that is larger.
+    if choices.human and not choices.quiet:
+        for line in filesize.table(found):
+            echo(line, err=True)
+        return
+    for path, held in found.items():
+        log.info("file.planned", file=str(path), bytes={array.name: array.size for array in held})
+
+
+def within(assembly: Assembly, max_size: str | None, fit: bool, choices: Choices) -> Assembly:
+    """The run within the size that was allowed, if any was. What was given up for that is logged.
+
+    Raises `ConfigError` for a run that is larger, when it has logged what takes how much.
     """
     from emnist_diff_plugins import filesize, parse
 
@@ -55,11 +70,10 @@ def within(assembly: Assembly, max_size: str | None, fit: bool) -> Assembly:
     try:
         smaller, given_up = filesize.within(assembly, most, fit)
     except ConfigError:
-        for line in filesize.table(filesize.files(assembly.sinks, assembly.header)):
-            echo(line, err=True)
+        _log_sizes(filesize.files(assembly.sinks, assembly.header), choices)
         raise
     if given_up:
-        echo(f"given up, so that it fits: {', '.join(given_up)}", err=True)
+        log.warning("file.fitted", given_up=", ".join(given_up))
     return smaller
 
 
