@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 import torch
@@ -111,12 +112,18 @@ def test_maps_are_those_of_daam(cli: Any, pipeline: Folder, attended_run: Any):
         (two, dogs) = heat(source, layers, 1, "own", [0, 1, 2], pieces(source.tokens(1, "own"), words=True), size)
         np.testing.assert_allclose(two, found[:3].mean(0), rtol=1e-4)
         np.testing.assert_allclose(dogs, found[3:].mean(0), rtol=1e-4)
+        heads = [
+            heat(one := attrs.evolve(source, head=head), one.layers("cross"), 1, "own", [0, 1, 2], some, size)
+            for head in range(4)
+        ]
+        assert {layer.heads for layer in layers} == {4}
+        np.testing.assert_allclose(np.mean(heads, axis=0), found, atol=1e-6)
 
 
 def test_the_overlay_is_drawn_from_either_file(cli: Any, pipeline: Folder, attended_run: Any, tmp_path: Path):
     path, where = attended_run(cli, "sdxl"), ("--checkpoint", pipeline("sdxl"), "--output", tmp_path)
     names = ("token_maps", "evolution_strip")
-    plots = ("--plot", "token_maps:words=true", "--plot", "evolution_strip:word=dogs,moments=2")
+    plots = ("--plot", "token_maps:words=true,head=1,steps=[0,2]", "--plot", "evolution_strip:word=dogs,moments=2")
     drawn = []
     for file in (path, beside(path)):
         assert (done := cli("plot", file, *plots, *where)).code == 0, done.error
@@ -140,3 +147,6 @@ def test_shares_of_tokens_are_recorded_means(cli: Any, attended_run: Any):
         assert sorted(dogs[1]) == sorted("twodogs")
         np.testing.assert_allclose(dogs[2], np.sort(mean[1:8])[::-1], rtol=1e-5)
         assert dogs[3] == pytest.approx(1 - mean[1:8].sum(), rel=1e-5)
+        last = TokenDominance(head=1, steps=(2,))._texts(run)[1]
+        one = np.mean([captured.activation(name, "own")[1, 2, 1] for name in names], axis=0)
+        np.testing.assert_allclose(last[2], np.sort(one[1:8])[::-1], rtol=1e-5)

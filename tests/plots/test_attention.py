@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 
@@ -53,6 +54,14 @@ def test_what_is_drawn_is_what_is_recorded(attended: Path):
         assert what == "received"
         both = (recorded.mean((1, 2)) + down.mean((1, 2))) / 2
         np.testing.assert_allclose(received[:, ::4, ::4], both * 49, rtol=1e-4)
+        with Trajectory(beside(attended)) as file:
+            apart = file.activation("attention/mid_block.attentions.0.self", "own")[0].astype(np.float64)
+            entropy = file.activation("attention/mid_block.attentions.0.self_entropy", "own")[0].astype(np.float64)
+        for head in (0, 3):
+            one = SelfAttention(places=((9, 14),), layers=("mid*",), head=head, steps=(2,))._maps(run, 0, (9, 14))
+            np.testing.assert_allclose(one[:, ::4, ::4], apart[1:, head, 2, 3] * 49, rtol=1e-4)
+            (layer,) = (source := attrs.evolve(run.attended, head=head)).layers("self", ("mid*",))
+            np.testing.assert_allclose(source.read(f"{layer.path}_entropy", 0, "own")[:, 0], entropy[:, head])
 
 
 def test_drawn_from_either_file_and_without_states(cli: Any, attended: Path, tmp_path: Path):
@@ -74,6 +83,9 @@ def test_drawn_from_either_file_and_without_states(cli: Any, attended: Path, tmp
         ("self_attention:samples=[9]", "no attention of sample 9 is kept — of 0, 1"),
         ("self_attention:places=[[3,28]]", "place (3, 28) is outside of the 28×28 picture"),
         ('attention_entropy:layers=["up*"]', "unknown layer with recorded attention 'up*'"),
+        ("self_attention:steps=[0,1]", "no attention of step 1 is kept — of 0, 2"),
+        ("self_attention:head=-1", "'head' must be >= 0: -1"),
+        ("attention_entropy:head=99", "head=99: down_blocks.2.attentions.0 has heads 0 … "),
         ("evolution_strip:condition=B", "unknown condition of trajectory.attention.h5: 'B'"),
     ],
 )
@@ -82,6 +94,19 @@ def test_what_cannot_be_drawn(cli: Any, attended: Path, plot: str, said: str):
     assert done.code == 2
     assert said in done.error
     assert len(done.error.strip().splitlines()) == 1
+
+
+def test_a_head_where_the_mean_is_kept(cli: Any, attended: Path, tmp_path: Path):
+    path = tmp_path / "trajectory.h5"
+    shutil.copy(attended, path)
+    assert cli("attend", path, "--every", 2, "--layer", "mid*").code == 0
+    for name in SOME:
+        done = cli("plot", path, "--plot", f"{name}:head=0", "--output", tmp_path)
+        assert (done.code, done.error) == (
+            2,
+            f"emnist-diff: head=0: {beside(path)} keeps the mean of the heads of mid_block.attentions.0 alone — "
+            f"emnist-diff attend {path} --heads all --overwrite",
+        )
 
 
 def test_files_without_attention_and_of_another_run(cli: Any, attended: Path, few: Path, tmp_path: Path):

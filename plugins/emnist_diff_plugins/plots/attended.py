@@ -14,8 +14,8 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
-from emnist_diff.errors import TrajectoryError, unknown
-from emnist_diff_trajectory.attention import ATTENTION
+from emnist_diff.errors import ConfigError, TrajectoryError, unknown
+from emnist_diff_trajectory.attention import ATTENTION, captured_from
 from emnist_diff_trajectory.fields import dataset_of
 from emnist_diff_trajectory.opening import reading
 from emnist_diff_trajectory.reader import Trajectory
@@ -33,6 +33,7 @@ class Attention:
 
     name: the layer's path.  kind: cross or self.  grid: rows and columns of the maps.  heads: how many are kept.
     keys: how many tokens, or places at the resolution of the network, are attended to; 0 where it is not known.
+    joined: whether what is kept is the mean of several heads.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Attention:
     grid: tuple[int, int]
     heads: int
     keys: int
+    joined: bool = False
 
     @property
     def path(self) -> str:
@@ -49,14 +51,15 @@ class Attention:
 
 @attrs.frozen(eq=False)
 class Attended:
-    """Attention in a file, which must stay open."""
+    """Attention in a file, which must stay open.  head: that of one head of each layer alone; of all when left out."""
 
     trajectory: Trajectory
+    head: int | None = None
 
     def layers(self, kind: str, patterns: Sequence[str] = ()) -> tuple[Attention, ...]:
         """Those with maps of a kind, in the order of evaluation.  patterns: only layers of these paths or patterns.
 
-        Raises `UnknownName` for a pattern that none is of.
+        Raises `UnknownName` for a pattern that none is of, `ConfigError` for one without the head that is chosen.
         """
         facts = {str(each.get("name")): each for each in _dicts(self._facts.get("attention"))}
         found = {}
@@ -66,16 +69,32 @@ class Attended:
             shape = self.trajectory.field(dataset_of(activation)).shape
             if group == ATTENTION and dot and end == kind and len(shape) == _DIMENSIONS[kind]:
                 grid = (shape[5], shape[6]) if kind == "cross" else (shape[4], shape[5])
-                found[name] = Attention(name, kind, grid, shape[3], _keys(facts.get(name, {}), kind, shape))
+                known = facts.get(name, {})
+                joined = shape[3] == 1 and known.get("heads") != 1
+                found[name] = Attention(name, kind, grid, shape[3], _keys(known, kind, shape), joined)
         order = [*(name for name in facts if name in found), *(name for name in found if name not in facts)]
         if not patterns or not found:
-            return tuple(found[name] for name in order)
+            return tuple(self._with_head(found[name]) for name in order)
         chosen = set[str]()
         for pattern in patterns:
             if not (names := fnmatch.filter(order, pattern)):
                 raise unknown("layer with recorded attention", pattern, order)
             chosen.update(names)
-        return tuple(found[name] for name in order if name in chosen)
+        return tuple(self._with_head(found[name]) for name in order if name in chosen)
+
+    def _with_head(self, layer: Attention) -> Attention:
+        """The layer. Raises `ConfigError` where it has not the head that is chosen."""
+        if self.head is None or (not layer.joined and self.head < layer.heads):
+            return layer
+        file = self.trajectory.path
+        if layer.joined:
+            source = captured_from(file) or file
+            raise ConfigError(
+                f"head={self.head}: {file} keeps the mean of the heads of {layer.name} alone — emnist-diff attend "
+                f"{source} --heads all --overwrite"
+            )
+        last = layer.heads - 1
+        raise ConfigError(f"head={self.head}: {layer.name} has heads 0 … {last} — choose one, or other layers=[…]")
 
     @property
     def _facts(self) -> Mapping[str, Any]:
@@ -106,15 +125,16 @@ class Attended:
         return np.asarray(self.steps[self.trajectory.evaluated[:, place]])
 
     def read(self, activation: str, position: int, condition: str, steps: Sequence[int] | None = None) -> Maps:
-        """(K, heads, …) float32 of a sample at these steps, all that are evaluated when left out."""
+        """(K, heads, …) float32 of a sample at these steps, all that are evaluated when left out; of a chosen head that
+        alone."""
         file = self.trajectory
         dataset, place = file.field(dataset_of(activation)), file.conditions.index(condition)
         columns = [file.column(step) for step in (self.evaluated(condition).tolist() if steps is None else steps)]
         if 4 * len(columns) * math.prod(dataset.shape[3:]) > _MOST:
             raise TrajectoryError(f"{file.path}: {activation} is larger than plots are made of — capture lower maps")
-        row = file.row(position)
+        row, heads = file.row(position), slice(None) if self.head is None else slice(self.head, self.head + 1)
         with reading(file.path):
-            values = np.stack([np.asarray(dataset[row, column, place], dtype=np.float32) for column in columns])
+            values = np.stack([np.asarray(dataset[row, column, place, heads], dtype=np.float32) for column in columns])
         if not np.isfinite(values).all():
             raise TrajectoryError(f"{file.path}: {activation} is not finite — see emnist-diff verify")
         return values

@@ -11,7 +11,7 @@ import numpy as np
 
 from emnist_diff_plugins.plots import panels
 from emnist_diff_plugins.plots.attended import Attention
-from emnist_diff_plugins.plots.moments import attended, positions
+from emnist_diff_plugins.plots.moments import attended, head_setting, of_head, positions
 from emnist_diff_plugins.plots.runs import Run
 from emnist_diff_plugins.plots.theme import Theme
 
@@ -28,6 +28,7 @@ class AttentionEntropy:
     condition: str | None = attrs.field(
         default="", metadata={"help": "whose evaluation; the sample's own class otherwise"}
     )
+    head: int | None = head_setting()
 
     def lacks(self, runs: Sequence[Run]) -> str:
         return panels.attention_need(runs)
@@ -42,10 +43,10 @@ class AttentionEntropy:
         axes = figure.subplots(len(kinds), len(runs), sharex="col", sharey="row", squeeze=False)
         for row, kind in zip(axes, kinds, strict=True):
             for axis, run in zip(row, runs, strict=True):
-                layers = attended(run).layers(kind, self.layers)
+                layers = attended(run, self.head).layers(kind, self.layers)
                 for number, layer in enumerate(layers):
                     self._line(axis, run, layer, _style(theme, number, len(layers)))
-                what = f"{kind.capitalize()} attention"
+                what = f"{kind.capitalize()} attention{of_head(self.head)}"
                 axis.set_title(what if len(runs) == 1 else f"{what} of {run.name}")
                 if not layers:
                     panels.absent(axis, theme, f"no {kind} attention")
@@ -59,7 +60,7 @@ class AttentionEntropy:
 
     def _line(self, axis: Any, run: Run, layer: Attention, style: dict[str, Any]) -> None:
         """The mean over samples; of several the range that holds nine tenths of them, thinly."""
-        source = attended(run)
+        source = attended(run, self.head)
         condition = source.condition(self.condition)
         path = f"{layer.path}_entropy"
         samples = positions(run, (), len(run.committed))

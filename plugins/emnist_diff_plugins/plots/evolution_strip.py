@@ -23,7 +23,7 @@ from emnist_diff_plugins.plots.heat import (
     heat,
     picture,
 )
-from emnist_diff_plugins.plots.moments import attended, moments, positions
+from emnist_diff_plugins.plots.moments import attended, head_setting, moments, of_head, positions, steps_setting
 from emnist_diff_plugins.plots.runs import Run, shown
 from emnist_diff_plugins.plots.theme import Theme
 
@@ -41,6 +41,8 @@ class EvolutionStrip:
     word: str = attrs.field(default="", metadata={"help": "a word or token of the text; the one of most attention"})
     layers: tuple[str, ...] = attrs.field(default=(), metadata={"help": "layers, by path or pattern; all otherwise"})
     moments: int = attrs.field(default=9, validator=v.ge(1), metadata={"help": "at most this many steps"})
+    steps: tuple[int, ...] = steps_setting()
+    head: int | None = head_setting()
     condition: str | None = attrs.field(
         default="", metadata={"help": "whose evaluation; the sample's own class otherwise"}
     )
@@ -51,7 +53,9 @@ class EvolutionStrip:
         return "" if len({_kind(run) for run in runs}) == 1 else "attention of one kind"
 
     def size(self, runs: Sequence[Run]) -> tuple[float, float]:
-        columns = max(len(moments(run, attended(run).condition(self.condition), self.moments)) for run in runs)
+        columns = max(
+            len(moments(run, attended(run).condition(self.condition), self.moments, self.steps)) for run in runs
+        )
         rows = sum(len(self._positions(run)) for run in runs)
         return 0.45 + 0.14 * columns, 0.13 + 0.29 * rows
 
@@ -64,7 +68,7 @@ class EvolutionStrip:
         close_together(figure)
         for number, (run, position, what, maps) in enumerate(rows):
             plain, covered = axes[2 * number], axes[2 * number + 1]
-            steps = moments(run, attended(run).condition(self.condition), self.moments)
+            steps = moments(run, attended(run).condition(self.condition), self.moments, self.steps)
             for axis in (*plain[len(steps) :], *covered[len(steps) :]):
                 axis.set_axis_off()
             for column, (frame, step) in enumerate(zip(frames(run, position, steps), steps, strict=True)):
@@ -78,7 +82,7 @@ class EvolutionStrip:
             covered[0].set_ylabel(what, rotation=0, ha="right", va="center")
         unit = "attention (1: its mean)" if _kind(runs[0]) == "cross" else "attention (1: all places alike)"
         colour_bar(figure, axes, ends, unit, theme)
-        figure.supxlabel(f"step, {below(runs[0])}", fontsize=theme.size)
+        figure.supxlabel(f"step, {below(runs[0])}{of_head(self.head)}", fontsize=theme.size)
 
     def _positions(self, run: Run) -> list[int]:
         """The samples that are drawn: of those whose text has the word, where one is named. Raises `UnknownName`."""
@@ -96,9 +100,9 @@ class EvolutionStrip:
 
     def _maps(self, run: Run, position: int) -> tuple[str, Maps]:
         """What is drawn in a few words, and (K, H, W) at each step that is drawn."""
-        source = attended(run)
+        source = attended(run, self.head)
         condition, (height, width) = source.condition(self.condition), run.trajectory.images.shape[1:3]
-        steps = moments(run, condition, self.moments)
+        steps = moments(run, condition, self.moments, self.steps)
         if _kind(run) == "cross":
             layers, piece = source.layers("cross", self.layers), self._word(run, position, condition)
             shares = [heat(source, layers, position, condition, [step], [piece], (height, width))[0] for step in steps]
@@ -113,7 +117,7 @@ class EvolutionStrip:
 
     def _word(self, run: Run, position: int, condition: str) -> Piece:
         """The word that is named, or the one of most attention. Raises `UnknownName`."""
-        source = attended(run)
+        source = attended(run, self.head)
         tokens = source.tokens(position, condition)
         if self.word:
             some = _words(tokens)

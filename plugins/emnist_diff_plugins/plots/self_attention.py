@@ -22,7 +22,7 @@ from emnist_diff_plugins.plots.heat import (
     frames,
     picture,
 )
-from emnist_diff_plugins.plots.moments import attended, moments, positions
+from emnist_diff_plugins.plots.moments import attended, head_setting, moments, of_head, positions, steps_setting
 from emnist_diff_plugins.plots.runs import Run
 from emnist_diff_plugins.plots.theme import Theme
 
@@ -42,6 +42,8 @@ class SelfAttention:
     layers: tuple[str, ...] = attrs.field(default=(), metadata={"help": "layers, by path or pattern; all otherwise"})
     samples: tuple[int, ...] = attrs.field(default=(), metadata={"help": "ids; the first sample otherwise"})
     moments: int = attrs.field(default=7, validator=v.ge(1), metadata={"help": "at most this many steps"})
+    steps: tuple[int, ...] = steps_setting()
+    head: int | None = head_setting()
     condition: str | None = attrs.field(
         default="", metadata={"help": "whose evaluation; the sample's own class otherwise"}
     )
@@ -50,7 +52,9 @@ class SelfAttention:
         return panels.attention_need(runs, "self")
 
     def size(self, runs: Sequence[Run]) -> tuple[float, float]:
-        columns = max(len(moments(run, attended(run).condition(self.condition), self.moments)) for run in runs)
+        columns = max(
+            len(moments(run, attended(run).condition(self.condition), self.moments, self.steps)) for run in runs
+        )
         rows = sum(len(positions(run, self.samples, 1)) * len(self._places(run)) for run in runs)
         return 0.45 + 0.15 * columns, 0.12 + 0.155 * rows
 
@@ -66,7 +70,7 @@ class SelfAttention:
         axes = figure.subplots(len(rows), columns, squeeze=False, gridspec_kw={"wspace": 0.03, "hspace": 0.03})
         close_together(figure)
         for row, (run, position, place, maps) in zip(axes, rows, strict=True):
-            steps = moments(run, attended(run).condition(self.condition), self.moments)
+            steps = moments(run, attended(run).condition(self.condition), self.moments, self.steps)
             for axis in row[len(steps) :]:
                 axis.set_axis_off()
             for axis, frame, step, heat in zip(row, frames(run, position, steps), steps, maps, strict=False):
@@ -78,7 +82,7 @@ class SelfAttention:
             first = f"{name} #{int(run.trajectory.ids[position])}" + (f" {run.name}" if len(runs) > 1 else "")
             row[0].set_ylabel(f"{first}\n({place[0]}, {place[1]})", rotation=0, ha="right", va="center")
         colour_bar(figure, axes, (0.0, highest), "attention (1: all places alike)", theme)
-        figure.supxlabel(f"step, {below(runs[0])}", fontsize=theme.size)
+        figure.supxlabel(f"step, {below(runs[0])}{of_head(self.head)}", fontsize=theme.size)
 
     def _places(self, run: Run) -> tuple[tuple[int, int], ...]:
         """Rows and columns in the picture. Raises `ConfigError` for one outside."""
@@ -93,9 +97,9 @@ class SelfAttention:
 
     def _maps(self, run: Run, position: int, place: tuple[int, int]) -> Maps:
         """(K, H, W) what the place attends to at each step that is drawn."""
-        source = attended(run)
+        source = attended(run, self.head)
         condition = source.condition(self.condition)
-        steps, size = moments(run, condition, self.moments), tuple(run.trajectory.images.shape[1:3])
+        steps, size = moments(run, condition, self.moments, self.steps), tuple(run.trajectory.images.shape[1:3])
         layers = source.layers("self", self.layers)
         total = np.zeros((len(steps), *size), dtype=np.float32)
         for layer in layers:

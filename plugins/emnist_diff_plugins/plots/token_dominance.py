@@ -11,7 +11,7 @@ from attrs import validators as v
 
 from emnist_diff_plugins.plots import panels
 from emnist_diff_plugins.plots.attended import Attention, pieces
-from emnist_diff_plugins.plots.moments import attended, positions
+from emnist_diff_plugins.plots.moments import attended, head_setting, moments, of_head, positions, steps_setting
 from emnist_diff_plugins.plots.runs import Floats, Run, shown
 from emnist_diff_plugins.plots.theme import Theme
 
@@ -29,6 +29,8 @@ class TokenDominance:
     condition: str | None = attrs.field(
         default="", metadata={"help": "whose evaluation; the sample's own text otherwise"}
     )
+    steps: tuple[int, ...] = steps_setting("steps by number; all otherwise")
+    head: int | None = head_setting()
 
     def lacks(self, runs: Sequence[Run]) -> str:
         return panels.attention_need(runs, "cross") or panels.token_need(runs, self.condition)
@@ -49,11 +51,11 @@ class TokenDominance:
             first = name if len(runs) == 1 else f"{name} ({run.name})"
             axis.set_title(f"{first}\nothers and special tokens {rest:.0%}", fontsize=theme.size - 0.5)
             axis.locator_params(axis="x", nbins=4)
-        figure.supxlabel("share of cross attention", fontsize=theme.size)
+        figure.supxlabel(f"share of cross attention{of_head(self.head)}", fontsize=theme.size)
 
     def _texts(self, run: Run) -> list[tuple[str, list[str], Floats, float]]:
         """Of each text: its name, its tokens and their shares, those that get most first, and what is left of 1."""
-        source, seen = attended(run), set[str]()
+        source, seen = attended(run, self.head), set[str]()
         out: list[tuple[str, list[str], Floats, float]] = []
         condition, layers = source.condition(self.condition), source.layers("cross", self.layers)
         for position in positions(run, (), len(run.committed)):
@@ -71,11 +73,14 @@ class TokenDominance:
 
     def _shares(self, run: Run, label: int, condition: str, layers: Sequence[Attention]) -> Floats:
         """(T,) of the samples of a text. In joint layers that of all attention to the text."""
-        source = attended(run)
+        source, every = attended(run, self.head), len(self.steps)
+        steps = moments(run, condition, every, self.steps) if every else None
         own = [p for p in positions(run, (), len(run.committed)) if run.trajectory.labels[p] == label]
         total: Any = 0.0
         for layer in layers:
             for position in own:
-                values = source.read(f"{layer.path}_activation", position, condition).mean((0, 1), dtype=np.float64)
+                values = source.read(f"{layer.path}_activation", position, condition, steps).mean(
+                    (0, 1), dtype=np.float64
+                )
                 total = total + values / values.sum()
         return np.asarray(total / (len(own) * len(layers)))

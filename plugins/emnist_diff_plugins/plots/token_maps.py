@@ -12,7 +12,7 @@ from attrs import validators as v
 from emnist_diff_plugins.plots import panels
 from emnist_diff_plugins.plots.attended import Maps, Piece, pieces
 from emnist_diff_plugins.plots.heat import bare, below, blended, close_together, frames, heat, picture
-from emnist_diff_plugins.plots.moments import attended, moments, positions
+from emnist_diff_plugins.plots.moments import attended, head_setting, moments, of_head, positions, steps_setting
 from emnist_diff_plugins.plots.runs import Run, shown
 from emnist_diff_plugins.plots.theme import Theme
 
@@ -38,6 +38,8 @@ class TokenMaps:
     most: int = attrs.field(default=12, validator=v.ge(1), metadata={"help": "at most this many rows of a sample"})
     layers: tuple[str, ...] = attrs.field(default=(), metadata={"help": "layers, by path or pattern; all otherwise"})
     moments: int = attrs.field(default=6, validator=v.ge(1), metadata={"help": "at most this many steps"})
+    steps: tuple[int, ...] = steps_setting()
+    head: int | None = head_setting()
     condition: str | None = attrs.field(
         default="", metadata={"help": "whose evaluation; the sample's own text otherwise"}
     )
@@ -50,7 +52,7 @@ class TokenMaps:
         return 0.42 + 0.17 * (1 + self._columns(runs)), 0.12 + 0.19 * max(1, rows)
 
     def _columns(self, runs: Sequence[Run]) -> int:
-        return max(len(moments(run, attended(run).condition(self.condition), self.moments)) for run in runs)
+        return max(len(moments(run, attended(run).condition(self.condition), self.moments, self.steps)) for run in runs)
 
     def draw(self, figure: Any, runs: Sequence[Run], theme: Theme) -> None:
         rows = [row for run in runs for p in positions(run, self.samples, 1) for row in self._rows(run, p)]
@@ -59,7 +61,7 @@ class TokenMaps:
         close_together(figure)
         for number, (line, row) in enumerate(zip(axes, rows, strict=True)):
             run, position = row.run, row.position
-            steps = moments(run, attended(run).condition(self.condition), self.moments)
+            steps = moments(run, attended(run).condition(self.condition), self.moments, self.steps)
             pictures = frames(run, position, steps)
             begins = number == 0 or (rows[number - 1].run, rows[number - 1].position) != (run, position)
             for axis in line:
@@ -76,18 +78,18 @@ class TokenMaps:
                 name = f"{panels.label(run.classes(np.array([position]))[0])} #{int(run.trajectory.ids[position])}"
                 text = name + (f" {run.name}" if len(runs) > 1 else "") + f"\n{text}"
             line[0].set_ylabel(f"{text}\n{_span(row.heat[:-1])}", rotation=0, ha="right", va="center")
-        figure.supxlabel(f"step, {below(runs[0])}; share of attention", fontsize=theme.size)
+        figure.supxlabel(f"step, {below(runs[0])}; share of attention{of_head(self.head)}", fontsize=theme.size)
 
     def _pieces(self, run: Run, position: int) -> tuple[Piece, ...]:
         source = attended(run)
         return pieces(source.tokens(position, source.condition(self.condition)), self.words)[: self.most]
 
     def _rows(self, run: Run, position: int) -> list[_Row]:
-        source, some = attended(run), self._pieces(run, position)
+        source, some = attended(run, self.head), self._pieces(run, position)
         condition, layers = source.condition(self.condition), source.layers("cross", self.layers)
         height, width = run.trajectory.images.shape[1:3]
         every = source.evaluated(condition).tolist()
-        times = [*([step] for step in moments(run, condition, self.moments)), every]
+        times = [*([step] for step in moments(run, condition, self.moments, self.steps)), every]
         maps = [heat(source, layers, position, condition, steps, some, (height, width)) for steps in times]
         return [_Row(run, position, piece, each) for piece, each in zip(some, np.stack(maps, axis=1), strict=True)]
 
