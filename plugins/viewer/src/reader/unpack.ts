@@ -1,7 +1,7 @@
 // Filters of packed chunks, undone.
-import { decompress } from "fzstd";
 import { damaged, Unsupported } from "./flaw";
 import type { Filter } from "./messages";
+import { unzstd } from "./zstd";
 
 const NAMES: Readonly<Record<number, string>> = {
   4: "szip", 5: "nbit", 6: "scale-offset", 307: "bzip2", 32000: "lzf", 32001: "blosc", 32004: "lz4", 32008: "bitshuffle",
@@ -9,13 +9,19 @@ const NAMES: Readonly<Record<number, string>> = {
 };
 const REMEDY = "open it with \"emnist-diff view\", or pack it again with \"emnist-diff pack --codec gzip\"";
 
-interface Undo { (bytes: Uint8Array, filter: Filter, room: number): Uint8Array | Promise<Uint8Array> }
+/** Undo a filter; `most` bytes come at most. */
+interface Undo { (bytes: Uint8Array, filter: Filter, most: number): Uint8Array | Promise<Uint8Array> }
+
+const CHECKSUM = 4;
 
 const UNDO: Readonly<Record<number, Undo>> = {
-  1: (bytes, _, room) => inflate(bytes, room + 4), // with a checksum, if it was added before
+  1: (bytes, _, most) => inflate(bytes, most),
   2: (bytes, filter) => unshuffle(bytes, filter.values[0] ?? 1),
-  3: (bytes) => bytes.subarray(0, Math.max(0, bytes.length - 4)), // the checksum is not compared
-  32015: (bytes, _, room) => decompress(bytes, new Uint8Array(room)), // no checksum is inside
+  3: (bytes) => bytes.subarray(0, Math.max(0, bytes.length - CHECKSUM)), // which is not compared
+  32015: (bytes, _, most) => {
+    const out = new Uint8Array(most);
+    return out.subarray(0, unzstd(bytes, out));
+  },
 };
 
 /** Raises `Unsupported` for filters that are not undone here. */
@@ -33,7 +39,7 @@ export async function unpack(bytes: Uint8Array, filters: readonly Filter[], mask
     const filter = filters[i]!;
     if (mask & (1 << i)) continue;
     try {
-      out = await UNDO[filter.id]!(out, filter, room);
+      out = await UNDO[filter.id]!(out, filter, room + CHECKSUM);
     } catch {
       throw damaged(`a chunk of ${what} cannot be unpacked`);
     }
