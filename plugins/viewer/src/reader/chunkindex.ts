@@ -6,7 +6,7 @@ import type { Chunked, Space } from "./messages";
 import type { Pages } from "./pages";
 import { readTree2 } from "./tree2";
 
-const MOST_CHUNKS = 1 << 20;
+const MOST_CHUNKS = 1 << 17;
 
 /** What an index is of. */
 export interface Grid {

@@ -2,7 +2,7 @@
 import type { Source } from "./api";
 import { type ChunkIndex, type Place } from "./chunktree";
 import { type Grid, openIndex } from "./chunkindex";
-import { damaged, truncated } from "./flaw";
+import { damaged, truncated, Unsupported } from "./flaw";
 import type { Filter } from "./messages";
 import type { Pages } from "./pages";
 import { copyBox, each, type Read, type Slab } from "./slabs";
@@ -13,7 +13,10 @@ export const MOST_CHUNK = 1 << 26;
 const MOST_KEPT = 48 << 20;
 const MOST_SMALL = 1 << 12;
 const MOST_REQUEST = 1 << 23;
+const MOST_TOUCHED = 1 << 20;
 const BATCH = 64;
+/** Bytes of a chunk, of which several may be in memory while they are unpacked. */
+const SMALL = 1 << 20;
 
 /** Unpacked chunks of all datasets of a file; the last used are kept. */
 export class ChunkCache {
@@ -57,6 +60,8 @@ export class Chunks {
   async read(source: Source, slab: Slab, out: Uint8Array, fresh: boolean): Promise<void> {
     const index = await (this.index ??= openIndex(this.pages, this.grid));
     if (index === undefined || out.length === 0) return;
+    const touched = slab.count.reduce((product, count, axis) => product * (Math.ceil(count / this.grid.layout.chunk[axis]!) + 1), 1);
+    if (touched > MOST_TOUCHED) throw new Unsupported(`${touched} chunks of ${this.grid.path} at once are more than the ${MOST_TOUCHED} that are read`);
     const read: Read = fresh ? (at, length) => source.fresh(at, length) : (at, length) => source.read(at, length);
     for (const batch of batches(this.touched(slab))) {
       const wanted: Wanted[] = [];
@@ -69,10 +74,7 @@ export class Chunks {
         }
       }
       wanted.sort((a, b) => a.place.address - b.place.address);
-      // One large chunk at a time, so that memory is bounded; small ones are unpacked side by side.
-      const work = (group: readonly Wanted[]): Promise<void> => this.load(read, group, slab, out);
-      if (this.grid.room > MOST_REQUEST) for (const group of groups(wanted, source.gap ?? 1 << 16)) await work(group);
-      else await each(groups(wanted, source.gap ?? 1 << 16), work);
+      await this.several(groups(wanted, source.gap ?? 1 << 16), (group) => this.load(read, group, slab, out));
     }
   }
 
@@ -80,12 +82,18 @@ export class Chunks {
     const from = group[0]!.place.address;
     const last = group[group.length - 1]!.place;
     const bytes = await read(from, last.address + last.size - from);
-    for (const { chunk, place } of group) {
+    await this.several(group, async ({ chunk, place }) => {
       const packed = bytes.subarray(place.address - from, place.address - from + place.size);
       const plain = await unpack(packed, this.filters, this.maskOf(chunk, place), this.grid.room, this.grid.path);
       this.cache.set(this.key(chunk), plain.buffer.byteLength > plain.length ? plain.slice() : plain);
       this.copy(chunk, plain, slab, out);
-    }
+    });
+  }
+
+  /** Small chunks are unpacked side by side; of large ones there is one at a time, so that memory is bounded. */
+  private async several<T>(items: Iterable<T>, work: (item: T) => Promise<void>): Promise<void> {
+    if (this.grid.room <= SMALL) return each(items, work);
+    for (const item of items) await work(item);
   }
 
   private checked(source: Source, place: Place): Place {

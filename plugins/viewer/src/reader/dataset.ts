@@ -77,6 +77,7 @@ export class FileDataset implements Dataset {
     this.source = shared.pages.source;
     const bytes = countOf(space.shape, path) * type.width;
     if (layout.kind === "contiguous" && layout.address !== undefined && layout.address + bytes > this.source.size) throw truncated(`the data of ${path} is not all there`);
+    if (layout.kind === "contiguous" && layout.size < bytes) throw damaged(`${path} claims ${bytes} bytes and has ${layout.size}`);
     if (layout.kind === "compact" && layout.bytes.length < bytes) throw damaged(`${path} claims ${bytes} bytes and has ${layout.bytes.length}`);
     if (layout.kind === "chunked") {
       const room = countOf(layout.chunk, path) * type.width;
@@ -104,7 +105,13 @@ export class FileDataset implements Dataset {
       if (count > MOST_TEXTS || count * type.width > MOST_READ) throw damaged(`${path} claims ${count} texts`);
       const cursor = new Cursor(await this.bytes(slab, false), path);
       const out: string[] = [];
-      for (let i = 0; i < count; i++) out.push(type.referring ? await this.shared.heaps.text(cursor) : fixedText(cursor.take(type.width), type, path));
+      let letters = 0;
+      for (let i = 0; i < count; i++) {
+        const text = type.referring ? await this.shared.heaps.text(cursor) : fixedText(cursor.take(type.width), type, path);
+        letters += text.length;
+        if (letters > MOST_READ) throw damaged(`${path} claims more than ${MOST_READ} letters`);
+        out.push(text);
+      }
       return out;
     });
   }

@@ -20,6 +20,7 @@ export class Heaps {
     const address = cursor.address() ?? 0;
     const number = cursor.u32();
     if (length === 0 || address === 0) return "";
+    this.pages.spend(length);
     if (length > MOST_TEXT) throw damaged(`${cursor.what} claims a text of ${length} bytes`);
     const bytes = (await this.collection(address)).get(number);
     if (bytes === undefined || bytes.length < length) throw damaged(`a text of ${cursor.what} is not where it should be`);

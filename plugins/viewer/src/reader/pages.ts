@@ -25,8 +25,7 @@ export class Pages {
   async bytes(offset: number, length: number, what: string): Promise<Uint8Array> {
     if (length > MOST_PIECE) throw damaged(`${what} claims ${length} bytes`);
     if (offset + length > this.source.size) throw truncated(`${what} is not all there`);
-    this.parsed += Math.max(length, PIECE);
-    if (this.parsed > MOST_PARSED) throw damaged("what describes its data has no end");
+    this.spend(Math.max(length, PIECE));
     const first = Math.floor(offset / PAGE);
     const last = Math.floor((offset + Math.max(1, length) - 1) / PAGE);
     for (let page = first; page <= last; page++) if (!this.kept.has(page)) this.load(page, last);
@@ -42,6 +41,12 @@ export class Pages {
       out.set(bytes.subarray(from - page * PAGE, to - page * PAGE), from - offset);
     }
     return out;
+  }
+
+  /** Account for work on bytes that are parsed again and again. */
+  spend(bytes: number): void {
+    this.parsed += bytes;
+    if (this.parsed > MOST_PARSED) throw damaged("what describes its data has no end");
   }
 
   /** Opening is over: what is parsed from now on is bounded by what is read. */

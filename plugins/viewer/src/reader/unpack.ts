@@ -70,10 +70,17 @@ function unshuffle(bytes: Uint8Array, width: number): Uint8Array {
   const count = Math.floor(bytes.length / Math.max(1, width));
   if (width <= 1 || count <= 1) return bytes;
   const out = new Uint8Array(bytes.length);
-  for (let place = 0; place < width; place++) {
+  if (width === 4) join4(bytes, count, new Uint32Array(out.buffer, 0, count));
+  else for (let place = 0; place < width; place++) {
     const from = place * count;
     for (let i = 0, to = place; i < count; i++, to += width) out[to] = bytes[from + i]!;
   }
   out.set(bytes.subarray(count * width), count * width);
   return out;
+}
+
+/** Four bytes of single-precision numbers are put together at once. */
+function join4(bytes: Uint8Array, count: number, out: Uint32Array): void {
+  const [b, c, d] = [bytes.subarray(count), bytes.subarray(2 * count), bytes.subarray(3 * count)];
+  for (let i = 0; i < count; i++) out[i] = bytes[i]! | (b[i]! << 8) | (c[i]! << 16) | (d[i]! << 24);
 }
