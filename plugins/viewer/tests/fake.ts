@@ -75,7 +75,7 @@ export function noise(count: number, seed = 1): Float32Array {
 /** Three samples, of which two are committed, over four steps of 2×3 pixels; a force and a drift. */
 export function smallRun(name = "trajectory.h5"): FakeHdf5 {
   const config = JSON.stringify({
-    base: "cfg", seed: 12345678901234567890n.toString(), steps: 4,
+    base: "cfg", seed: "12345678901234567890", steps: 4, rate: 0.12345678901234567,
     forces: [{ name: "attract_class", settings: { target: "B" }, weight: 2 }],
     drifts: [{ name: "momentum", settings: { beta: 0.5 }, weight: 1 }],
   }).replace('"12345678901234567890"', "12345678901234567890");

@@ -9,6 +9,7 @@ describe("a run", () => {
     expect(run.samples.map((sample) => [sample.id, sample.className, sample.done])).toEqual([[0, "A", true], [1, "B", true], [2, "A", false]]);
     expect(run.samples[2]?.seed).toBe("18446744073709551615");
     expect(run.config["seed"]).toBe("12345678901234567890");
+    expect(run.config["rate"]).toBe(0.12345678901234567);
     expect(run.terms.map((term) => [term.kind, term.name, term.scale])).toEqual([
       ["base", "cfg", undefined], ["force", "attract_class", 2], ["drift", "momentum", 1],
     ]);

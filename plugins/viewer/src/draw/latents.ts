@@ -12,16 +12,16 @@ const known = new WeakMap<Run, Promise<Float32Array>>();
  *  pictures, or have less than three channels. By the final states of its first samples. */
 export async function coloursOf(run: Run, reach: number): Promise<Float32Array | undefined> {
   if (pictureSize(run.shape).channels < 3 || !run.fields.includes("x") || (await run.pictures()) === "pictures") return undefined;
-  const held = known.get(run) ?? measured(run, reach);
+  const held = known.get(run) ?? measured(run);
   known.set(run, held);
   held.catch(() => known.delete(run));
-  return held;
+  return (await held).map((factor) => factor * reach);
 }
 
-async function measured(run: Run, reach: number): Promise<Float32Array> {
+async function measured(run: Run): Promise<Float32Array> {
   const some = run.samples.filter((sample) => sample.done && sample.row !== undefined).slice(0, MOST_SAMPLES);
   const finals = await run.states("x", some.map((sample) => sample.position), run.kept.length);
-  return principalColours(finals, run.shape, reach);
+  return principalColours(finals, run.shape, 1);
 }
 
 /** Factors (3, channels) by which channels become red, green and blue: the principal components of the channels over all

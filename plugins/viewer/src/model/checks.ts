@@ -104,11 +104,14 @@ export async function text(file: Hdf5, path: string): Promise<string> {
   return (await dataset.texts())[0] ?? "";
 }
 
-/** The table in a text of JSON. Whole numbers that float64 cannot hold become texts. */
+/** Texts and numbers of JSON. */
+const TOKEN = /"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
+
+/** The table in a text of JSON. Whole numbers that float64 cannot hold, such as seeds, become texts. */
 export function tableOf(file: Hdf5, path: string, json: string): Table {
   let data: unknown;
   try {
-    data = JSON.parse(json.replace(/"(?:[^"\\]|\\.)*"|-?\d{16,}(?![\d.eE])/g, (m) => (m[0] === '"' ? m : `"${m}"`)));
+    data = JSON.parse(json.replace(TOKEN, (token) => (/^-?\d{16,}$/.test(token) && !Number.isSafeInteger(Number(token)) ? `"${token}"` : token)));
   } catch {
     throw damaged(file, `${path} is no JSON`);
   }

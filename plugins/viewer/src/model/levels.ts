@@ -1,6 +1,6 @@
 // Noise levels: how signal and noise mix into a state, and what a prediction means there. docs/trajectory-format.md.
 import type { Run } from "./api";
-import { ratio, type Vector } from "./vectors";
+import { combined, ratio, type Vector } from "./vectors";
 
 /** (signal, noise) such that a state is signal · x0 + noise · epsilon. */
 export function rates(alphaBar: number, process: Run["forwardProcess"]): readonly [number, number] {
@@ -16,7 +16,7 @@ export function epsilon(prediction: Vector, x: Vector, [signal, noise]: readonly
     flow: [signal, 1] as const,
     sample: [-ratio(signal, noise), ratio(1, noise)] as const,
   }[kind];
-  return Float64Array.from(prediction, (value, place) => ofPrediction * value + ofState * x[place]!);
+  return combined(ofPrediction, prediction, ofState, x);
 }
 
 /** By how much a state moves in a step for each unit that is added to the prediction, in a first-order deterministic step:

@@ -4,7 +4,7 @@ import type { Metric, Run, Term } from "./api";
 import { displacement, epsilon, rates } from "./levels";
 import { FORCE_METRICS, wordsOf } from "./metricwords";
 import { divergence, firstCondition, meanEntropy, tokenActivation } from "./tokens";
-import { cosine, dot, minus, norm, ratio, rounded, statistics, type Vector } from "./vectors";
+import { combined, cosine, dot, minus, norm, ratio, rounded, statistics, type Vector } from "./vectors";
 
 type Curves = Map<string, Float64Array>;
 
@@ -132,8 +132,7 @@ async function ofStates(run: Run, position: number, paths: Paths, moves: readonl
   if (moves === undefined) return;
   curves.set("noise_l2", curve(count, (column) => {
     const [signal, noise] = rates(run.schedule.alphaBar[run.kept[column]!]!, run.forwardProcess);
-    const [x, x0] = [paths.at("x", column), paths.at("x0", column)];
-    return ratio(norm(Float64Array.from(x, (value, place) => value - signal * x0[place]!)), noise);
+    return ratio(norm(combined(1, paths.at("x", column), -signal, paths.at("x0", column))), noise);
   }));
 }
 
@@ -200,8 +199,7 @@ function ofDrifts(run: Run, paths: Paths, curves: Curves): void {
   if (recorded.length && recorded.length === drifts.length) {
     curves.set("drift_l2", curve(count, (column) => {
       const total = Float64Array.from(paths.at(recorded[0]!.field!, column));
-      for (const term of recorded.slice(1)) paths.at(term.field!, column).forEach((value, place) => (total[place]! += value));
-      return norm(total);
+      return norm(recorded.slice(1).reduce<Float64Array>((sum, term) => combined(1, sum, 1, paths.at(term.field!, column)), total));
     }));
   }
   for (const term of recorded) curves.set(`drift_${term.key}_l2`, curve(count, (column) => norm(paths.at(term.field!, column))));

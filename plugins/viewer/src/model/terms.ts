@@ -27,8 +27,9 @@ export function fieldsOf(file: Hdf5): readonly Field[] {
 export async function termsOf(file: Hdf5, config: Table, steps: number): Promise<readonly Term[]> {
   const terms: Term[] = [];
   if (file.has("trajectory/base")) {
-    const name = typeof config["base"] === "string" ? config["base"] : "base";
-    const settings = typeof config["guidance_scale"] === "number" ? { guidance_scale: config["guidance_scale"] } : {};
+    const { base, guidance_scale } = { ...guiderOf(config), ...config };
+    const name = typeof base === "string" ? base : "base";
+    const settings = typeof guidance_scale === "number" ? { guidance_scale } : {};
     terms.push({ kind: "base", key: "base", name, field: "base", weight: undefined, scale: undefined, settings });
   }
   for (const group of ["forces", "drifts"] as const) {
@@ -38,7 +39,7 @@ export async function termsOf(file: Hdf5, config: Table, steps: number): Promise
       const path = `forces/${key}/weight`;
       const weight = group === "forces" ? await numbers(file, path, steps) : undefined;
       if (weight !== undefined && !weight.every(Number.isFinite)) throw damaged(file, `${path} must be ${steps} finite numbers`);
-      const about = settingsOf(config[group], key);
+      const about = settingsOf(config, group, key);
       terms.push({
         kind: group === "forces" ? "force" : "drift",
         key,
@@ -46,7 +47,7 @@ export async function termsOf(file: Hdf5, config: Table, steps: number): Promise
         field: file.has(field) ? field : undefined,
         weight,
         scale: typeof about["weight"] === "number" ? about["weight"] : undefined,
-        settings: table(about["settings"]),
+        settings: shownSettings(about),
       });
     }
   }
@@ -61,9 +62,24 @@ function nameOf(keys: readonly string[], place: number): string {
   return names.filter((other) => other === name).length > 1 ? `${name} #${count}` : name;
 }
 
-/** What the configuration says of the component of a group, "01_cfg": the second of its list, if that is its name. */
-function settingsOf(listed: unknown, key: string): Table {
+/** What the configuration says of the component of a group, "01_cfg": the second of its list, if that is its name. The
+ *  forces of a recorded pipeline are those of its guider. */
+function settingsOf(config: Table, group: string, key: string): Table {
   const [number, ...rest] = key.split("_");
-  const entry = table(Array.isArray(listed) ? listed[Number(number)] : undefined);
-  return entry["name"] === rest.join("_") ? entry : {};
+  for (const listed of [config[group], guiderOf(config)[group]]) {
+    const entry = table(Array.isArray(listed) ? listed[Number(number)] : undefined);
+    if (entry["name"] === rest.join("_")) return entry;
+  }
+  return {};
+}
+
+function guiderOf(config: Table): Table {
+  return table(table(config["guider"])["settings"]);
+}
+
+/** The settings of a component, which stand in a table of their own or beside its name; and a weight that is a schedule. */
+function shownSettings(entry: Table): Table {
+  const { name: _name, weight, settings, clip_abs: _abs, clip_norm: _norm, ...beside } = entry;
+  const scheduled = typeof weight === "number" || weight === undefined ? {} : { weight };
+  return { ...(settings === undefined ? beside : table(settings)), ...scheduled };
 }

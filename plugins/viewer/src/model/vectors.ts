@@ -39,34 +39,47 @@ export function minus(a: Vector, b: Vector): Float64Array {
   return out;
 }
 
+/** factor · a + other · b, in float64. */
+export function combined(factor: number, a: Vector, other: number, b: Vector): Float64Array {
+  const out = new Float64Array(a.length);
+  for (let place = 0; place < a.length; place += 1) out[place] = factor * a[place]! + other * b[place]!;
+  return out;
+}
+
 /** Mean, population standard deviation, minimum and maximum of the elements. */
 export function statistics(a: Vector): { mean: number; std: number; min: number; max: number } {
   let [sum, min, max] = [0, Infinity, -Infinity];
-  for (const value of a) {
+  for (let place = 0; place < a.length; place += 1) {
+    const value = a[place]!;
     sum += value;
     min = value < min ? value : min;
     max = value > max ? value : max;
   }
   const mean = sum / a.length;
   let squares = 0;
-  for (const value of a) squares += (value - mean) * (value - mean);
+  for (let place = 0; place < a.length; place += 1) squares += (a[place]! - mean) * (a[place]! - mean);
   return { mean, std: Math.sqrt(squares / a.length), min, max };
 }
 
 const bits = new Float32Array(1);
 const pattern = new Uint32Array(bits.buffer);
+/** By exponent: 1.5 · 2⁵² units of the last place of half precision. A double that is added to it keeps whole units. */
+const SHIFTS = Float64Array.from({ length: 256 }, (_, exponent) => 1.5 * 2 ** 52 * 2 ** Math.max(exponent - 127 - 10, -24));
 
 /** The nearest number of half precision, ties to even, of one that it can hold. */
 export function toHalf(value: number): number {
   bits[0] = value;
-  const exponent = ((pattern[0]! >>> 23) & 255) - 127;
-  // Added to 1.5 · 2⁵² units of the last place, a double keeps whole units.
-  const shift = 1.5 * 2 ** 52 * 2 ** Math.max(exponent - 10, -24);
+  const shift = SHIFTS[(pattern[0]! >>> 23) & 255]!;
   return value + shift - shift;
 }
 
 /** States as half precision keeps them; as they are where one of them is too large for it. */
 export function rounded(states: Float32Array): Float32Array {
-  const fits = states.every((value) => Math.abs(value) <= 65504);
-  return fits ? states.map(toHalf) : states;
+  const out = new Float32Array(states.length);
+  for (let place = 0; place < states.length; place += 1) {
+    const value = states[place]!;
+    if (!(Math.abs(value) <= 65504)) return states;
+    out[place] = toHalf(value);
+  }
+  return out;
 }
