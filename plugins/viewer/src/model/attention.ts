@@ -23,6 +23,8 @@ export function pairUp(run: RecordedRun, captured: RecordedRun): void {
     );
   }
   run.attention = new CapturedAttention(run, captured, (captured.attention as CapturedAttention).facts);
+  run.beside = captured;
+  run.live ||= captured.live;
 }
 
 /** The attention that a file holds, as seen from a run; undefined where it holds none. */
@@ -165,7 +167,7 @@ class CapturedAttention implements AttentionMaps {
     const key = `${dataset.path} ${start.join(" ")}`;
     const held = this.#cache.get(key);
     if (held !== undefined) return held;
-    const read = await dataset.read([...start, ...shape.map(() => 0)], [1, 1, 1, ...shape]);
+    const read = await dataset.read([...start, ...shape.map(() => 0)], [1, 1, 1, ...shape], this.captured.grows);
     const found = read instanceof Float32Array ? read : Float32Array.from(read, Number);
     this.#cache.set(key, found);
     return found;
@@ -188,7 +190,7 @@ class CapturedAttention implements AttentionMaps {
     const dataset = this.captured.file.dataset(path);
     const [, steps = 0, conditions = 0, ...shape] = dataset.shape;
     if (4 * product(dataset.shape.slice(1)) > MOST_MAP) throw damaged(this.captured.file, `${path} claims too many numbers`);
-    const all = await dataset.read([row, 0, 0, ...shape.map(() => 0)], [1, steps, conditions, ...shape]);
+    const all = await dataset.read([row, 0, 0, ...shape.map(() => 0)], [1, steps, conditions, ...shape], this.captured.grows);
     const size = product(shape);
     const out = new Float32Array(this.columns.length * size).fill(NaN);
     this.columns.forEach((column, number) => {

@@ -13,7 +13,7 @@ const DEEPEST = 64;
 
 /** What is wrong with a file, in one line. */
 export function damaged(file: Hdf5, what: string): FileProblem {
-  return new FileProblem(`${file.source.name} is damaged: ${what}`);
+  return new FileProblem(`${file.source.name}: it is damaged: ${what}`);
 }
 
 /** A text that may hold anything, as a message shows it. */

@@ -77,9 +77,11 @@ function guiderOf(config: Table): Table {
   return table(table(config["guider"])["settings"]);
 }
 
-/** The settings of a component, which stand in a table of their own or beside its name; and a weight that is a schedule. */
+/** The settings of a component, in a table of their own or beside its name; a weight that is a schedule, and
+ *  limits that are set. */
 function shownSettings(entry: Table): Table {
-  const { name: _name, weight, settings, clip_abs: _abs, clip_norm: _norm, ...beside } = entry;
+  const { name: _, weight, settings, ...rest } = entry;
+  const beside = Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== null));
   const scheduled = typeof weight === "number" || weight === undefined ? {} : { weight };
-  return { ...(settings === undefined ? beside : table(settings)), ...scheduled };
+  return { ...table(settings), ...beside, ...scheduled };
 }

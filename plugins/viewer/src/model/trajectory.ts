@@ -86,12 +86,14 @@ export class RecordedRun implements Run {
   samples: readonly Sample[] = [];
   live = false;
   attention: AttentionMaps | undefined;
+  /** The file of its attention, where that is another one. */
+  beside: RecordedRun | undefined;
+  /** Whether bytes may have changed since they were first read: of a run that was not whole when it was opened. */
+  grows = false;
   readonly #width: number;
   readonly #cache = new Cache(HELD);
   readonly #pending = new Map<string, Promise<Float32Array>>();
   readonly #images = new Map<number, Promise<Picture>>();
-  /** Whether bytes may have changed since they were first read: of a run that was not whole when it was opened. */
-  #grows = false;
   #kind: Promise<"pictures" | "latents"> | undefined;
 
   constructor(
@@ -122,12 +124,18 @@ export class RecordedRun implements Run {
   }
 
   async refresh(): Promise<boolean> {
+    const [own, other] = await Promise.all([this.#refresh(), this.beside?.refresh()]);
+    this.live ||= this.beside?.live ?? false;
+    return own || (other ?? false);
+  }
+
+  async #refresh(): Promise<boolean> {
     const { ids, seeds, labels, rows } = this.header;
     const done = await wholes(this.file, "samples/steps_done", ids.length, this.samples.length > 0);
     const odd = done.find((count) => count !== 0 && count !== this.schedule.steps);
     if (odd !== undefined) throw damaged(this.file, `samples/steps_done holds ${odd}; a marker is 0 or ${this.schedule.steps}`);
     this.live = done.some((count) => count === 0);
-    this.#grows ||= this.live;
+    this.grows ||= this.live;
     if (this.samples.length && this.samples.every((sample, place) => sample.done === (done[place] !== 0))) return false;
     const rowOf = new Map(rows.map((position, row) => [position, row]));
     this.samples = Array.from(ids, (id, position) => {
@@ -197,7 +205,7 @@ export class RecordedRun implements Run {
   async #readImage(position: number, [height, width, channels]: readonly [number, number, number]): Promise<Picture> {
     const { shape, read } = bound(this.file.dataset("images"));
     const start = [position, ...shape.slice(1).map(() => 0)];
-    const pixels = await read(start, [1, ...shape.slice(1)], this.#grows);
+    const pixels = await read(start, [1, ...shape.slice(1)], this.grows);
     const rgba = new Uint8ClampedArray(4 * height * width);
     for (let place = 0; place < height * width; place += 1) {
       for (let channel = 0; channel < 3; channel += 1) {
@@ -268,7 +276,7 @@ export class RecordedRun implements Run {
 
   async #readRows(field: Field, row: number, count: number): Promise<Float32Array> {
     const { shape, read } = bound(this.file.dataset(datasetOf(field)));
-    return asFloats(await read([row, ...shape.slice(1).map(() => 0)], [count, ...shape.slice(1)], this.#grows));
+    return asFloats(await read([row, ...shape.slice(1).map(() => 0)], [count, ...shape.slice(1)], this.grows));
   }
 
   async #stateAt(field: Field, row: number, column: number): Promise<Float32Array> {
@@ -277,7 +285,7 @@ export class RecordedRun implements Run {
     if (held !== undefined) return held;
     const { shape, read } = bound(this.file.dataset(datasetOf(field)));
     const start = [row, column, ...shape.slice(2).map(() => 0)];
-    const found = asFloats(await read(start, [1, 1, ...shape.slice(2)], this.#grows));
+    const found = asFloats(await read(start, [1, 1, ...shape.slice(2)], this.grows));
     this.#cache.set(key, found);
     return found;
   }
