@@ -269,3 +269,21 @@ def test_what_cannot_be_shown_is_told_in_a_line(ask: Ask, tmp_path: Path):
     for name, problem in zip(("newer.h5", "foreign.h5", "notes.txt", "b.attention.h5"), found["problems"], strict=True):
         assert problem.startswith(name), problem
         assert "\n" not in problem
+
+
+def test_damaged_files_are_refused_in_a_line_or_shown(ask: Ask, tmp_path: Path):
+    path = record(tmp_path, total_videos=2, steps=4)
+    attend(path)
+    content, dice = path.read_bytes(), np.random.default_rng(5)
+    questions = []
+    for number in range(60):
+        damaged = bytearray(content[: dice.integers(len(content))] if number % 6 == 0 else content)
+        for place in dice.integers(0, min(len(damaged), 24000), 1 + number % 7):
+            damaged[place] = dice.integers(256)
+        (tmp_path / f"{number}.h5").write_bytes(damaged)
+        questions.append({"files": [tmp_path / f"{number}.h5"], "position": 0})
+    found = ask(*questions)  # fails where node does, or takes too long
+    assert len(found) == len(questions)
+    problems = [line for each in found for line in (each.get("problem"), *each.get("problems", ())) if line]
+    assert len(problems) > 10
+    assert all(line.partition(".h5")[0].isdigit() and "\n" not in line for line in problems), problems

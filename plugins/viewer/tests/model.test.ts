@@ -24,7 +24,8 @@ describe("the ledger", () => {
     const [base, force, total] = [1, 2 ** -12, 1 + 2 ** -10].map((value) => Float32Array.of(value));
     expect(balance([base!, force!], total!, true)).toMatchObject({ holds: true, largest: 2 ** -10 - 2 ** -12 });
     expect(balance([base!, force!], Float32Array.of(1 + 2 ** -9), true).holds).toBe(false);
-    expect(balance([base!, force!], Float32Array.of(NaN), true).holds).toBe(false);
+    expect(balance([base!, force!], Float32Array.of(NaN), true)).toMatchObject({ holds: false, largest: NaN });
+    expect(balance([Float32Array.of(Infinity, 1)], Float32Array.of(Infinity, 1), false)).toEqual({ holds: true, largest: 0, allowed: 0 });
   });
 });
 

@@ -157,7 +157,8 @@ export interface Run {
 }
 
 /** What a sentence in the page says of the sum: base + contributions = prediction. Of the number that misses by the
- *  largest part of what rounding allows: by how much, and how much is allowed; none in float32. */
+ *  largest part of what rounding allows: by how much, and how much is allowed; none in float32. NaN where a number of the
+ *  file is none. */
 export interface Balance { readonly holds: boolean; readonly largest: number; readonly allowed: number }
 
 /** Columns of two runs that belong together. */

@@ -23,10 +23,10 @@ export function balance(terms: readonly Float32Array[], total: Float32Array, hal
       sizes = Math.fround(sizes + Math.abs(term[place]!));
     }
     const bound = half ? allowance(Math.max(size, Math.fround(sizes + Math.abs(total[place]!)) / 2), terms.length + 1) : 0;
-    const miss = Math.abs(Math.fround(sum - total[place]!));
     // Both infinite is equal too, and what is no number never is.
-    if (!(miss <= bound) && sum !== total[place]) holds = false;
-    const part = miss / (bound || 2 ** -149);
+    const miss = sum === total[place] ? 0 : Math.abs(Math.fround(sum - total[place]!));
+    holds &&= miss <= bound;
+    const part = Number.isNaN(miss) ? Infinity : miss / (bound || 2 ** -149);
     if (part > worst) [largest, allowed, worst] = [miss, bound, part];
   }
   return { holds, largest, allowed };
