@@ -2,7 +2,7 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { css, DIVERGING, GREY, legend, rangeOf, SEQUENTIAL } from "../src/draw/colours";
 import { principalColours } from "../src/draw/latents";
 import { montage, montageSize, pictureSize } from "../src/draw/montage";
-import { density, fromPlace, heat, toPlaces, toTokens } from "../src/draw/overlay";
+import { density, fromPlace, heat, smooth, toPlaces, toTokens } from "../src/draw/overlay";
 import { runOf } from "../src/model/trajectory";
 import { noise, smallRun } from "./fake";
 
@@ -95,6 +95,13 @@ describe("maps of attention", () => {
     expect([...toPlaces(map, 2, [2, 2], 1)]).toEqual([0.25, 0.25, 0.25, 0.25]);
     expect([...density(toPlaces(map, 2, [2, 2], "mean"))]).toEqual([1, 1, 1, 1]);
     expect([...toTokens(map, 2, [2, 2], [0, 3], 0)]).toEqual([0.5, 0, 0, 0.5]);
+  });
+
+  it("are enlarged as torch enlarges them", () => {
+    // torch.nn.functional.interpolate([[1, 0], [0, 3]], size=(4, 3), mode="bicubic", align_corners=False), at least 0
+    const expected = [1.228896, 0.394531, 0.0, 0.781576, 0.726562, 0.67155, 0.044813, 1.273438, 2.502062, 0.0, 1.605469, 3.613444];
+    smooth(Float32Array.from([1, 0, 0, 3]), 2, 2, 4, 3).forEach((value, place) => expect(value).toBeCloseTo(expected[place]!, 5));
+    expect([...smooth(new Float32Array(4).fill(0.25), 2, 2, 28, 28)].every((value) => Math.abs(value - 0.25) < 1e-6)).toBe(true);
   });
 
   it("cover a picture the more the larger they are", () => {

@@ -63,6 +63,37 @@ export function density(map: Float32Array): Float32Array {
   return map.map((share) => share * map.length);
 }
 
+/** A map of (rows, columns) at the size of a picture, (height, width), without edges between cells: bicubically, what
+ *  falls below zero being zero, as the plots of tokens are drawn after DAAM (arXiv:2210.04885). */
+export function smooth(map: Float32Array, rows: number, columns: number, height: number, width: number): Float32Array {
+  const [down, across] = [places(rows, height), places(columns, width)];
+  const wide = new Float64Array(rows * width);
+  for (let y = 0; y < rows; y += 1) {
+    across.forEach((taken, x) => taken.forEach(([from, weight]) => (wide[y * width + x]! += weight * map[y * columns + from]!)));
+  }
+  const out = new Float32Array(height * width);
+  down.forEach((taken, y) => {
+    for (let x = 0; x < width; x += 1) {
+      out[y * width + x] = Math.max(0, taken.reduce((sum, [from, weight]) => sum + weight * wide[from * width + x]!, 0));
+    }
+  });
+  return out;
+}
+
+/** Of each of `to` pixels, which of `from` cells it is made of, and with which weights: Keys' cubic with a = −0.75. */
+function places(from: number, to: number): readonly (readonly (readonly [number, number])[])[] {
+  const a = -0.75;
+  const near = (d: number): number => ((a + 2) * d - (a + 3)) * d * d + 1;
+  const far = (d: number): number => ((a * d - 5 * a) * d + 8 * a) * d - 4 * a;
+  return Array.from({ length: to }, (_, pixel) => {
+    const centre = ((pixel + 0.5) * from) / to - 0.5;
+    const first = Math.floor(centre);
+    const rest = centre - first;
+    const weights = [far(rest + 1), near(rest), near(1 - rest), far(2 - rest)];
+    return weights.map((weight, step) => [Math.min(from - 1, Math.max(0, first - 1 + step)), weight] as const);
+  });
+}
+
 /** `count` numbers from `from` on within each head's part of a map. */
 function ofHeads(map: Float32Array, heads: number, head: Head, from: number, count: number): Float32Array {
   const stride = map.length / heads;
