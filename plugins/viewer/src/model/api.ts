@@ -59,7 +59,8 @@ export interface Layer {
   readonly grid: readonly [number, number];
   /** Of cross: how many tokens. Of self: undefined. */
   readonly tokens: number | undefined;
-  /** How many tokens, or places at the network's resolution, are attended to: entropy is at most its logarithm. */
+  /** How many tokens, or places at the network's resolution, are attended to: of an even spread, entropy is its logarithm.
+   *  Undefined where the file does not say, and of joint layers, of whose attention each kind is a part. */
   readonly keys: number | undefined;
 }
 

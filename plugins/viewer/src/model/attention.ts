@@ -94,13 +94,13 @@ function layerOf(name: string, dataset: (path: string) => Dataset, listed: unkno
   const grid = known["grid"];
   const [heads = 1, tokens, rows = 1, columns = 1] = kind === "cross" ? shape.slice(3) : [shape[3], undefined, shape[4], shape[5]];
   const places = isNumbers(grid) && grid.length === 2 ? product(grid) : undefined;
+  const joint = known["kind"] === "joint";
   const layer: Layer = {
-    path, kind, heads, tokens,
+    path, kind, heads, tokens, joint,
     block: typeof known["place"] === "string" ? known["place"] : "",
-    joint: known["kind"] === "joint",
     networkHeads: typeof known["heads"] === "number" ? known["heads"] : undefined,
     grid: [rows, columns],
-    keys: kind === "cross" ? tokens : places,
+    keys: joint ? undefined : kind === "cross" ? tokens : places,
   };
   return { layer, order: order < 0 ? facts.length : order };
 }
