@@ -6,6 +6,7 @@ import { viteSingleFile } from "vite-plugin-singlefile";
 export default defineConfig({
   base: "./",
   plugins: [viteSingleFile()],
+  assetsInclude: ["**/*.gz"],
   build: {
     outDir: process.env["VIEWER_OUT"] ?? "../emnist_diff_plugins/viewer/static",
     emptyOutDir: false,

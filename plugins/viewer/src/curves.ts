@@ -1,9 +1,7 @@
-// Curves as an SVG file: the same that uPlot draws on the page, for papers. No DOM, so that it is tested in node.
+// Curves as SVG: what the page draws, and what it saves. No DOM, so that it is tested in node.
 
 export interface Series { readonly label: string; readonly colour: string; readonly values: ArrayLike<number> }
 export interface Chart { readonly title: string; readonly unit: string; readonly series: readonly Series[] }
-
-const [WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM] = [360, 210, 52, 34, 12, 30];
 
 /** Smallest and largest finite value; undefined where there is none. */
 export function extent(values: ArrayLike<number>): readonly [number, number] | undefined {
@@ -17,12 +15,44 @@ export function extent(values: ArrayLike<number>): readonly [number, number] | u
   return low <= high ? [low, high] : undefined;
 }
 
-function escape(text: string): string {
-  return text.replace(/[&<>"']/g, (one) => `&#${one.codePointAt(0)};`);
+/** Round values that divide a range into about `count` parts: steps of 1, 2 or 5 times a power of ten. */
+export function ticks(low: number, high: number, count: number): number[] {
+  const rough = (high - low) / Math.max(1, count);
+  if (!(rough > 0)) return [low];
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = ([1, 2, 5, 10].find((one) => one * power >= rough) ?? 10) * power;
+  const first = Math.ceil(low / step - 1e-9);
+  return Array.from({ length: Math.max(0, Math.floor(high / step + 1e-9) - first + 1) }, (_, i) => Number(((first + i) * step).toPrecision(12)));
+}
+
+export interface Frame { readonly width: number; readonly height: number; readonly left: number; readonly top: number; readonly right: number; readonly bottom: number }
+
+/** Where values stand in a frame of pixels. */
+export interface Scale {
+  readonly low: number;
+  readonly high: number;
+  /** The last column. */
+  readonly last: number;
+  readonly x: (column: number) => number;
+  readonly y: (value: number) => number;
+}
+
+/** The scale of some series: all finite values fit, and equal ones stand in the middle. */
+export function scaleOf(series: readonly Series[], { width, height, left, top, right, bottom }: Frame): Scale {
+  const all = series.map((one) => extent(one.values)).filter((one) => one !== undefined);
+  let [low, high] = all.length ? [Math.min(...all.map((one) => one[0])), Math.max(...all.map((one) => one[1]))] : [0, 1];
+  const least = Math.max(Math.abs(low), Math.abs(high)) * 1e-9;
+  if (!(high - low > least)) [low, high] = [low - (Math.abs(low) || 1) / 2, high + (Math.abs(high) || 1) / 2];
+  const last = Math.max(1, ...series.map((one) => one.values.length - 1));
+  return {
+    low, high, last,
+    x: (column) => left + ((width - left - right) * column) / last,
+    y: (value) => height - bottom - ((height - top - bottom) * (value - low)) / (high - low),
+  };
 }
 
 /** The path of a curve: a gap where a value is none, a dot where one stands alone. */
-export function pathOf(values: ArrayLike<number>, x: (at: number) => number, y: (value: number) => number): string {
+export function pathOf(values: ArrayLike<number>, { x, y }: Pick<Scale, "x" | "y">): string {
   let path = "";
   let pen = false;
   for (let i = 0; i < values.length; i += 1) {
@@ -31,45 +61,51 @@ export function pathOf(values: ArrayLike<number>, x: (at: number) => number, y: 
       pen = false;
       continue;
     }
-    const point = `${x(i).toFixed(2)} ${y(value).toFixed(2)}`;
+    const point = `${x(i).toFixed(1)} ${y(value).toFixed(1)}`;
     path += pen ? `L${point}` : `M${point}h0`;
     pen = true;
   }
   return path;
 }
 
-function chartSvg(chart: Chart, at: number, name: (value: number) => string, step: (column: number) => string): string {
-  const all = chart.series.map((series) => extent(series.values)).filter((one) => one !== undefined);
-  let [low, high] = [Math.min(...all.map((one) => one[0])), Math.max(...all.map((one) => one[1]))];
-  if (!all.length) [low, high] = [0, 1];
-  if (low === high) [low, high] = [low - 0.5, high + 0.5];
-  const last = Math.max(1, ...chart.series.map((series) => series.values.length - 1));
-  const x = (column: number) => LEFT + ((WIDTH - LEFT - RIGHT) * column) / last;
-  const y = (value: number) => HEIGHT - BOTTOM - ((HEIGHT - TOP - BOTTOM) * (value - low)) / (high - low);
-  const rule = (value: number) =>
-    `<path d="M${LEFT} ${y(value)}H${WIDTH - RIGHT}" stroke="#ddd"/><text x="${LEFT - 6}" y="${y(value) + 4}" text-anchor="end" fill="#666">${escape(name(value))}</text>`;
-  const lines = chart.series.map((series) =>
-    `<path d="${pathOf(series.values, x, y)}" fill="none" stroke="${escape(series.colour)}" stroke-width="1.6" stroke-linecap="round" stroke-linejoin="round"><title>${escape(series.label)}</title></path>`);
+function escape(text: string): string {
+  return text.replace(/[&<>"']/g, (one) => `&#${one.codePointAt(0)};`);
+}
+
+const SAVED: Frame = { width: 360, height: 210, left: 56, top: 34, right: 14, bottom: 32 };
+
+/** How numbers and columns are written. */
+export interface Names { readonly value: (value: number) => string; readonly column: (column: number) => string }
+
+function chartSvg({ title, unit, series }: Chart, at: number, names: Names): string {
+  const scale = scaleOf(series, SAVED);
+  const { left, right, top, bottom, width, height } = SAVED;
+  const rules = ticks(scale.low, scale.high, 4).map((value) => {
+    const y = scale.y(value).toFixed(1);
+    return `<path d="M${left} ${y}H${width - right}" stroke="#ddd"/><text x="${left - 6}" y="${y}" dy="4" text-anchor="end" fill="#666">${escape(names.value(value))}</text>`;
+  });
+  const lines = series.map(({ label, colour, values }) =>
+    `<path d="${pathOf(values, scale)}" fill="none" stroke="${escape(colour)}" stroke-width="1.6" stroke-linecap="round" stroke-linejoin="round"><title>${escape(label)}</title></path>`);
+  const guide = scale.x(Math.min(at, scale.last)).toFixed(1);
   return [
-    `<text x="${LEFT}" y="16" font-weight="600" fill="#222">${escape(chart.title)}${chart.unit ? ` <tspan font-weight="400" fill="#666">${escape(chart.unit)}</tspan>` : ""}</text>`,
-    rule(low), rule(high),
-    `<path d="M${x(at)} ${TOP}V${HEIGHT - BOTTOM}" stroke="#999" stroke-dasharray="3 3"/>`,
+    `<text x="${left}" y="16" font-weight="600" fill="#222">${escape(title)}${unit ? ` <tspan font-weight="400" fill="#666">${escape(unit)}</tspan>` : ""}</text>`,
+    ...rules,
+    `<path d="M${guide} ${top}V${height - bottom}" stroke="#999" stroke-dasharray="3 3"/>`,
     ...lines,
-    `<text x="${LEFT}" y="${HEIGHT - 10}" fill="#666">${escape(step(0))}</text>`,
-    `<text x="${WIDTH - RIGHT}" y="${HEIGHT - 10}" text-anchor="end" fill="#666">${escape(step(last))}</text>`,
+    `<text x="${left}" y="${height - 12}" fill="#666">${escape(names.column(0))}</text>`,
+    `<text x="${width - right}" y="${height - 12}" text-anchor="end" fill="#666">${escape(names.column(scale.last))}</text>`,
   ].join("\n");
 }
 
 /** Charts side by side, with a legend, as the text of an SVG file. `at` is the slider's column. */
-export function curvesSvg(charts: readonly Chart[], at: number, name: (value: number) => string, step: (column: number) => string): string {
+export function curvesSvg(charts: readonly Chart[], at: number, names: Names): string {
   const across = Math.min(3, Math.max(1, charts.length));
   const rows = Math.ceil(charts.length / across);
-  const legend = charts[0]?.series ?? [];
-  const [width, height] = [across * WIDTH, rows * HEIGHT + 30];
+  const [width, height] = [across * SAVED.width, rows * SAVED.height + 30];
   const parts = charts.map((chart, i) =>
-    `<g transform="translate(${(i % across) * WIDTH} ${Math.floor(i / across) * HEIGHT})">\n${chartSvg(chart, at, name, step)}\n</g>`);
-  const keys = legend.map((series, i) =>
-    `<g transform="translate(${LEFT + i * 150} ${rows * HEIGHT + 12})"><path d="M0 0h18" stroke="${escape(series.colour)}" stroke-width="2"/><text x="24" y="4" fill="#222">${escape(series.label)}</text></g>`);
+    `<g transform="translate(${(i % across) * SAVED.width} ${Math.floor(i / across) * SAVED.height})">\n${chartSvg(chart, at, names)}\n</g>`);
+  const keys = (charts[0]?.series ?? []).map(({ label, colour }, i) =>
+    `<g transform="translate(${SAVED.left + i * 150} ${rows * SAVED.height + 12})"><path d="M0 0h18" stroke="${escape(colour)}" stroke-width="2"/><text x="24" y="4" fill="#222">${escape(label)}</text></g>`);
   return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" font-family="system-ui, sans-serif" font-size="12">
 <rect width="100%" height="100%" fill="#fff"/>\n${[...parts, ...keys].join("\n")}\n</svg>\n`;
 }

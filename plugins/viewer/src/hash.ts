@@ -86,13 +86,13 @@ export function format(shown: Shown): string {
 
 /** What the page shows now. Reads every signal of it, so that an effect that calls it follows them. */
 export function current(): Shown {
-  const [a, b] = state.runs.value;
+  const [a, b] = state.entries.value;
   const shown: Shown = {
     view: state.view.value, column: state.column.value, field: state.field.value, chosen: state.chosen.value, page: state.page.value,
     enlarged: state.enlarged.value, alignment: state.alignment.value, head: state.head.value,
   };
-  if (a) shown.a = a.name;
-  if (b) shown.b = b.name;
+  if (a) shown.a = a.label;
+  if (b) shown.b = b.label;
   if (state.layer.value !== undefined) shown.layer = state.layer.value;
   if (state.condition.value !== undefined) shown.condition = state.condition.value;
   if (state.token.value !== undefined) shown.token = state.token.value;
@@ -103,9 +103,10 @@ export function current(): Shown {
 export function apply(shown: Shown, run: Run): void {
   const known = new Set(run.samples.map((sample) => sample.id));
   const layers = (run.attention?.layers ?? []).map((layer) => `${layer.path}.${layer.kind}`);
+  const fields = run.imageShape ? [...run.fields, "image"] : run.fields;
   state.view.value = shown.view ?? "look";
   state.column.value = Math.min(shown.column ?? run.kept.length, run.kept.length);
-  state.field.value = shown.field !== undefined && run.fields.includes(shown.field) ? shown.field : (run.fields[0] ?? "x");
+  state.field.value = shown.field !== undefined && fields.includes(shown.field) ? shown.field : (fields[0] ?? "x");
   state.chosen.value = (shown.chosen ?? []).filter((id) => known.has(id));
   state.page.value = shown.page ?? 0;
   state.enlarged.value = shown.enlarged ?? false;

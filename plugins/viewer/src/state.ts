@@ -42,19 +42,34 @@ export const theme = signal<Theme>("auto");
 export const systemDark = signal(false);
 export const dark = computed(() => (theme.value === "auto" ? systemDark.value : theme.value === "dark"));
 
+/** A file that the page can open: it came with the page, by its address, or was dropped. */
+export interface Entry {
+  /** Unique on this page, and the name in its address. */
+  readonly label: string;
+  readonly origin: "served" | "address" | "embedded" | "disk" | "example";
+  readonly open: () => Promise<Run>;
+}
+export const catalog = signal<readonly Entry[]>([]);
+/** The catalog's entries of `runs`, in their order. */
+export const entries = signal<readonly Entry[]>([]);
+/** Rises whenever a run that is still written has more samples. */
+export const tick = signal(0);
+
 export const run = computed<Run | undefined>(() => runs.value[0]);
 export const other = computed<Run | undefined>(() => runs.value[1]);
+/** Samples of A: another array whenever more of them are done, which `run` alone does not tell. */
+export const samples = computed<readonly Sample[]>(() => (tick.value >= 0 ? (run.value?.samples ?? []) : []));
 /** The final state's column: frames of the state reach it, what a step computes ends one before. */
 export const lastColumn = computed(() => run.value?.kept.length ?? 0);
 /** The sample in focus: the first chosen one, or the first that is done. */
 export const focus = computed<Sample | undefined>(() => {
-  const samples = run.value?.samples ?? [];
-  return samples.find((sample) => sample.id === chosen.value[0]) ?? samples.find((sample) => sample.done);
+  const [all, first] = [samples.value, chosen.value[0]];
+  return all.find((sample) => sample.id === first && sample.done) ?? all.find((sample) => sample.done);
 });
 /** The samples that have curves: the chosen ones that are done, or that in focus. */
 export const picked = computed<readonly Sample[]>(() => {
-  const samples = run.value?.samples ?? [];
-  const found = chosen.value.map((id) => samples.find((sample) => sample.id === id)).filter((sample) => sample?.done) as Sample[];
+  const done = new Map(samples.value.filter((sample) => sample.done).map((sample) => [sample.id, sample]));
+  const found = chosen.value.map((id) => done.get(id)).filter((sample) => sample !== undefined);
   return found.length ? found : focus.value ? [focus.value] : [];
 });
 

@@ -1,7 +1,7 @@
 // Numbers and names as people read them: the same everywhere on the page.
 import type { Field, Run, Sample } from "./model/api";
 
-const LETTERS: Readonly<Record<string, string>> = { x: "State x", x0: "Estimate of the image x₀", prediction: "Prediction", base: "Base prediction" };
+const LETTERS: Readonly<Record<string, string>> = { x: "State x", x0: "Estimate of the image x₀", prediction: "Prediction", base: "Base prediction", image: "Decoded image" };
 
 /** A field's name for people: "Force cfg", "Estimate of the image x₀". */
 export function fieldTitle(field: Field): string {
@@ -19,6 +19,7 @@ export function fieldSays(field: Field, run: Run): string {
   if (field === "x0") return "The scheduler's estimate, at each step, of the image that the sample becomes.";
   if (field === "prediction") return `The ${prediction} that the scheduler saw: the base and all forces added.`;
   if (field === "base") return `The ${prediction} that the network predicted, before any force.`;
+  if (field === "image") return "The final sample, decoded to an image: the same at every step.";
   if (field.startsWith("forces/")) return "What this force added to the prediction, its weight included.";
   if (field.startsWith("drifts/")) return "What this drift changed of the state after each step.";
   return "Values of this dataset at each step.";
@@ -29,9 +30,10 @@ export function number(value: number, digits = 4): string {
   if (Number.isNaN(value)) return "–";
   if (!Number.isFinite(value)) return value > 0 ? "∞" : "−∞";
   const size = Math.abs(value);
-  if (size !== 0 && (size < 1e-3 || size >= 1e6)) return value.toExponential(2).replace("-", "−").replace("e+", "e");
+  if (size !== 0 && (size < 1e-3 || size >= 1e6)) return value.toExponential(2).replaceAll("-", "−").replace("e+", "e");
   if (Number.isInteger(value)) return Math.abs(value).toLocaleString("en").replace(/^/, value < 0 ? "−" : "");
-  return value.toPrecision(digits).replace("-", "−");
+  const text = value.toPrecision(digits);
+  return (digits < 4 ? text.replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, "") : text).replace("-", "−");
 }
 
 const UNITS = ["bytes", "kB", "MB", "GB", "TB"] as const;

@@ -72,6 +72,7 @@ export function demoRun({ samples = 8, steps = 20, side = 28, done = samples, na
       stateOf("x", position, steps, steps, side).forEach((value, i) => rgba.fill(127.5 + 127.5 * value, i * 4, i * 4 + 3));
       return Promise.resolve({ width: side, height: side, rgba });
     },
-    refresh: () => Promise.resolve(false),
+    refresh: () => Promise.resolve(false), live: done < samples, pictures: () => Promise.resolve("pictures"),
+    alphaBarNext: Float64Array.from({ length: steps }, (_, step) => alphaBar[step + 1] ?? 1),
   };
 }

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { curvesSvg, extent, pathOf } from "../src/curves";
+import { curvesSvg, extent, pathOf, scaleOf, ticks } from "../src/curves";
 import { Film } from "../src/film";
+import { fit } from "../src/fit";
 import { csvOf } from "../src/save";
 import { bytes, fileName, number, stepFacts } from "../src/words";
 import { demoRun } from "./demo";
@@ -38,11 +39,25 @@ describe("what is saved", () => {
   });
 
   it("draws a gap where there is no value, and escapes names", () => {
-    expect(pathOf([1, 2, Number.NaN, 4], (i) => i, (y) => y)).toBe("M0.00 1.00h0L1.00 2.00M3.00 4.00h0");
+    expect(pathOf([1, 2, Number.NaN, 4], { x: (i) => i, y: (y) => y })).toBe("M0.0 1.0h0L1.0 2.0M3.0 4.0h0");
     expect(extent([Number.NaN, Infinity])).toBeUndefined();
-    const svg = curvesSvg([{ title: "<b>", unit: "nats", series: [{ label: "a&b", colour: '"', values: [Number.NaN] }] }], 0, String, String);
+    const svg = curvesSvg([{ title: "<b>", unit: "nats", series: [{ label: "a&b", colour: '"', values: [Number.NaN] }] }], 0, { value: String, column: String });
     expect(svg).not.toMatch(/<b>|a&b|NaN|Infinity|stroke="""/);
     expect(fileName(demoRun({ name: "../run one.h5" }), "frames", "x0", ".png")).toBe("run-one_frames_x0.png");
+  });
+});
+
+describe("scales", () => {
+  it("divides a range at round values", () => {
+    expect(ticks(-0.3, 1, 4)).toEqual([0, 0.5, 1]);
+    expect(ticks(0, 20, 5)).toEqual([0, 5, 10, 15, 20]);
+    expect(ticks(3, 3, 4)).toEqual([3]);
+  });
+
+  it("stands equal values in the middle, and takes no notice of gaps", () => {
+    const frame = { width: 100, height: 100, left: 0, top: 0, right: 0, bottom: 0 };
+    expect(scaleOf([{ label: "", colour: "", values: [5, Number.NaN, 5] }], frame).y(5)).toBe(50);
+    expect(scaleOf([{ label: "", colour: "", values: [Number.NaN] }], frame).x(1)).toBe(100);
   });
 });
 
@@ -57,5 +72,18 @@ describe("numbers", () => {
     const run = demoRun({ steps: 20 });
     expect(stepFacts(run, 0)).toEqual({ title: "step 1 of 20", timestep: "999", sigma: "∞", signal: "0.0 %" });
     expect(stepFacts(run, 20).title).toBe("after step 20 of 20");
+  });
+});
+
+describe("the montage", () => {
+  it("puts all frames of a page in sight, and fills narrow pages", () => {
+    for (const [count, across] of [[1, 1], [8, 4], [64, 8]] as const) {
+      const found = fit(count, 1, 620, 620);
+      const frame = found.width / found.across;
+      expect(frame * Math.ceil(count / found.across)).toBeLessThan(640);
+      if (count < 64) expect(found.across).toBeLessThanOrEqual(across);
+    }
+    expect(fit(64, 1, 358, 500)).toEqual({ across: 8, width: 358 });
+    expect(fit(0, 1, 600, 600).across).toBe(1);
   });
 });

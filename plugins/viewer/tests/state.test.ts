@@ -4,7 +4,9 @@ import * as state from "../src/state";
 import { demoRun } from "./demo";
 
 beforeEach(() => {
-  state.runs.value = [demoRun({ samples: 8, steps: 20 })];
+  const run = demoRun({ samples: 8, steps: 20 });
+  state.runs.value = [run];
+  state.entries.value = [{ label: "demo.h5", origin: "disk", open: () => Promise.resolve(run) }];
   apply({}, state.runs.value[0]!);
 });
 

@@ -1,9 +1,15 @@
 import { useEffect } from "preact/hooks";
 import { followKeys } from "../keys";
-import { notice, other, run, runs, view, type View } from "../state";
-import { count } from "../words";
+import { notice, run, view, type View } from "../state";
+import { About } from "./About";
+import { Attention } from "./Attention";
+import { Frames } from "./Frames";
+import { Ledger } from "./Ledger";
+import { Metrics } from "./Metrics";
+import { DropZone, Hint, LinkButton, Messages, OpenButton, Opened } from "./Open";
 import { Scrubber } from "./Scrubber";
 import { ThemeButton, useTheme } from "./Theme";
+import { Tokens } from "./Tokens";
 
 const TITLES: Readonly<Record<View, string>> = { look: "Look", compare: "Compare", story: "Story", about: "About" };
 
@@ -15,10 +21,13 @@ export function App() {
     <>
       <Header />
       <main class={`view view-${view.value}`} id="main">
-        {run.value && <Look />}
+        <Messages />
+        {run.value && view.value === "look" && <Look />}
+        {run.value && view.value === "about" && <About />}
       </main>
       <Scrubber />
       <p class="hidden" role="status">{notice.value}</p>
+      <DropZone />
     </>
   );
 }
@@ -38,30 +47,28 @@ function Header() {
         ))}
       </nav>
       <div class="actions">
+        <OpenButton />
+        <LinkButton />
         <ThemeButton />
       </div>
     </header>
   );
 }
 
-/** Names of what is open: A in blue, B in orange, as in every comparison. */
-function Opened() {
-  const [a] = runs.value;
-  if (!a) return null;
-  const b = other.value;
-  return (
-    <p class="opened">
-      {b && <b class="mark mark-a">A</b>}
-      <span class="file">{a.name}</span>
-      {b ? (
-        <><b class="mark mark-b">B</b><span class="file">{b.name}</span></>
-      ) : (
-        <span class="muted num">{count(a.samples.length, "sample")}, {count(a.schedule.steps, "step")}</span>
-      )}
-    </p>
-  );
-}
-
+/** The montage stays in sight while one reads what the others say. */
 function Look() {
-  return <div class="columns" />;
+  return (
+    <>
+      <Hint />
+      <div class="columns">
+        <div class="stay"><Frames /></div>
+        <div class="stack">
+          <Ledger />
+          <Attention />
+          <Tokens />
+          <Metrics />
+        </div>
+      </div>
+    </>
+  );
 }

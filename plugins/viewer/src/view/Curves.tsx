@@ -1,91 +1,70 @@
-import { useEffect, useRef } from "preact/hooks";
-import uPlot from "uplot";
-import "uplot/dist/uPlot.min.css";
-import type { Chart } from "../curves";
-import { column, dark, playing, run, seek } from "../state";
+import { useSignal } from "@preact/signals";
+import { useLayoutEffect, useMemo, useRef } from "preact/hooks";
+import { pathOf, scaleOf, ticks, type Chart, type Frame } from "../curves";
+import { column, playing, run, seek } from "../state";
 import { number } from "../words";
 
-/** "var(--series-1)" as the colour that it stands for: a canvas knows no variables. */
+/** "var(--series-1)" as the colour that it stands for: files and canvases know no variables. */
 export function plainColour(element: Element, colour: string): string {
   const name = /^var\((--[\w-]+)\)$/.exec(colour)?.[1];
   return name ? getComputedStyle(element).getPropertyValue(name).trim() || "#888" : colour;
 }
 
-function options(element: HTMLElement, chart: Chart, height: number): uPlot.Options {
-  const [soft, line] = [plainColour(element, "var(--soft)"), plainColour(element, "var(--line)")];
-  const font = "11px system-ui, sans-serif";
-  const kept = run.peek()?.kept ?? [];
-  const step = (at: number) => (at < kept.length ? String((kept[at] ?? at) + 1) : "end");
-  const axis = { stroke: soft, font, grid: { show: false }, ticks: { show: false } };
-  return {
-    width: Math.max(80, element.clientWidth), height, legend: { show: false }, padding: [6, 6, 0, 0],
-    cursor: { x: false, y: false, points: { show: false }, drag: { x: false, y: false } },
-    scales: { x: { time: false, range: (_, low, high) => [low, Math.max(high, low + 1)] } },
-    axes: [
-      { ...axis, size: 20, gap: 2, space: 60, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000], values: (_, at) => at.map(step) },
-      { ...axis, size: 46, gap: 4, space: 34, grid: { show: true, stroke: line, width: 1 }, values: (_, at) => at.map((one) => number(one, 3)) },
-    ],
-    series: [{}, ...chart.series.map((series) => ({
-      label: series.label, stroke: plainColour(element, series.colour), width: 1.6, spanGaps: false, points: { show: false },
-    }))],
-  };
-}
-
-function dataOf(chart: Chart): uPlot.AlignedData {
-  const length = Math.max(0, ...chart.series.map((series) => series.values.length));
-  const gaps = chart.series.map((series) => Array.from(series.values, (value) => (Number.isFinite(value) ? value : null)));
-  return [Array.from({ length }, (_, i) => i), ...gaps];
-}
-
-/** A click or a stroke over the curves moves the slider. */
-function scrubOver(plot: uPlot): void {
-  const to = (event: PointerEvent) => {
-    playing.value = false;
-    seek(plot.posToVal(event.clientX - plot.over.getBoundingClientRect().left, "x"));
-  };
-  plot.over.addEventListener("pointerdown", (event) => {
-    plot.over.setPointerCapture(event.pointerId);
-    to(event);
-  });
-  plot.over.addEventListener("pointermove", (event) => {
-    if (plot.over.hasPointerCapture(event.pointerId)) to(event);
-  });
+/** The step's number under a column; the final state has none. */
+export function stepName(kept: readonly number[], at: number): string {
+  return at < kept.length ? String((kept[at] ?? at) + 1) : "end";
 }
 
 /** Curves over the kept steps, with gaps where there is no value and a guide line at the slider. */
-export function Curves({ height = 120, ...chart }: Chart & { readonly height?: number }) {
+export function Curves({ title, unit, series, height = 120 }: Chart & { readonly height?: number }) {
   const place = useRef<HTMLDivElement>(null);
-  const plot = useRef<uPlot>(undefined);
-  const guide = useRef<HTMLDivElement>(null);
-  const night = dark.value;
-  const at = column.value;
-  const follow = () => {
-    const [line, drawn] = [guide.current, plot.current];
-    if (!line || !drawn) return;
-    const last = (drawn.data[0].length || 1) - 1;
-    line.style.transform = `translateX(${drawn.over.offsetLeft + drawn.valToPos(Math.min(column.peek(), last), "x")}px)`;
-  };
-  useEffect(() => {
+  const width = useSignal(0);
+  useLayoutEffect(() => {
     const element = place.current;
     if (!element) return undefined;
-    const drawn = new uPlot(options(element, chart, height), dataOf(chart), element);
-    plot.current = drawn;
-    scrubOver(drawn);
-    follow();
-    const watch = new ResizeObserver(() => {
-      if (element.clientWidth && element.clientWidth !== drawn.width) drawn.setSize({ width: element.clientWidth, height });
-      follow();
-    });
+    const watch = new ResizeObserver(() => (width.value = element.clientWidth));
     watch.observe(element);
-    return () => {
-      watch.disconnect();
-      drawn.destroy();
-    };
-  }, [chart.series, night, height]);
-  useEffect(follow, [at]);
+    width.value = element.clientWidth;
+    return () => watch.disconnect();
+  }, []);
+  const frame: Frame = { width: width.value, height, left: 46, top: 6, right: 8, bottom: 20 };
+  const scale = useMemo(() => scaleOf(series, frame), [series, width.value, height]);
+  const drawn = useMemo(() => <Drawn series={series} frame={frame} />, [series, width.value, height]);
+  const to = (event: PointerEvent) => {
+    const share = (event.clientX - (place.current?.getBoundingClientRect().left ?? 0) - frame.left) / Math.max(1, frame.width - frame.left - frame.right);
+    playing.value = false;
+    seek(share * scale.last);
+  };
+  const at = scale.x(Math.min(column.value, scale.last));
   return (
-    <div class="curves" ref={place} role="img" aria-label={`${chart.title}${chart.unit ? `, ${chart.unit}` : ""}: curves over the steps`}>
-      <div class="guide" ref={guide} aria-hidden="true" />
+    <div class="curves" ref={place} style={{ height: `${height}px` }}
+      onPointerDown={(event) => (event.currentTarget.setPointerCapture(event.pointerId), to(event))}
+      onPointerMove={(event) => event.currentTarget.hasPointerCapture(event.pointerId) && to(event)}>
+      {width.value > 0 && (
+        <svg width={width.value} height={height} role="img" aria-label={`${title}${unit ? `, ${unit}` : ""}: curves over the steps`}>
+          {drawn}
+          <path class="guide" d={`M0 ${frame.top}V${height - frame.bottom}`} transform={`translate(${at.toFixed(1)} 0)`} />
+        </svg>
+      )}
     </div>
+  );
+}
+
+/** What does not move with the slider. */
+function Drawn({ series, frame }: { series: Chart["series"]; frame: Frame }) {
+  const scale = scaleOf(series, frame);
+  const kept = run.peek()?.kept ?? [];
+  const steps = ticks(0, scale.last, Math.max(2, frame.width / 70)).filter(Number.isInteger);
+  return (
+    <>
+      {ticks(scale.low, scale.high, frame.height / 30).map((value) => (
+        <g key={value}>
+          <path class="rule" d={`M${frame.left} ${Math.round(scale.y(value)) + 0.5}H${frame.width - frame.right}`} />
+          <text x={frame.left - 6} y={scale.y(value)} dy="0.32em" text-anchor="end">{number(value, 3)}</text>
+        </g>
+      ))}
+      {steps.map((at) => <text key={`step ${at}`} x={scale.x(at)} y={frame.height - 4} text-anchor="middle">{stepName(kept, at)}</text>)}
+      {series.map((one) => <path key={one.label} class="curve" d={pathOf(one.values, scale)} style={{ stroke: one.colour }} />)}
+    </>
   );
 }
