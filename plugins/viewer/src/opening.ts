@@ -2,6 +2,7 @@
 import { effect } from "@preact/signals";
 import { openTrajectories } from "./model/open";
 import { fileSource } from "./reader/source";
+import type { Run } from "./model/api";
 import { apply, current, format, parse, type Shown } from "./hash";
 import { labelled, offers } from "./offers";
 import { catalog, entries, opening, playing, problem, run, runs, tick, type Entry } from "./state";
@@ -35,6 +36,18 @@ export async function show(wanted: readonly Entry[], shown: Shown): Promise<void
   }
 }
 
+/** A run of some files. It is opened anew when it is shown again, so that what is not shown takes no memory. */
+function diskEntry(first: Run, files: readonly File[], index: number): Entry {
+  let waiting: Run | undefined = first;
+  const open = async () => {
+    const found = waiting ?? (await openTrajectories(files.map((file) => fileSource(file)))).runs[index];
+    waiting = undefined;
+    if (!found) throw new Error("it is not there any more: drop it again");
+    return found;
+  };
+  return { label: first.source.name, origin: "disk", open };
+}
+
 /** Opens files from the disk: one is looked at, two are compared; with `beside`, one is compared with what is open. */
 export async function openFiles(files: readonly File[], beside = false): Promise<void> {
   if (!files.length) return;
@@ -44,10 +57,13 @@ export async function openFiles(files: readonly File[], beside = false): Promise
   try {
     const { runs: found, problems } = await openTrajectories(files.map((file) => fileSource(file)));
     if (turn !== begun) return;
-    const added = labelled(found.map((one) => ({ label: one.source.name, origin: "disk", open: () => Promise.resolve(one) })), catalog.value);
-    catalog.value = [...catalog.value.filter((entry) => entry.origin !== "example"), ...added];
+    const kept = catalog.value.filter((entry) => (beside ? entry.origin !== "example" : entry.origin !== "example" && entry.origin !== "disk"));
+    const added = labelled(found.map((one, i) => diskEntry(one, files, i)), kept);
     const wanted = beside && entries.value[0] ? [entries.value[0], ...added] : added;
-    if (wanted.length && added.length) await show(wanted, wanted.length > 1 ? { ...current(), view: "compare" } : keep());
+    if (added.length) {
+      catalog.value = [...kept, ...added];
+      await show(wanted, wanted.length > 1 ? { ...current(), view: "compare" } : keep());
+    }
     if (problems.length) problem.value = problems.join(" · ");
   } catch (error) {
     problem.value = lineOf(error, files.length === 1 ? files[0]?.name : "");

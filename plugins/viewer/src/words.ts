@@ -25,13 +25,16 @@ export function fieldSays(field: Field, run: Run): string {
   return "Values of this dataset at each step.";
 }
 
+// One formatter for all: making one takes longer than all the numbers of a step.
+const THOUSANDS = new Intl.NumberFormat("en");
+
 /** Four significant digits, never more than fits a column: 0.001234, 12.34, 1.23e-9, 1,234. */
 export function number(value: number, digits = 4): string {
   if (Number.isNaN(value)) return "–";
   if (!Number.isFinite(value)) return value > 0 ? "∞" : "−∞";
   const size = Math.abs(value);
   if (size !== 0 && (size < 1e-3 || size >= 1e6)) return value.toExponential(2).replaceAll("-", "−").replace("e+", "e");
-  if (Number.isInteger(value)) return Math.abs(value).toLocaleString("en").replace(/^/, value < 0 ? "−" : "");
+  if (Number.isInteger(value)) return `${value < 0 ? "−" : ""}${THOUSANDS.format(size)}`;
   const text = value.toPrecision(digits);
   return (digits < 4 ? text.replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, "") : text).replace("-", "−");
 }
@@ -51,7 +54,7 @@ export function bytes(count: number): string {
 
 /** "1 sample", "3 samples". */
 export function count(amount: number, one: string, many = `${one}s`): string {
-  return `${amount.toLocaleString("en")} ${amount === 1 ? one : many}`;
+  return `${THOUSANDS.format(amount)} ${amount === 1 ? one : many}`;
 }
 
 /** A sample in a list: "A, sample 3". */
@@ -75,6 +78,12 @@ export function stepFacts(run: Run, column: number): StepFacts {
     sigma: number(schedule.sigma[step] ?? Number.NaN, 3),
     signal: Number.isNaN(share) ? "–" : `${(100 * share).toFixed(share < 0.1 ? 1 : 0)} %`,
   };
+}
+
+/** A column in a file's name: "step-12", "final". */
+export function stepWord(run: Run, column: number): string {
+  const step = run.kept[column];
+  return step === undefined ? "final" : `step-${step + 1}`;
 }
 
 /** A name of a file that says what is in it: "trajectory_frames_x0_step-12.png". */

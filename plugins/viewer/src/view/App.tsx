@@ -7,7 +7,7 @@ import { Frames } from "./Frames";
 import { Ledger } from "./Ledger";
 import { Metrics } from "./Metrics";
 import { DropZone, Hint, LinkButton, Messages, OpenButton, Opened } from "./Open";
-import { Scrubber } from "./Scrubber";
+import { KeyList, Scrubber } from "./Scrubber";
 import { ThemeButton, useTheme } from "./Theme";
 import { Tokens } from "./Tokens";
 
@@ -25,6 +25,7 @@ export function App() {
         {run.value && view.value === "look" && <Look />}
         {run.value && view.value === "about" && <About />}
       </main>
+      <KeyList />
       <Scrubber />
       <p class="hidden" role="status">{notice.value}</p>
       <DropZone />

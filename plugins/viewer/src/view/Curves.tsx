@@ -1,4 +1,4 @@
-import { useSignal } from "@preact/signals";
+import { useComputed, useSignal } from "@preact/signals";
 import { useLayoutEffect, useMemo, useRef } from "preact/hooks";
 import { pathOf, scaleOf, ticks, type Chart, type Frame } from "../curves";
 import { column, playing, run, seek } from "../state";
@@ -35,7 +35,10 @@ export function Curves({ title, unit, series, height = 120 }: Chart & { readonly
     playing.value = false;
     seek(share * scale.last);
   };
-  const at = scale.x(Math.min(column.value, scale.last));
+  // A signal as an attribute: the slider moves the line without drawing the curves anew.
+  const shown = useSignal(scale);
+  shown.value = scale;
+  const guide = useComputed(() => `translate(${shown.value.x(Math.min(column.value, shown.value.last)).toFixed(1)} 0)`);
   return (
     <div class="curves" ref={place} style={{ height: `${height}px` }}
       onPointerDown={(event) => (event.currentTarget.setPointerCapture(event.pointerId), to(event))}
@@ -43,7 +46,7 @@ export function Curves({ title, unit, series, height = 120 }: Chart & { readonly
       {width.value > 0 && (
         <svg width={width.value} height={height} role="img" aria-label={`${title}${unit ? `, ${unit}` : ""}: curves over the steps`}>
           {drawn}
-          <path class="guide" d={`M0 ${frame.top}V${height - frame.bottom}`} transform={`translate(${at.toFixed(1)} 0)`} />
+          <path class="guide" d={`M0 ${frame.top}V${height - frame.bottom}`} transform={guide} />
         </svg>
       )}
     </div>

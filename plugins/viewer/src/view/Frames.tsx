@@ -5,7 +5,7 @@ import { fit } from "../fit";
 import type { Run, Sample } from "../model/api";
 import { canvasesPng } from "../save";
 import { choose, chosen, column, enlarged, field, focus, page, run, samples } from "../state";
-import { fieldSays, fieldTitle, fileName, sampleTitle } from "../words";
+import { fieldSays, fieldTitle, fileName, sampleTitle, stepWord } from "../words";
 import { Panel } from "./Panel";
 import { gapOf, frameSize, useSheet } from "./sheet";
 import { Tiles } from "./Tiles";
@@ -45,9 +45,8 @@ function Montage({ opened }: { opened: Run }) {
   const { across, width } = fit(those.length, columns / rows, room.width, room.height);
   const sheet = useSheet(opened, those, across);
   const waiting = opened.samples.length - opened.samples.filter((sample) => sample.done).length;
-  const step = column.value < opened.kept.length ? `step-${(opened.kept[column.value] ?? 0) + 1}` : "final";
   const png = {
-    name: fileName(opened, "frames", fieldTitle(field.value), step, ".png"),
+    name: () => fileName(opened, "frames", fieldTitle(field.value), stepWord(opened, column.peek()), ".png"),
     make: () => {
       const canvases = [...(place.current?.querySelectorAll("canvas") ?? [])];
       const width = Math.max(1, ...canvases.map((canvas) => canvas.width));

@@ -121,13 +121,17 @@ function Card({ chart }: { chart: ReturnType<typeof chartsOf>[number] }) {
   const label = focus.value && sampleTitle(focus.value);
   const values = (chart.series.find((one) => one.label === label) ?? chart.series[0])?.values ?? [];
   const range = extent(values);
-  const now = values[Math.min(column.value, values.length - 1)] ?? Number.NaN;
   return (
     <section class="card" aria-label={chart.title}>
       <h3 title={chart.metric.meaning}>{chart.title}</h3>
-      <p class="now num">{number(now)}{chart.unit && <span class="unit"> {chart.unit}</span>}</p>
+      <p class="now num"><Now values={values} />{chart.unit && <span class="unit"> {chart.unit}</span>}</p>
       <p class="range num">{range ? `${number(range[0], 3)} … ${number(range[1], 3)}` : "no value"}</p>
       <Curves title={chart.title} unit={chart.unit} series={chart.series} height={110} />
     </section>
   );
+}
+
+/** The value at the slider, alone in a component, so that nothing else is drawn anew with it. */
+function Now({ values }: { values: ArrayLike<number> }) {
+  return <>{number(values[Math.min(column.value, values.length - 1)] ?? Number.NaN)}</>;
 }

@@ -4,7 +4,7 @@ import { useEffect, useRef } from "preact/hooks";
 import { download } from "../save";
 import { notice, problem } from "../state";
 
-export interface Save { readonly name: string; readonly make: () => Promise<Blob> | Blob }
+export interface Save { /** Of the file; a function, where it depends on the slider. */ readonly name: string | (() => string); readonly make: () => Promise<Blob> | Blob }
 
 export interface PanelProps {
   readonly title: string;
@@ -35,6 +35,8 @@ export function Panel({ title, says, saves = [], controls, children }: PanelProp
   );
 }
 
+const nameOf = (save: Save): string => (typeof save.name === "string" ? save.name : save.name());
+
 /** The panel's menu of files. It closes on a click elsewhere and on Escape, as menus do. */
 function SaveMenu({ title, saves }: { title: string; saves: readonly Save[] }) {
   const open = useSignal(false);
@@ -63,11 +65,12 @@ function SaveMenu({ title, saves }: { title: string; saves: readonly Save[] }) {
   };
   const save = async (one: Save) => {
     close();
+    const name = nameOf(one);
     try {
-      download(one.name, await one.make());
-      notice.value = `${one.name} is saved`;
+      download(name, await one.make());
+      notice.value = `${name} is saved`;
     } catch (error) {
-      problem.value = `${one.name}: ${error instanceof Error ? error.message : String(error)}`;
+      problem.value = `${name}: ${error instanceof Error ? error.message : String(error)}`;
     }
   };
   return (
@@ -78,10 +81,10 @@ function SaveMenu({ title, saves }: { title: string; saves: readonly Save[] }) {
       </button>
       {open.value && (
         <div class="menu-list" role="group" aria-label={`Files of ${title}`}>
-          {saves.map((one) => (
-            <button key={one.name} type="button" onClick={() => void save(one)}>
-              <span class="kind">{one.name.split(".").at(-1)?.toUpperCase()}</span>
-              {one.name}
+          {saves.map((one, i) => (
+            <button key={i} type="button" onClick={() => void save(one)}>
+              <span class="kind">{nameOf(one).split(".").at(-1)?.toUpperCase()}</span>
+              {nameOf(one)}
             </button>
           ))}
         </div>

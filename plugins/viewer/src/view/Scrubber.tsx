@@ -58,12 +58,13 @@ export function Scrubber() {
         <div><dt><abbr title="sigma: noise for each unit of signal">σ</abbr></dt><dd>{facts.sigma}</dd></div>
         <div><dt>signal</dt><dd>{facts.signal}</dd></div>
       </dl>
-      {keysShown.value && <KeyList />}
     </section>
   );
 }
 
-function KeyList() {
+/** What the keys do, over the page until it is closed. */
+export function KeyList() {
+  if (!keysShown.value) return null;
   return (
     <div class="keys" role="region" aria-label="Keys">
       <dl>

@@ -1,4 +1,4 @@
-import { useSignal } from "@preact/signals";
+import { effect, useSignal } from "@preact/signals";
 import { useLayoutEffect, useRef } from "preact/hooks";
 import type { Sample } from "../model/api";
 import { choose, colourOf, column, enlarged, picked } from "../state";
@@ -12,17 +12,17 @@ export function Tiles({ sheet, those, across, width: space }: Props) {
   const place = useRef<HTMLDivElement>(null);
   const reached = useSignal(0);
   const [height, width] = sheet.size;
-  const at = column.value;
   const rows = Array.from({ length: Math.ceil(those.length / across) }, (_, row) => those.slice(row * across, (row + 1) * across));
   const whole = across * width + (across - 1) * sheet.gap;
-  useLayoutEffect(() => {
-    const picture = sheet.draw(at);
+  useLayoutEffect(() => effect(() => {
+    void sheet.version.value;
+    const picture = sheet.draw(column.value);
     if (!picture) return;
     place.current?.querySelectorAll("canvas").forEach((canvas, row) => {
       const top = row * (height + sheet.gap);
       canvas.getContext("2d")?.putImageData(picture, 0, -top, 0, top, whole, height);
     });
-  }, [at, sheet.version, those, sheet.size[0], sheet.size[1], across]);
+  }));
   const current = Math.min(reached.value, those.length - 1);
   const keys = (event: KeyboardEvent) => {
     const to = { ArrowLeft: current - 1, ArrowRight: current + 1, ArrowUp: current - across, ArrowDown: current + across,

@@ -1,5 +1,5 @@
 // One picture of all frames of a page: read ahead, coloured, and laid out in rows, ready to be put on canvases.
-import { useSignal } from "@preact/signals";
+import { effect, useSignal, type ReadonlySignal } from "@preact/signals";
 import { useEffect, useMemo, useRef } from "preact/hooks";
 import { rangeOf } from "../draw/colours";
 import { coloursOf } from "../draw/latents";
@@ -26,7 +26,7 @@ export interface Sheet {
   readonly size: readonly [number, number];
   readonly gap: number;
   /** Rises whenever there is more to draw. */
-  readonly version: number;
+  readonly version: ReadonlySignal<number>;
   /** The picture at a column of the slider; valid until the next call. */
   readonly draw: (column: number) => ImageData | undefined;
 }
@@ -100,10 +100,10 @@ export function useSheet(opened: Run, those: readonly Sample[], across: number):
     }
     return () => film?.stop();
   }, [film, pictures]);
-  const at = column.value;
-  useEffect(() => {
-    film?.show(at, playing.peek() ? 1 : 0).catch(report(opened));
-  }, [film, at]);
+  // An effect of signals, not of the component: the slider draws frames without drawing the panel anew.
+  useEffect(() => effect(() => {
+    film?.show(column.value, playing.peek() ? 1 : 0).catch(report(opened));
+  }), [film]);
   const cell = montageSize(those.length, opened.shape, { columns: across, gap }).cell;
   const size: readonly [number, number] = film ? [cell[1], cell[0]] : full;
   const draw = (to: number) => {
@@ -113,5 +113,5 @@ export function useSheet(opened: Run, those: readonly Sample[], across: number):
     into.current = montage(states, opened.shape, { columns: across, gap, ...scale() }, into.current);
     return into.current;
   };
-  return { size, gap, version: version.value, draw };
+  return { size, gap, version, draw };
 }
