@@ -2,17 +2,18 @@ import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import type { Metric, Run } from "../model/api";
 import { focus, runs } from "../state";
-import { bytes, count } from "../words";
+import { bytes, count, fileName } from "../words";
 import { LIBRARIES, MIT, VERSION, versionOf } from "../licences";
 import { metricsOf } from "../model/metrics";
 import { Glossary } from "./Glossary";
-import { Panel } from "./Panel";
+import { Panel, type Save } from "./Panel";
 
 /** What is in the file, how the run was made, and what the page's words mean. */
 export function About() {
+  const two = runs.value.length > 1;
   return (
     <div class="about stack">
-      {runs.value.map((opened, i) => <Facts key={i} opened={opened} which={runs.value.length > 1 ? " of " + "AB"[i] : ""} />)}
+      {runs.value.map((opened, i) => <Facts key={i} opened={opened} which={two ? ` of ${"AB"[i]}` : ""} />)}
       <Words />
       <Licences />
     </div>
@@ -29,6 +30,8 @@ function Facts({ opened, which }: { opened: Run; which: string }) {
   }, []);
   void now.value;
   const { requests, received } = opened.source;
+  const share = (100 * received) / Math.max(1, opened.bytes);
+  const part = share < 99.5 ? `, ${share < 10 ? share.toPrecision(2) : share.toFixed(0)} % of the file` : "";
   const rows: readonly (readonly [string, string])[] = [
     ["File", opened.source.name],
     ["Size", bytes(opened.bytes)],
@@ -37,21 +40,29 @@ function Facts({ opened, which }: { opened: Run; which: string }) {
     ["Steps", `${schedule.steps}, states of ${kept.length} are kept`],
     ["State", `${shape.join(" × ")}${dtype ? `, ${dtype}` : ", none kept"}`],
     ["Process", `${opened.forwardProcess}, the prediction is ${opened.predictionType}`],
-    ["Read so far", `${bytes(received)} in ${count(requests, "request")}: ${(100 * received / Math.max(1, opened.bytes)).toPrecision(2)} % of the file`],
+    ["Read so far", `${bytes(received)} in ${count(requests, "request")}${part}`],
     ["Configuration's SHA-256", opened.configHash],
   ];
+  const json = (name: string, value: unknown): Save =>
+    ({ name: fileName(opened, name, ".json"), make: () => new Blob([JSON.stringify(value, null, 2), "\n"], { type: "application/json" }) });
   return (
-    <>
-      <Panel title={`File${which}`} says="What the file holds, and how much of it this page has read.">
-        <table class="facts-table num"><tbody>{rows.map(([name, value]) => <tr key={name}><th scope="row">{name}</th><td>{value}</td></tr>)}</tbody></table>
-      </Panel>
-      <Panel title={`Configuration${which}`} says="Everything that decides what the samples are. The same configuration gives the same samples.">
+    <div class="about-run">
+      <div class="stack">
+        <Panel title={`File${which}`} says="What the file holds, and how much of it this page has read.">
+          <table class="facts-table num">
+            <tbody>{rows.map(([name, value]) => <tr key={name}><th scope="row">{name}</th><td>{value}</td></tr>)}</tbody>
+          </table>
+        </Panel>
+        <Panel title={`Environment${which}`} says="Where the run was made: versions, device, threads, checkpoint, plugins."
+          saves={[json("environment", opened.environment)]}>
+          <Table value={opened.environment} />
+        </Panel>
+      </div>
+      <Panel title={`Configuration${which}`} says="Everything that decides what the samples are: the same configuration gives the same samples."
+        saves={[json("config", opened.config)]}>
         <Table value={opened.config} />
       </Panel>
-      <Panel title={`Environment${which}`} says="Where the run was made: versions, device, threads, checkpoint, plugins.">
-        <Table value={opened.environment} />
-      </Panel>
-    </>
+    </div>
   );
 }
 
@@ -71,17 +82,26 @@ function line(value: unknown): string | undefined {
   return value.length > 40 ? `${text}, … ${value.length} in all` : text;
 }
 
-/** Settings as they nest, a row each. */
-function Table({ value, depth = 0 }: { value: unknown; depth?: number }) {
-  if (!isTable(value) || depth > 8) return <p class="muted">{plain(value)}</p>;
-  const items = Object.entries(value).slice(0, 500);
+interface Row { readonly depth: number; readonly key: string; readonly value: string | undefined }
+
+/** Settings as they nest, a row each; those that hold others have no value of their own. */
+function rowsOf(value: Readonly<Record<string, unknown>> | readonly unknown[], depth = 0): Row[] {
+  return Object.entries(value).slice(0, 500).flatMap(([name, one]): Row[] => {
+    const key = Array.isArray(value) ? String(Number(name) + 1) : name;
+    const short = line(one);
+    if (short !== undefined || !isTable(one) || depth > 8) return [{ depth, key, value: short ?? plain(one) }];
+    return [{ depth, key, value: undefined }, ...rowsOf(one, depth + 1)];
+  });
+}
+
+function Table({ value }: { value: Readonly<Record<string, unknown>> }) {
   return (
-    <table class={depth ? "facts-table nested num" : "facts-table num"}>
+    <table class="facts-table num">
       <tbody>
-        {items.map(([key, one]) => (
-          <tr key={key}>
-            <th scope="row">{Array.isArray(value) ? Number(key) + 1 : key}</th>
-            <td>{line(one) ?? (isTable(one) ? <Table value={one} depth={depth + 1} /> : plain(one))}</td>
+        {rowsOf(value).map(({ depth, key, value: text }, i) => (
+          <tr key={i} class={depth ? "inner" : ""}>
+            <th scope="row" style={{ paddingLeft: `${depth * 1.1}rem` }}>{key}</th>
+            <td>{text}</td>
           </tr>
         ))}
       </tbody>

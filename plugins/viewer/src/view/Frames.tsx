@@ -42,7 +42,7 @@ function Montage({ opened }: { opened: Run }) {
   const place = useRef<HTMLDivElement>(null);
   const [rows, columns] = frameSize(opened, field.value);
   const room = useRoom(place);
-  const { across, width } = fit(those.length, columns / rows, room.width, room.height);
+  const { across, width } = fit(those.length, columns / rows, room.width, room.height, enlarged.value ? 1200 : undefined);
   const sheet = useSheet(opened, those, across);
   const waiting = opened.samples.length - opened.samples.filter((sample) => sample.done).length;
   const png = {
