@@ -23,8 +23,20 @@ function dot(one: Float32Array, two: Float32Array): number {
   return sum;
 }
 
-/** The account of one sample: all columns of all terms are read once, one column after the other. */
-export async function accountOf(run: Run, position: number): Promise<Account> {
+const known = new WeakMap<Run, Map<number, Promise<Account>>>();
+
+/** The account of one sample, computed once a run: panel and story read the same numbers. */
+export function accountOf(run: Run, position: number): Promise<Account> {
+  const held = known.get(run) ?? new Map<number, Promise<Account>>();
+  known.set(run, held);
+  const found = held.get(position) ?? computed(run, position);
+  held.set(position, found);
+  found.catch(() => held.delete(position));
+  return found;
+}
+
+/** All columns of all terms are read once, one column after the other. */
+async function computed(run: Run, position: number): Promise<Account> {
   const recorded = run.terms.filter((term): term is Term & { readonly field: Field } => term.field !== undefined);
   const empty = () => new Float64Array(run.kept.length).fill(Number.NaN);
   const norms = new Map<Term, Float64Array>(recorded.map((term) => [term, empty()]));
