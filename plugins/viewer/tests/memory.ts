@@ -37,12 +37,13 @@ const alphaBar = Float64Array.from({ length: STEPS }, (_, step) => 0.002 + 0.99 
 const settings: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   "00_ramp_attract": { target: "A", strength: 1.5, power: 1, start: 0 },
   "01_repel_class": { target: "B", strength: 1 },
+  base: { guidance_scale: 2.5 },
   "00_time_scaled": { noise_scale: 0.02, skip_last: true },
 };
 
 function term(kind: Term["kind"], key: string, field: Field): Term {
   const weight = kind === "force" ? Float64Array.from({ length: STEPS }, (_, step) => (key === "01_repel_class" ? 0.5 : step / STEPS)) : undefined;
-  return { kind, key, scale: kind === "force" ? 1 : undefined, name: key.replace(/^\d+_/, ""), field, weight, settings: settings[key] ?? {} };
+  return { kind, key, scale: kind === "force" ? 1 : undefined, name: key === "base" ? "cfg" : key.replace(/^\d+_/, ""), field, weight, settings: settings[key] ?? {} };
 }
 
 export const TERMS: readonly Term[] = [

@@ -8,7 +8,7 @@ import { stacked } from "../src/view/ledger/Shares";
 import { doesWords, settingsWords } from "../src/view/ledger/words";
 import { boundsOf, markOf, roomFor } from "../src/view/plane/marks";
 import { samplesOf } from "../src/view/plane/paths";
-import { entriesOf, meanShares, sharesOf } from "../src/view/tokens/groups";
+import { entriesOf, meanOf, sharesAt, sharesOf } from "../src/view/tokens/groups";
 import { segments } from "../src/view/parts/Spark";
 import { demoRun } from "./memory";
 
@@ -46,9 +46,9 @@ describe("the ledger", () => {
   test("terms are told in words, also those of unknown plugins", () => {
     const run = demoRun();
     const [base, force] = run.terms as [Term, Term];
-    expect(doesWords(base, run)).toContain("2.5 · (e(own) − e(null))");
-    expect(doesWords(force, run)).toBe("pulls toward a class, more and more");
-    expect(doesWords({ ...force, name: "mine" }, run)).toBe("a force of a plugin");
+    expect(doesWords(base)).toContain("2.5 · (e(own) − e(null))");
+    expect(doesWords(force)).toBe("pulls toward a class, more and more");
+    expect(doesWords({ ...force, key: "00_mine" })).toBe("a force of a plugin");
     expect(settingsWords({ target: "A", strength: 1.5, start: 0, mask: null, targets: ["a", "b"] })).toBe("target A, strength 1.5, start 0, targets a, b");
   });
 });
@@ -92,9 +92,13 @@ describe("tokens", () => {
     expect(sharesOf(words, shares, true).map((value) => Number(value.toFixed(3)))).toEqual([0.25, 0.25, 0.5]);
   });
 
-  test("the mean leaves out steps that do not evaluate the condition", () => {
-    const values = Float32Array.of(0.2, 0.8, Number.NaN, Number.NaN, 0.4, 0.6);
-    expect([...meanShares(values, 1, 2, "mean", [0, 1, 2])].map((value) => Number(value.toFixed(3)))).toEqual([0.3, 0.7]);
+  test("the mean is that of each step's shares, and leaves out steps that do not evaluate the condition", () => {
+    const values = Float32Array.of(0.2, 0.4, 0.4, Number.NaN, Number.NaN, Number.NaN, 0.8, 0.1, 0.1);
+    const entries = entriesOf([token("<s>", -1, true), token("a", 0), token("b", 1)], true);
+    const steps = [0, 1, 2].map((row) => sharesOf(entries, sharesAt(values, 1, 3, "mean", row), true));
+    expect(steps[0]!.map((value) => Number(value.toFixed(3)))).toEqual([0.5, 0.5]);
+    expect(meanOf(steps, 2).map((value) => Number(value.toFixed(3)))).toEqual([0.5, 0.5]);
+    expect(meanOf([steps[1]!], 2)).toEqual([Number.NaN, Number.NaN]);
   });
 });
 

@@ -6,7 +6,7 @@ import { css, SEQUENTIAL } from "../draw/colours";
 import { density, fromPlace, heatShare, toPlaces, toTokens } from "../draw/overlay";
 import type { Run, Sample } from "../model/api";
 import { canvasPng, csvOf } from "../save";
-import { choose, focus, run, seek } from "../state";
+import { choose, column as slider, focus, run, seek } from "../state";
 import { fileName, number, sampleTitle, stepFacts } from "../words";
 import { Panel } from "./Panel";
 import { Chooser } from "./attention/Chooser";
@@ -109,6 +109,7 @@ function Maps({ choice: shown, sample }: { choice: Choice; sample: Sample }) {
   const places = layer.grid[0] * layer.grid[1];
   const at = hovered.value ?? pinned.value;
   const place = at !== undefined && at < places ? at : undefined;
+  const final = slider.value > column;
   const captured = maps.columns.includes(column) && maps.evaluated(column, condition);
   const map = useLoaded(() => (captured ? maps.map(layer, position, column, condition) : Promise.resolve(undefined)), [opened, layer, position, condition], column);
   const base = useBase(shown);
@@ -136,6 +137,7 @@ function Maps({ choice: shown, sample }: { choice: Choice; sample: Sample }) {
           {view && <Heat top={top} unit={unit} all={common !== undefined} cross={layer.kind === "cross"} />}
         </div>
         <div class="attention-side">
+          {final && <p class="note">The final state has no attention of its own: this is the last step's.</p>}
           {captured ? <Readout choice={shown} map={map} place={place} /> : <Gap choice={shown} />}
           <p class="hidden" aria-live="polite">{pinned.value !== undefined ? spoken(shown, captured ? map : undefined, place) : ""}</p>
           <Entropy choice={shown} />

@@ -31,7 +31,7 @@ export function termColour(terms: readonly Term[], term: Term): string {
 /** What the page says of base + Σ = prediction at one step. */
 export function balanceWords(balance: Balance, forces: number): string {
   const sum = forces === 0 ? "base = prediction" : forces === 1 ? "base + 1 contribution = prediction" : `base + ${forces} contributions = prediction`;
-  if (balance.largest === 0) return `${sum}, to the bit`;
+  if (balance.holds && balance.largest === 0) return `${sum}, to the bit`;
   if (balance.holds) return `${sum} to within ${number(balance.largest, 2)}; rounding to float16 allows ${number(balance.allowed, 2)}`;
   return `${sum} misses by ${number(balance.largest, 2)}, and rounding allows ${number(balance.allowed, 2)}: the file is damaged, or was not written by emnist-diff`;
 }
@@ -63,6 +63,9 @@ function Book({ run: opened, sample }: { run: Run; sample: Sample }) {
       says={`What each term added to the prediction of ${sampleTitle(sample)} at this step, in ${predictionUnit(opened)}, and what drifts changed of its state.`}
       controls={<Toggle label="Colours" value={own.value ? "own" : "one"} choices={[["one", "one scale"], ["own", "own scales"]]} onChange={(to) => (own.value = to === "own")} />}>
       <div ref={place}>
+        {!opened.terms.some((term) => term.field) && (
+          <p class="empty">No values of terms were recorded. A run keeps them with <code>--sink 'hdf5:fields=["x","x0","prediction","base","forces","drifts"]'</code>, or with no fields named.</p>
+        )}
         {column.value > at && <p class="note">The final state has no terms of its own: these are of the last step.</p>}
         <Equation run={opened} sample={sample} column={at} account={account} own={own.value} />
         {!begun.value && (

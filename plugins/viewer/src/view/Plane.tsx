@@ -4,7 +4,7 @@ import "./parts/parts.css";
 import "./plane/plane.css";
 import type { Run } from "../model/api";
 import { csvOf, svgOf } from "../save";
-import { column, focus, picked, run } from "../state";
+import { column, focus, picked, run, samples as known } from "../state";
 import { bytes, count, fileName, stepFacts } from "../words";
 import { Panel } from "./Panel";
 import { useLoaded } from "./parts/load";
@@ -37,13 +37,13 @@ function table(run: Run, plane: Points): Blob {
     const path = plane.points[at] ?? new Float64Array(0);
     return Array.from({ length: path.length / 2 }, (_, each) => [sample.id, sample.className, run.kept[each] ?? run.schedule.steps, path[2 * each], path[2 * each + 1]]);
   });
-  return csvOf([["sample", "class", "step", "first component", "second component"], ...rows]);
+  return csvOf([["sample", "class", "step_index", "first component", "second component"], ...rows]);
 }
 
 function Paths({ run: opened }: { run: Run }) {
   const begun = useSignal(pathBytes(opened) <= WAITS);
   const place = useRef<HTMLDivElement>(null);
-  const samples = useMemo(() => samplesOf(opened, picked.value), [opened, opened.samples, picked.value]);
+  const samples = useMemo(() => samplesOf(opened, picked.value), [opened, known.value, picked.value]);
   const ids = samples.map((sample) => sample.id).join();
   const plane = useLoaded(() => (begun.value ? planeOfRun(opened, samples, unit.value) : Promise.resolve(undefined)), [opened, ids, unit.value, begun.value]);
   const thumbs = useLoaded(() => Promise.all(samples.map((sample) => thumbOf(opened, sample.position))), [opened, ids]);

@@ -31,7 +31,7 @@ export function Story() {
 
 function Told({ run: opened, sample }: { run: Run; sample: Sample }) {
   const begun = useSignal(accountBytes(opened) <= WAITS);
-  const facts = useLoaded(() => (begun.value ? factsOf(opened, sample) : Promise.resolve(undefined)), [opened, sample, begun.value]);
+  const facts = useLoaded(() => (begun.value ? factsOf(opened, sample) : Promise.resolve(undefined)), [opened, sample.position, begun.value]);
   if (!begun.value) {
     return (
       <Panel title="Story" says={SAYS}>

@@ -10,7 +10,7 @@ import { Panel } from "./Panel";
 import { choice, layerKey, type Choice } from "./attention/choice";
 import { useLoaded } from "./parts/load";
 import { Toggle } from "./parts/Toggle";
-import { entriesOf, meanShares, sharesOf, type Entry } from "./tokens/groups";
+import { entriesOf, meanOf, sharesAt, sharesOf, type Entry } from "./tokens/groups";
 import { tokenWords } from "./tokens/words";
 
 /** Whether special tokens are left out. */
@@ -36,9 +36,9 @@ function Text({ choice: shown, layer, sample }: TextProps) {
   const entries = useMemo(() => entriesOf(tokens, masked.value), [tokens, masked.value]);
   const count = layer.tokens ?? tokens.length;
   const row = maps.columns.indexOf(column);
-  const numbers = (columns: readonly number[]) => sharesOf(entries, values && columns.length ? meanShares(values, layer.heads, count, head, columns) : new Float64Array(count).fill(Number.NaN), masked.value);
-  const now = useMemo(() => numbers(row >= 0 ? [row] : []), [values, entries, row, head]);
-  const mean = useMemo(() => numbers(maps.columns.map((_, at) => at)), [values, entries, head]);
+  const at = (each: number) => sharesOf(entries, values && each >= 0 ? sharesAt(values, layer.heads, count, head, each) : new Float64Array(count).fill(Number.NaN), masked.value);
+  const now = useMemo(() => at(row), [values, entries, row, head]);
+  const mean = useMemo(() => meanOf(maps.columns.map((_, each) => at(each)), entries.length), [values, entries, head]);
   const pick = (entry: Entry) => {
     // A token's map is one of cross attention: the panel of maps follows.
     if (shown.layer !== layer) chosenLayer.value = layerKey(layer);

@@ -1,3 +1,4 @@
+import type { Layer } from "../../model/api";
 import type { Choice } from "./choice";
 import { entropyOf, largest, tokensAt } from "./slices";
 import { density, fromPlace } from "../../draw/overlay";
@@ -15,6 +16,9 @@ function attended(choice: Choice, map: Float32Array, place: number): { readonly 
   const [rows, columns] = layer.grid;
   if (layer.kind === "cross") {
     const shares = tokensAt(map, layer.heads, rows * columns, place, head);
+    // A joint layer attends to places too: what its tokens get together is less than all.
+    const total = layer.joint ? shares.reduce((sum, share) => sum + share, 0) : 1;
+    if (total > 0 && layer.joint) shares.forEach((share, at) => (shares[at] = share / total));
     const lines = largest(shares, 5).map((at) => ({ name: tokenWords(tokens[at]), share: shares[at] ?? 0, text: percent(shares[at] ?? 0) }));
     return { lines, entropy: entropyOf(shares) };
   }
@@ -23,6 +27,9 @@ function attended(choice: Choice, map: Float32Array, place: number): { readonly 
   const lines = largest(shares, 5).map((at) => ({ name: placeWords(at, columns), share: shares[at] ?? 0, text: `${number(times[at] ?? 0, 2)}×` }));
   return { lines, entropy: entropyOf(shares) };
 }
+
+/** Whether several places or tokens of the network are one of the map. */
+const pooled = (layer: Layer) => layer.kind === "self" && layer.keys !== undefined && layer.keys !== layer.grid[0] * layer.grid[1];
 
 /** In words and bars: what the place in view attends to, or how a place is chosen. */
 export function Readout({ choice, map, place }: { choice: Choice; map: Float32Array | undefined; place: number | undefined }) {
@@ -39,7 +46,7 @@ export function Readout({ choice, map, place }: { choice: Choice; map: Float32Ar
   const most = Math.max(1e-9, ...lines.map((line) => line.share));
   return (
     <div class="readout">
-      <p>The place in {placeWords(place, columns)} attends to</p>
+      <p>The place in {placeWords(place, columns)} attends to{layer.joint && layer.kind === "cross" ? ", of what the text gets" : ""}</p>
       <ul class="bars num">
         {lines.map((line) => (
           <li key={line.name}>
@@ -49,7 +56,7 @@ export function Readout({ choice, map, place }: { choice: Choice; map: Float32Ar
           </li>
         ))}
       </ul>
-      <p class="muted num">Its entropy here is {number(entropy, 3)} nats.</p>
+      <p class="muted num">The entropy of this {pooled(layer) ? "pooled map" : "place"} is {number(entropy, 3)} nats.</p>
     </div>
   );
 }

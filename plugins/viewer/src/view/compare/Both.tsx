@@ -39,7 +39,7 @@ export function Both({ a, b, match, columns }: BothProps) {
   const shown = group.value !== undefined && groups.includes(group.value) ? group.value : groups[0];
   const drawn = charts.filter((chart) => chart.metric.group === shown);
   const table = () => csvOf([
-    ["step", ...charts.flatMap(({ metric }) => [`A ${metric.name}`, `B ${metric.name}`])],
+    ["step_index", ...charts.flatMap(({ metric }) => [`A ${metric.name}`, `B ${metric.name}`])],
     ...a.kept.map((step, at) => [step, ...charts.flatMap(({ series }) => series.map((each) => each.values[at]))]),
   ]);
   const colours: Readonly<Record<string, string>> = { A: "#0072b2", B: "#b75400" };
@@ -47,7 +47,7 @@ export function Both({ a, b, match, columns }: BothProps) {
   return (
     <Panel title="Metrics of both" says="The metrics that both files have numbers for, A in blue and B in orange, over A's steps and in the units that each title names."
       saves={charts.length ? [
-        { name: fileName(a, "and", b.name.replace(/\.h5$/, ""), "metrics", ".svg"), make: () => new Blob([curvesSvg(plain(), column.peek(), (value) => number(value, 3), (at) => stepFacts(a, at).title)], { type: "image/svg+xml" }) },
+        { name: fileName(a, "and", b.name.replace(/\.h5$/, ""), "metrics", ".svg"), make: () => new Blob([curvesSvg(plain(), column.peek(), { value: (value) => number(value, 3), column: (at) => stepFacts(a, at).title })], { type: "image/svg+xml" }) },
         { name: fileName(a, "and", b.name.replace(/\.h5$/, ""), "metrics", ".csv"), make: table },
       ] : []}
       controls={groups.length > 1 && (

@@ -28,7 +28,7 @@ export function Parting({ a, b, match, columns }: { a: Run; b: Run; match: Match
   if (found === "none") return <Panel title="Where they part" says={says}><p class="empty">Both files must keep states x of one shape for this.</p></Panel>;
   const percent = found.relative.map((value) => 100 * value);
   const top = Math.max(1e-9, ...percent.filter(Number.isFinite));
-  const table = () => csvOf([["step", "distance", "relative distance"], ...Array.from(found.distance, (value, at) => [a.kept[at] ?? a.schedule.steps, value, found.relative[at]])]);
+  const table = () => csvOf([["step_index", "distance", "relative distance"], ...Array.from(found.distance, (value, at) => [a.kept[at] ?? a.schedule.steps, value, found.relative[at]])]);
   return (
     <Panel title="Where they part" says={says} saves={[{ name: fileName(a, "and", b.name.replace(/\.h5$/, ""), "distance", ".csv"), make: table }]}>
       <p>

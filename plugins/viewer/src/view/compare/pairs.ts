@@ -29,7 +29,7 @@ export async function pairAt(a: Run, b: Run, match: Match, field: Field, at: rea
   const [one, two, range] = await Promise.all([
     stateAt(a, field, match.a.position, at[0]), stateAt(b, field, match.b.position, at[1]), commonRange(a, b, field),
   ]);
-  const [left, right] = await Promise.all([framed(a, field, one, range), framed(b, field, two, range)]);
+  const [left, right] = await Promise.all([framed(a, field, one, range), framed(b, field, two, range, sameShape(a, b) ? a : b)]);
   return { a: left, b: right, apart: sameShape(a, b) ? difference(one, two) : undefined };
 }
 

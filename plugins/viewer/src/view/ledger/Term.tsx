@@ -50,7 +50,7 @@ export function TermCard({ run, term, sign, colour, state, account, scale, own, 
       )}
       <p class="term-does">
         {own && term.field && <span class="num own-scale">±{scale.toPrecision(2)} </span>}
-        {doesWords(term, run)}
+        {doesWords(term)}
         {settings && <span class="muted"> · {settings}</span>}
       </p>
       {norms && <Spark title="norm" values={norms} colour={colour} top={top} column={column} stepName={stepName} />}

@@ -29,7 +29,7 @@ async function sheet(section: ParentNode): Promise<Blob> {
 
 function table(run: Run, account: Account): Blob {
   const terms = [...account.norms.keys()];
-  const head = ["step", ...terms.flatMap((term) => [`${term.kind} ${term.key} l2`, `${term.kind} ${term.key} share`, `${term.kind} ${term.key} weight`])];
+  const head = ["step_index", ...terms.flatMap((term) => [`${term.kind} ${term.key} l2`, `${term.kind} ${term.key} share`, `${term.kind} ${term.key} weight`])];
   const rows = run.kept.map((step, column) => [
     step,
     ...terms.flatMap((term) => [account.norms.get(term)?.[column], account.shares.get(term)?.[column], term.weight?.[step]]),

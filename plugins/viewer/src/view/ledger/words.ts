@@ -76,9 +76,9 @@ export function settingsWords(settings: Readonly<Record<string, unknown>>): stri
   return stated.map(([name, setting]) => `${name.replaceAll("_", " ")} ${value(setting)}`).join(", ");
 }
 
-function baseWords(run: Run): string {
-  const scale = run.config["guidance_scale"];
-  const kind = run.config["base"];
+function baseWords(term: Term): string {
+  const scale = term.settings["guidance_scale"];
+  const kind = term.name;
   if (kind === "cfg" && typeof scale === "number") return `guidance of scale ${plain(scale)}: e(null) + ${plain(scale)} · (e(own) − e(null))`;
   if (kind === "cond") return "the network's prediction for the sample's own class";
   if (kind === "uncond") return "the network's prediction without a class";
@@ -86,9 +86,10 @@ function baseWords(run: Run): string {
 }
 
 /** What a term does, in one phrase without a capital and a full stop. */
-export function doesWords(term: Term, run: Run): string {
-  if (term.kind === "base") return baseWords(run);
-  return (term.kind === "force" ? FORCES : DRIFTS)[term.name] ?? `a ${term.kind} of a plugin`;
+export function doesWords(term: Term): string {
+  if (term.kind === "base") return baseWords(term);
+  // The second of two alike is called "cfg #2": what it does is found by its key.
+  return (term.kind === "force" ? FORCES : DRIFTS)[term.key.replace(/^\d+_/, "")] ?? `a ${term.kind} of a plugin`;
 }
 
 /** In what a prediction is measured. */

@@ -20,9 +20,11 @@ export async function frameOf(run: Run, field: Field, position: number, column: 
   return framed(run, field, state, range);
 }
 
-/** Pixels of numbers of a field's kind that stand in no file, such as an estimate without a force. */
-export async function framed(run: Run, field: Field, state: Float32Array, range: readonly [number, number]): Promise<ImageData> {
-  const colours = looksLikeImage(field) ? await coloursOf(run, range[1]) : undefined;
+/** Pixels of numbers of a field's kind that stand in no file, such as an estimate without a force.
+ *
+ *  like: the run whose colours latents have; of two that are compared both have those of one. */
+export async function framed(run: Run, field: Field, state: Float32Array, range: readonly [number, number], like: Run = run): Promise<ImageData> {
+  const colours = looksLikeImage(field) ? await coloursOf(like, range[1]) : undefined;
   return montage([state], run.shape, { columns: 1, gap: 0, range, signed: !looksLikeImage(field), ...(colours && { colours }) });
 }
 

@@ -41,11 +41,11 @@ export function Drawing({ run, plane, column, focus, thumbs, label }: DrawingPro
   const lines = useScale(plane);
   const labels = useMemo(() => [...new Set(plane.samples.map((sample) => sample.label))].sort((one, two) => one - two), [plane]);
   const ends = lines.map((line) => line.at(-1) ?? ([0, 0] as const));
-  const order = plane.samples.map((_, at) => at).sort((one, two) => Number(plane.samples[two] === focus) - Number(plane.samples[one] === focus));
+  const order = plane.samples.map((_, at) => at).sort((one, two) => Number(plane.samples[two]?.id === focus?.id) - Number(plane.samples[one]?.id === focus?.id));
   const room = useMemo(() => {
     const free = roomFor(order.map((at) => ends[at] ?? [0, 0]), THUMB + 2);
     return plane.samples.map((_, at) => free[order.indexOf(at)] ?? false);
-  }, [lines, focus]);
+  }, [lines, focus?.id]);
   const drawn = [...order].reverse();
   return (
     <svg class="plane" viewBox={`0 0 ${WIDTH} ${HEIGHT}`} role="img" aria-label={label} font-family="system-ui, sans-serif" font-size="13">
@@ -56,7 +56,7 @@ export function Drawing({ run, plane, column, focus, thumbs, label }: DrawingPro
         const line = lines[at] ?? [];
         const { shape, colour } = markOf(labels.indexOf(sample.label));
         const [x, y] = line[Math.min(column, line.length - 1)] ?? [0, 0];
-        const strong = sample === focus;
+        const strong = sample.id === focus?.id;
         const thumb = room[at] ? thumbs[at] : undefined;
         const [endX, endY] = line.at(-1) ?? [0, 0];
         return (

@@ -90,7 +90,7 @@ function overlaid(base: ImageData, map: ImageData): ImageData {
 }
 
 function Together({ run, sample }: { run: Run; sample: Sample }) {
-  const samples = useMemo(() => samplesOf(run, [sample]), [run, run.samples, sample]);
+  const samples = useMemo(() => samplesOf(run, [sample]), [run, sample.position]);
   const plane = useLoaded(() => planeOfRun(run, samples, false), [run, samples]);
   const thumbs = useLoaded(() => Promise.all(samples.map((one) => thumbOf(run, one.position))), [run, samples]);
   if (!plane) return <p class="muted">The components are being computed.</p>;

@@ -53,7 +53,7 @@ function walking({ run }: Facts): Chapter {
   const what = { epsilon: "the noise in the state", v_prediction: "the velocity v, a mixture of noise and image", sample: "the image", flow: "the flow's velocity, noise minus image" }[run.predictionType];
   const base = run.terms.find((term) => term.kind === "base");
   const text = [`In each of ${count(run.schedule.steps, "step")} a network predicts ${what}, and ${typeof scheduler === "string" ? `the scheduler ${scheduler}` : "a scheduler"} moves the state a little toward the image that this means.${Number.isFinite(evaluations) && evaluations > 0 ? ` That took ${count(Math.round(evaluations), "evaluation")} a sample.` : ""}`];
-  if (base) text.push(`The base of the prediction is ${doesWords(base, run)}.`);
+  if (base) text.push(`The base of the prediction is ${doesWords(base)}.`);
   if (run.fields.includes("x0")) text.push("Left is the state x, in which noise hides what is decided; right is the estimate x₀ of the image that the scheduler had at the same step.");
   const last = run.kept.length - 1;
   return { id: "steps", title: "Step by step it moves", text, from: 0, to: Math.round(last / 2), key: Math.round(last / 4), stage: { kind: run.fields.includes("x0") && run.fields.includes("x") ? "both" : "state" } };
@@ -82,7 +82,7 @@ function around(run: Run, column: number): { readonly from: number; readonly to:
 function forceChapter({ run }: Facts, peak: Peak): Chapter {
   const { term, column, norm, relative, moved } = peak;
   const settings = settingsWords(term.settings);
-  const text = [`The force ${term.name} ${doesWords(term, run)}${settings ? ` (${settings})` : ""}.`];
+  const text = [`The force ${term.name} ${doesWords(term)}${settings ? ` (${settings})` : ""}.`];
   if (norm === 0) text.push("Of this sample it added nothing at any recorded step.");
   else {
     text.push(`It was largest at ${stepWords(run, column)}, with a norm of ${short(norm)}${relative === undefined ? "" : `, ${percent(relative)} of the prediction's`}.`);
@@ -95,7 +95,7 @@ function forceChapter({ run }: Facts, peak: Peak): Chapter {
 function driftChapter({ run }: Facts, peak: Peak): Chapter {
   const { term, column, norm, relative } = peak;
   const settings = settingsWords(term.settings);
-  const text = [`A drift acts on the state itself, after the scheduler. ${term.name} ${doesWords(term, run)}${settings ? ` (${settings})` : ""}.`];
+  const text = [`A drift acts on the state itself, after the scheduler. ${term.name} ${doesWords(term)}${settings ? ` (${settings})` : ""}.`];
   if (norm === 0) text.push("It changed nothing of this sample at any recorded step.");
   else text.push(`It changed most at ${stepWords(run, column)}: by a norm of ${short(norm)}${relative === undefined ? "" : `, ${percent(relative)} of the state's`}.`);
   return { id: `drift-${term.key}`, title: `What the drift ${term.name} changed`, text, ...around(run, column), key: column, stage: { kind: "drift", term } };

@@ -16,7 +16,7 @@ export interface Finished { readonly samples: readonly Sample[]; readonly states
 /** The finished states of the samples of a run, as many as may be read; the sample itself is not among them. */
 export async function finishedOf(run: Run, sample: Sample): Promise<Finished> {
   const most = Math.min(MOST_SAMPLES, Math.floor(MOST_BYTES / (4 * sizeOf(run))));
-  const samples = run.samples.filter((one) => one !== sample && one.done && one.row !== undefined).slice(0, most);
+  const samples = run.samples.filter((one) => one.id !== sample.id && one.done && one.row !== undefined).slice(0, most);
   if (!samples.length || !run.fields.includes("x")) return { samples: [], states: [] };
   const all = await run.states("x", samples.map((one) => one.position), run.kept.length);
   const size = sizeOf(run);

@@ -45,17 +45,15 @@ export function sharesOf(entries: readonly Entry[], shares: ArrayLike<number>, m
   return total > 0 ? sums.map((value) => value / total) : sums;
 }
 
-/** The mean over rows of (columns, heads, tokens): of one head or of all; columns without numbers do not count. */
-export function meanShares(values: Float32Array, heads: number, tokens: number, head: number | "mean", columns: readonly number[]): Float64Array {
-  const mean = new Float64Array(tokens);
+/** What tokens get at one row of (columns, heads, tokens), of one head or the mean of all; NaN where the step has none. */
+export function sharesAt(values: Float32Array, heads: number, tokens: number, head: number | "mean", row: number): Float64Array {
   const used = head === "mean" ? Array.from({ length: heads }, (_, at) => at) : [Math.min(head, heads - 1)];
-  let rows = 0;
-  for (const column of columns) {
-    if (Number.isNaN(values[column * heads * tokens])) continue;
-    rows += used.length;
-    for (const each of used) {
-      for (let token = 0; token < tokens; token += 1) mean[token] = (mean[token] ?? 0) + (values[(column * heads + each) * tokens + token] ?? 0);
-    }
-  }
-  return rows ? mean.map((value) => value / rows) : mean.fill(Number.NaN);
+  return Float64Array.from({ length: tokens }, (_, token) =>
+    used.reduce((sum, each) => sum + (values[(row * heads + each) * tokens + token] ?? Number.NaN), 0) / used.length);
+}
+
+/** The mean of several steps' shares, each of which sums to one; steps without numbers do not count. */
+export function meanOf(steps: readonly (readonly number[])[], length: number): number[] {
+  const counted = steps.filter((shares) => shares.every(Number.isFinite));
+  return Array.from({ length }, (_, at) => (counted.length ? counted.reduce((sum, shares) => sum + (shares[at] ?? 0), 0) / counted.length : Number.NaN));
 }
