@@ -62,7 +62,8 @@ export async function openFiles(files: readonly File[], beside = false): Promise
     const wanted = beside && entries.value[0] ? [entries.value[0], ...added] : added;
     if (added.length) {
       catalog.value = [...kept, ...added];
-      await show(wanted, wanted.length > 1 ? { ...current(), view: "compare" } : keep());
+      const shown = beside ? current() : keep();
+      await show(wanted, wanted.length > 1 ? { ...shown, view: "compare" } : shown);
     }
     if (problems.length) problem.value = problems.join(" · ");
   } catch (error) {

@@ -1,5 +1,5 @@
 // What the page shows, as signals. Everything that a colleague should see under the same address is written to the hash.
-import { computed, signal } from "@preact/signals";
+import { batch, computed, signal } from "@preact/signals";
 import type { Alignment, Field, Run, Sample } from "./model/api";
 
 export const VIEWS = ["look", "compare", "story", "about"] as const;
@@ -72,6 +72,15 @@ export const picked = computed<readonly Sample[]>(() => {
   const found = chosen.value.map((id) => done.get(id)).filter((sample) => sample !== undefined);
   return found.length ? found : focus.value ? [focus.value] : [];
 });
+
+/** Swaps A and B. */
+export function swap(): void {
+  batch(() => {
+    runs.value = runs.value.toReversed();
+    entries.value = entries.value.toReversed();
+    column.value = Math.min(column.value, runs.value[0]?.kept.length ?? 0);
+  });
+}
 
 /** Moves the slider, within the run. */
 export function seek(to: number): void {

@@ -3,10 +3,12 @@ import { followKeys } from "../keys";
 import { notice, run, view, type View } from "../state";
 import { About } from "./About";
 import { Attention } from "./Attention";
+import { Compare } from "./Compare";
 import { Frames } from "./Frames";
 import { Ledger } from "./Ledger";
 import { Metrics } from "./Metrics";
 import { DropZone, Hint, LinkButton, Messages, OpenButton, Opened } from "./Open";
+import { Plane } from "./Plane";
 import { KeyList, Scrubber } from "./Scrubber";
 import { ThemeButton, useTheme } from "./Theme";
 import { Tokens } from "./Tokens";
@@ -23,6 +25,7 @@ export function App() {
       <main class={`view view-${view.value}`} id="main">
         <Messages />
         {run.value && view.value === "look" && <Look />}
+        {run.value && view.value === "compare" && <Compare />}
         {run.value && view.value === "about" && <About />}
       </main>
       <KeyList />
@@ -68,6 +71,7 @@ function Look() {
           <Attention />
           <Tokens />
           <Metrics />
+          <Plane />
         </div>
       </div>
     </>

@@ -3,7 +3,7 @@ import "./parts/parts.css";
 import "./compare/compare.css";
 import { alignments, matchSamples, pairColumns, type Match } from "../model/align";
 import type { Run } from "../model/api";
-import { alignment, choose, focus, other, run, runs } from "../state";
+import { alignment, choose, focus, other, run, swap } from "../state";
 import { Panel } from "./Panel";
 import { Both } from "./compare/Both";
 import { Frames } from "./compare/Frames";
@@ -46,11 +46,11 @@ function Two({ a, b }: { a: Run; b: Run }) {
   const columns = useMemo(() => pairColumns(a, b, alignment.value), [a, b, alignment.value]);
   const match = matches.find((one) => one.a.id === focus.value?.id) ?? matches[0];
   const why = alignments(a, b).find((one) => one.by === alignment.value)?.why;
-  const swap = <button type="button" class="quiet" onClick={() => (runs.value = [b, a])}>Swap A and B</button>;
+  const swapping = <button type="button" class="quiet" onClick={swap}>Swap A and B</button>;
   if (!match) {
     return (
       <div class="stack">
-        <Panel title="Compare" says="Two runs side by side under one slider." controls={swap}>
+        <Panel title="Compare" says="Two runs side by side under one slider." controls={swapping}>
           <p class="empty">No sample of {a.name} has a partner in {b.name}: both files must keep the states of finished samples.</p>
         </Panel>
         <Panel title="Settings" says="The settings of the two configurations that differ."><Settings a={a} b={b} /></Panel>
@@ -62,7 +62,7 @@ function Two({ a, b }: { a: Run; b: Run }) {
       <Frames a={a} b={b} match={match} columns={columns} controls={
         <>
           <Toggle label="Steps that belong together" value={alignment.value} choices={(["step", "progress", "sigma"] as const).map((by) => [by, BY[by]])} onChange={(to) => (alignment.value = to)} />
-          {swap}
+          {swapping}
         </>
       } before={<Choice matches={matches} match={match} why={`${match.why} ${why ?? ""}`} />} />
       <Parting a={a} b={b} match={match} columns={columns} />
