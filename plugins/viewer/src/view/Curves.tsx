@@ -4,10 +4,19 @@ import { pathOf, scaleOf, ticks, type Chart, type Frame } from "../curves";
 import { column, playing, run, seek } from "../state";
 import { number } from "../words";
 
-/** "var(--series-1)" as the colour that it stands for: files and canvases know no variables. */
+/** Colours of samples in saved files, which are on white whatever the page is on. */
+const ON_WHITE = ["#0072b2", "#d55e00", "#008a65", "#b65a92", "#a06f00", "#3a92c8", "#4d4d4d"];
+
+/** "var(--series-1)" as the colour that it stands for: a canvas knows no variables. */
 export function plainColour(element: Element, colour: string): string {
   const name = /^var\((--[\w-]+)\)$/.exec(colour)?.[1];
   return name ? getComputedStyle(element).getPropertyValue(name).trim() || "#888" : colour;
+}
+
+/** The same for files. */
+export function savedColour(colour: string): string {
+  const at = /^var\(--series-(\d)\)$/.exec(colour)?.[1];
+  return at === undefined ? colour : (ON_WHITE[Number(at)] ?? "#666");
 }
 
 /** The step's number under a column; the final state has none. */

@@ -122,6 +122,11 @@ function Large({ shown }: { shown: readonly Sample[] }) {
   useEffect(() => back.current?.focus({ preventScroll: true }), []);
   if (!sample) return null;
   const at = shown.findIndex((one) => one.id === sample.id);
+  const close = () => {
+    enlarged.value = false;
+    // The keyboard goes on where it was, once the montage is there again.
+    requestAnimationFrame(() => document.querySelector<HTMLElement>('.tile[aria-selected="true"]')?.focus({ preventScroll: true }));
+  };
   const step = (by: number) => {
     const next = shown[(at + by + shown.length) % shown.length];
     if (next) choose(next.id, false);
@@ -132,7 +137,7 @@ function Large({ shown }: { shown: readonly Sample[] }) {
       <p class="pages">
         <button type="button" class="quiet" disabled={shown.length < 2} aria-label="Previous sample" onClick={() => step(-1)}>‹</button>
         <button type="button" class="quiet" disabled={shown.length < 2} aria-label="Next sample" onClick={() => step(1)}>›</button>
-        <button ref={back} type="button" class="quiet" onClick={() => (enlarged.value = false)}>All samples</button>
+        <button ref={back} type="button" class="quiet" onClick={close}>All samples</button>
       </p>
     </div>
   );

@@ -7,7 +7,7 @@ import { lineOf } from "../opening";
 import { type Cell, csvOf } from "../save";
 import { colourOf, column, focus, picked, problem, run } from "../state";
 import { fileName, number, sampleTitle } from "../words";
-import { Curves, plainColour } from "./Curves";
+import { Curves, savedColour } from "./Curves";
 import { Panel, type Save } from "./Panel";
 
 interface Measured { readonly sample: Sample; readonly metrics: readonly Metric[] }
@@ -75,7 +75,7 @@ function Grid({ opened }: { opened: Run }) {
   const charts = useMemo(() => chartsOf(measured), [measured]);
   const groups = [...new Set(charts.map((chart) => chart.metric.group))];
   const svg = () => {
-    const plain = charts.map((chart) => ({ ...chart, series: chart.series.map((one) => ({ ...one, colour: plainColour(document.body, one.colour) })) }));
+    const plain = charts.map((chart) => ({ ...chart, series: chart.series.map((one) => ({ ...one, colour: savedColour(one.colour) })) }));
     const step = (at: number) => (at < opened.kept.length ? `step ${(opened.kept[at] ?? at) + 1}` : "final state");
     return new Blob([curvesSvg(plain, column.value, { value: (value) => number(value, 3), column: step })], { type: "image/svg+xml" });
   };

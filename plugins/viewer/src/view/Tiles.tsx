@@ -60,13 +60,13 @@ interface TileProps { readonly sample: Sample; readonly on: boolean; readonly re
 
 function Tile({ sample, on, reachable, focus }: TileProps) {
   return (
-    <div class="tile" role="option" aria-selected={on} aria-label={sampleTitle(sample)} tabIndex={reachable ? 0 : -1} onFocus={focus}
+    <div class="tile" role="option" aria-selected={on} tabIndex={reachable ? 0 : -1} onFocus={focus}
       title={`${sampleTitle(sample)}, seed ${sample.seed}`}
       style={on ? { "--mark": colourOf(sample.id) } : { "--mark": "transparent" }}
       onClick={(event) => choose(sample.id, event.ctrlKey || event.metaKey || event.shiftKey)}
       onDblClick={() => (choose(sample.id, false), (enlarged.value = !enlarged.peek()))}>
       <span class="shot" />
-      <span class="caption num"><b>{sample.className}</b> <span class="id">{sample.id}</span></span>
+      <span class="caption num"><b>{sample.className}</b><span class="hidden">, sample</span> <span class="id">{sample.id}</span></span>
     </div>
   );
 }
