@@ -6,12 +6,13 @@ from collections.abc import Iterable
 
 from emnist_diff.hookspecs import hookimpl
 from emnist_diff.records import Spec
-from emnist_diff_trajectory.contract import ReaderSpec
+from emnist_diff_trajectory.contract import ReaderSpec, WidgetSpec
 
 
 @hookimpl
 def emnist_diff_kinds() -> Iterable[type[Spec]]:
     yield ReaderSpec
+    yield WidgetSpec
 
 
 @hookimpl

@@ -1,16 +1,19 @@
-"""Kinds of components that this package has some of, and the core knows nothing of: commands, and readers of what runs
-left in their directories."""
+"""Kinds of components that this package has some of or uses, and the core knows nothing of: commands, readers of what
+runs left in their directories, and widgets of notebooks."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import attrs
 
 from emnist_diff.brief import briefly
 from emnist_diff.records import Spec, one_line
+
+if TYPE_CHECKING:
+    from emnist_diff_trajectory.reader import Trajectory
 
 
 @attrs.frozen(kw_only=True)
@@ -51,6 +54,24 @@ class RunReader(Protocol):
 
     def read(self, path: Path) -> EarlierRun | None:
         """What a file says; None for one of another kind, and for a damaged one."""
+
+
+@attrs.frozen(kw_only=True)
+class WidgetSpec(Spec):
+    """What shows a trajectory in a notebook. The factory makes a `TrajectoryWidgets`; the default one is used."""
+
+    kind: ClassVar[str] = "widget"
+
+
+@runtime_checkable
+class TrajectoryWidgets(Protocol):
+    """What a `WidgetSpec` names."""
+
+    def widget(self, trajectory: Trajectory) -> Any:
+        """A widget of ipywidgets that shows an open trajectory, the same one whenever it is shown again.
+
+        Raises an `EmnistDiffError` where there can be none, such as where a library that it needs is not installed.
+        """
 
 
 @attrs.frozen(kw_only=True)

@@ -1,15 +1,22 @@
-"""A trajectory as notebooks and prompts show it: a line of text, or a page with pictures of bounded size."""
+"""A trajectory as notebooks and prompts show it: a line of text, a page with pictures of bounded size, or the widget of
+a plugin."""
 
 from __future__ import annotations
 
 import base64
 import io
+import sys
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import numpy as np
 import numpy.typing as npt
 
+from emnist_diff.components import make
+from emnist_diff.discovery import installed
+from emnist_diff.errors import EmnistDiffError, PluginError, blame
+from emnist_diff_trajectory.contract import WidgetSpec
 from emnist_diff_trajectory.opening import reading
 
 if TYPE_CHECKING:
@@ -53,6 +60,55 @@ def page(trajectory: Trajectory) -> str:
         f"<div><p><b>{escape(trajectory.path.name)}</b></p><table>{rows}</table>"
         f'<div style="display:flex;flex-wrap:wrap;gap:6px">{figures}</div>{more}</div>'
     )
+
+
+def bundle(trajectory: Trajectory) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What IPython shows, and metadata of it: the widget where there is one; and the page, for who reads the notebook
+    later, which says why there is no widget. At a prompt in a terminal nothing but the line."""
+    if _in_terminal() or not trajectory.is_open:
+        return {}, {}
+    data, metadata = {}, {}
+    try:
+        data, metadata = _widget(trajectory)._repr_mimebundle_()
+        note = ""
+    except EmnistDiffError as error:
+        note = f"<p>{escape(str(error))}</p>"
+    return {**data, "text/plain": line(trajectory), "text/html": page(trajectory) + note}, metadata
+
+
+def displayed(trajectory: Trajectory) -> Any:
+    """What marimo is to show in the place of a trajectory: the widget, or where there is none the page."""
+    note = ""
+    if trajectory.is_open:
+        try:
+            return _widget(trajectory)
+        except EmnistDiffError as error:
+            note = f"<p>{escape(str(error))}</p>"
+    return _Html(page(trajectory) + note)
+
+
+@attrs.frozen
+class _Html:
+    """What a notebook shows as it stands."""
+
+    text: str
+
+    def _repr_html_(self) -> str:
+        return self.text
+
+
+def _widget(trajectory: Trajectory) -> Any:
+    """What the default plugin shows a trajectory by. Raises an `EmnistDiffError` where that is not possible."""
+    component = make(installed(), WidgetSpec, None)
+    label = component.label(WidgetSpec.kind)
+    with blame(PluginError, lambda error: f"{label} failed: {type(error).__name__}: {error}"):
+        return component.object.widget(trajectory)
+
+
+def _in_terminal() -> bool:
+    """Whether IPython runs in a terminal, which shows text alone."""
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and type(ipython.get_ipython()).__name__ == "TerminalInteractiveShell"
 
 
 def _figure(trajectory: Trajectory, position: int) -> str:

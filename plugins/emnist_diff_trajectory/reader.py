@@ -298,6 +298,18 @@ class Trajectory(Header):
 
         return page(self)
 
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict[str, Any], dict[str, Any]]:
+        """For Jupyter and the like."""
+        from emnist_diff_trajectory.notebook import bundle
+
+        return bundle(self)
+
+    def _display_(self) -> Any:
+        """For marimo."""
+        from emnist_diff_trajectory.notebook import displayed
+
+        return displayed(self)
+
     def __enter__(self) -> Trajectory:
         return self
 
