@@ -18,7 +18,7 @@ import pytest
 
 from emnist_diff.errors import OutputError
 from emnist_diff_plugins.viewer import save as saves
-from emnist_diff_plugins.viewer.shown import showing
+from emnist_diff_plugins.viewer.shown import names, showing
 from emnist_diff_trajectory.attention import beside
 from emnist_diff_trajectory.pack import Packing, pack
 
@@ -154,6 +154,24 @@ def test_files_that_the_page_reads_are_shown_as_they_are(recorded: Path, tmp_pat
     with showing([Path("run.attention.h5"), Path("gzip.h5")]) as (run, packed):
         assert (run.path, packed.path) == (Path("run.h5"), Path("gzip.h5"))
         assert (run.sidecar.path, packed.sidecar) == (Path("run.attention.h5"), None)
+
+
+def test_files_of_one_name_are_told_apart_by_their_folders(recorded: Path, tmp_path: Path):
+    paths = [tmp_path / "one" / "A" / "trajectory.h5", tmp_path / "two" / "A" / "trajectory.h5"]
+    for path in paths:
+        path.parent.mkdir(parents=True)
+        shutil.copy(recorded, path)
+        shutil.copy(recorded, beside(path))
+    with showing([path.parent for path in paths]) as (one, two):
+        assert (one.name, two.name) == ("one/A/trajectory.h5", "two/A/trajectory.h5")
+        assert two.sidecar.name == "two/A/trajectory.attention.h5"
+    assert names([*paths, paths[0], recorded]) == [
+        "one/A/trajectory.h5",
+        "two/A/trajectory.h5",
+        "one/A/trajectory.h5",
+        "/".join(recorded.parts[-3:]),
+    ]
+    assert names([]) == []
 
 
 def test_a_copy_that_the_disk_has_no_room_for_is_refused_before_it_is_made(recorded: Path, tmp_path: Path, monkeypatch):

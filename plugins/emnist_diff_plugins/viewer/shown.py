@@ -30,7 +30,7 @@ READABLE_FILTERS = frozenset({1, 2, 32015})
 class Shown:
     """A file of a run as the page reads it.
 
-    name: for people and for links; the file's own.  path: of the bytes, which may be a copy.  sidecar: what was
+    name: for people and for links.  path: of the bytes, which may be a copy.  sidecar: what was
     captured from it afterwards.
     """
 
@@ -66,19 +66,32 @@ def showing(paths: Sequence[Path]) -> Iterator[list[Shown]]:
     Raises `TrajectoryError` for what is no trajectory file, and `OutputError` where there is no room for a copy.
     """
     with ExitStack() as stack:
+        found = [find(path) for path in paths]
         out = []
-        for path in map(find, paths):
+        for path, name in zip(found, names(found), strict=True):
             captured = beside(path)
-            sidecar = _readable(stack, captured) if captured != path and captured.is_file() else None
-            out.append(attrs.evolve(_readable(stack, path), sidecar=sidecar))
+            sidecar = None
+            if captured != path and captured.is_file():
+                sidecar = _readable(stack, captured, beside(Path(name)).as_posix())
+            out.append(attrs.evolve(_readable(stack, path, name), sidecar=sidecar))
         yield out
 
 
-def _readable(stack: ExitStack, path: Path) -> Shown:
+def names(paths: Sequence[Path]) -> list[str]:
+    """What files are called: by their names, and by as many of the folders above as it takes to tell them apart."""
+    parts = [path.resolve().parts for path in paths]
+    for count in range(1, max(map(len, parts), default=0) + 1):
+        out = ["/".join(one[-count:]) for one in parts]
+        if len(set(out)) == len(set(parts)):
+            return out
+    return []
+
+
+def _readable(stack: ExitStack, path: Path, name: str) -> Shown:
     with Trajectory(path) as trajectory:
         reason = why_copied(trajectory)
         if not reason:
-            return Shown(path.name, path)
+            return Shown(name, path)
         part = Part.of(trajectory)  # which finds damage before anything is said
         needed = sum(values.nbytes for values in trajectory.datasets().values())
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="emnist-diff-view-")))
@@ -90,7 +103,7 @@ def _readable(stack: ExitStack, path: Path) -> Shown:
             )
         echo(f"{path} {reason}: the page reads a copy of {size(needed)}, which is removed in the end", err=True)
         compose(folder / path.name, [part])
-    return Shown(path.name, folder / path.name)
+    return Shown(name, folder / path.name)
 
 
 def why_copied(trajectory: Trajectory) -> str:
