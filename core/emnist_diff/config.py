@@ -21,8 +21,8 @@ from emnist_diff.structuring import as_written
 AUTO = "auto"
 """Of a backend, precision or device: what the run chooses itself."""
 
-MOST_SAMPLES = 1 << 22
-"""The most samples of a run, and of a file."""
+LARGEST_RUN = 1 << 40
+"""The most samples of a run, all its workers together."""
 
 MOST_STEPS = 1 << 20
 """The most denoising steps that a configuration may ask for: each is laid out before a run, and more take minutes."""
@@ -77,7 +77,7 @@ PANELS = (GENERATION, MODEL, FORCES, OUTPUT, SPEED, WORKERS)
 """Headings of the help page of ``emnist-diff run``, in the order in which a newcomer needs them."""
 
 _AT_LEAST_0, _AT_LEAST_1, _POSITIVE = v.optional(v.ge(0)), v.optional(v.ge(1)), v.optional(v.gt(0))
-_COUNT = v.optional(v.and_(v.ge(1), v.le(MOST_SAMPLES)))
+_COUNT = v.optional(v.and_(v.ge(1), v.le(LARGEST_RUN)))
 
 
 @briefly

@@ -15,7 +15,6 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from emnist_diff.config import MOST_SAMPLES
 from emnist_diff.errors import OutputError, TrajectoryError
 from emnist_diff_trajectory.compose import Merged, compose
 from emnist_diff_trajectory.fields import CONDITIONS, EVALUATED, weight_of
@@ -26,6 +25,7 @@ from emnist_diff_trajectory.opening import reading
 from emnist_diff_trajectory.other_files import differing
 from emnist_diff_trajectory.parts import Part, Rows
 from emnist_diff_trajectory.reader import Trajectory
+from emnist_diff_trajectory.sample_ids import MOST_SAMPLES
 from emnist_diff_trajectory.schema import Array
 from emnist_diff_trajectory.workerfiles import few, missing_ranks
 from emnist_diff_trajectory.workerfiles import worker_files as all_worker_files

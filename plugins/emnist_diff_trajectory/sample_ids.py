@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 
-from emnist_diff.config import MOST_SAMPLES
 from emnist_diff.errors import ConfigError
 from emnist_diff.shown import shown
+
+MOST_SAMPLES = 1 << 22
+"""The most samples of a file, and so of one worker of a run."""
 
 
 def sample_ids(text: str | None, option: str = "--sample") -> list[int] | None:

@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from emnist_diff import __version__
-from emnist_diff.config import MOST_SAMPLES
 from emnist_diff.errors import OutputError
 from emnist_diff.frames import FIELDS, RunHeader, component_fields, is_requested
 from emnist_diff_trajectory.activations import condition_names, recorded_conditions
 from emnist_diff_trajectory.fields import CONDITIONS, EVALUATED, columns, dataset_of, refusal, weight_of
 from emnist_diff_trajectory.identity import canonical_json, fingerprint
+from emnist_diff_trajectory.sample_ids import MOST_SAMPLES
 
 if TYPE_CHECKING:  # reading needs no torch
     from emnist_diff.conditions import Cond

@@ -11,11 +11,11 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from emnist_diff.config import MOST_SAMPLES
 from emnist_diff.errors import TrajectoryError
 from emnist_diff_trajectory.identity import canonical_json
 from emnist_diff_trajectory.merged import Source, check_mappings
 from emnist_diff_trajectory.opening import MOST_ATTRIBUTE, MOST_TEXT, checked, open_file
+from emnist_diff_trajectory.sample_ids import MOST_SAMPLES
 from emnist_diff_trajectory.schema import MOST_STEPS
 
 _DEEPEST, _MOST_OBJECTS = 3, 10_000

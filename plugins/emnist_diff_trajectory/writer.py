@@ -19,7 +19,6 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
-from emnist_diff.config import MOST_SAMPLES
 from emnist_diff.errors import OutputError
 from emnist_diff.frames import RunHeader
 from emnist_diff_trajectory.creation import create_contiguous, new_file, output_errors, take_space
@@ -31,6 +30,7 @@ from emnist_diff_trajectory.lock import WriterLock
 from emnist_diff_trajectory.reader import Trajectory
 from emnist_diff_trajectory.rows import Place, RowFile
 from emnist_diff_trajectory.same_run import require_same_run
+from emnist_diff_trajectory.sample_ids import MOST_SAMPLES
 from emnist_diff_trajectory.schema import (
     MARKERS,
     MOST_STEPS,

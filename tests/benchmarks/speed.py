@@ -42,12 +42,10 @@ from quality import Images
 from sidebyside import Ratio, interleaved, machine, machine_line
 from torch import Tensor
 
-from emnist_diff.assembly.assemble import default_sinks
-from emnist_diff.components import make
+from emnist_diff.assembly.assemble import sinks_of
 from emnist_diff.discovery import installed
 from emnist_diff.errors import EmnistDiffError
 from emnist_diff.frames import BatchResult
-from emnist_diff.records import SinkSpec
 from emnist_diff.running.run import execute, prepare
 from emnist_diff.structuring import unstructure
 from emnist_diff_plugins.containers import checkpoint
@@ -110,7 +108,8 @@ class Ours:
         """The same with the default sinks, into a folder that is thrown away."""
         registry = installed()
         with tempfile.TemporaryDirectory() as folder:
-            sinks = tuple(make(registry, SinkSpec, asked).object for asked in default_sinks(registry))
+            settings = attrs.evolve(self.assembly.config, sinks=None)
+            sinks = tuple(sink.object for sink in sinks_of(registry, settings))
             header = attrs.evolve(self.assembly.header, output=Path(folder) / "out")
             execute(attrs.evolve(self.assembly, sinks=sinks, header=header))
 

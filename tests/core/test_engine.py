@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from emnist_diff.conditions import NULL, OWN, named
 from emnist_diff.engine.base import Base
 from emnist_diff.engine.noise import INITIAL, batch_normal
-from emnist_diff.engine.plan import Evaluations, WeightedForce, make_plan, streams
+from emnist_diff.engine.plan import Evaluations, Labels, WeightedForce, make_plan, streams
 from emnist_diff.errors import RunFailed
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
 from emnist_diff_plugins.drifts.default import DefaultDrift
@@ -184,7 +184,9 @@ def test_each_class_and_sample_is_evaluated_once(make_engine, walk_all, base, fo
     walk_all(engine, range(5))
     assert sorted(row for call in denoiser.calls for row in call) == sorted([*rows] * 5)
 
-    plan = make_plan(Evaluations.of(engine.timeline, base, engine.forces), {"": denoiser.conditions}, [0] * 5, 5, 1)
+    plan = make_plan(
+        Evaluations.of(engine.timeline, base, engine.forces), {"": denoiser.conditions}, Labels((0,), range(5)), 5, 1
+    )
     assert plan.rows == 5 * len(rows)
 
 
@@ -208,7 +210,7 @@ def test_the_planned_micro_batch_does_not_depend_on_the_batch_size(make_engine):
     engine = make_engine()
     spaces = {"": engine.denoisers[""].conditions}
     chosen = {
-        make_plan(Evaluations.of(engine.timeline, engine.base), spaces, [0] * 20, size).micro_batch
+        make_plan(Evaluations.of(engine.timeline, engine.base), spaces, Labels((0,), range(20)), size).micro_batch
         for size in (1, 3, 16, 50)
     }
     assert chosen == {32}

@@ -9,7 +9,7 @@ import torch
 from emnist_diff.conditions import RowConditions
 from emnist_diff.discovery import installed
 from emnist_diff.engine.base import Base
-from emnist_diff.engine.plan import Evaluations, make_plan
+from emnist_diff.engine.plan import Evaluations, Labels, make_plan
 from emnist_diff.engine.state import Batch
 from emnist_diff.engine.walk import walk
 from emnist_diff.errors import ConfigError, RunFailed
@@ -82,7 +82,7 @@ def test_looks_are_planned(make_engine, walk_all, weight):
     engine = attrs.evolve(engine, drifts=[attrs.evolve(engine.drifts[0], weight=lambda at: weight)])
     spaces = {"": denoiser.conditions}
     evaluations = Evaluations.of(engine.timeline, engine.base, engine.forces, engine.drifts)
-    plan = make_plan(evaluations, spaces, [0] * 4, 4, 1)
+    plan = make_plan(evaluations, spaces, Labels((0,), range(4)), 4, 1)
     walk_all(engine)
     assert plan.rows == denoiser.rows
     looks = [float(t) for t in engine.timeline.timestep[1:] for _ in range(2 if weight else 0)]

@@ -13,7 +13,7 @@ from emnist_diff.assembly.assemble import assemble
 from emnist_diff.conditions import OWN, Cond, RowConditions, pack
 from emnist_diff.discovery import installed
 from emnist_diff.engine.base import Base
-from emnist_diff.engine.plan import Evaluations, WeightedForce, make_plan
+from emnist_diff.engine.plan import Evaluations, Labels, WeightedForce, make_plan
 from emnist_diff.engine.state import Engine
 from emnist_diff.errors import CheckpointError, ConfigError
 from emnist_diff.parameterization import convert
@@ -103,7 +103,7 @@ def test_rows_of_each_network_are_planned():
     engine = engine_with(GaussianMixture(shape=(3,), classes="ABC", seed=2).denoiser())
     spaces = {name: d.conditions for name, d in engine.denoisers.items()}
     evaluations = Evaluations.of(engine.timeline, engine.base, engine.forces)
-    plan = make_plan(evaluations, spaces, [0, 1, 2, 0, 1], 2, 2)
+    plan = make_plan(evaluations, spaces, Labels((0, 1, 2), range(5)), 2, 2)
     assert plan.networks == {("", ""): {2: 8, 1: 4}, ("weak", ""): {2: 8, 1: 4}}
     assert [plan.rows, *(calls_of(plan, (name, "")) for name in ("", "weak", "other"))] == [40, 12, 12, 0]
 

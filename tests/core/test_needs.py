@@ -26,7 +26,7 @@ def small(monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--total-videos", "1000000000"], "'total_videos' must be <= 4194304"),
+        (["--total-videos", "10000000000000"], "'total_videos' must be <= 1099511627776"),
         (["--steps", "10000000", "--scheduler", "euler"], "'steps' must be <= 1048576"),
         (["--micro-batch", "1000000000"], "in calls of 1000000000 rows, needs 192 GB of memory, 1.0 GB are free — use a"
          " smaller --micro-batch"),

@@ -9,7 +9,7 @@ import torch
 
 from emnist_diff.conditions import NULL, named
 from emnist_diff.engine.base import Base
-from emnist_diff.engine.plan import Evaluations, make_plan
+from emnist_diff.engine.plan import Evaluations, Labels, make_plan
 from emnist_diff.engine.state import Batch, WalkState
 from emnist_diff.engine.walk import walk
 from emnist_diff.errors import ConfigError
@@ -182,7 +182,13 @@ def test_the_plan_counts_the_rows_of_every_look(engine_of, built_in):
     )
     labels = (0, 1, 2, 0)
     spaces = {"": engine.denoisers[""].conditions}
-    plan = make_plan(Evaluations.of(engine.timeline, engine.base, engine.forces), spaces, labels, 4, 1)
+    plan = make_plan(
+        Evaluations.of(engine.timeline, engine.base, engine.forces),
+        spaces,
+        Labels(tuple(labels), range(len(labels))),
+        4,
+        1,
+    )
     list(walk(engine, Batch((0, 1, 2, 3), (0, 1, 2, 3), labels, (1,) * 4), lambda at: frozenset()))
     assert sum(rows) == plan.rows
 

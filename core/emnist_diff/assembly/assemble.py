@@ -29,8 +29,8 @@ from emnist_diff.records import ChooserSpec, SchedulerSpec, SinkSpec
 @briefly
 @attrs.frozen(eq=False)
 class Assembly:
-    """A run ready to start: engine, plan, sinks, the samples' own data, (N,) each, what evaluates the network, and the
-    registry that all of it comes from."""
+    """A run ready to start: engine, plan, sinks, the samples' own data, (N,) each, what evaluates the network, the
+    registry that all of it comes from, and what it was assembled of."""
 
     config: RunConfig
     engine: Engine
@@ -39,6 +39,7 @@ class Assembly:
     header: RunHeader
     backend: Prepared
     registry: Registry
+    parts: Parts
 
 
 @attrs.frozen(eq=False)
@@ -92,7 +93,7 @@ def assemble(
     Raises the errors of `components.make`, `UnknownName` for a class, `ConfigError` for impossible settings,
     `CheckpointError` for a bad checkpoint.
     """
-    sinks = _sinks(registry, settings)
+    sinks = sinks_of(registry, settings)
     device = torch.device(choose_device(settings.device))
     settings = attrs.evolve(settings, threads=threads or settings.threads or torch.get_num_threads())
     with unknown_names_explained(registry, settings) if resume else nullcontext():
@@ -111,7 +112,7 @@ def assemble(
     parts = attrs.evolve(parts, layout=layout)
     header = header_of(registry, parts, engine, backend, sinks)
     objects = tuple(sink.object for sink in sinks)
-    assembly = Assembly(layout.settings, engine, layout.share(), objects, header, backend, registry)
+    assembly = Assembly(layout.settings, engine, layout.share(), objects, header, backend, registry, parts)
     for review in reviews(registry):
         review.report_assembly(assembly)
     return assembly
@@ -139,20 +140,15 @@ def report_on(registry: Registry, layout: Layout) -> None:
         review.report(layout)
 
 
-def default_sinks(registry: Registry) -> list[ComponentConfig]:
-    """The sinks of a configuration that names none."""
-    return [ComponentConfig(e.qualified) for e in registry.of(SinkSpec) if e.spec.default]
-
-
-def _sinks(registry: Registry, settings: RunConfig) -> list[Component]:
-    """The sinks that the settings mean. Raises `ConfigError` for two of them that would write the same files: the same
-    one twice, under one filename."""
-    requested = settings.sinks if settings.sinks is not None else default_sinks(registry)
-    sinks = [make(registry, SinkSpec, config) for config in requested]
+def sinks_of(registry: Registry, settings: RunConfig) -> list[Component]:
+    """The sinks that the settings mean, or the default ones, each made anew. Raises `ConfigError` for two of them that
+    would write the same files: the same one twice, under one filename."""
+    default = [ComponentConfig(entry.qualified) for entry in registry.of(SinkSpec) if entry.spec.default]
+    sinks = [make(registry, SinkSpec, c) for c in (default if settings.sinks is None else settings.sinks)]
     places = [(sink.distribution, sink.name, sink.settings.get("filename")) for sink in sinks]
     for number, (_, name, filename) in enumerate(places):
         if places[number] in places[:number]:
-            if filename is None:
-                raise ConfigError(f"sink {name!r} is given twice — give it once")
-            raise ConfigError(f"sink {name!r} is given twice with filename {filename!r} — give each its own")
+            remedy = "give it once" if filename is None else "give each its own"
+            named = "" if filename is None else f" with filename {filename!r}"
+            raise ConfigError(f"sink {name!r} is given twice{named} — {remedy}")
     return sinks

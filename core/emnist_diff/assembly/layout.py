@@ -11,12 +11,13 @@ import torch
 from emnist_diff.assembly.devices import choose_device
 from emnist_diff.assembly.reviews import reviews
 from emnist_diff.components import Component, call_component, make
-from emnist_diff.config import MOST_SAMPLES, ComponentConfig, RunConfig
+from emnist_diff.config import ComponentConfig, RunConfig
 from emnist_diff.engine.base import Base, Clip, ClipSum
 from emnist_diff.engine.plan import (
     NOMINAL_BATCH,
     NOMINAL_BATCH_GPU,
     Evaluations,
+    Labels,
     Plan,
     WeightedDrift,
     WeightedForce,
@@ -24,7 +25,7 @@ from emnist_diff.engine.plan import (
     streams,
 )
 from emnist_diff.engine.state import Engine
-from emnist_diff.errors import ConfigError, PluginError
+from emnist_diff.errors import PluginError
 from emnist_diff.evaluators import Prepared
 from emnist_diff.plugins import Registry
 from emnist_diff.protocols import Binds, Denoiser, HasShape, HoldsImages, ReadsOwn, Scheduler, offers
@@ -42,14 +43,14 @@ class Layout:
     settings: with forces and drifts as they act, which reviews may have amended.
     components: forces, then drifts, by their place in the settings, ``forces[0]``.
     spaces: the condition spaces of the networks by name; ``""`` is the main one.
-    characters: the classes to generate, in order.  labels: (N,) each sample's own class index.  plan: the work ahead.
+    characters: the classes to generate, in order.  labels: of the N samples of all workers.  plan: the work ahead.
     """
 
     settings: RunConfig
     components: Mapping[str, Component]
     spaces: Mapping[str, ConditionSpace]
     characters: tuple[str, ...]
-    labels: tuple[int, ...]
+    labels: Labels
     scheduler: Scheduler
     timeline: Timeline
     base: Base
@@ -71,12 +72,8 @@ class Layout:
 
     def share(self) -> Plan:
         """The work of this worker. Rows of a call stay those of the whole run, which every worker must agree on."""
-        if self.settings.world_size == 1:
-            return self.plan
-        ids = range(self.settings.rank, len(self.labels), self.settings.world_size)
-        labels = [self.labels[i] for i in ids]
-        rows, size = self.plan.micro_batch, self.plan.batch_size
-        return make_plan(self.plan.evaluations, self.spaces, labels, size, rows, ids)
+        plan, own = self.plan, self.labels[self.settings.rank :: self.settings.world_size]
+        return make_plan(plan.evaluations, self.spaces, own, plan.batch_size, plan.micro_batch)
 
     def engine(
         self,
@@ -138,10 +135,9 @@ def lay_out(
     settings = attrs.evolve(settings, forces=tuple(c for _, c in forces), drifts=tuple(c for _, c in drifts))
     base = Base(settings.base, settings.guidance_scale)
     terms, maps = _terms(settings, forces, space), _maps(drifts)
-    indices, count = [space.index(name) for name in characters], _count(settings, characters)
-    labels = tuple(indices[number % len(indices)] for number in range(count))  # whatever the count, the first stay
-    on_cpu = torch.device(choose_device(settings.device)).type == "cpu"
-    nominal = NOMINAL_BATCH if on_cpu else NOMINAL_BATCH_GPU
+    count = settings.total_videos if settings.per_character is None else settings.per_character * len(characters)
+    labels = Labels(tuple(space.index(name) for name in characters), range(count))
+    nominal = NOMINAL_BATCH if torch.device(choose_device(settings.device)).type == "cpu" else NOMINAL_BATCH_GPU
     evaluations, size = Evaluations.of(timeline, base, terms, maps), settings.batch_size or nominal
     plan = make_plan(evaluations, spaces, labels, size, settings.micro_batch, nominal=nominal)
     components = {f"forces[{number}]": force for number, (force, _) in enumerate(forces)}
@@ -177,17 +173,6 @@ def _maps(drifts: Sequence[_Configured]) -> tuple[WeightedDrift, ...]:
     """The drifts in order."""
     scoped = zip(drifts, streams("drift", [drift.name for drift, _ in drifts]), strict=True)
     return tuple(WeightedDrift(d.name, d.object, scope, c.weight, d.label("drift")) for (d, c), scope in scoped)
-
-
-def _count(settings: RunConfig, characters: Sequence[str]) -> int:
-    """How many samples the settings mean. Raises `ConfigError` for more than a run has at most."""
-    count = settings.total_videos if settings.per_character is None else settings.per_character * len(characters)
-    if count > MOST_SAMPLES:
-        raise ConfigError(
-            f"per_character = {settings.per_character} of {len(characters)} classes are {count} samples — a run has at "
-            f"most {MOST_SAMPLES}"
-        )
-    return count
 
 
 def bound_scheduler(component: Component, process: ForwardProcess, prediction: PredictionType) -> Scheduler:

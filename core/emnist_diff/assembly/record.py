@@ -43,7 +43,8 @@ def header_of(
     for review in reviews(registry):
         config |= review.record(parts, backend, registry)
         environment |= review.environment(parts, engine, backend, sinks)
-    share = slice(settings.rank, None, settings.world_size)
+    own = layout.labels[settings.rank :: settings.world_size]
+    ids = np.arange(own.ids.start, own.ids.stop, own.ids.step, dtype=np.int64)
     return RunHeader(
         output=output_of(registry, layout),
         config=config,
@@ -51,9 +52,9 @@ def header_of(
         timeline=timeline,
         shape=tuple(denoiser.shape),
         image_shape=_image_shape(engine),
-        sample_ids=np.arange(len(layout.labels), dtype=np.int64)[share],
-        labels=np.array(layout.labels, dtype=np.int64)[share],
-        seeds=np.full(len(layout.labels), settings.seed, dtype=np.uint64)[share],
+        sample_ids=ids,
+        labels=np.array(own.turn, dtype=np.int64)[ids % len(own.turn)],
+        seeds=np.full(len(ids), settings.seed, dtype=np.uint64),
         classes=denoiser.conditions.classes,
         conditioned=layout.conditioned,
         forces=tuple(term.name for term in layout.terms),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import attrs
 
@@ -162,32 +163,54 @@ class Plan:
         return sum(size * count for sizes in self.networks.values() for size, count in sizes.items())
 
 
+@attrs.frozen
+class Labels(Sequence[int]):
+    """The own class of each sample of a run, or of some of them, of whom no list is kept.
+
+    turn: class indices, in turn those of the samples 0, 1, 2, … of the run.  ids: the samples', evenly spaced.
+    """
+
+    turn: tuple[int, ...]
+    ids: range
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, item: Any) -> Any:
+        """The class of one, or those of a slice of them."""
+        ids = self.ids[item]
+        return Labels(self.turn, ids) if isinstance(ids, range) else self.turn[ids % len(self.turn)]
+
+
 def make_plan(
     evaluations: Evaluations,
     spaces: Mapping[str, ConditionSpace],
-    labels: Sequence[int],
+    labels: Labels,
     batch_size: int,
     micro_batch: int | None = None,
-    sample_ids: Sequence[int] | None = None,
     nominal: int = NOMINAL_BATCH,
 ) -> Plan:
-    """Plan a run over samples with these own class indices, and ids (0 … N-1 when left out).
+    """Plan a run over samples with these own classes, in time that does not grow with their number.
 
     batch_size: samples walked together, at least 1.  micro_batch: rows of a network call; None chooses it so that
     `nominal` samples split into equal calls of at most `ROWS_PER_CALL` rows.
     """
-    ids = range(len(labels)) if sample_ids is None else sample_ids
 
-    def rows_of(conds: tuple[Cond, ...], batch: slice) -> list[tuple[tuple[str, str], int]]:
-        groups = pack(conds, labels[batch], spaces, ids[batch]).groups
+    def rows_of(conds: tuple[Cond, ...], batch: Labels) -> list[tuple[tuple[str, str], int]]:
+        groups = pack(conds, batch, spaces, batch.ids).groups
         return [((group.denoiser, group.variant), len(group.sample)) for group in groups]
 
     networks: dict[tuple[str, str], Counter[int]] = {}
-    for start in range(0, len(labels), batch_size):
+    whole = (len(labels) - 1) // batch_size  # batches before the last one, which may be smaller
+    by_id = any(cond.kind == "each" for conds in evaluations.counts for cond in conds)  # for as many as it names
+    cycle = len(labels.turn) // math.gcd(len(labels.turn), labels.ids.step * batch_size)  # then their classes recur
+    kinds = whole if by_id else min(whole, cycle)
+    times = {number: len(range(number, whole, kinds)) for number in range(kinds)} | ({whole: 1} if labels else {})
+    for number, repeats in times.items():
         for conds, count in evaluations.counts.items():
-            for network, size in rows_of(conds, slice(start, start + batch_size)):
-                networks.setdefault(network, Counter())[size] += count
-    largest = max(size for conds in evaluations.counts for _, size in rows_of(conds, slice(nominal)))
+            for network, size in rows_of(conds, labels[number * batch_size : (number + 1) * batch_size]):
+                networks.setdefault(network, Counter())[size] += count * repeats
+    largest = max(size for conds in evaluations.counts for _, size in rows_of(conds, labels[:nominal]))
     rows = evenly(largest, ROWS_PER_CALL) if micro_batch is None else micro_batch
     return Plan(evaluations, batch_size, networks, largest, rows)
 

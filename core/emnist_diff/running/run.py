@@ -11,6 +11,7 @@ from pathlib import Path
 from signal import Signals
 
 import attrs
+import numpy as np
 
 from emnist_diff.assembly.assemble import Assembly, assemble
 from emnist_diff.assembly.reviews import reviews
@@ -19,7 +20,7 @@ from emnist_diff.config import RunConfig
 from emnist_diff.discovery import installed
 from emnist_diff.engine.state import INITIAL_STREAM, Batch
 from emnist_diff.engine.walk import walk
-from emnist_diff.errors import ConfigError, EmnistDiffError, Interrupted, RunFailed
+from emnist_diff.errors import EmnistDiffError, Interrupted, RunFailed
 from emnist_diff.events import get_logger
 from emnist_diff.frames import BatchResult, Frame, Outcome, RunHeader
 from emnist_diff.plugins import Registry
@@ -27,7 +28,6 @@ from emnist_diff.protocols import Sink
 from emnist_diff.running.interrupts import STOP_SIGNALS, stop_requests
 from emnist_diff.running.recording import Event, Overlap, call_sink, overlap_of, requested_fields
 from emnist_diff.running.threads import allowed_cpus, use_threads
-from emnist_diff.seeds import DrawnSeed
 from emnist_diff.shown import shown
 
 log = get_logger()
@@ -98,7 +98,6 @@ def execute(
     cpus: how many processors it can keep busy; None for all that the process may run on.
     """
     use_threads(assembly.config.threads)
-    _report_seed(assembly)
     header = attrs.evolve(assembly.header, resume=resume, overwrite=overwrite)
     total = len(header.sample_ids)
     if not total:
@@ -109,7 +108,6 @@ def execute(
     opened, outcome = list[Sink](), Outcome.FAILED
     try:
         done = _open(assembly.sinks, header, opened)
-        _tell_backend(assembly)
         log.info("run.started", output=str(header.output), samples=total, resumed=len(done))
         started = time.perf_counter()
         progress = _Progress(total, len(done), on_commit, on_step)
@@ -133,23 +131,6 @@ def _require_sinks(assembly: Assembly) -> None:
     for review in reviews(assembly.registry):
         review.require_sinks(assembly)
     requested_fields(assembly.sinks, assembly.header)
-
-
-def _report_seed(assembly: Assembly) -> None:
-    """Log a seed that was drawn. Raises `ConfigError` where each of several workers would have drawn its own."""
-    seed, workers = assembly.config.seed, assembly.header.world_size
-    if isinstance(seed, DrawnSeed):
-        if workers > 1:
-            raise ConfigError(f"seed random would be another for each of {workers} workers — give all one number")
-        log.info("seed.drawn", seed=int(seed))
-
-
-def _tell_backend(assembly: Assembly) -> None:
-    """What evaluates the network; of why it is no better one, only what a user can act on, unless asked for more."""
-    chosen, rows = assembly.backend, assembly.plan.micro_batch
-    hint = {"hint": chosen.hint} if chosen.hint else {}
-    log.info("backend.chosen", backend=chosen.component.name, precision=chosen.precision, rows=rows, **hint)
-    log.debug("backend.reason", reason=chosen.reason)
 
 
 def _open(sinks: Sequence[Sink], header: RunHeader, opened: list[Sink]) -> frozenset[int]:
@@ -194,9 +175,9 @@ class _Progress:
 def _batches(assembly: Assembly, done: frozenset[int]) -> Iterator[Batch]:
     """The batches of a run, without the samples that are done."""
     header, size = assembly.header, assembly.plan.batch_size
-    todo = [position for position in range(len(header.sample_ids)) if position not in done]
+    todo = np.setdiff1d(np.arange(len(header.sample_ids)), np.fromiter(done, np.int64, len(done)), assume_unique=True)
     for start in range(0, len(todo), size):
-        positions = todo[start : start + size]
+        positions = todo[start : start + size].tolist()
         own = (tuple(array[positions].tolist()) for array in (header.sample_ids, header.labels, header.seeds))
         yield Batch(tuple(positions), *own)
 
