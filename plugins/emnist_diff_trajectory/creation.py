@@ -15,10 +15,11 @@ import h5py
 import numpy as np
 
 from emnist_diff.errors import OutputError
-from emnist_diff_trajectory.files import make_folder, remove_leftovers, sync_file, sync_folder
+from emnist_diff_trajectory.files import make_folder, sync_file, sync_folder
 from emnist_diff_trajectory.lock import WriterLock
 from emnist_diff_trajectory.occupied import RESUME_OR_REPLACE, occupied
 from emnist_diff_trajectory.schema import Array
+from emnist_diff_trajectory.temporary import remove_leftovers, temporary_name
 
 SPARE = 1 << 20
 """Bytes asked for beside the arrays, for metadata and the file system's own."""
@@ -44,7 +45,7 @@ def new_file(path: Path, layout: Sequence[Array], overwrite: bool, advice: str =
         if path.exists() and not overwrite:
             raise occupied(path, advice)
         replaced = WriterLock(path) if path.is_file() else None
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_name(path)
     try:
         with output_errors(path, "{remedy}, or choose another --output"):
             make_folder(path.parent)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from emnist_diff.errors import OutputError
+from emnist_diff_trajectory.temporary import remove_leftovers, temporary_name
 
 try:
     import fcntl as fcntl  # for `lock` too
@@ -56,7 +57,7 @@ def write_files(folder: Path, files: Iterable[tuple[str, bytes]], *, sync: bool 
 
 def _write(folder: Path, files: list[tuple[str, bytes]], sync: bool) -> None:
     """Write under temporary names, wait for the disk, and rename."""
-    temporaries = [folder / f".{name}.{os.getpid()}.tmp" for name, _ in files]
+    temporaries = [temporary_name(folder / name) for name, _ in files]
     try:
         with ExitStack() as opened:
             handles = []
@@ -146,27 +147,6 @@ def make_folder(folder: Path, *, sync: bool = True) -> None:
         new.mkdir(exist_ok=True)
         if sync:
             sync_folder(new.parent)
-
-
-def remove_leftovers(path: Path) -> None:
-    """Remove what processes that died while writing `path` have left under temporary names. Raises `OSError`."""
-    with suppress(FileNotFoundError), os.scandir(path.parent) as entries:
-        for entry in entries:
-            if entry.name.startswith(f".{path.name}.") and entry.name.endswith(".tmp"):
-                owner = entry.name[len(path.name) + 2 : -len(".tmp")]
-                if owner.isdecimal() and not _another_alive(int(owner)):
-                    Path(entry.path).unlink(missing_ok=True)
-
-
-def _another_alive(process: int) -> bool:
-    """Whether a process other than this one has this id."""
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except OSError:
-        return True
-    return process != os.getpid()
 
 
 def sha256(path: Path) -> str:

@@ -24,7 +24,6 @@ from emnist_diff.frames import RunHeader
 from emnist_diff_trajectory.creation import create_contiguous, new_file, output_errors, take_space
 from emnist_diff_trajectory.device import building
 from emnist_diff_trajectory.extend import extend, grown_environment, smaller
-from emnist_diff_trajectory.files import remove_leftovers
 from emnist_diff_trajectory.growth import grows
 from emnist_diff_trajectory.lock import WriterLock
 from emnist_diff_trajectory.reader import Trajectory
@@ -41,6 +40,7 @@ from emnist_diff_trajectory.schema import (
     lay_out,
     planned,
 )
+from emnist_diff_trajectory.temporary import remove_leftovers
 
 _EVERYTHING = Capture()
 

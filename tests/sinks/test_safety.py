@@ -22,6 +22,7 @@ from emnist_diff_plugins.layers import configure
 from emnist_diff_plugins.reviews.resuming import as_before
 from emnist_diff_trajectory.reader import Trajectory
 from emnist_diff_trajectory.select import select
+from emnist_diff_trajectory.temporary import host
 
 resource = pytest.importorskip("resource")
 
@@ -42,7 +43,7 @@ def test_a_resumed_run_makes_only_what_is_missing(work, tmp_path: Path):
     started = json.loads(before["metadata.json"])["run_id"]
     (output / "frames/v001_f0002.png").unlink()
     (output / "videos/v001.gif").write_bytes(b"")  # as a power cut leaves it
-    (output / "frames/.v001_f0003.png.1.tmp").write_bytes(b"half")  # as a kill leaves it
+    (output / f"frames/.v001_f0003.png.{host()}.999999999.0-0.tmp").write_bytes(b"half")  # as a kill leaves it
 
     assert work.run(tmp_path, ["hdf5", *PER_SAMPLE], resume=True) == output
     after = work.files(output)

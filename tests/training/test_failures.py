@@ -20,6 +20,7 @@ from emnist_diff_plugins.training import evaluate, state, trainer
 from emnist_diff_plugins.training.config import resolve, to_dict
 from emnist_diff_plugins.training.learner import Learner
 from emnist_diff_plugins.training.trainer import train
+from emnist_diff_trajectory.temporary import host
 
 
 def test_a_loss_that_is_not_finite_stops_before_it_is_saved(config, tmp_path):
@@ -243,7 +244,11 @@ def test_two_trainings_do_not_share_a_directory(config):
 
 def test_what_a_killed_training_was_about_to_write_is_tidied_up(config):
     result = train(config(epochs=1))
-    left = [result.output / ".unet2d_epoch002.safetensors.77.tmp", result.output / "resume/.state.safetensors.77.tmp"]
+    owner = f"{host()}.999999999.0-0.tmp"
+    left = [
+        result.output / f".unet2d_epoch002.safetensors.{owner}",
+        result.output / f"resume/.state.safetensors.{owner}",
+    ]
     for path in left:
         path.write_bytes(b"half")
     train(config(epochs=1), resume=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import time
 
 import h5py
 import numpy as np
@@ -13,6 +15,8 @@ from emnist_diff.discovery import installed
 from emnist_diff.errors import OutputError, TrajectoryError
 from emnist_diff.running.run import run
 from emnist_diff_plugins.layers import configure
+from emnist_diff_trajectory import temporary
+from emnist_diff_trajectory.files import write_bytes
 from emnist_diff_trajectory.reader import Trajectory
 from emnist_diff_trajectory.verify import verify
 
@@ -158,9 +162,50 @@ def test_a_file_in_the_way_of_the_directory_is_an_error(tmp_path):
         recorded(tmp_path)
 
 
-def test_leftovers_of_dead_runs_are_removed(tmp_path):
+def test_leftovers_of_dead_processes_are_removed_and_live_files_of_other_hosts_stay(tmp_path):
+    """Whatever process ids say on this host, and however long the name is."""
     (tmp_path / "A").mkdir()
-    leftover = tmp_path / "A" / ".trajectory.h5.999999999.tmp"
-    leftover.write_text("")
+    start = ".trajectory.h5"
+    here = temporary.host()
+    dead = [
+        f"{start}.{here}.999999999.0-0.tmp",
+        f"{start}.{here}.{os.getpid()}.0-7.tmp",
+        f"{start}.node-aaaa.1.0-0.tmp",
+    ]
+    alive = [
+        f"{start}.node-aaaa.999999999.0-0.tmp",
+        f"{start}.{here}.{os.getppid()}.0-0.tmp",
+        temporary.temporary_name(tmp_path / "A" / "trajectory.h5").name,
+        ".trajectory.h5.999999999.tmp",
+        ".other.h5" + dead[0].removeprefix(start),
+    ]
+    for name in (*dead, *alive):
+        (tmp_path / "A" / name).write_text("")
+    os.utime(tmp_path / "A" / dead[-1], (0, time.time() - temporary.STALE - 60))
     recorded(tmp_path)
-    assert not leftover.exists()
+    left = {path.name for path in (tmp_path / "A").iterdir()}
+    assert left == {*alive, "trajectory.h5"}
+    longest = tmp_path / ("é" * 127)
+    write_bytes(longest, b"whole")
+    assert longest.read_bytes() == b"whole"
+    assert [path.name for path in tmp_path.glob(".*")] == []
+
+
+def test_a_temporary_name_names_host_and_process_and_is_never_given_twice(tmp_path, monkeypatch):
+    path = tmp_path / "a.h5"
+    one, two = temporary.temporary_name(path), temporary.temporary_name(path)
+    assert one != two
+    assert f".{temporary.host()}.{os.getpid()}." in one.name
+    temporary._token.cache_clear()  # as another process with the same id
+    assert temporary.is_abandoned(one)
+    assert not temporary.is_abandoned(temporary.temporary_name(path))
+    temporary.host.cache_clear()
+    monkeypatch.setattr(temporary.socket, "gethostname", lambda: "node7.cluster")
+    try:
+        assert temporary.host().startswith("node7-")
+        monkeypatch.setattr(temporary.os, "readlink", lambda path: "pid:[1]")  # a container on the same host
+        node = temporary.host()
+        temporary.host.cache_clear()
+        assert temporary.host() != node
+    finally:
+        temporary.host.cache_clear()

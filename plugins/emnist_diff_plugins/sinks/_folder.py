@@ -19,6 +19,7 @@ from emnist_diff_trajectory.filenames import of_class
 from emnist_diff_trajectory.files import make_folder, sync_file, write_at, write_files
 from emnist_diff_trajectory.lock import WriterLock
 from emnist_diff_trajectory.occupied import whose
+from emnist_diff_trajectory.temporary import is_abandoned
 
 _OF_A_SAMPLE = re.compile(r"\.?v(\d{3,})[_.].*")
 _IMAGE = re.compile(r"\.?[0-9A-Za-z-]+_(\d{6,})(?:_[0-9A-Za-z-]+)?\.png(?:\..*)?")
@@ -100,7 +101,7 @@ class Folder:
             raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
         try:
             for file in present:
-                if header.overwrite or file.startswith("."):
+                if header.overwrite or is_abandoned(path / file):
                     (path / file).unlink(missing_ok=True)
             if known != content:
                 rewrite(mark, content, sync=header.fsync)

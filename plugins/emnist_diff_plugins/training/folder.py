@@ -15,6 +15,7 @@ from emnist_diff_plugins.training.layout import Layout
 from emnist_diff_plugins.training.state import Facts
 from emnist_diff_plugins.training.workers import Workers
 from emnist_diff_trajectory.lock import WriterLock
+from emnist_diff_trajectory.temporary import remove_abandoned
 
 
 def saved_config(output: Path) -> dict[str, Any]:
@@ -59,7 +60,7 @@ def lock(layout: Layout, held: ExitStack) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         path.touch()
         held.callback(WriterLock(path).release)
-        for left in [*layout.checkpoints.glob(".*.safetensors.*.tmp"), *folder.glob(".*.safetensors.*.tmp")]:
-            left.unlink()
+        for place in (layout.checkpoints, folder):
+            remove_abandoned(place, final=".safetensors.")
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
