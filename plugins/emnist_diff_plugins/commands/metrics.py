@@ -45,6 +45,9 @@ def metrics(
         help="The checkpoint that made the files, for --basin model and where states are no pictures. "
         "[default: the one with the recorded hash, if it is near]",
     ),
+    trace: bool = typer.Option(
+        False, "--trace", help="Also JSON lines of each step, with layers and tokens: trace_metrics.jsonl."
+    ),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace what is there."),
     as_json: bool = typer.Option(False, "--json", help="Print the result as JSON."),
     plugin_file: list[Path] = typer.Option(
@@ -67,18 +70,21 @@ def metrics(
     tables.check_format(format)
     joined = len(files) == 1 and files[0].is_dir()
     folder = output or (files[0] if joined else files[0].parent / "metrics")
-    if joined and basin:
-        raise ConfigError("--basin needs trajectory files, not the tables of workers")
+    for option, value in (("--basin", basin), ("--trace", trace)):
+        if joined and value:
+            raise ConfigError(f"{option} needs trajectory files, not the tables of workers")
     from emnist_diff_plugins.metrics import join
     from emnist_diff_plugins.metrics.scorers import SCORERS
 
     registry = with_files(plugin_file)
     names = list(SCORERS) if scorers == "all" else [] if scorers == "none" else scorers.split(",")
-    found = join.join(files[0]) if joined else join.measure(files, registry, checkpoint, names)
+    lines: list[str] | None = [] if trace else None
+    take = None if lines is None else lines.extend
+    found = join.join(files[0]) if joined else join.measure(files, registry, checkpoint, names, take)
     out = _tables(found, by)
     if basin:
         out["basin_trace"] = _basin(files, registry, basin, checkpoint)
-    written = _write(folder, format, out, found, overwrite)
+    written = _write(folder, format, out, found, overwrite, lines)
     for line in found.lacking:
         echo(f"note: {line}", err=True)
     if as_json:
@@ -116,18 +122,24 @@ def _keys(table: Table) -> list[tuple[str, int]]:
     return list(zip(table["run"], table["vid_id"].tolist(), strict=True))
 
 
-def _write(folder: Path, format: str, out: dict[str, Table], found: Measured, overwrite: bool) -> list[str]:
+def _write(
+    folder: Path, format: str, out: dict[str, Table], found: Measured, overwrite: bool, lines: list[str] | None
+) -> list[str]:
     """Write everything; refuses before it writes anything. Returns the names."""
+    from emnist_diff_plugins.metrics.growing import LINES
     from emnist_diff_plugins.metrics.summary import report
     from emnist_diff_plugins.metrics.tables import json_bytes, write_table
     from emnist_diff_trajectory.files import write_bytes
 
     summary = folder / "inference_metrics.json"
     paths = {name: folder / f"{name}.{format}" for name in out}
-    for path in (*paths.values(), summary):
+    traced = {} if lines is None else {folder / LINES: "".join(lines).encode()}
+    for path in (*paths.values(), *traced, summary):
         if path.exists() and not overwrite:
             raise OutputError(f"{path} already exists — use --overwrite to replace it, or --output for another place")
     for name, table in out.items():
         write_table(paths[name], table)
+    for path, data in traced.items():
+        write_bytes(path, data)
     write_bytes(summary, json_bytes(report(found.config, found.videos, found.wall_seconds)))
-    return [*(path.name for path in paths.values()), summary.name]
+    return [path.name for path in (*paths.values(), *traced, summary)]

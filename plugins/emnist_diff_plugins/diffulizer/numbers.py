@@ -10,7 +10,9 @@ import numpy as np
 
 from emnist_diff_plugins.diffulizer.recorded import Layer, Recorded
 from emnist_diff_plugins.metrics import trace
-from emnist_diff_plugins.metrics.formulas import Array, ratio
+from emnist_diff_plugins.metrics.attention import token_means
+from emnist_diff_plugins.metrics.formulas import Array
+from emnist_diff_plugins.metrics.tables import finite, listed
 
 
 @attrs.frozen(eq=False)
@@ -71,22 +73,20 @@ def _activation(recorded: Recorded, cross: list[tuple[int, Layer]]) -> tuple[Arr
     for number, layer in cross:
         values = recorded.activation(f"{layer.field}_activation")
         if layer.joint:
-            total = values.sum(-1, keepdims=True)
-            shares[layer_id(number)] = listed(total[:, 0])
-            values = ratio(values, total)
+            shares[layer_id(number)] = listed(values.sum(-1))
         if layer.shape[0] == tokens:
-            found.append(values)
-    return np.asarray(np.mean(found, axis=0)), shares
+            found.append((values, layer.joint))
+    return token_means(found), shares
 
 
 def _entropies(recorded: Recorded, layers: list[tuple[int, Layer]]) -> list[dict[str, Any]]:
     """Of each step, the mean over layers and each layer's; null where there is none."""
     values = {layer_id(number): recorded.activation(f"{layer.field}_entropy") for number, layer in layers}
-    stacked = np.array(list(values.values())).reshape(len(values), len(recorded.steps))
+    mean = trace.mean_of(list(values.values())) if layers else np.full(len(recorded.steps), np.nan)
     return [
         {
             "step": step,
-            "mean": finite(float(stacked[:, step].mean())) if layers else None,
+            "mean": finite(float(mean[step])),
             "by_layer": {name: finite(float(each[step])) for name, each in values.items()},
         }
         for step in range(len(recorded.steps))
@@ -106,16 +106,6 @@ def _plane(plane: trace.Plane) -> dict[str, Any]:
 def layer_id(number: int) -> str:
     """What a dataset calls its layers, in order."""
     return f"layer_{number}"
-
-
-def finite(value: float) -> float | None:
-    """A number of JSON; None for what is no number."""
-    return value if np.isfinite(value) else None
-
-
-def listed(values: Array) -> list[Any]:
-    """An array as lists, with None where it has no value."""
-    return [finite(value) for value in values.tolist()] if values.ndim == 1 else [listed(row) for row in values]
 
 
 def json_bytes(data: Any) -> bytes:

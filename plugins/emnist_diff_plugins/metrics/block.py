@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from emnist_diff.frames import GROUPS, STATES
 from emnist_diff.timeline import ProcessKind
+from emnist_diff_plugins.metrics.attention import Captured
 from emnist_diff_plugins.metrics.formulas import Array
 
 
@@ -19,7 +20,7 @@ class Levels:
     """The recorded steps, K of the run's `total`, from noise to image.
 
     step: their indices.  end: where a row's change ends, the next recorded step, or `total` for the finished sample.
-    timestep, alpha_bar, alpha_bar_next: as in `timeline.Timeline`.
+    timestep, alpha_bar, alpha_bar_next: as in `timeline.Timeline`.  last: the signal power where the run ends.
     """
 
     step: npt.NDArray[np.int64]
@@ -28,6 +29,7 @@ class Levels:
     alpha_bar_next: Array
     total: int
     process: ProcessKind = "diffusion"
+    last: float = 1.0
 
     @property
     def end(self) -> npt.NDArray[np.int64]:
@@ -44,6 +46,7 @@ class Block:
     forces, drifts: by the names of their groups in the trajectory file, ``00_attract_class``; (B, K, D) each.
     pixels: (B, K+1, P) int16, 0 … 255, what the states of `x` look like.  image: (B, P), the finished sample.
     kind: of the prediction, see `emnist_diff.parameterization`; None where nobody knows.
+    captured: what is measured of attention; None where none is captured.
     All but pixels are float64.
     """
 
@@ -60,6 +63,7 @@ class Block:
     drifts: Mapping[str, Array | None] = attrs.field(factory=dict)
     pixels: npt.NDArray[np.int16] | None = None
     kind: str | None = None
+    captured: Captured | None = None
 
     @staticmethod
     def fields(read: Callable[[str], Array | None], recorded: Sequence[str]) -> dict[str, Any]:

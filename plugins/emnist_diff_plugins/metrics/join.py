@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ import numpy as np
 
 from emnist_diff.errors import OutputError, TrajectoryError
 from emnist_diff.plugins import Registry
+from emnist_diff_plugins.metrics.attention import attention_file
 from emnist_diff_plugins.metrics.block import Block
 from emnist_diff_plugins.metrics.files import FOLDER, STEPS, VIDEOS
+from emnist_diff_plugins.metrics.lines import of_block
 from emnist_diff_plugins.metrics.reading import BlockReader
 from emnist_diff_plugins.metrics.record import Run, rows
 from emnist_diff_plugins.metrics.scorers import SCORERS, scores
@@ -41,11 +44,15 @@ class Measured:
 
 
 def measure(
-    files: Sequence[Path], registry: Registry, checkpoint: str | None = None, scorers: Sequence[str] = tuple(SCORERS)
+    files: Sequence[Path],
+    registry: Registry,
+    checkpoint: str | None = None,
+    scorers: Sequence[str] = tuple(SCORERS),
+    lines: Callable[[Iterable[str]], object] | None = None,
 ) -> Measured:
     """Measure every committed sample of these files whose states are kept.
 
-    scorers: names of `scorers.SCORERS`; none, and no scores are computed.
+    scorers: names of `scorers.SCORERS`; none, and no scores are computed.  lines: takes the JSON lines of samples.
     Raises `TrajectoryError` for damaged files, when two hold the same sample of a run, and when there is no sample.
     """
     videos: list[Table] = []
@@ -55,8 +62,8 @@ def measure(
     seen: dict[tuple[str, int], Path] = {}
     lacking: list[str] = []
     for file in files:
-        with Trajectory(file) as trajectory:
-            reader = BlockReader(trajectory, registry, checkpoint)
+        with Trajectory(file) as trajectory, ExitStack() as stack:
+            reader = BlockReader(trajectory, registry, checkpoint, attention_file(stack, trajectory))
             run = Run.of(reader.header)
             configs[run.name] = trajectory.config
             lacking += _lacking(trajectory, reader.positions)
@@ -70,6 +77,8 @@ def measure(
                 steps.append(of_steps)
                 if scorers and block.x is not None:
                     scored.append(scores(run.name, block, scorers))
+                if lines is not None:
+                    lines(of_block(run.name, block))
     if not videos:
         raise TrajectoryError(f"{', '.join(map(str, files))}: no committed sample whose states are kept")
     config = next(iter(configs.values())) if len(configs) == 1 else configs

@@ -15,6 +15,7 @@ from emnist_diff.events import get_logger
 from emnist_diff.frames import RunHeader
 from emnist_diff.plugins import Registry
 from emnist_diff_plugins.exporting.decoder import FileDecoder
+from emnist_diff_plugins.metrics.attention import captured
 from emnist_diff_plugins.metrics.block import Block, Levels
 from emnist_diff_plugins.metrics.formulas import Array
 from emnist_diff_plugins.sinks._recorded import Recorded
@@ -40,6 +41,7 @@ def levels_of(header: RunHeader, steps: npt.NDArray[np.int64]) -> Levels:
         timeline.alpha_bar_next[steps],
         len(timeline),
         timeline.process,
+        float(timeline.alpha_bar_next[-1]),
     )
 
 
@@ -48,12 +50,14 @@ class BlockReader:
     """Reads the samples of a file that are committed and whose states are kept, some at a time.
 
     registry, checkpoint: where the codec of a latent model is looked for, to show its states as pixels; without it
-    there are none.
+    there are none.  attention: the file that holds the attention of the run, which may be the same; see
+    `attention.attention_file`.
     """
 
     trajectory: Trajectory
     registry: Registry
     checkpoint: str | None = None
+    attention: Trajectory | None = None
     header: RunHeader = attrs.field(init=False)
     _shows: bool = attrs.field(init=False, default=True)
 
@@ -93,15 +97,17 @@ class BlockReader:
 
         with reading(file.path):
             image = np.stack([np.asarray(file.images[position]) for position in positions])
-        fields = Block.fields(read, file.frame_fields)
+        fields, ids = Block.fields(read, file.frame_fields), file.ids[positions].astype(np.int64)
+        attention = None if self.attention is None else captured(self.attention, ids.tolist(), file.kept_steps.tolist())
         return Block(
             levels_of(self.header, file.kept_steps),
-            file.ids[positions].astype(np.int64),
+            ids,
             file.labels[positions].astype(np.int64),
             file.seeds[positions].astype(np.uint64),
             image,
             **fields,
             pixels=None if fields["x"] is None else self._pixels(fields["x"], image),
+            captured=attention,
         )
 
     def _batch(self) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from emnist_diff_plugins.metrics import live
 from emnist_diff_plugins.metrics.block import Block
 from emnist_diff_plugins.metrics.formulas import (
     Array,
@@ -17,6 +18,7 @@ from emnist_diff_plugins.metrics.formulas import (
     ratio,
     statistics,
 )
+from emnist_diff_plugins.metrics.live import OF_ATTENTION, OF_STATES
 
 DOCUMENTED = (
     *("timestep", "wall_dt", "delta_x_l2", "delta_x_mean", "delta_x_std", "delta_x_min", "delta_x_max"),
@@ -25,14 +27,15 @@ DOCUMENTED = (
 """The columns of the reference documents, after ``vid_id`` and ``step_index``."""
 BEYOND = (
     *("step_end", "snr", "x_l2", "delta_x_cos", "x0_l2", "x0_change_l2", "noise_l2", "prediction_l2", "base_l2"),
-    *("base_share", "drift_l2"),
+    *("base_share", "drift_l2", *OF_STATES, *OF_ATTENTION),
 )
 OF_A_FORCE = ("l2", "cos_base", "share", "displacement_l2", "displacement_share", "pull")
 FIELDS_OF = {
     "x": ("delta_x_l2", "delta_x_mean", "delta_x_std", "delta_x_min", "delta_x_max", "delta_pixel_l2", "x_l2",
-          "delta_x_cos"),
+          "delta_x_cos", "latent_l2_norm", "cosine_similarity_to_previous"),
     "x0": ("x0_l2", "x0_change_l2"),
     "x and x0": ("noise_l2",),
+    "x and prediction": ("predicted_noise_l2_norm",),
     "prediction": ("prediction_l2",),
     "base": ("base_l2",),
     "prediction and base": ("base_share",),
@@ -62,6 +65,8 @@ def step_metrics(block: Block, wall_dt: Array | None = None) -> dict[str, Array]
     displacement = None if block.x is None else np.diff(block.x, axis=1)  # by each step, drifts included
     for found in (_schedule(block), _state(block, displacement), _estimate(block), _score(block), _drifts(block)):
         out.update(found)
+    rows = [row.numbers for row in live.rows(block)]
+    out.update({name: np.stack([row[name] for row in rows], 1) for name in (*OF_STATES, *OF_ATTENTION)})
     for name, force in block.forces.items():
         if force is not None:
             out.update({f"force_{name}_{what}": values for what, values in _force(block, force, displacement).items()})

@@ -100,6 +100,16 @@ def read_csv(path: Path) -> Table:
         raise OutputError(f"{path} is no table of metrics: {error} — use --overwrite to replace it") from error
 
 
+def finite(value: float) -> float | None:
+    """A number of JSON; None for what is no number."""
+    return value if np.isfinite(value) else None
+
+
+def listed(values: Any) -> list[Any]:
+    """An array as lists, with None where it has no value."""
+    return [finite(value) for value in values.tolist()] if values.ndim == 1 else [listed(row) for row in values]
+
+
 def json_bytes(data: Mapping[str, Any]) -> bytes:
     """A JSON file of plain data, whose numbers are finite."""
     return (json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()

@@ -6,6 +6,7 @@ States are (N, *shape), where each step ends. Float64 inside; what has no value 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
@@ -27,9 +28,11 @@ def flat(states: npt.NDArray[Any]) -> Array:
 
 
 def rounded(states: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """States as half precision keeps them, in which document 002 has them; as they are where it cannot hold them."""
-    fits = np.abs(states).max(initial=0) <= np.finfo(np.float16).max
-    return np.asarray(states, np.float16).astype(np.float32) if fits else states
+    """States as half precision keeps them, in which document 002 has them; one that it cannot hold as it is."""
+    most = float(np.finfo(np.float16).max)
+    fits = np.abs(states).reshape(len(states), -1).max(1, initial=0) <= most
+    half = np.clip(states, -most, most).astype(np.float16).astype(np.float32)
+    return np.where(fits.reshape(-1, *[1] * (np.ndim(states) - 1)), half, states)
 
 
 def l2_norms(states: npt.NDArray[Any]) -> Array:
@@ -44,8 +47,13 @@ def cosine_to_previous(states: npt.NDArray[Any]) -> Array:
     """
     x = flat(rounded(states))
     out = np.full(len(x), np.nan)
-    out[1:] = (x[:-1] * x[1:]).sum(-1) / (norm(x[:-1]) * norm(x[1:]) + SMALLEST)
+    out[1:] = similarity(x[:-1], x[1:])
     return out
+
+
+def similarity(a: Array, b: Array) -> Array:
+    """⟨a, b⟩ / (‖a‖ ‖b‖ + 1e-8), (…, D) and (…, D) → (…)."""
+    return np.asarray((a * b).sum(-1) / (norm(a) * norm(b) + SMALLEST))
 
 
 def cosine_of_updates(states: npt.NDArray[Any]) -> Array:
@@ -77,15 +85,26 @@ def token_activation(p: npt.NDArray[Any]) -> Array:
 
 
 def kl_to_previous(activation: npt.NDArray[Any]) -> Array:
-    """Σ p ln(p / q) of each step's token activation p against the one before, (N, T) → (N,); NaN of the first.
-
-    Both are at least 1e-8 and then sum to one, as in document 002.
-    """
-    p = np.maximum(np.asarray(activation, np.float64), SMALLEST)
-    p = p / p.sum(-1, keepdims=True)
-    out = np.full(len(p), np.nan)
-    out[1:] = xlogy(p[1:], p[1:] / p[:-1]).sum(-1)
+    """`divergence` of each step's token activation from the one before, (N, T) → (N,); NaN of the first. A step whose
+    attention is not known has none, and the next one is compared with the last that is."""
+    out, before = np.full(len(activation), np.nan), np.full(np.shape(activation)[1:], np.nan)
+    for step, p in enumerate(np.asarray(activation, np.float64)):
+        out[step] = divergence(p, before)
+        before = p if np.isfinite(p).all() else before
     return out
+
+
+def divergence(p: Array, q: Array) -> Array:
+    """Σ p ln(p / q) of shares of attention, (…, T) and (…, T) → (…); NaN where either is not known. Both are at least
+    1e-8 and then sum to one, as in document 002."""
+    p, q = (np.maximum(each, SMALLEST) for each in (p, q))
+    p, q = (each / each.sum(-1, keepdims=True) for each in (p, q))
+    return np.asarray(xlogy(p, p / q).sum(-1))
+
+
+def mean_of(values: Sequence[Array]) -> Array:
+    """The mean of arrays of one shape, such as of several layers, added up in their order."""
+    return np.asarray(sum(values[1:], values[0]) / len(values))
 
 
 def masked(activation: npt.NDArray[Any], special: npt.NDArray[Any]) -> Array:
@@ -116,7 +135,11 @@ class Dominance:
     @classmethod
     def of(cls, activation: npt.NDArray[Any]) -> Dominance:
         """Of token activation by step, (N, T); tokens without a value are not ranked."""
-        scores = means(np.asarray(activation, np.float64))
+        return cls.ranked(means(np.asarray(activation, np.float64)))
+
+    @classmethod
+    def ranked(cls, scores: Array) -> Dominance:
+        """Of scores (T,), NaN where there is none."""
         order = np.argsort(-np.nan_to_num(scores, nan=-np.inf), kind="stable")[:MOST_RANKED]
         return cls(scores, tuple((int(k), float(scores[k])) for k in order if np.isfinite(scores[k])))
 
