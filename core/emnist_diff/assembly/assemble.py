@@ -140,11 +140,16 @@ def report_on(registry: Registry, layout: Layout) -> None:
         review.report(layout)
 
 
+def default_sinks(registry: Registry) -> list[ComponentConfig]:
+    """The sinks of a configuration that names none."""
+    return [ComponentConfig(entry.qualified) for entry in registry.of(SinkSpec) if entry.spec.default]
+
+
 def sinks_of(registry: Registry, settings: RunConfig) -> list[Component]:
     """The sinks that the settings mean, or the default ones, each made anew. Raises `ConfigError` for two of them that
     would write the same files: the same one twice, under one filename."""
-    default = [ComponentConfig(entry.qualified) for entry in registry.of(SinkSpec) if entry.spec.default]
-    sinks = [make(registry, SinkSpec, c) for c in (default if settings.sinks is None else settings.sinks)]
+    requested = default_sinks(registry) if settings.sinks is None else settings.sinks
+    sinks = [make(registry, SinkSpec, config) for config in requested]
     places = [(sink.distribution, sink.name, sink.settings.get("filename")) for sink in sinks]
     for number, (_, name, filename) in enumerate(places):
         if places[number] in places[:number]:

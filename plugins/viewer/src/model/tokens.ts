@@ -102,10 +102,12 @@ function dominance(values: Float64Array, width: number): Dominance {
 export function divergence(values: Float64Array, width: number): Float64Array {
   const p = normalised(values.map((value) => Math.max(value, SMALLEST)), width);
   const out = new Float64Array(values.length / width).fill(NaN);
-  for (let row = 1; row < out.length; row += 1) {
-    let sum = 0;
-    for (let place = row * width; place < (row + 1) * width; place += 1) sum += p[place]! * Math.log(p[place]! / p[place - width]!);
-    out[row] = sum;
+  let before = -1; // the last row whose attention is known
+  for (let row = 0; row < out.length; row += 1) {
+    const shares = p.subarray(row * width, (row + 1) * width);
+    if (!shares.every(Number.isFinite)) continue;
+    if (before >= 0) out[row] = shares.reduce((sum, share, place) => sum + share * Math.log(share / p[before * width + place]!), 0);
+    before = row;
   }
   return out;
 }
