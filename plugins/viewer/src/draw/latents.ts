@@ -1,5 +1,5 @@
 // Latent states in colours: the three directions in which their channels differ most.
-import type { Run } from "../model/api";
+import type { Run, Sample } from "../model/api";
 import { pictureSize } from "./montage";
 
 /** Standard deviations from the mean to the end of the range. */
@@ -9,17 +9,17 @@ const MOST_SAMPLES = 8;
 const known = new WeakMap<Run, Promise<Float32Array>>();
 
 /** What `montage` takes as `colours` for the states of a run, the same at all steps; undefined where its states are
- *  pictures, or have less than three channels. By the final states of its first samples. */
+ *  pictures, have less than three channels, or none is there yet. By the final states of its first samples. */
 export async function coloursOf(run: Run, reach: number): Promise<Float32Array | undefined> {
-  if (pictureSize(run.shape).channels < 3 || !run.fields.includes("x") || (await run.pictures()) === "pictures") return undefined;
-  const held = known.get(run) ?? measured(run);
+  const some = run.samples.filter((sample) => sample.done && sample.row !== undefined).slice(0, MOST_SAMPLES);
+  if (pictureSize(run.shape).channels < 3 || !run.fields.includes("x") || !some.length || (await run.pictures()) === "pictures") return undefined;
+  const held = known.get(run) ?? measured(run, some);
   known.set(run, held);
   held.catch(() => known.delete(run));
   return (await held).map((factor) => factor * reach);
 }
 
-async function measured(run: Run): Promise<Float32Array> {
-  const some = run.samples.filter((sample) => sample.done && sample.row !== undefined).slice(0, MOST_SAMPLES);
+async function measured(run: Run, some: readonly Sample[]): Promise<Float32Array> {
   const finals = await run.states("x", some.map((sample) => sample.position), run.kept.length);
   return principalColours(finals, run.shape, 1);
 }

@@ -1,6 +1,6 @@
 // What a network attended to, from a run's own file or the one that `emnist-diff attend` writes. See docs/attention.md.
 import { FileProblem, type Dataset } from "../reader/api";
-import type { AttentionMaps, Hidden, Layer, Token } from "./api";
+import type { AttentionMaps, Hidden, Layer, Sample, Token } from "./api";
 import { Cache } from "./cache";
 import { damaged, table, type Table } from "./checks";
 import { product, type RecordedRun } from "./trajectory";
@@ -62,8 +62,7 @@ async function readFacts({ file, kept, samples, environment }: RecordedRun): Pro
     return dataset;
   };
   const told = table(environment["activations"]);
-  const names = file.names(`${GROUP}/attention`);
-  const layers = names.map((name) => layerOf(name, (path) => whole(file.dataset(path)), told["attention"]));
+  const layers = file.names(`${GROUP}/attention`).map((name) => layerOf(name, whole(file.dataset(`${GROUP}/attention/${name}`)), told["attention"]));
   const pca = table(told["pca"]);
   const hidden = file.names(`${GROUP}/hidden`).map((path) => {
     const explained = table(pca[`hidden/${path}`])["explained"];
@@ -82,11 +81,10 @@ async function readFacts({ file, kept, samples, environment }: RecordedRun): Pro
 }
 
 /** The layer whose maps a dataset has; undefined of entropies, and of what is no map. */
-function layerOf(name: string, dataset: (path: string) => Dataset, listed: unknown): { layer: Layer; order: number } | undefined {
+function layerOf(name: string, { shape }: Dataset, listed: unknown): { layer: Layer; order: number } | undefined {
   const dot = name.lastIndexOf(".");
   const [path, kind] = [name.slice(0, dot), name.slice(dot + 1)];
   if (dot < 1 || (kind !== "cross" && kind !== "self")) return undefined;
-  const { shape } = dataset(`${GROUP}/attention/${name}`);
   if (shape.length !== AXES[kind] || product(shape.slice(3)) === 0) return undefined;
   const facts = (Array.isArray(listed) ? listed : []).map(table);
   const order = facts.findIndex((each) => each["name"] === path);
@@ -115,6 +113,8 @@ class CapturedAttention implements AttentionMaps {
   readonly conditions: readonly string[];
   readonly columns: readonly number[];
   readonly #cache = new Cache(HELD);
+  /** Samples of the file with attention by id, as they were when it was last looked at. */
+  #known: { readonly samples: readonly Sample[]; readonly byId: ReadonlyMap<number, Sample> } | undefined;
 
   constructor(
     private readonly run: RecordedRun,
@@ -208,8 +208,9 @@ class CapturedAttention implements AttentionMaps {
   }
 
   #row(position: number): number | undefined {
-    const id = this.run.samples[position]?.id;
-    const same = this.run === this.captured ? this.captured.samples[position] : this.captured.samples.find((each) => each.id === id);
+    const { samples } = this.captured;
+    if (this.#known?.samples !== samples) this.#known = { samples, byId: new Map(samples.map((sample) => [sample.id, sample])) };
+    const same = this.#known.byId.get(this.run.samples[position]?.id ?? NaN);
     return same?.done ? same.row : undefined;
   }
 }

@@ -25,7 +25,8 @@ async function opened(file: Hdf5): Promise<RecordedRun> {
 /** The runs in some files, in the order of the files, and one line for each file that is none.
  *
  *  A file with attention and without states belongs to the run of the same configuration: the one of its name before
- *  others. Without such a run it is one itself, which shows images and attention. */
+ *  others, and whatever attention the run's own file has. Without such a run it is one itself, which shows images and
+ *  attention. */
 export async function openTrajectories(sources: readonly Source[]): Promise<{ runs: Run[]; problems: string[] }> {
   const problems: string[] = [];
   const found: RecordedRun[] = [];
@@ -39,11 +40,13 @@ export async function openTrajectories(sources: readonly Source[]): Promise<{ ru
   }
   const runs = found.filter((run) => !isCaptured(run));
   for (const captured of found.filter(isCaptured)) {
-    const same = runs.filter((run) => run.configHash === captured.configHash && run.attention === undefined);
+    const same = runs.filter((run) => run.configHash === captured.configHash);
     const name = captured.source.name.replace(SUFFIX, ".h5");
-    const run = same.find((each) => each.source.name === name) ?? same[0];
+    const run = same.find((each) => each.source.name === name) ?? same.find((each) => each.attention === undefined) ?? same[0];
     if (run === undefined) runs.splice(found.indexOf(captured), 0, captured);
-    else {
+    else if (run.beside !== undefined) {
+      problems.push(`${captured.source.name} is left out: the attention of ${run.source.name} is that of ${run.beside.source.name}`);
+    } else {
       try {
         pairUp(run, captured);
       } catch (error) {
