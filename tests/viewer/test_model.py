@@ -97,7 +97,9 @@ def attend(path: Path) -> None:
         for name, share in (("double.0", 0.7), ("down.attn1", 1.0)):
             group[f"{name}.self"] = shares(*lead, 2, 2, 2, 2, axes=(-1, -2), total=share)
             group[f"{name}.self_entropy"] = noise.uniform(size=lead).astype(np.float32)
-        for dataset in group.values():
+        hidden = file["activations"].create_group("hidden")
+        hidden["mid_block"] = noise.normal(size=(*lead[:3], 4, 2, 2)).astype(np.float32)
+        for dataset in (*group.values(), *hidden.values()):
             dataset[:, 2, 1] = 0
         about = {"place": "double", "heads": 2, "grid": [2, 2], "first": 0, "tokens": 5}
         kinds = (("down.attn1", "self"), ("double.0", "joint"), ("mid.attn2", "cross"))
@@ -109,6 +111,7 @@ def attend(path: Path) -> None:
         environment["activations"] = {
             "attention": [{"name": name, "kind": kind, **about} for name, kind in kinds],
             "tokens": {"A": tokens, "B": tokens, "": tokens},
+            "pca": {"hidden/mid_block": {"explained": [0.5, 0.25, 0.2, 0.05]}},
         }
         del file["environment"]
         file["environment"] = json.dumps(environment)
@@ -210,6 +213,8 @@ def test_attention_and_the_first_eight_metrics_are_those_of_a_dataset(ask: Ask, 
                     assert np.array_equal(
                         np.float32(values), np.float32(pair.attention.activation(own.field)[1, step, 1]).ravel()
                     )
+    (hidden,) = found["attention"]["hidden"]
+    assert hidden == {"path": "mid_block", "shape": [4, 2, 2], "explained": [0.5, 0.25, 0.2, 0.05]}
     metrics = measured.metrics
     for name in (
         *("latent_l2_norm", "predicted_noise_l2_norm", "cosine_similarity_to_previous", "cosine_of_updates"),
