@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -226,3 +229,13 @@ def test_what_cannot_be_read_is_refused_by_name(reader: Any, make_file: Callable
         "type": "is neither a group nor a dataset",
     }.items():
         assert tree[name]["problem"].startswith(f"odd.h5: {name} {words}"), tree[name]
+
+
+def test_the_benchmark_runs(reader: Any, tmp_path: Path) -> None:
+    script = Path(__file__).parents[2] / "benchmarks" / "viewer.py"
+    words = ("--megabytes", "1", "--rounds", "1", "--json", str(tmp_path / "found.json"))
+    subprocess.run([sys.executable, str(script), *words], check=True, capture_output=True)
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert set(found["this"]) == {"load", "open", "first", "further"}
+    assert found["requests"] <= 2
+    assert found["bytes"]["reader"] < 120_000
