@@ -10,7 +10,8 @@ export interface Place { readonly address: number; readonly size: number; readon
 export interface ChunkIndex { find(chunk: readonly number[]): Promise<Place | undefined> }
 
 const MOST_DEPTH = 16;
-const MOST_NODES = 1024;
+/** Entries of nodes that are kept. */
+const MOST_ENTRIES = 1 << 17;
 const MOST_NODE = 1 << 22;
 
 interface Entry extends Place { readonly begin: readonly number[] }
@@ -18,6 +19,7 @@ interface Node { readonly level: number; readonly entries: readonly Entry[] }
 
 export class ChunkTree implements ChunkIndex {
   private readonly nodes = new Map<number, Node>();
+  private entries = 0;
 
   /** `sizes` are those of a chunk, in values. */
   constructor(private readonly pages: Pages, private readonly root: number, private readonly sizes: readonly number[], private readonly what: string) {}
@@ -56,9 +58,11 @@ export class ChunkTree implements ChunkIndex {
     });
     const node = { level, entries };
     this.nodes.set(address, node);
-    for (const other of this.nodes.keys()) {
-      if (this.nodes.size <= MOST_NODES) break;
+    this.entries += count + 1;
+    for (const [other, { entries }] of this.nodes) {
+      if (this.entries <= MOST_ENTRIES || other === address) break;
       this.nodes.delete(other);
+      this.entries -= entries.length + 1;
     }
     return node;
   }

@@ -48,7 +48,6 @@ export function openHdf5(source: Source): Promise<Hdf5> {
     const shared = { pages, heaps: new Heaps(pages), cache: new ChunkCache() };
     const file = new File(source);
     await new Walk(shared, file).all(await rootAddress(pages));
-    pages.opened();
     return file;
   });
 }

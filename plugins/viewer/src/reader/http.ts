@@ -4,6 +4,8 @@ import { HEAD, RangedSource } from "./ranged";
 
 const REMEDY = "download it and drop it here, or open it with \"emnist-diff view\"";
 
+const LOST = "it cannot be read: the connection was lost";
+
 class HttpSource extends RangedSource {
   readonly gap = 1 << 17;
   size = HEAD;
@@ -18,7 +20,8 @@ class HttpSource extends RangedSource {
     const { response, bytes } = await this.request(0, HEAD);
     this.tag = response.headers.get("etag");
     const total = rangeOf(response)?.total ?? (await this.length());
-    if (!(total >= bytes.length) || (bytes.length < HEAD && bytes.length !== total)) throw this.problem("the server does not say how long it is");
+    if (!(total >= bytes.length)) throw this.problem("the server does not say how long it is");
+    if (bytes.length < Math.min(HEAD, total)) throw this.problem(LOST);
     this.size = total;
     this.count(bytes.length);
     this.keep(bytes);
@@ -28,7 +31,7 @@ class HttpSource extends RangedSource {
     const { response, bytes } = await this.request(offset, length);
     const range = rangeOf(response);
     if (range !== undefined && range.total !== this.size) throw this.problem("it has changed on the server while it was open — reload the page");
-    if (range !== undefined && range.first !== offset) throw this.problem("the server sent other bytes than requested");
+    if (range !== undefined && range.first !== offset) throw this.problem("the server sends other bytes than requested");
     const tag = response.headers.get("etag");
     if (this.tag !== null && tag !== null && tag !== this.tag) throw this.problem("it has changed on the server while it was open — reload the page");
     return bytes;
@@ -41,12 +44,11 @@ class HttpSource extends RangedSource {
       await response.body?.cancel();
       throw this.refused(response);
     }
-    try {
-      return { response, bytes: await bounded(response, length) };
-    } catch (error) {
-      if (error instanceof FileProblem) throw error;
-      throw this.problem("it cannot be read: the connection was lost");
-    }
+    const bytes = await bounded(response, length).catch(() => {
+      throw this.problem(LOST);
+    });
+    if (bytes === undefined) throw this.problem("the server sends other bytes than requested");
+    return { response, bytes };
   }
 
   private refused(response: Response): FileProblem {
@@ -67,7 +69,7 @@ class HttpSource extends RangedSource {
   /** Where another origin hides the range's own words, it still shows the length. */
   private async length(): Promise<number> {
     const response = await this.answer({ method: "HEAD" });
-    return Number(response.headers.get("content-length") ?? Number.NaN);
+    return response.ok ? Number(response.headers.get("content-length") ?? Number.NaN) : Number.NaN;
   }
 
   private problem(what: string): FileProblem {
@@ -81,15 +83,15 @@ function rangeOf(response: Response): { first: number; total: number } | undefin
   return parts === null ? undefined : { first: Number(parts[1]), total: Number(parts[2]) };
 }
 
-/** The body, of which no more is kept than was requested. */
-async function bounded(response: Response, length: number): Promise<Uint8Array> {
+/** The body; undefined where it is longer than was requested. */
+async function bounded(response: Response, length: number): Promise<Uint8Array | undefined> {
   const out = new Uint8Array(length);
   const reader = response.body?.getReader();
   let filled = 0;
   for (let part = await reader?.read(); part?.value !== undefined; part = await reader?.read()) {
     if (filled + part.value.length > length) {
       await reader?.cancel();
-      throw new Error("more than requested");
+      return undefined;
     }
     out.set(part.value, filled);
     filled += part.value.length;

@@ -8,7 +8,7 @@ const MOST_PAGES = 16;
 const MOST_KEPT = 512;
 /** Bytes of one piece, such as a heap of texts. */
 const MOST_PIECE = 1 << 25;
-/** Bytes parsed while a file is opened; pieces that lie over one another would have no end. */
+/** Bytes parsed while a file is opened, or for one read; pieces that lie over one another would have no end. */
 const MOST_PARSED = 1 << 28;
 /** What a piece costs at least. */
 const PIECE = 1 << 8;
@@ -49,9 +49,9 @@ export class Pages {
     if (this.parsed > MOST_PARSED) throw damaged("what describes its data has no end");
   }
 
-  /** Opening is over: what is parsed from now on is bounded by what is read. */
-  opened(): void {
-    this.parsed = -Infinity;
+  /** Further work begins, which has its own bound. */
+  begin(): void {
+    this.parsed = 0;
   }
 
   private page(index: number): Promise<Uint8Array> {

@@ -24,7 +24,7 @@ class BlobSource extends RangedSource {
 }
 
 class BytesSource extends RangedSource {
-  readonly gap = Infinity;
+  readonly gap = 256;
   readonly size: number;
 
   constructor(readonly name: string, private readonly bytes: Uint8Array) {

@@ -4,6 +4,7 @@ import { damaged } from "./flaw";
 import type { Pages } from "./pages";
 
 const MOST_DEPTH = 16;
+const MOST_NODE = 1 << 20;
 /** Of a node: signature, version, kind, checksum. */
 const OVERHEAD = 10;
 
@@ -33,7 +34,7 @@ export async function readTree2(pages: Pages, address: number, most: number, wha
   const count = cursor.u16();
   const total = cursor.u64();
   if (total > most) throw damaged(`${what} claims ${total} entries`);
-  if (depth > MOST_DEPTH || recordSize === 0 || nodeSize < OVERHEAD + recordSize) throw damaged(`${what} is no tree`);
+  if (depth > MOST_DEPTH || nodeSize > MOST_NODE || recordSize === 0 || nodeSize < OVERHEAD + recordSize) throw damaged(`${what} is no tree`);
   const form: Form = { kind, nodeSize, recordSize, ...widths(nodeSize, recordSize, depth) };
   const records: Uint8Array[] = [];
   if (root !== undefined) await walk(pages, form, { address: root, count, depth }, records, most, what);
