@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import { openAsBlob, readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
-import { FileProblem, type Hdf5, type Numbers, type Source } from "../../src/reader/api";
+import { type Dataset, FileProblem, type Hdf5, type Numbers, type Source } from "../../src/reader/api";
 import { openHdf5 } from "../../src/reader/hdf5";
 import { bytesSource, fileSource, urlSource } from "../../src/reader/source";
 
@@ -29,21 +29,30 @@ async function sourceOf(file: string): Promise<Source> {
   return fileSource(await openAsBlob(file), file.slice(file.lastIndexOf("/") + 1));
 }
 
+type Found = { readonly group: string } | { readonly dataset: Dataset } | { readonly problem: string };
+
 /** Everything that is in a group and below it. */
-function tree(file: Hdf5, group = ""): Record<string, unknown> {
-  const out: Record<string, unknown> = { [group]: { attributes: file.attributes(group) } };
+function tree(file: Hdf5, group = "", out = new Map<string, Found>()): Map<string, Found> {
+  out.set(group, { group });
   for (const name of file.names(group)) {
     const path = group === "" ? name : `${group}/${name}`;
     try {
-      const { shape, dtype, layout, attributes } = file.dataset(path);
-      out[path] = { shape, dtype, layout, attributes };
+      out.set(path, { dataset: file.dataset(path) });
     } catch (error) {
       if (!(error instanceof FileProblem)) throw error;
-      Object.assign(out, { [path]: { problem: error.message } }, file.names(path).length > 0 || !error.message.includes("has no dataset") ? {} : { [path]: {} });
-      if (error.message.includes("has no dataset")) Object.assign(out, tree(file, path));
+      if (error.message.endsWith(`it has no dataset ${path}`)) tree(file, path, out);
+      else out.set(path, { problem: error.message });
     }
   }
   return out;
+}
+
+/** What is said of a group or a dataset. */
+function facts(file: Hdf5, found: Found): unknown {
+  if ("group" in found) return { attributes: file.attributes(found.group) };
+  if ("problem" in found) return found;
+  const { shape, dtype, layout, attributes } = found.dataset;
+  return { shape, dtype, layout, attributes };
 }
 
 async function open(file: string): Promise<unknown> {
@@ -52,7 +61,7 @@ async function open(file: string): Promise<unknown> {
   const opened = await openHdf5(source);
   files.set(file, opened);
   const seconds = (performance.now() - begin) / 1000;
-  return { seconds, requests: source.requests, received: source.received, tree: tree(opened) };
+  return { seconds, requests: source.requests, received: source.received, tree: Object.fromEntries([...tree(opened)].map(([path, found]) => [path, facts(opened, found)])) };
 }
 
 /** Open a damaged copy and read all that is in it. */
@@ -63,10 +72,11 @@ async function mutate({ file, changes = [], length }: Request): Promise<unknown>
   for (const [place, byte] of changes) if (place < bytes.length) bytes[place] = byte;
   const opened = await openHdf5(bytesSource("damaged.h5", bytes));
   let problem: string | undefined;
-  for (const path of Object.keys(tree(opened))) {
+  for (const found of tree(opened).values()) {
+    if ("problem" in found) problem = found.problem;
+    if (!("dataset" in found)) continue;
     try {
-      const dataset = opened.dataset(path);
-      await (dataset.dtype === "text" ? dataset.texts() : dataset.read());
+      await (found.dataset.dtype === "text" ? found.dataset.texts() : found.dataset.read());
     } catch (error) {
       if (!(error instanceof FileProblem)) throw error;
       problem = error.message;
