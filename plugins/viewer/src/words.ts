@@ -80,10 +80,10 @@ export function stepFacts(run: Run, column: number): StepFacts {
   };
 }
 
-/** A column in a file's name: "step-12", "final". */
+/** A column in a file's name: "step-12-of-20", "final". */
 export function stepWord(run: Run, column: number): string {
   const step = run.kept[column];
-  return step === undefined ? "final" : `step-${step + 1}`;
+  return step === undefined ? "final" : `step-${step + 1}-of-${run.schedule.steps}`;
 }
 
 /** A name of a file that says what is in it: "trajectory_frames_x0_step-12.png". */

@@ -10,6 +10,7 @@ import { Metrics } from "./Metrics";
 import { DropZone, Hint, LinkButton, Messages, OpenButton, Opened } from "./Open";
 import { Plane } from "./Plane";
 import { KeyList, Scrubber } from "./Scrubber";
+import { Story } from "./Story";
 import { ThemeButton, useTheme } from "./Theme";
 import { Tokens } from "./Tokens";
 
@@ -26,6 +27,7 @@ export function App() {
         <Messages />
         {run.value && view.value === "look" && <Look />}
         {run.value && view.value === "compare" && <Compare />}
+        {run.value && view.value === "story" && <Story />}
         {run.value && view.value === "about" && <About />}
       </main>
       <KeyList />

@@ -1,4 +1,4 @@
-import { useSignal } from "@preact/signals";
+import { useComputed, useSignal } from "@preact/signals";
 import type { RefObject } from "preact";
 import { useEffect, useLayoutEffect, useMemo, useRef } from "preact/hooks";
 import { fit } from "../fit";
@@ -58,6 +58,7 @@ function Montage({ opened }: { opened: Run }) {
       <div ref={place} class={enlarged.value ? "frames frames-large" : "frames"}>
         {those.length ? <Tiles sheet={sheet} those={those} across={across} width={width} /> : <p class="muted">No sample is finished yet.</p>}
       </div>
+      <Ended opened={opened} />
       {enlarged.value ? <Large shown={shown} /> : <Pages pages={pages} at={at} many={many} total={shown.length} />}
       {waiting > 0 && <p class="muted num">{opened.samples.length - waiting} of {opened.samples.length} samples are finished; the others appear as the run commits them.</p>}
     </Panel>
@@ -97,6 +98,12 @@ function FieldChoice({ opened }: { opened: Run }) {
       {opened.imageShape && option("image")}
     </select>
   );
+}
+
+/** Only states have one more than there are steps: of what steps compute, the last is shown there. */
+function Ended({ opened }: { opened: Run }) {
+  const last = useComputed(() => column.value >= opened.kept.length && field.value !== "x" && field.value !== "image");
+  return last.value ? <p class="muted">The final state has none of its own: these are of the last step.</p> : null;
 }
 
 function Pages({ pages, at, many, total }: { pages: number; at: number; many: number; total: number }) {

@@ -52,7 +52,7 @@ function chartsOf(measured: readonly Measured[]): readonly (Chart & { readonly m
 
 function csv(opened: Run, measured: readonly Measured[]): Blob {
   const names = measured[0]?.metrics.map((metric) => metric.name) ?? [];
-  const rows: Cell[][] = [["sample", "class", "seed", "step", "timestep", ...names]];
+  const rows: Cell[][] = [["sample", "class", "seed", "step_index", "timestep", ...names]];
   for (const { sample, metrics } of measured) {
     const length = Math.max(0, ...metrics.map((metric) => metric.values.length));
     for (let at = 0; at < length; at += 1) {

@@ -60,7 +60,7 @@ function useScale(opened: Run, shown: Field, positions: readonly number[], chang
   useEffect(() => {
     let current = true;
     const find = async () => {
-      const range = await rangeOf(shown, opened, positions);
+      const range = await rangeOf(shown, opened);
       const colours = signed || (await opened.pictures()) === "pictures" ? undefined : await coloursOf(opened, range[1]);
       if (!current) return;
       scale.current = colours ? { range, signed, colours } : { range, signed };
