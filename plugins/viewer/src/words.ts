@@ -33,7 +33,10 @@ export function number(value: number, digits = 4): string {
   if (Number.isNaN(value)) return "–";
   if (!Number.isFinite(value)) return value > 0 ? "∞" : "−∞";
   const size = Math.abs(value);
-  if (size !== 0 && (size < 1e-3 || size >= 1e6)) return value.toExponential(2).replaceAll("-", "−").replace("e+", "e");
+  if (size !== 0 && (size < 1e-3 || size >= 1e6)) {
+    const power = value.toExponential(2).replace("e+", "e");
+    return (digits < 4 ? power.replace(/\.?0+e/, "e") : power).replaceAll("-", "−");
+  }
   if (Number.isInteger(value)) return `${value < 0 ? "−" : ""}${THOUSANDS.format(size)}`;
   const text = value.toPrecision(digits);
   return (digits < 4 ? text.replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, "") : text).replace("-", "−");

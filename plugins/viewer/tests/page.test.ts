@@ -65,6 +65,7 @@ describe("numbers", () => {
   it("reads well", () => {
     expect([0, 1234567, -0.5, 1e-9, Number.NaN, Infinity, 12.345678, -3].map((one) => number(one))).toEqual(
       ["0", "1.23e6", "−0.5000", "1.00e−9", "–", "∞", "12.35", "−3"]);
+    expect([2e-4, 1.25e-7, 0.5, 25].map((one) => number(one, 3))).toEqual(["2e−4", "1.25e−7", "0.5", "25"]);
     expect([0, 999, 1234, 2.1e9].map(bytes)).toEqual(["0 bytes", "999 bytes", "1.23 kB", "2.10 GB"]);
   });
 

@@ -24,6 +24,15 @@ export function stepName(kept: readonly number[], at: number): string {
   return at < kept.length ? String((kept[at] ?? at) + 1) : "end";
 }
 
+const valueTicks = (low: number, high: number, height: number) => ticks(low, high, height / 30);
+
+/** Room for the longest label of the axis, at some 6.5 pixels a letter. */
+function labelSpace(series: Chart["series"], height: number): number {
+  const { low, high } = scaleOf(series, { width: 0, height, left: 0, top: 0, right: 0, bottom: 0 });
+  const longest = Math.max(...valueTicks(low, high, height).map((value) => number(value, 3).length), 2);
+  return Math.max(34, Math.ceil(longest * 6.5) + 10);
+}
+
 /** Curves over the kept steps, with gaps where there is no value and a guide line at the slider. */
 export function Curves({ title, unit, series, height = 120 }: Chart & { readonly height?: number }) {
   const place = useRef<HTMLDivElement>(null);
@@ -36,7 +45,8 @@ export function Curves({ title, unit, series, height = 120 }: Chart & { readonly
     width.value = element.clientWidth;
     return () => watch.disconnect();
   }, []);
-  const frame: Frame = { width: width.value, height, left: 46, top: 6, right: 8, bottom: 20 };
+  const left = useMemo(() => labelSpace(series, height), [series, height]);
+  const frame: Frame = { width: width.value, height, left, top: 6, right: 8, bottom: 20 };
   const scale = useMemo(() => scaleOf(series, frame), [series, width.value, height]);
   const drawn = useMemo(() => <Drawn series={series} frame={frame} />, [series, width.value, height]);
   const to = (event: PointerEvent) => {
@@ -69,7 +79,7 @@ function Drawn({ series, frame }: { series: Chart["series"]; frame: Frame }) {
   const steps = ticks(0, scale.last, Math.max(2, frame.width / 70)).filter(Number.isInteger);
   return (
     <>
-      {ticks(scale.low, scale.high, frame.height / 30).map((value) => (
+      {valueTicks(scale.low, scale.high, frame.height).map((value) => (
         <g key={value}>
           <path class="rule" d={`M${frame.left} ${Math.round(scale.y(value)) + 0.5}H${frame.width - frame.right}`} />
           <text x={frame.left - 6} y={scale.y(value)} dy="0.32em" text-anchor="end">{number(value, 3)}</text>

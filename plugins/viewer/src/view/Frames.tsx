@@ -108,6 +108,7 @@ function Ended({ opened }: { opened: Run }) {
 
 function Pages({ pages, at, many, total }: { pages: number; at: number; many: number; total: number }) {
   const held = chosen.value.length > 0;
+  if (total < 2) return null;
   return (
     <div class="below">
       <p class="muted">{held ? "Ctrl and a click add a sample or take it away; a double click enlarges it." : "Click a frame to choose its sample for the other panels."}</p>

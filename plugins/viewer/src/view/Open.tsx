@@ -88,9 +88,8 @@ export function Hint() {
   if (!example.value) return null;
   return (
     <p class="hint">
-      This is a small example: one sample of the class A, drawn towards B over six steps. Move the slider below, or press the space bar.
-      To see a run of your own, drop its <code>trajectory.h5</code> anywhere on this page, or two runs to compare them. Files stay on your
-      machine: the page reads only what it shows, and sends nothing.
+      This is a small example: one A, drawn towards B over six steps. Move the slider below, or press the space bar. To see a run of
+      your own, drop its <code>trajectory.h5</code> anywhere on this page, or two runs to compare them; files stay on your machine.
     </p>
   );
 }

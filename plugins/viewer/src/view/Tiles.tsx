@@ -46,7 +46,7 @@ export function Tiles({ sheet, those, across, width: space }: Props) {
           <canvas width={whole} height={height} aria-hidden="true" />
           <div class="cells" role="presentation">
             {row.map((sample, c) => (
-              <Tile key={sample.id} sample={sample} on={chosenIds.has(sample.id)} reachable={r * across + c === current}
+              <Tile key={sample.id} sample={sample} on={chosenIds.has(sample.id)} marked={chosenIds.has(sample.id) && those.length > 1} reachable={r * across + c === current}
                 focus={() => (reached.value = r * across + c)} />
             ))}
           </div>
@@ -56,13 +56,13 @@ export function Tiles({ sheet, those, across, width: space }: Props) {
   );
 }
 
-interface TileProps { readonly sample: Sample; readonly on: boolean; readonly reachable: boolean; readonly focus: () => void }
+interface TileProps { readonly sample: Sample; readonly on: boolean; readonly marked: boolean; readonly reachable: boolean; readonly focus: () => void }
 
-function Tile({ sample, on, reachable, focus }: TileProps) {
+function Tile({ sample, on, marked, reachable, focus }: TileProps) {
   return (
     <div class="tile" role="option" aria-selected={on} tabIndex={reachable ? 0 : -1} onFocus={focus}
       title={`${sampleTitle(sample)}, seed ${sample.seed}`}
-      style={on ? { "--mark": colourOf(sample.id) } : { "--mark": "transparent" }}
+      style={marked ? { "--mark": colourOf(sample.id) } : { "--mark": "transparent" }}
       onClick={(event) => choose(sample.id, event.ctrlKey || event.metaKey || event.shiftKey)}
       onDblClick={() => (choose(sample.id, false), (enlarged.value = !enlarged.peek()))}>
       <span class="shot" />
