@@ -4,9 +4,9 @@ import "./parts/parts.css";
 import "./attention/attention.css";
 import { css, SEQUENTIAL } from "../draw/colours";
 import { density, fromPlace, heatShare, toPlaces, toTokens } from "../draw/overlay";
-import type { Run, Sample } from "../model/api";
+import type { Sample } from "../model/api";
 import { canvasPng, csvOf } from "../save";
-import { choose, column as slider, focus, run, seek } from "../state";
+import { column as slider, focus, run, seek } from "../state";
 import { fileName, number, sampleTitle, stepFacts } from "../words";
 import { Panel } from "./Panel";
 import { Chooser } from "./attention/Chooser";
@@ -17,6 +17,7 @@ import { choice, conditionWords, neighbours, type Choice } from "./attention/cho
 import { frameOf, pixelsOf } from "./parts/frame";
 import { useLoaded } from "./parts/load";
 import { Spark } from "./parts/Spark";
+import { Without } from "./parts/Without";
 import { Toggle } from "./parts/Toggle";
 
 type Under = "x0" | "x" | "image";
@@ -42,20 +43,9 @@ export function Attention() {
     );
   }
   const shown = choice.value;
-  return shown ? <Maps choice={shown} sample={sample} /> : <Elsewhere run={opened} sample={sample} />;
-}
-
-/** The sample in focus has no attention, but others may. */
-function Elsewhere({ run: opened, sample }: { run: Run; sample: Sample }) {
-  const having = opened.samples.filter((one) => opened.attention?.positions.includes(one.position)).slice(0, 8);
-  return (
-    <Panel title={TITLE} says={SAYS}>
-      <p class="empty">
-        {having.length ? `Attention of ${sampleTitle(sample)} was not recorded. It was of ` : "The file holds no map of attention."}
-        {having.map((one) => <button key={one.id} type="button" class="quiet" onClick={() => choose(one.id, false)}>{sampleTitle(one)}</button>)}
-      </p>
-    </Panel>
-  );
+  if (shown) return <Maps choice={shown} sample={sample} />;
+  const { positions } = opened.attention;
+  return <Panel title={TITLE} says={SAYS}><Without run={opened} sample={sample} what="attention" has={(one) => positions.includes(one.position)} /></Panel>;
 }
 
 /** What the picture shows of a layer's maps: of places multiples of an even share, of tokens shares. */

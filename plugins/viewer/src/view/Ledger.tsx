@@ -16,6 +16,7 @@ import { predictionUnit } from "./ledger/words";
 import { useLoaded } from "./parts/load";
 import { Picture } from "./parts/Picture";
 import { Scale } from "./parts/Scale";
+import { Without } from "./parts/Without";
 import { Toggle } from "./parts/Toggle";
 import { spread, stateAt } from "./parts/states";
 
@@ -44,7 +45,7 @@ export function Ledger() {
   if (sample.row === undefined) {
     return (
       <Panel title="Forces and drifts" says="What each term added to the prediction of a step, and what each drift changed of the state.">
-        <p class="empty">The file keeps no states of {sampleTitle(sample)}; choose another sample in the frames.</p>
+        <Without run={opened} sample={sample} what="states" has={(one) => one.row !== undefined} />
       </Panel>
     );
   }

@@ -9,6 +9,7 @@ import { column, focus, run, view } from "../state";
 import { bytes, fileName, sampleTitle, stepFacts } from "../words";
 import { Panel } from "./Panel";
 import { accountBytes } from "./ledger/account";
+import { Without } from "./parts/Without";
 import { useLoaded } from "./parts/load";
 import { chaptersOf, type Chapter } from "./story/chapters";
 import { factsOf, type Facts } from "./story/facts";
@@ -24,7 +25,11 @@ export function Story() {
   const [opened, sample] = [run.value, focus.value];
   if (!opened) return null;
   if (!sample || sample.row === undefined) {
-    return <Panel title="Story" says={SAYS}><p class="empty">{sample ? `The file keeps no states of ${sampleTitle(sample)}; choose another sample in the view Look.` : "No sample is finished yet: the story begins when one is."}</p></Panel>;
+    return (
+      <Panel title="Story" says={SAYS}>
+        {sample ? <Without run={opened} sample={sample} what="states" has={(one) => one.row !== undefined} /> : <p class="empty">No sample is finished yet: the story begins when one is.</p>}
+      </Panel>
+    );
   }
   return <Told key={`${opened.name} ${sample.id}`} run={opened} sample={sample} />;
 }
