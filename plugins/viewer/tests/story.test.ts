@@ -1,6 +1,7 @@
 // The story: its sentences hold numbers of the run and nothing that the file lacks, and reading moves the slider.
 import { expect, test } from "vitest";
 import type { Run } from "../src/model/api";
+import { displacement } from "../src/model/levels";
 import { chaptersOf } from "../src/view/story/chapters";
 import { correlation, estimateOf } from "../src/view/story/estimate";
 import { factsOf, staysAbove, withAndWithout } from "../src/view/story/facts";
@@ -31,12 +32,16 @@ test("a force's chapter is about its largest step, and states what the estimate 
   const peak = facts.forces[0]!;
   const norms = await Promise.all(run.kept.map(async (_, column) => Math.hypot(...(await run.state(peak.term.field!, 0, column)))));
   expect(peak.column).toBe(norms.indexOf(Math.max(...norms)));
-  const [whole, without] = (await withAndWithout(run, run.samples[0]!, peak.term, peak.column))!;
-  const force = await run.state(peak.term.field!, 0, peak.column);
-  const power = run.schedule.alphaBar[peak.column]!;
+  const { column, displaced, moved } = peak.effect!;
+  const effects = norms.map((norm, at) => norm * Math.abs(displacement(run.schedule.alphaBar[at]!, run.alphaBarNext[at]!, run)));
+  expect(displaced).toBeCloseTo(Math.max(...effects), 6);
+  expect(column).toBe(effects.indexOf(Math.max(...effects)));
+  const [whole, without] = (await withAndWithout(run, run.samples[0]!, peak.term, column))!;
+  const force = await run.state(peak.term.field!, 0, column);
+  const power = run.schedule.alphaBar[column]!;
   // x0 = (x − n p) / s: taking f off the prediction adds n f / s.
   whole.forEach((value, at) => expect(without[at]! - value).toBeCloseTo((Math.sqrt(1 - power) / Math.sqrt(power)) * force[at]!, 3));
-  expect(peak.moved).toBeGreaterThan(0);
+  expect(moved).toBeGreaterThan(0);
 });
 
 test("what a file lacks is left out", async () => {

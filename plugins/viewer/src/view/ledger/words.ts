@@ -72,7 +72,7 @@ function value(setting: unknown): string {
 
 /** Settings as a list of words: "target A, strength 1.5"; those that were left out are not named. */
 export function settingsWords(settings: Readonly<Record<string, unknown>>): string {
-  const stated = Object.entries(settings).filter(([, setting]) => setting !== null && setting !== undefined && setting !== "");
+  const stated = Object.entries(settings).filter(([name, setting]) => !name.endsWith("_sha256") && setting !== null && setting !== undefined && setting !== "");
   return stated.map(([name, setting]) => `${name.replaceAll("_", " ")} ${value(setting)}`).join(", ");
 }
 

@@ -52,7 +52,7 @@ function walking({ run }: Facts): Chapter {
   const scheduler = (run.config["scheduler"] as { readonly name?: unknown } | undefined)?.name;
   const what = { epsilon: "the noise in the state", v_prediction: "the velocity v, a mixture of noise and image", sample: "the image", flow: "the flow's velocity, noise minus image" }[run.predictionType];
   const base = run.terms.find((term) => term.kind === "base");
-  const text = [`In each of ${count(run.schedule.steps, "step")} a network predicts ${what}, and ${typeof scheduler === "string" ? `the scheduler ${scheduler}` : "a scheduler"} moves the state a little toward the image that this means.${Number.isFinite(evaluations) && evaluations > 0 ? ` That took ${count(Math.round(evaluations), "evaluation")} a sample.` : ""}`];
+  const text = [`In each of ${count(run.schedule.steps, "step")} a network predicts ${what}, and ${typeof scheduler === "string" ? `the scheduler ${scheduler}` : "a scheduler"} moves the state a little toward the image that this means.${Number.isFinite(evaluations) && evaluations > 0 ? ` That took ${count(Math.round(evaluations), "prediction")} a sample.` : ""}`];
   if (base) text.push(`The base of the prediction is ${doesWords(base)}.`);
   if (run.fields.includes("x0")) text.push("Left is the state x, in which noise hides what is decided; right is the estimate x₀ of the image that the scheduler had at the same step.");
   const last = run.kept.length - 1;
@@ -80,16 +80,18 @@ function around(run: Run, column: number): { readonly from: number; readonly to:
 }
 
 function forceChapter({ run }: Facts, peak: Peak): Chapter {
-  const { term, column, norm, relative, moved } = peak;
+  const { term, column, norm, relative, effect } = peak;
   const settings = settingsWords(term.settings);
+  const key = effect?.column ?? column;
   const text = [`The force ${term.name} ${doesWords(term)}${settings ? ` (${settings})` : ""}.`];
   if (norm === 0) text.push("Of this sample it added nothing at any recorded step.");
   else {
-    text.push(`It was largest at ${stepWords(run, column)}, with a norm of ${short(norm)}${relative === undefined ? "" : `, ${percent(relative)} of the prediction's`}.`);
-    if (moved !== undefined) text.push(`Taken off at that step alone, at the same state, the image that the prediction means would differ by ${short(moved)} in each of its numbers (root mean square). The pictures show it without and with the force.`);
-    else text.push("The image without it cannot be computed at that step: the file lacks x or the prediction, or the state holds no signal.");
+    text.push(`What it added was largest at ${stepWords(run, column)}: a norm of ${short(norm)}${relative === undefined ? "" : `, ${percent(relative)} of the prediction's`}.`);
+    if (effect) text.push(`It moved the state most at ${effect.column === column ? "the same step" : stepWords(run, effect.column)}: by ${short(effect.displaced)}, to first order.`);
+    if (effect?.moved !== undefined) text.push(`Taken off at that step alone, at the same state, the image that the prediction means would differ by ${short(effect.moved)} in each of its numbers (root mean square). The pictures show it without and with the force.`);
+    else text.push("The image without it cannot be computed: the file lacks x or the prediction, or the state holds no signal.");
   }
-  return { id: `force-${term.key}`, title: `What ${term.name} did`, text, ...around(run, column), key: column, stage: { kind: "force", term } };
+  return { id: `force-${term.key}`, title: `What ${term.name} did`, text, ...around(run, key), key, stage: { kind: "force", term } };
 }
 
 function driftChapter({ run }: Facts, peak: Peak): Chapter {

@@ -1,5 +1,6 @@
 // The numbers that the story tells: all of them are computed from the run's own file, and what it lacks is undefined.
 import type { Layer, Run, Sample, Term } from "../../model/api";
+import { displacement } from "../../model/levels";
 import { firstCondition, tokenActivation, type TokenActivation } from "../../model/tokens";
 import { headCurve, largest } from "../attention/slices";
 import { density, toPlaces } from "../../draw/overlay";
@@ -15,7 +16,15 @@ export interface Peak {
   readonly norm: number;
   /** Of a force ‖f‖ / ‖p‖ at that step, of a drift ‖d‖ / ‖x‖. */
   readonly relative: number | undefined;
-  /** Of a force: how far the estimate of the image moves when this contribution is taken off there, root mean square. */
+  /** Of a force: where it moved the state most, which short steps at either end keep it from where it is largest. */
+  readonly effect: Effect | undefined;
+}
+
+export interface Effect {
+  readonly column: number;
+  /** ‖c f‖, to first order: `displacement_l2` of docs/metrics.md. */
+  readonly displaced: number;
+  /** How far the estimate of the image moves when the contribution is taken off there, root mean square. */
   readonly moved: number | undefined;
 }
 
@@ -96,17 +105,21 @@ const normOf = (state: Float32Array) => Math.sqrt(state.reduce((sum, value) => s
 async function peakOf(run: Run, sample: Sample, term: Term, norms: Float64Array): Promise<Peak> {
   const column = largestAt(norms);
   const norm = norms[column] ?? Number.NaN;
-  const has = (field: string) => run.fields.includes(field);
-  const read = (field: string) => stateAt(run, field, sample.position, column);
-  if (term.kind === "drift") {
-    const state = has("x") ? normOf(await read("x")) : Number.NaN;
-    return { term, column, norm, relative: state > 0 ? norm / state : undefined, moved: undefined };
-  }
-  if (!has("prediction")) return { term, column, norm, relative: undefined, moved: undefined };
-  const prediction = await read("prediction");
-  const whole = normOf(prediction);
-  const both = has("x") && term.field ? await withAndWithout(run, sample, term, column) : undefined;
-  return { term, column, norm, relative: whole > 0 ? norm / whole : undefined, moved: both && rootMeanSquare(both[0], both[1]) };
+  const whole = term.kind === "drift" ? "x" : "prediction";
+  const size = run.fields.includes(whole) ? normOf(await stateAt(run, whole, sample.position, column)) : Number.NaN;
+  return { term, column, norm, relative: size > 0 ? norm / size : undefined, effect: term.kind === "force" ? await effectOf(run, sample, term, norms) : undefined };
+}
+
+async function effectOf(run: Run, sample: Sample, term: Term, norms: Float64Array): Promise<Effect | undefined> {
+  const displaced = norms.map((norm, column) => {
+    const step = run.kept[column] ?? 0;
+    return norm * Math.abs(displacement(run.schedule.alphaBar[step] ?? Number.NaN, run.alphaBarNext[step] ?? Number.NaN, run));
+  });
+  const column = largestAt(displaced);
+  const value = displaced[column] ?? Number.NaN;
+  if (!(value > 0 && value < Infinity)) return undefined;
+  const both = await withAndWithout(run, sample, term, column);
+  return { column, displaced: value, moved: both && rootMeanSquare(both[0], both[1]) };
 }
 
 /** The estimates that the prediction means, and that it would mean without a force, at the same state. */

@@ -51,7 +51,8 @@ export function useReading(place: RefObject<HTMLElement | null>, chapters: reado
     const scrolled = () => {
       if (!request) request = requestAnimationFrame(read);
     };
-    current.value = 0;
+    // What was read last may still be in sight, and the slider may stand elsewhere.
+    read();
     addEventListener("scroll", scrolled, { passive: true });
     return () => {
       removeEventListener("scroll", scrolled);
