@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import base64
+import csv
 import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
+import attrs
 import h5py
 import numpy as np
 import numpy.typing as npt
 import pytest
+from PIL import Image
 
 from emnist_diff_plugins.viewer import page as pages
 from emnist_diff_plugins.viewer.shown import Shown
+from emnist_diff_trajectory.attention import beside
 
 Tab = Any
-AXE = Path(__file__).parents[2] / "plugins" / "viewer" / "node_modules" / "axe-core" / "axe.min.js"
 VIEWS = ("Look", "Compare", "Story", "About")
 MOST_BYTES = 340_000
 """Of the page, with all that is in it."""
@@ -143,6 +147,57 @@ def test_two_runs_are_compared_and_swapped(show, recorded: Path, other: Path):
     tab.keyboard.press("End")
     tab.get_by_label("Run B").select_option("none")
     tab.get_by_role("region", name="Frames").wait_for()
+
+
+def test_what_a_place_attends_to_is_read_by_pointing_or_by_keys(show, attended: Path):
+    tab = show(attrs.evolve(Shown("run.h5", attended), sidecar=Shown("run.attention.h5", beside(attended))))
+    with h5py.File(beside(attended)) as file:
+        own = [name.decode() for name in file["activations/condition"][:]].index("own")
+        maps = file["activations/attention/mid_block.attentions.0.self"][0, :, own, 0]
+    panel = tab.get_by_role("region", name="Attention")
+    layers = panel.get_by_label("Layer")
+    layers.select_option(next(name for name in layers.locator("option").all_inner_texts() if "mid" in name))
+    panel.get_by_label("Evaluated for").select_option(label="own (A)")
+    stage = panel.get_by_role("application")
+    tab.keyboard.press("Home")
+    rows, columns = maps.shape[1:3]
+    for row, column in [(2, 3), (0, columns - 1)]:
+        box = stage.locator("canvas").bounding_box()
+        stage.locator("canvas").hover(
+            position={"x": box["width"] * (column + 0.5) / columns, "y": box["height"] * (row + 0.5) / rows}
+        )
+        panel.get_by_text(f"row {row + 1}, column {column + 1} attends to").wait_for()
+        most, to = np.unravel_index(maps[0, row, column].argmax(), (rows, columns))
+        line = panel.locator(".readout li").first.inner_text().split("\n")
+        assert line[0] == f"row {most + 1}, column {to + 1}"
+        assert float(line[-1].strip("×")) == pytest.approx(maps[0, row, column].max() * rows * columns, rel=0.05)
+    stage.focus()
+    tab.keyboard.press("ArrowRight")
+    panel.locator(".readout").wait_for()
+
+
+def test_what_a_panel_shows_is_saved(show, recorded: Path):
+    tab = show(recorded)
+    for panel, kinds in [("Frames", {".png"}), ("Metrics", {".svg", ".csv"})]:
+        tab.get_by_role("button", name=f"Save {panel}").click()
+        for number in range(files := tab.get_by_role("group", name=f"Files of {panel}").get_by_role("button").count()):
+            if number:
+                tab.get_by_role("button", name=f"Save {panel}").click()
+            with tab.expect_download() as waiting:
+                tab.get_by_role("group", name=f"Files of {panel}").get_by_role("button").nth(number).click()
+            path = Path(waiting.value.path())
+            kind = Path(waiting.value.suggested_filename).suffix
+            kinds.discard(kind)
+            content = path.read_bytes()
+            if kind == ".png":
+                assert Image.open(path).size[0] >= 16
+            if kind == ".csv":
+                table = list(csv.DictReader(content.decode().splitlines()))
+                assert [int(row["step_index"]) for row in table][:3] == [0, 1, 2]
+            if kind == ".svg":
+                assert ElementTree.fromstring(content).tag.endswith("svg")
+        assert files
+        assert not kinds, f"{panel} lacks a file of these kinds"
 
 
 def test_an_address_shows_a_colleague_the_same(show, open_page, recorded: Path):
