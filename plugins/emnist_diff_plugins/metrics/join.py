@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -61,24 +61,22 @@ def measure(
     configs: dict[str, Any] = {}
     seen: dict[tuple[str, int], Path] = {}
     lacking: list[str] = []
-    for file in files:
-        with Trajectory(file) as trajectory, ExitStack() as stack:
-            reader = BlockReader(trajectory, registry, checkpoint, attention_file(stack, trajectory))
-            run = Run.of(reader.header)
-            configs[run.name] = trajectory.config
-            lacking += _lacking(trajectory, reader.positions)
-            times = Times(file, run.name)
-            for block in reader:
-                _once(seen, run.name, block, file)
-                of_videos, of_steps = rows(run, block)
-                times.fill(VIDEOS, of_videos)
-                times.fill(STEPS, of_steps)
-                videos.append(of_videos)
-                steps.append(of_steps)
-                if scorers and block.x is not None:
-                    scored.append(scores(run.name, block, scorers))
-                if lines is not None:
-                    lines(of_block(run.name, block))
+    for file, reader in _readers(files, registry, checkpoint):
+        run = Run.of(reader.header)
+        configs[run.name] = reader.trajectory.config
+        lacking += _lacking(reader.trajectory, reader.positions)
+        times = Times(file, run.name)
+        for block in reader:
+            _once(seen, run.name, block, file)
+            of_videos, of_steps = rows(run, block)
+            times.fill(VIDEOS, of_videos)
+            times.fill(STEPS, of_steps)
+            videos.append(of_videos)
+            steps.append(of_steps)
+            if scorers and block.x is not None:
+                scored.append(scores(run.name, block, scorers))
+            if lines is not None:
+                lines(of_block(run.name, block))
     if not videos:
         raise TrajectoryError(f"{', '.join(map(str, files))}: no committed sample whose states are kept")
     config = next(iter(configs.values())) if len(configs) == 1 else configs
@@ -90,6 +88,13 @@ def measure(
         tuple(lacking),
         wall_seconds(reports(files[0].parent / FOLDER), config) if len(configs) == 1 else None,
     )
+
+
+def _readers(files: Sequence[Path], registry: Registry, checkpoint: str | None) -> Iterator[tuple[Path, BlockReader]]:
+    """Files, each open until the next is asked for, with the attention of its run."""
+    for file in files:
+        with Trajectory(file) as trajectory, ExitStack() as stack:
+            yield file, BlockReader(trajectory, registry, checkpoint, attention_file(stack, trajectory))
 
 
 def join(folder: Path) -> Measured:
