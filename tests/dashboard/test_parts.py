@@ -29,10 +29,11 @@ from emnist_diff_plugins.dashboard import devices
 from emnist_diff_plugins.dashboard.devices import Gpu, Meters, Readings
 from emnist_diff_plugins.dashboard.log import Log
 from emnist_diff_plugins.dashboard.screen import Drawn, clock, screen
-from emnist_diff_plugins.dashboard.state import Finished, Line, Picture, State
+from emnist_diff_plugins.dashboard.state import Finished, Line, Numbers, Picture, State
 from emnist_diff_plugins.dashboard.streams import can_draw
 from emnist_diff_plugins.dashboard.watch import Watch
 from emnist_diff_plugins.layers import configure
+from emnist_diff_plugins.metrics import trace
 from emnist_diff_trajectory.reader import Trajectory
 
 
@@ -106,9 +107,10 @@ TEXT = st.text(max_size=60)
     character=TEXT,
     picture=st.sampled_from([None, (28, 28), (28, 28, 3), (5, 90), (128, 64, 3)]),
     gpu=st.booleans(),
+    numbers=st.integers(0, 12),
 )
 def test_the_screen_fits_whatever_it_shows(
-    width: int, height: int, title: str, text: str, character: str, picture: Any, gpu: bool
+    width: int, height: int, title: str, text: str, character: str, picture: Any, gpu: bool, numbers: int
 ) -> None:
     state = State(lambda: 5.0)
     state.begin(title, 7, 3)
@@ -116,6 +118,9 @@ def test_the_screen_fits_whatever_it_shows(
     state.log(Line(1e9, "info", text))
     state.log(Line(1e9, "", text))
     state.committed([Finished(3, character, 2**64 - 1, 1.5, 2.5, 100.0 if gpu else None)])
+    if numbers:
+        values = {"latent_l2_norm": 27.5, "attention_kl_divergence": float("nan")}
+        state.measure(1, tuple(Numbers(k, values, text, 0.25) for k in range(numbers)))
     if picture:
         state.pictured(Picture(np.zeros((9, *picture), np.uint8), tuple(range(9)), 2))
     gpus = (Gpu(0, "NVIDIA H100 80GB HBM3", 0.97, 61.0, 40 * 10**9, 80 * 10**9), Gpu(1, text, None, None, 0, 0))
@@ -136,6 +141,8 @@ def test_the_screen_fits_whatever_it_shows(
     if gpu and width >= 90 and height >= 24:
         assert "NVIDIA H100" in shown
         assert "97%" in shown
+    if numbers and width >= 76 and (24 <= height < 28 or height >= 34):
+        assert "27.50" in shown
 
 
 def test_a_bar_and_the_number_beside_it_say_the_same() -> None:
@@ -218,6 +225,16 @@ def test_watching_changes_nothing_and_the_path_is_that_of_the_file(tmp_path: Pat
     assert [s.path for s in shown.finished] == pytest.approx(path.tolist(), rel=1e-5)
     assert [(s.sample, s.character, s.seed) for s in shown.finished] == [(k, "AC"[k % 2], 1000) for k in range(7)]
     assert (shown.title, shown.total, shown.done, calls) == ("A, C", 7, 7, ["opened", "closed"])
+    assert (shown.measured, [numbers.sample for numbers in shown.numbers]) == (6, [6])
+    with Trajectory(tmp_path / "A+C" / "trajectory.h5") as file:
+        states = np.asarray(file.x[6])
+        expected = {
+            "latent_l2_norm": trace.l2_norms(states[1:])[-1],
+            "predicted_noise_l2_norm": trace.l2_norms(file.epsilon(6))[-1],
+            "cosine_similarity_to_previous": trace.cosine_to_previous(states[1:])[-1],
+            "cosine_of_updates": trace.cosine_of_updates(states)[-1],
+        }
+    assert {name: shown.numbers[0].values[name] for name in expected} == expected
     assert shown.picture is not None
     assert shown.picture.pixels.shape in ((3, 4, 4), (1, 4, 4))  # of the last batch, or of an earlier one
 

@@ -34,6 +34,10 @@ def test_everything_is_there_and_moves(terminal: Callable[..., Any], quick: list
     for panel in ("─ log ─", "─ devices ─", "─ progress ─", "─ finished samples ─", "─ estimated images at step"):
         shown.until(panel)
     assert not shown.echoes()
+    shown.resize(100, 44)
+    shown.until(r"─ numbers of samples in hand, [1-5] steps? behind them ─")
+    shown.until(r"│ +\d+ +\d+\.\d\d +\d+\.\d\d  0\.\d{4} +0\.\d{4} +│")
+    shown.resize(100, 32)
     shown.until(r"▀{14} ▀{14} ")  # pictures of 28 × 28, halved to fit, side by side
     shown.until("info run.started output=")
     shown.until(r"samples/s +0:\d\d left")

@@ -10,7 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from emnist_diff.frames import Frame
+from emnist_diff_plugins.dashboard.numbers import Measuring
+from emnist_diff_plugins.dashboard.state import Numbers
 from emnist_diff_plugins.metrics.growing import LINES
+from emnist_diff_plugins.sinks._recorded import Recorded
+from emnist_diff_trajectory.reader import Trajectory
 
 SCALARS = (
     *("latent_l2_norm", "predicted_noise_l2_norm", "cosine_similarity_to_previous", "cosine_of_updates"),
@@ -53,3 +58,24 @@ def test_tokens_get_the_same_live_and_afterwards(kind: str, pipeline: Callable[[
     assert not last["special"][best["token_index"]]
     assert "".join(t for t, mark in zip(last["tokens"], last["special"], strict=True) if not mark).startswith("twodogs")
     assert steps[1]["attention_kl_divergence"] > 0
+    with Trajectory(path) as file:
+        shown = dashboard_numbers(file, tmp_path)
+    for number, found in enumerate(shown):
+        line = live[number, 1]
+        values = {n: v["mean"] if isinstance(v, dict) else v for n, v in line.items() if n in found.values}
+        assert dict(found.values) == values
+        best = live[number, -1]["masked_token_dominance"]["ranking"][0]
+        assert (found.token, found.share) == (live[number, -1]["tokens"][best["token_index"]], best["score"])
+
+
+def dashboard_numbers(file: Trajectory, folder: Path) -> tuple[Numbers, ...]:
+    """What the dashboard shows at the end of a run, of which it has seen every frame."""
+    recorded = Recorded(file)
+    measuring = Measuring(recorded.header(folder))
+    wanted = dict.fromkeys(range(2), frozenset({"x", "prediction", "attention"}))
+    for event in recorded.events(measuring.header, [0, 1], wanted):
+        if isinstance(event, Frame):
+            measuring.take(event)
+        else:
+            return measuring.numbers(event.x)
+    raise AssertionError

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Collection, Sequence
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
@@ -21,6 +23,9 @@ WIDE, TALL = 76, 20
 
 _PICTURE_FROM = 28
 """Lines from which there is room for the picture."""
+
+_BOTH_FROM, _LEAST_TABLE = 34, 4
+"""Lines from which the picture leaves room for the numbers of a sample, and how many those take."""
 
 _LEVELS = {"debug": "dim", "info": "cyan", "warning": "yellow", "error": "red", "critical": "bold red"}
 
@@ -41,11 +46,16 @@ def screen(now: Snapshot, readings: Readings, width: int, height: int, drawn: Dr
     upper.split_row(Layout(log, ratio=3), Layout(devices, ratio=2, minimum_size=30))
     finished = _Kept(drawn, "finished", now.finished, _Finished(now))
     lower.split_row(Layout(_Progress(now), ratio=2, minimum_size=34), Layout(finished, ratio=3))
-    parts = [upper, lower]
+    middle, spare = [], height - TALL
     if height >= _PICTURE_FROM and now.picture is not None:
-        strip = _Strip(now.picture, min(height - 20, height // 2) - 2)
-        parts.insert(1, Layout(_Kept(drawn, "picture", now.picture, strip), size=strip.rows + 2))
-    whole.split_column(*parts)
+        reserved = _LEAST_TABLE if now.numbers and height >= _BOTH_FROM else 0
+        strip = _Strip(now.picture, min(spare - reserved, height // 2) - 2)
+        middle.append(Layout(_Kept(drawn, "picture", now.picture, strip), size=strip.rows + 2))
+        spare -= strip.rows + 2
+    if now.numbers and spare >= _LEAST_TABLE:
+        size = min(spare, len(now.numbers) + _LEAST_TABLE - 1)
+        middle.append(Layout(_Kept(drawn, "numbers", now.numbers, _Numbers(now)), size=size))
+    whole.split_column(upper, *middle, lower)
     return whole
 
 
@@ -225,14 +235,53 @@ class _Finished:
             rows.append(
                 (str(s.sample), printable(s.character), str(s.seed), f"{s.seconds:.3f}", f"{s.path:.2f}", memory)
             )
-        columns = list(zip(*rows, strict=True))[: 6 if on_gpu else 5]
-        widths = [max(map(cell_len, column)) for column in columns]
-        lines = []
-        for number, row in enumerate(zip(*columns, strict=True)):
-            pads = [" " * (width - cell_len(cell)) for width, cell in zip(widths, row, strict=True)]
-            padded = [cell + pad if k == 1 else pad + cell for k, (pad, cell) in enumerate(zip(pads, row, strict=True))]
-            lines.append(Text("  ".join(padded), "" if number else "dim", no_wrap=True, overflow="ellipsis"))
-        yield _panel(Group(*lines), "finished samples", options.height)
+        table = [row[: 6 if on_gpu else 5] for row in rows]
+        yield _panel(Group(*_lines(table, {1})), "finished samples", options.height)
+
+
+class _Numbers:
+    """What is measured of samples in hand, as many as fit."""
+
+    def __init__(self, now: Snapshot) -> None:
+        self._step, self._numbers = now.measured, now.numbers
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        shown = self._numbers[: max(1, (options.height or options.max_height) - 3)]
+        columns = [["sample", *(str(each.sample) for each in shown)]]
+        for name, heading, form in _COLUMNS:
+            values = [each.values.get(name, math.nan) for each in shown]
+            cells = ["-" if math.isnan(value) else format(value, form) for value in values]
+            if set(cells) != {"-"}:
+                columns.append([heading, *cells])
+        if any(each.token for each in shown):
+            cells = [f"{printable(each.token)} {each.share:.0%}" if each.token else "-" for each in shown]
+            columns.insert(min(5, len(columns)), ["most attended", *cells])
+        rows = list(zip(*columns, strict=True))
+        title = f"numbers of samples in hand, {self._step} step{'s'[: self._step != 1]} behind them"
+        yield _panel(Group(*_lines(rows, set())), title, options.height)
+
+
+_COLUMNS = (
+    ("latent_l2_norm", "latent L2", ".2f"),
+    ("predicted_noise_l2_norm", "noise L2", ".2f"),
+    ("cosine_similarity_to_previous", "cosine", ".4f"),
+    ("cosine_of_updates", "of updates", ".4f"),
+    ("cross_attention_entropy", "H cross", ".3f"),
+    ("self_attention_entropy", "H self", ".3f"),
+    ("attention_kl_divergence", "KL", ".5f"),
+)
+"""Names of numbers, their headings and formats."""
+
+
+def _lines(rows: Sequence[Sequence[str]], left: Collection[int]) -> list[Text]:
+    """A table, its headings first.  left: columns that begin at the left."""
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for number, row in enumerate(rows):
+        pads = [" " * (width - cell_len(cell)) for width, cell in zip(widths, row, strict=True)]
+        padded = [cell + pad if k in left else pad + cell for k, (pad, cell) in enumerate(zip(pads, row, strict=True))]
+        lines.append(Text("  ".join(padded), "" if number else "dim", no_wrap=True, overflow="ellipsis"))
+    return lines
 
 
 class _Strip:

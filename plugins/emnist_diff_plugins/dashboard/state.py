@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import attrs
@@ -48,6 +49,17 @@ class Picture:
     step: int
 
 
+@attrs.frozen
+class Numbers:
+    """What is measured of a sample in hand: values by the names of `metrics.live`, NaN where there is none; and the
+    token of its text that got most attention so far, with its share, "" and NaN where none is captured."""
+
+    sample: int
+    values: Mapping[str, float]
+    token: str = ""
+    share: float = math.nan
+
+
 @attrs.frozen(eq=False)
 class Snapshot:
     """The state at a moment.
@@ -55,6 +67,7 @@ class Snapshot:
     title: what is made.  total, resumed, new: samples in all, found committed, and committed by this run.
     batch: samples in hand.  step, steps: of them, finished and in all.  elapsed: seconds since the run began.
     lines, finished: newest last; the same objects for as long as nothing is added.
+    numbers: of samples in hand when `measured` steps were behind them.
     """
 
     title: str = ""
@@ -69,6 +82,8 @@ class Snapshot:
     lines: tuple[Line, ...] = ()
     finished: tuple[Finished, ...] = ()
     picture: Picture | None = None
+    measured: int = 0
+    numbers: tuple[Numbers, ...] = ()
 
     @property
     def done(self) -> int:
@@ -122,6 +137,11 @@ class State:
         """A new picture of the samples in hand."""
         with self._lock:
             self._now = attrs.evolve(self._now, picture=picture)
+
+    def measure(self, step: int, numbers: tuple[Numbers, ...]) -> None:
+        """New numbers of samples with `step` steps behind them."""
+        with self._lock:
+            self._now = attrs.evolve(self._now, measured=step, numbers=numbers)
 
     def committed(self, samples: Iterable[Finished]) -> None:
         """The batch in hand is committed, with these samples."""

@@ -12,6 +12,7 @@ from torch import Tensor
 from emnist_diff.events import get_logger
 from emnist_diff.frames import BatchResult, Frame, Outcome, RunHeader
 from emnist_diff.timeline import StepInfo
+from emnist_diff_plugins.dashboard.numbers import Measuring
 from emnist_diff_plugins.dashboard.state import Finished, Picture, State
 from emnist_diff_trajectory.pixels import to_uint8
 
@@ -39,16 +40,18 @@ class Watch:
         self._path: Tensor | None = None
         self._pictures = False
         self._previewer: Callable[[Tensor], Tensor] | None = None
+        self._measuring: Measuring | None = None
+        self._numbers_due, self._numbers_cost = 0.0, math.inf
 
     def take_previewer(self, previewer: Callable[[], Callable[[Tensor], Tensor]] | None) -> None:
         """`ShowsPreviews`: pictures are cheap ones where the denoiser has them."""
         self._previewer = None if previewer is None else previewer()
 
     def wants(self, at: StepInfo) -> frozenset[str]:
-        return frozenset({"x", "x0"})
+        return frozenset({"x", "x0", "prediction"})
 
     def open(self, header: RunHeader) -> None:
-        self._header = header
+        self._header, self._measuring = header, Measuring(header)
         self._pictures = min(header.image_shape[-2:]) >= 4  # less is no picture
         labels = sorted(set(header.labels.tolist()))
         names = [header.classes[label] for label in labels] if header.conditioned else ["no class"]
@@ -64,6 +67,7 @@ class Watch:
             self._before, self._path = None, None
         self._walked(frame["x"])
         self._state.stepped(len(frame.positions), frame.at.index + 1)
+        self._measure(frame)
         if self._pictures and time.monotonic() >= self._picture_due:
             self._show(frame, frame["x0"])
 
@@ -73,6 +77,29 @@ class Watch:
             length = (x - self._before).flatten(1).float().norm(dim=1)
             self._path = length if self._path is None else self._path + length
         self._before = x
+
+    def _measure(self, frame: Frame | None, final: Tensor | None = None) -> None:
+        """Numbers of the samples in hand, when they are due or the samples are finished; where they fail, the run has
+        none of them any more."""
+        if self._measuring is None:
+            return
+        began = time.monotonic()
+        try:
+            if frame is not None:
+                self._measuring.take(frame)
+            if final is None and began < self._numbers_due:
+                return
+            numbers = self._measuring.numbers(final)
+        except Exception as error:
+            self._measuring = None
+            log.warning("dashboard.no_numbers", error=f"{type(error).__name__}: {error}")
+            return
+        if numbers:
+            assert self._header is not None
+            self._state.measure(len(self._header.timeline) if frame is None else frame.at.index, numbers)
+            now = time.monotonic()
+            self._numbers_cost = min(self._numbers_cost, now - began)
+            self._numbers_due = now + max(_PAUSE, self._numbers_cost / _SHARE)
 
     def _show(self, frame: Frame, x0: Tensor) -> None:
         """A picture of the samples in hand; one that cannot be made costs the run nothing but the picture."""
@@ -95,6 +122,7 @@ class Watch:
         assert self._header is not None
         header, size = self._header, len(batch.positions)
         self._walked(batch.x)
+        self._measure(None, batch.x)
         path = [0.0] * size if self._path is None else self._path.tolist()
         gpu_mb = torch.cuda.max_memory_allocated(batch.x.device) / 1e6 if batch.x.is_cuda else None
         now = time.monotonic()
