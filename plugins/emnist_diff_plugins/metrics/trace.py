@@ -29,10 +29,13 @@ def flat(states: npt.NDArray[Any]) -> Array:
 
 def rounded(states: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """States as half precision keeps them, in which document 002 has them; one that it cannot hold as it is."""
-    most = float(np.finfo(np.float16).max)
-    fits = np.abs(states).reshape(len(states), -1).max(1, initial=0) <= most
-    half = np.clip(states, -most, most).astype(np.float16).astype(np.float32)
-    return np.where(fits.reshape(-1, *[1] * (np.ndim(states) - 1)), half, states)
+    fits = np.abs(states).reshape(len(states), -1).max(1, initial=0) <= np.finfo(np.float16).max
+    single = np.asarray(states, np.float32)
+    if fits.all():
+        return single.astype(np.float16).astype(np.float32)
+    out = np.array(states)
+    out[fits] = single[fits].astype(np.float16)
+    return out
 
 
 def l2_norms(states: npt.NDArray[Any]) -> Array:
