@@ -6,6 +6,7 @@ import importlib.util
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,13 +27,27 @@ def test_schedulers_are_those_of_diffusers(pipeline: Callable[[str], Path], pair
     assert found.share <= 1e-3
 
 
-def test_the_benchmark_runs(pipeline: Callable[[str], Path], tmp_path: Path):
-    path = Path(__file__).parents[1] / "benchmarks" / "pipelines.py"
-    spec = importlib.util.spec_from_file_location("benchmark_of_pipelines", path)
+def script(name: str) -> Any:
+    """A benchmark's module."""
+    path = Path(__file__).parents[1] / "benchmarks" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"benchmark_of_{name}", path)
     assert spec is not None
     assert spec.loader is not None
-    benchmark = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(benchmark)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_benchmark_of_capture_runs(tmp_path: Path):
+    capture = script("capture")
+    rows = capture.sdxl(tmp_path, side=32, width=32, steps=2, rounds=1)[2:]
+    names = ["without", "during the run", "afterwards", "diffusers without", "diffusers with processors"]
+    assert [row.split(" | ")[0].strip("| ") for row in rows] == names
+    assert len(capture.shipped(samples=2, steps=1, rounds=1)) == 5
+
+
+def test_the_benchmark_runs(pipeline: Callable[[str], Path], tmp_path: Path):
+    benchmark = script("pipelines")
     (tmp_path / "sdxl").symlink_to(pipeline("sdxl"))
     head, rule, row = benchmark.parity(tmp_path, pairs.OTHERS[:1])
     assert head.count("|") == rule.count("|") == row.count("|")
