@@ -76,7 +76,9 @@ export class FileDataset implements Dataset {
     this.offset = layout.kind === "contiguous" ? layout.address : undefined;
     this.source = shared.pages.source;
     const bytes = countOf(space.shape, path) * type.width;
-    if (layout.kind === "contiguous" && layout.address !== undefined && layout.address + bytes > this.source.size) throw truncated(`the data of ${path} is not all there`);
+    if (layout.kind === "contiguous" && layout.address !== undefined && layout.address + bytes > this.source.size) {
+      throw truncated(`the data of ${path} is not all there`);
+    }
     if (layout.kind === "contiguous" && layout.size < bytes) throw damaged(`${path} claims ${bytes} bytes and has ${layout.size}`);
     if (layout.kind === "compact" && layout.bytes.length < bytes) throw damaged(`${path} claims ${bytes} bytes and has ${layout.bytes.length}`);
     if (layout.kind === "chunked") {
@@ -91,7 +93,8 @@ export class FileDataset implements Dataset {
       if (type.dtype === "text") throw new Unsupported(`${path} holds texts, not numbers`);
       const slab = this.slab(start, count);
       const values = countOf(slab.count, path);
-      if (values * numberWidth(type) > MOST_READ) throw new Unsupported(`${values * numberWidth(type)} bytes of ${path} at once are more than the ${MOST_READ} that are read`);
+      const room = values * numberWidth(type);
+      if (room > MOST_READ) throw new Unsupported(`${room} bytes of ${path} at once are more than the ${MOST_READ} that are read`);
       return toNumbers(await this.bytes(slab, fresh), type);
     });
   }
@@ -111,11 +114,14 @@ export class FileDataset implements Dataset {
   }
 
   /** The part that is wanted, which is all of it unless something else is said. */
-  private slab(start: readonly number[] = this.shape.map(() => 0), count: readonly number[] = this.shape.map((length, axis) => length - (start[axis] ?? 0))): Slab {
-    const inside = start.length === this.shape.length && count.length === this.shape.length
-      && this.shape.every((length, axis) => Number.isSafeInteger(start[axis]) && Number.isSafeInteger(count[axis]) && start[axis]! >= 0 && count[axis]! >= 0 && start[axis]! + count[axis]! <= length);
-    if (!inside) throw new FileProblem(`${this.source.name}: ${this.path} has the shape (${this.shape.join(", ")}), which does not hold (${count.join(", ")}) from (${start.join(", ")})`);
-    return { start, count };
+  private slab(start: readonly number[] = this.shape.map(() => 0), wanted?: readonly number[]): Slab {
+    const { shape } = this;
+    const count = wanted ?? shape.map((length, axis) => length - (start[axis] ?? 0));
+    const whole = [...start, ...count].every((value) => Number.isSafeInteger(value) && value >= 0);
+    const fits = start.length === shape.length && count.length === shape.length && shape.every((length, axis) => start[axis]! + count[axis]! <= length);
+    if (whole && fits) return { start, count };
+    const [has, part, from] = [shape, count, start].map((numbers) => `(${numbers.join(", ")})`);
+    throw new FileProblem(`${this.source.name}: ${this.path} has the shape ${has}, which does not hold ${part} from ${from}`);
   }
 
   /** Bytes of a slab, in memory of their own. */
