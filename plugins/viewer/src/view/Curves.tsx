@@ -30,7 +30,7 @@ const valueTicks = (low: number, high: number, height: number) => ticks(low, hig
 function labelSpace(series: Chart["series"], height: number): number {
   const { low, high } = scaleOf(series, { width: 0, height, left: 0, top: 0, right: 0, bottom: 0 });
   const longest = Math.max(...valueTicks(low, high, height).map((value) => number(value, 3).length), 2);
-  return Math.max(34, Math.ceil(longest * 6.5) + 10);
+  return Math.max(46, Math.ceil(longest * 6.5) + 10);
 }
 
 /** Curves over the kept steps, with gaps where there is no value and a guide line at the slider. */
