@@ -27,6 +27,14 @@ export function useTheme(): void {
   useEffect(() => {
     document.documentElement.dataset["theme"] = chosen ? "dark" : "light";
   }, [chosen]);
+  useEffect(() => {
+    // Paper is white, whatever the page is on.
+    const paper = () => (document.documentElement.dataset["theme"] = "light");
+    const screen = () => (document.documentElement.dataset["theme"] = dark.peek() ? "dark" : "light");
+    addEventListener("beforeprint", paper);
+    addEventListener("afterprint", screen);
+    return () => (removeEventListener("beforeprint", paper), removeEventListener("afterprint", screen));
+  }, []);
 }
 
 export function ThemeButton() {

@@ -39,7 +39,7 @@ export function Tiles({ sheet, those, across, width: space }: Props) {
   };
   const chosenIds = new Set(picked.value.map((sample) => sample.id));
   return (
-    <div class="tiles" ref={place} role="listbox" aria-label="Samples" aria-multiselectable="true" onKeyDown={keys}
+    <div class={space / across < 40 ? "tiles tiles-small" : "tiles"} ref={place} role="listbox" aria-label="Samples" aria-multiselectable="true" onKeyDown={keys}
       style={{ maxWidth: `${space}px`, "--across": across, "--gap": `${(100 * sheet.gap) / whole}%`, "--ratio": `${width} / ${height}` }}>
       {rows.map((row, r) => (
         <div class="tile-row" key={r} role="presentation">
