@@ -67,7 +67,7 @@ function csv(opened: Run, measured: readonly Measured[]): Blob {
 /** Curves of the chosen samples, a small one for each metric, under the one slider. */
 export function Metrics() {
   const opened = run.value;
-  return opened?.fields.length ? <Grid opened={opened} /> : null;
+  return opened && (opened.fields.length || opened.attention) ? <Grid opened={opened} /> : null;
 }
 
 function Grid({ opened }: { opened: Run }) {
@@ -85,7 +85,7 @@ function Grid({ opened }: { opened: Run }) {
   return (
     <Panel title="Metrics" says="Numbers of each step, of the chosen samples. Click a curve, or stroke along it, to move the slider; a gap is a step without a value."
       saves={saves}>
-      <Legend />
+      {charts.length > 0 ? <Legend /> : <p class="muted">{measured.length ? "The file has no numbers for them." : "…"}</p>}
       {groups.map((group, i) => <Group key={group} title={group} first={i === 0} charts={charts.filter((chart) => chart.metric.group === group)} />)}
     </Panel>
   );
