@@ -127,7 +127,7 @@ function Maps({ choice: shown, sample }: { choice: Choice; sample: Sample }) {
           {view && <Heat top={top} unit={unit} all={common !== undefined} cross={layer.kind === "cross"} />}
         </div>
         <div class="attention-side">
-          {final && <p class="note">The final state has no attention of its own: this is the last step's.</p>}
+          {final && captured && <p class="note">The final state has no attention of its own: this is the last step's.</p>}
           {captured ? <Readout choice={shown} map={map} place={place} /> : <Gap choice={shown} />}
           <p class="hidden" aria-live="polite">{pinned.value !== undefined ? spoken(shown, captured ? map : undefined, place) : ""}</p>
           <Entropy choice={shown} />

@@ -60,7 +60,7 @@ function Book({ run: opened, sample }: { run: Run; sample: Sample }) {
   const account = useLoaded(() => (begun.value ? accountOf(opened, sample.position) : Promise.resolve(undefined)), [opened, sample.position, begun.value]);
   const section = () => place.current;
   return (
-    <Panel title="Forces and drifts" saves={ledgerSaves(opened, sample, at, account, section)}
+    <Panel title="Forces and drifts" saves={ledgerSaves(opened, sample, at, account, section, (term) => termColour(opened.terms, term))}
       says={`What each term added to the prediction of ${sampleTitle(sample)} at this step, in ${predictionUnit(opened)}, and what drifts changed of its state.`}
       controls={<Toggle label="Colours" value={own.value ? "own" : "one"} choices={[["one", "one scale"], ["own", "own scales"]]} onChange={(to) => (own.value = to === "own")} />}>
       <div ref={place}>
@@ -115,7 +115,7 @@ function Equation(props: PartProps) {
             state={states?.[index]} account={account} scale={own ? scales[index] || 1 : common} own={own} top={top} column={at} />
         ))}
         {whole && (
-          <li class="term term-sum">
+          <li class="term term-sum" data-scale={common.toPrecision(2)}>
             <h3><span class="term-sign">=</span>prediction</h3>
             <Picture state={states?.[terms.length]} shape={opened.shape} range={[-common, common]} signed label={`prediction at ${stepFacts(opened, at).title}`} />
             <p class="term-does">what the scheduler saw</p>

@@ -3,11 +3,12 @@ import { useMemo, useRef } from "preact/hooks";
 import "./parts/parts.css";
 import "./plane/plane.css";
 import type { Run } from "../model/api";
-import { csvOf, svgOf } from "../save";
+import { csvOf } from "../save";
 import { column, focus, picked, run, samples as known } from "../state";
 import { bytes, count, fileName, stepFacts } from "../words";
 import { Panel } from "./Panel";
 import { useLoaded } from "./parts/load";
+import { paperSvg } from "./parts/paper";
 import { thumbOf } from "./parts/thumb";
 import { Toggle } from "./parts/Toggle";
 import { Drawing } from "./plane/Drawing";
@@ -51,7 +52,7 @@ function Paths({ run: opened }: { run: Run }) {
   const says = `The paths of ${count(samples.length, chosen ? "chosen sample" : "sample")} from noise to image, in the two directions in which their states ${unit.value ? "of unit variance a step " : ""}differ most (principal components), in units of the state.`;
   const label = `Paths of ${count(samples.length, "sample")}, the mark at ${stepFacts(opened, column.value).title}`;
   const saves = plane ? [
-    { name: fileName(opened, "plane", ".svg"), make: () => svgOf(place.current?.querySelector("svg.plane") as SVGSVGElement) },
+    { name: fileName(opened, "plane", ".svg"), make: () => paperSvg(new XMLSerializer().serializeToString(place.current?.querySelector("svg.plane") as SVGSVGElement)) },
     { name: fileName(opened, "plane", ".csv"), make: () => table(opened, plane) },
   ] : [];
   return (

@@ -28,7 +28,7 @@ export function stacked(shares: ReadonlyMap<Term, Float64Array>): { readonly bar
   return { bars, low, high };
 }
 
-const nameOf = (term: Term) => (term.kind === "base" ? "base" : term.name);
+export const termName = (term: Term) => (term.kind === "base" ? "base" : term.name);
 const percent = (share: number) => `${(100 * share).toFixed(Math.abs(share) < 0.1 ? 1 : 0).replace("-", "−")} %`;
 
 interface SharesProps {
@@ -45,7 +45,7 @@ export function Shares({ run, shares, column, colourOf }: SharesProps) {
   const y = (value: number) => (HEIGHT * (high - value)) / (high - low);
   const width = WIDTH / Math.max(1, columns);
   const shown = Math.min(column, columns - 1);
-  const now = [...shares].map(([term, values]) => `${nameOf(term)} ${percent(values[shown] ?? Number.NaN)}`).join(", ");
+  const now = [...shares].map(([term, values]) => `${termName(term)} ${percent(values[shown] ?? Number.NaN)}`).join(", ");
   return (
     <figure class="shares">
       <figcaption>
@@ -75,7 +75,7 @@ export function Shares({ run, shares, column, colourOf }: SharesProps) {
         {[...shares].map(([term, values]) => (
           <li key={`${term.kind} ${term.key}`}>
             <span class="term-dot" style={{ background: colourOf(term) }} aria-hidden="true" />
-            {nameOf(term)} {percent(values[shown] ?? Number.NaN)}
+            {termName(term)} {percent(values[shown] ?? Number.NaN)}
           </li>
         ))}
       </ul>

@@ -37,7 +37,7 @@ export function TermCard({ run, term, sign, colour, state, account, scale, own, 
   const settings = term.kind === "base" ? "" : settingsWords(term.settings);
   const name = term.kind === "base" ? "base" : term.name;
   return (
-    <li class="term">
+    <li class="term" data-scale={scale.toPrecision(2)}>
       <h3>
         {sign && <span class="term-sign">{sign}</span>}
         <span class="term-dot" style={{ background: colour }} aria-hidden="true" />

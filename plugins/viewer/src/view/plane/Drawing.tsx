@@ -70,11 +70,11 @@ export function Drawing({ run, plane, column, focus, thumbs, label }: DrawingPro
           </g>
         );
       })}
-      <g>
+      <g class="plane-legend">
         {labels.slice(0, 12).map((one, place) => {
           const { shape, colour } = markOf(place);
           return (
-            <g key={one} transform={`translate(${MARGIN + 6} ${16 + 18 * place})`}>
+            <g key={one} transform={`translate(${MARGIN + 6} ${16 + 21 * place})`}>
               <path d={shape} transform="scale(5)" fill={colour} />
               <text x="12" y="4.5" fill="var(--ink)">{run.classes[one] ?? String(one)}</text>
             </g>
