@@ -6,15 +6,16 @@ import { css, SEQUENTIAL } from "../draw/colours";
 import { density, fromPlace, heatShare, toPlaces, toTokens } from "../draw/overlay";
 import type { Sample } from "../model/api";
 import { canvasPng, csvOf } from "../save";
-import { column as slider, focus, run, seek } from "../state";
+import { focus, run, seek } from "../state";
 import { fileName, number, sampleTitle, stepFacts } from "../words";
 import { Panel } from "./Panel";
 import { Chooser } from "./attention/Chooser";
 import { Readout, spoken } from "./attention/Readout";
 import { headCurve } from "./attention/slices";
 import { Stage } from "./attention/Stage";
-import { choice, conditionWords, neighbours, type Choice } from "./attention/choice";
+import { choice, conditionWords, momentOf, neighbours, type Choice, type Moment } from "./attention/choice";
 import { frameOf, pixelsOf } from "./parts/frame";
+import { useColumn } from "./parts/column";
 import { useLoaded } from "./parts/load";
 import { Spark } from "./parts/Spark";
 import { Without } from "./parts/Without";
@@ -72,7 +73,7 @@ function useTop(shown: Choice, place: number | undefined): number | undefined {
   }, [all, shown.head, shown.token, place]);
 }
 
-function useBase(shown: Choice): { readonly data: ImageData | undefined; readonly kinds: readonly Under[]; readonly kind: Under } {
+function useBase(shown: Moment): { readonly data: ImageData | undefined; readonly kinds: readonly Under[]; readonly kind: Under } {
   const { run: opened, position, column } = shown;
   const pictures = useLoaded(() => opened.pictures(), [opened]);
   const kinds = (["x0", "x", "image"] as const).filter((one) => (one === "image" ? opened.imageShape : opened.fields.includes(one)));
@@ -91,20 +92,23 @@ function useBase(shown: Choice): { readonly data: ImageData | undefined; readonl
 
 const UNDER: Readonly<Record<Under, string>> = { x0: "x₀", x: "x", image: "image" };
 
-function Maps({ choice: shown, sample }: { choice: Choice; sample: Sample }) {
+function Maps({ choice: picked, sample }: { choice: Choice; sample: Sample }) {
+  const place = useRef<HTMLDivElement>(null);
+  const slider = useColumn(place);
+  const shown = momentOf(picked, slider);
   const { run: opened, maps, layer, condition, position, column } = shown;
   const pinned = useSignal<number | undefined>(undefined);
   const hovered = useSignal<number | undefined>(undefined);
   const canvas = useRef<HTMLCanvasElement>(null);
   const places = layer.grid[0] * layer.grid[1];
   const at = hovered.value ?? pinned.value;
-  const place = at !== undefined && at < places ? at : undefined;
-  const final = slider.value > column;
+  const cell = at !== undefined && at < places ? at : undefined;
+  const final = slider > column;
   const captured = maps.columns.includes(column) && maps.evaluated(column, condition);
   const map = useLoaded(() => (captured ? maps.map(layer, position, column, condition) : Promise.resolve(undefined)), [opened, layer, position, condition], column);
   const base = useBase(shown);
-  const view = useMemo(() => (captured && map ? viewOf(shown, map, place) : undefined), [captured, map, shown.head, shown.token, place]);
-  const common = useTop(shown, place);
+  const view = useMemo(() => (captured && map ? viewOf(shown, map, cell) : undefined), [captured, map, shown.head, shown.token, cell]);
+  const common = useTop(shown, cell);
   const top = common ?? Math.max(1e-9, ...(view ?? []));
   const unit = layer.kind === "cross" ? "of a place's attention" : "times an even share";
   const onPlace = (to: number | undefined, keep: boolean) => {
@@ -120,16 +124,16 @@ function Maps({ choice: shown, sample }: { choice: Choice; sample: Sample }) {
     <Panel title={TITLE} says={`${SAYS} ${sampleTitle(sample)}, evaluated for ${conditionWords(condition, sample.className)}.`} saves={saves}
       controls={<Toggle label="Below the map" value={base.kind} choices={base.kinds.map((one) => [one, UNDER[one]])} onChange={(to) => (under.value = to)} />}>
       <Chooser choice={shown} />
-      <div class="attention">
+      <div class="attention" ref={place}>
         <div>
-          <Stage canvas={canvas} base={base.data} map={view} largest={top} grid={layer.grid} place={place} onPlace={onPlace}
+          <Stage canvas={canvas} base={base.data} map={view} largest={top} grid={layer.grid} place={cell} onPlace={onPlace}
             label={`Attention of ${layer.path} over the picture, ${layer.grid.join(" by ")} places. Arrows choose a place, Escape leaves it.`} />
           {view && <Heat top={top} unit={unit} all={common !== undefined} cross={layer.kind === "cross"} />}
         </div>
         <div class="attention-side">
           {final && captured && <p class="note">The final state has no attention of its own: this is the last step's.</p>}
-          {captured ? <Readout choice={shown} map={map} place={place} /> : <Gap choice={shown} />}
-          <p class="hidden" aria-live="polite">{pinned.value !== undefined ? spoken(shown, captured ? map : undefined, place) : ""}</p>
+          {captured ? <Readout choice={shown} map={map} place={cell} /> : <Gap choice={shown} />}
+          <p class="hidden" aria-live="polite">{pinned.value !== undefined ? spoken(shown, captured ? map : undefined, cell) : ""}</p>
           <Entropy choice={shown} />
         </div>
       </div>
@@ -151,7 +155,7 @@ function Heat({ top, unit, all, cross }: { top: number; unit: string; all: boole
 }
 
 /** This step has no maps: it says why, and leads to those that have. */
-function Gap({ choice: shown }: { choice: Choice }) {
+function Gap({ choice: shown }: { choice: Moment }) {
   const { maps, column, condition, run: opened } = shown;
   const usable = maps.columns.filter((one) => maps.evaluated(one, condition));
   const { before, after } = neighbours(usable, column);
@@ -167,7 +171,7 @@ function Gap({ choice: shown }: { choice: Choice }) {
 }
 
 /** How spread attention is over the steps, at most the logarithm of what there is to attend to. */
-function Entropy({ choice: shown }: { choice: Choice }) {
+function Entropy({ choice: shown }: { choice: Moment }) {
   const { run: opened, maps, layer, position, condition, head, column } = shown;
   const values = useLoaded(() => maps.entropy(layer, position, condition), [opened, layer, position, condition]);
   const curve = useMemo(() => values && headCurve(values, layer.heads, head), [values, head]);

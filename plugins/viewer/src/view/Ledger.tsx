@@ -5,7 +5,7 @@ import "./ledger/ledger.css";
 import { DIVERGING } from "../draw/colours";
 import { balanceOf } from "../model/ledger";
 import type { Balance, Field, Run, Sample, Term } from "../model/api";
-import { column, focus, run } from "../state";
+import { focus, run } from "../state";
 import { bytes, count, number, sampleTitle, stepFacts } from "../words";
 import { Panel } from "./Panel";
 import { accountBytes, accountOf, topOf, type Account } from "./ledger/account";
@@ -13,12 +13,13 @@ import { ledgerSaves } from "./ledger/saves";
 import { Shares } from "./ledger/Shares";
 import { TermCard } from "./ledger/Term";
 import { predictionUnit } from "./ledger/words";
-import { useLoaded } from "./parts/load";
+import { useColumn } from "./parts/column";
+import { useLoaded, useStates } from "./parts/load";
 import { Picture } from "./parts/Picture";
 import { Scale } from "./parts/Scale";
 import { Without } from "./parts/Without";
 import { Toggle } from "./parts/Toggle";
-import { spread, stateAt } from "./parts/states";
+import { spread } from "./parts/states";
 
 /** An account that reads more than this waits for a click. */
 const WAITS = 128e6;
@@ -56,7 +57,8 @@ function Book({ run: opened, sample }: { run: Run; sample: Sample }) {
   const own = useSignal(false);
   const begun = useSignal(accountBytes(opened) <= WAITS);
   const place = useRef<HTMLDivElement>(null);
-  const at = Math.min(column.value, opened.kept.length - 1);
+  const now = useColumn(place);
+  const at = Math.min(now, opened.kept.length - 1);
   const account = useLoaded(() => (begun.value ? accountOf(opened, sample.position) : Promise.resolve(undefined)), [opened, sample.position, begun.value]);
   const section = () => place.current;
   return (
@@ -67,7 +69,7 @@ function Book({ run: opened, sample }: { run: Run; sample: Sample }) {
         {!opened.terms.some((term) => term.field) && (
           <p class="empty">No values of terms were recorded. A run keeps them with <code>--sink 'hdf5:fields=["x","x0","prediction","base","forces","drifts"]'</code>, or with no fields named.</p>
         )}
-        {column.value > at && <p class="note">The final state has no terms of its own: these are of the last step.</p>}
+        {now > at && <p class="note">The final state has no terms of its own: these are of the last step.</p>}
         <Equation run={opened} sample={sample} column={at} account={account} own={own.value} />
         {!begun.value && (
           <p class="empty">
@@ -89,10 +91,7 @@ interface PartProps { readonly run: Run; readonly sample: Sample; readonly colum
 /** States of terms at a column, in their order, and scales of their colours until the account of all steps is there. */
 function useTerms({ run: opened, sample, column: at }: PartProps, terms: readonly Term[], more: readonly Field[] = []) {
   const fields = [...terms.map((term) => term.field), ...more];
-  const states = useLoaded(
-    () => Promise.all(fields.map((field) => (field ? stateAt(opened, field, sample.position, at) : undefined))),
-    [opened, sample.position, fields.join()], at,
-  );
+  const states = useStates(opened, fields, sample.position, at);
   const scale = (term: Term, account: Account | undefined, index: number) => account?.scales.get(term) ?? spread([states?.[index] ?? new Float32Array(0)], 0.998);
   return { states, scale };
 }

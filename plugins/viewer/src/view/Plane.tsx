@@ -4,9 +4,10 @@ import "./parts/parts.css";
 import "./plane/plane.css";
 import type { Run } from "../model/api";
 import { csvOf } from "../save";
-import { column, focus, picked, run, samples as known } from "../state";
+import { focus, picked, run, samples as known } from "../state";
 import { bytes, count, fileName, stepFacts } from "../words";
 import { Panel } from "./Panel";
+import { useColumn } from "./parts/column";
 import { useLoaded } from "./parts/load";
 import { paperSvg } from "./parts/paper";
 import { thumbOf } from "./parts/thumb";
@@ -44,13 +45,14 @@ function table(run: Run, plane: Points): Blob {
 function Paths({ run: opened }: { run: Run }) {
   const begun = useSignal(pathBytes(opened) <= WAITS);
   const place = useRef<HTMLDivElement>(null);
+  const at = useColumn(place);
   const samples = useMemo(() => samplesOf(opened, picked.value), [opened, known.value, picked.value]);
   const ids = samples.map((sample) => sample.id).join();
   const plane = useLoaded(() => (begun.value ? planeOfRun(opened, samples, unit.value) : Promise.resolve(undefined)), [opened, ids, unit.value, begun.value]);
   const thumbs = useLoaded(() => Promise.all(samples.map((sample) => thumbOf(opened, sample.position))), [opened, ids]);
   const chosen = picked.value.length > 1;
   const says = `The paths of ${count(samples.length, chosen ? "chosen sample" : "sample")} from noise to image, in the two directions in which their states ${unit.value ? "of unit variance a step " : ""}differ most (principal components), in units of the state.`;
-  const label = `Paths of ${count(samples.length, "sample")}, the mark at ${stepFacts(opened, column.value).title}`;
+  const label = `Paths of ${count(samples.length, "sample")}, the mark at ${stepFacts(opened, at).title}`;
   const saves = plane ? [
     { name: fileName(opened, "plane", ".svg"), make: () => paperSvg(new XMLSerializer().serializeToString(place.current?.querySelector("svg.plane") as SVGSVGElement)) },
     { name: fileName(opened, "plane", ".csv"), make: () => table(opened, plane) },
@@ -61,7 +63,7 @@ function Paths({ run: opened }: { run: Run }) {
       <div ref={place}>
         {!begun.value && <p class="empty">The path of one sample is {bytes(pathBytes(opened))} of states. <button type="button" class="quiet" onClick={() => (begun.value = true)}>Read it</button></p>}
         {begun.value && (plane
-          ? <Drawing run={opened} plane={plane} column={column.value} focus={focus.value} thumbs={thumbs ?? []} label={label} />
+          ? <Drawing run={opened} plane={plane} column={at} focus={focus.value} thumbs={thumbs ?? []} label={label} />
           : <p class="muted plane-waits">The components are being computed.</p>)}
         {!chosen && samples.length > 1 && <p class="muted">Choose two or more samples in the frames to see only theirs.</p>}
       </div>

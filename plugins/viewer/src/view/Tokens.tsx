@@ -1,5 +1,5 @@
 import { signal } from "@preact/signals";
-import { useMemo } from "preact/hooks";
+import { useMemo, useRef } from "preact/hooks";
 import "./parts/parts.css";
 import "./tokens/tokens.css";
 import type { Layer, Sample } from "../model/api";
@@ -7,7 +7,8 @@ import { csvOf } from "../save";
 import { focus, layer as chosenLayer, token as chosenToken } from "../state";
 import { fileName, sampleTitle, stepFacts } from "../words";
 import { Panel } from "./Panel";
-import { choice, layerKey, type Choice } from "./attention/choice";
+import { choice, layerKey, momentOf, type Choice } from "./attention/choice";
+import { useColumn } from "./parts/column";
 import { useLoaded } from "./parts/load";
 import { Toggle } from "./parts/Toggle";
 import { entriesOf, meanOf, sharesAt, sharesOf, type Entry } from "./tokens/groups";
@@ -30,7 +31,8 @@ export function Tokens() {
 interface TextProps { readonly choice: Choice; readonly layer: Layer; readonly sample: Sample }
 
 function Text({ choice: shown, layer, sample }: TextProps) {
-  const { run: opened, maps, position, condition, head, column } = shown;
+  const place = useRef<HTMLDivElement>(null);
+  const { run: opened, maps, position, condition, head, column } = momentOf(shown, useColumn(place));
   const tokens = useMemo(() => maps.tokens(position, condition), [maps, position, condition]);
   const values = useLoaded(() => maps.activation(layer, position, condition), [opened, layer, position, condition]);
   const entries = useMemo(() => entriesOf(tokens, masked.value), [tokens, masked.value]);
@@ -52,12 +54,12 @@ function Text({ choice: shown, layer, sample }: TextProps) {
       {entries.length === 0 ? (
         <p class="empty">{condition === "null" ? "The null condition has no words" : "This text has no words"}: show it with special tokens.</p>
       ) : (
-        <>
+        <div ref={place}>
           <Strip entries={entries} now={now} mean={mean} current={shown.token} onPick={pick} />
           {row < 0 && <p class="note">{stepFacts(opened, column).title.replace(/^s/, "S")} has no recorded attention; the mean over the recorded steps is shown.</p>}
           <Bars entries={entries} now={now} mean={mean} current={shown.token} onPick={pick} />
           <p class="muted token-layer">Layer {layer.path}, {head === "mean" ? "mean of the heads" : `head ${head + 1}`}, {sampleTitle(sample)}.</p>
-        </>
+        </div>
       )}
     </Panel>
   );

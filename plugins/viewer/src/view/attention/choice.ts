@@ -1,7 +1,7 @@
 // Which layer, head, condition and token panels show: what was chosen, where the file has it, and else the first that fits.
 import { computed } from "@preact/signals";
 import type { AttentionMaps, Layer, Run, Token } from "../../model/api";
-import { column, condition, focus, head, layer, run, token } from "../../state";
+import { condition, focus, head, layer, run, token } from "../../state";
 
 export const layerKey = (one: Layer) => `${one.path}.${one.kind}`;
 
@@ -14,8 +14,6 @@ export interface Choice {
   readonly condition: string;
   /** Position of the sample in focus. */
   readonly position: number;
-  /** The slider's column, within the kept steps: the final state has no attention. */
-  readonly column: number;
   /** Of cross attention: its tokens and the one in view. */
   readonly tokens: readonly Token[];
   readonly token: number;
@@ -24,6 +22,11 @@ export interface Choice {
 function firstWord(tokens: readonly Token[]): number {
   return Math.max(0, tokens.findIndex((one) => !one.special && one.text.trim() !== ""));
 }
+
+/** The same at the slider's column, within the kept steps: the final state has no attention. */
+export interface Moment extends Choice { readonly column: number }
+
+export const momentOf = (shown: Choice, at: number): Moment => ({ ...shown, column: Math.min(at, shown.run.kept.length - 1) });
 
 /** Undefined where the run has no attention, or none of the sample in focus. */
 export const choice = computed<Choice | undefined>(() => {
@@ -40,7 +43,6 @@ export const choice = computed<Choice | undefined>(() => {
   return {
     run: opened, maps, layer: shown, condition: named, position: sample.position,
     head: head.value === "mean" || head.value < shown.heads ? head.value : "mean",
-    column: Math.min(column.value, opened.kept.length - 1),
     tokens, token: at !== undefined && at < (shown.tokens ?? 0) ? at : firstWord(tokens),
   };
 });

@@ -45,6 +45,10 @@ export function Shares({ run, shares, column, colourOf }: SharesProps) {
   const y = (value: number) => (HEIGHT * (high - value)) / (high - low);
   const width = WIDTH / Math.max(1, columns);
   const shown = Math.min(column, columns - 1);
+  const draw = (bar: Bar) => (
+    <rect key={`${bar.column} ${bar.term.kind} ${bar.term.key}`} x={bar.column * width} width={Math.max(0.5, width - 1)}
+      y={Math.min(y(bar.from), y(bar.to))} height={Math.abs(y(bar.from) - y(bar.to))} fill={colourOf(bar.term)} />
+  );
   const now = [...shares].map(([term, values]) => `${termName(term)} ${percent(values[shown] ?? Number.NaN)}`).join(", ");
   return (
     <figure class="shares">
@@ -62,11 +66,8 @@ export function Shares({ run, shares, column, colourOf }: SharesProps) {
             const box = event.currentTarget.getBoundingClientRect();
             seek(Math.floor((columns * (event.clientX - box.left)) / box.width));
           }}>
-          {bars.map((bar) => (
-            <rect key={`${bar.column} ${bar.term.kind} ${bar.term.key}`} x={bar.column * width} width={Math.max(0.5, width - 1)}
-              y={Math.min(y(bar.from), y(bar.to))} height={Math.abs(y(bar.from) - y(bar.to))} fill={colourOf(bar.term)}
-              opacity={bar.column === shown ? 1 : 0.55} />
-          ))}
+          <g opacity="0.55">{useMemo(() => bars.map(draw), [bars, width])}</g>
+          {bars.filter((bar) => bar.column === shown).map(draw)}
           <line x1="0" x2={WIDTH} y1={y(0)} y2={y(0)} stroke="var(--soft)" stroke-width="0.75" vector-effect="non-scaling-stroke" />
           <line x1="0" x2={WIDTH} y1={y(1)} y2={y(1)} stroke="var(--line)" stroke-dasharray="3 3" />
         </svg>

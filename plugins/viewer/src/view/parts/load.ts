@@ -1,5 +1,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
+import type { Field, Run } from "../../model/api";
 import { problem } from "../../state";
+import { sizeOf, stateAt } from "./states";
 
 interface Held<T> { readonly scope: readonly unknown[]; readonly order: number; readonly value: T }
 
@@ -24,4 +26,20 @@ export function useLoaded<T>(make: () => Promise<T>, scope: readonly unknown[], 
     );
   }, [...scope, moment]);
   return held && same(held.scope, scope) ? held.value : undefined;
+}
+
+/** Bytes of paths that a panel holds at once; beyond it, states are read one by one. */
+const HELD = 32e6;
+
+/** States of several fields of a sample at a column: cut from their paths without waiting, where these are small. */
+export function useStates(run: Run, fields: readonly (Field | undefined)[], position: number, column: number): readonly (Float32Array | undefined)[] | undefined {
+  const size = sizeOf(run);
+  const scope = [run, position, fields.join()];
+  const whole = 4 * size * run.kept.length * fields.length <= HELD;
+  const paths = useLoaded(async () => (whole ? Promise.all(fields.map((field) => (field ? run.path(field, position) : undefined))) : undefined), scope);
+  const single = useLoaded(
+    async () => (whole ? undefined : Promise.all(fields.map((field) => (field ? stateAt(run, field, position, column) : undefined)))),
+    scope, whole ? -1 : column,
+  );
+  return paths?.map((path) => path?.subarray(column * size, (column + 1) * size)) ?? single;
 }

@@ -34,11 +34,21 @@ function useScale(plane: Plane) {
   }, [plane]);
 }
 
-const pathOf = (line: readonly (readonly [number, number])[]) => line.map(([x, y], at) => `${at ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}`).join("");
+/** A path, and how much of its text is drawn up to each column. */
+function pathOf(line: readonly (readonly [number, number])[]): { readonly d: string; readonly ends: readonly number[] } {
+  const ends: number[] = [];
+  let d = "";
+  for (const [x, y] of line) {
+    d += `${d ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}`;
+    ends.push(d.length);
+  }
+  return { d, ends };
+}
 
 /** Paths through the plane: what is past is drawn strongly, the current state has its class's mark, the end its image. */
 export function Drawing({ run, plane, column, focus, thumbs, label }: DrawingProps) {
   const lines = useScale(plane);
+  const paths = useMemo(() => lines.map(pathOf), [lines]);
   const labels = useMemo(() => [...new Set(plane.samples.map((sample) => sample.label))].sort((one, two) => one - two), [plane]);
   const ends = lines.map((line) => line.at(-1) ?? ([0, 0] as const));
   const order = plane.samples.map((_, at) => at).sort((one, two) => Number(plane.samples[two]?.id === focus?.id) - Number(plane.samples[one]?.id === focus?.id));
@@ -62,8 +72,8 @@ export function Drawing({ run, plane, column, focus, thumbs, label }: DrawingPro
         return (
           <g key={sample.id} class="plane-path" onClick={() => choose(sample.id, false)}>
             <title>{sampleTitle(sample)}</title>
-            <path d={pathOf(line)} fill="none" stroke={colour} stroke-width={strong ? 2 : 1} opacity={strong ? 0.5 : 0.22} />
-            <path d={pathOf(line.slice(0, column + 1))} fill="none" stroke={colour} stroke-width={strong ? 2.5 : 1.25} opacity={strong ? 1 : 0.7} />
+            <path d={paths[at]?.d} fill="none" stroke={colour} stroke-width={strong ? 2 : 1} opacity={strong ? 0.5 : 0.22} />
+            <path d={paths[at]?.d.slice(0, paths[at]?.ends[Math.min(column, line.length - 1)])} fill="none" stroke={colour} stroke-width={strong ? 2.5 : 1.25} opacity={strong ? 1 : 0.7} />
             {thumb && <image href={thumb} x={endX - THUMB / 2} y={endY - THUMB / 2} width={THUMB} height={THUMB} style={{ imageRendering: "pixelated" }} opacity={strong ? 1 : 0.85} />}
             {thumb && strong && <rect x={endX - THUMB / 2} y={endY - THUMB / 2} width={THUMB} height={THUMB} fill="none" stroke={colour} stroke-width="2" />}
             <path d={shape} transform={`translate(${x.toFixed(1)} ${y.toFixed(1)}) scale(${strong ? 7 : 5})`} fill={colour} stroke="var(--paper)" stroke-width="0.25" />
