@@ -103,7 +103,7 @@ function Equation(props: PartProps) {
   const whole = opened.fields.includes("prediction");
   const { states, scale } = useTerms(props, terms, whole ? ["prediction"] : []);
   const scales = terms.map((term, index) => scale(term, account, index));
-  const common = Math.max(...scales) || 1;
+  const common = Math.max(0, ...scales) || spread([states?.[terms.length] ?? new Float32Array(0)], 0.998) || 1;
   const top = account ? topOf(terms.map((term) => account.norms.get(term) ?? new Float64Array(0))) : 1;
   const forces = terms.filter((term) => term.kind === "force").length;
   return (
@@ -149,7 +149,7 @@ function Drifts(props: PartProps) {
   const { states, scale } = useTerms(props, terms);
   if (!terms.length) return null;
   const scales = terms.map((term, index) => scale(term, account, index));
-  const common = Math.max(...scales) || 1;
+  const common = Math.max(0, ...scales) || 1;
   const top = account ? topOf(terms.map((term) => account.norms.get(term) ?? new Float64Array(0))) : 1;
   return (
     <div class="drifts">
