@@ -24,6 +24,8 @@ import { Toggle } from "./parts/Toggle";
 type Under = "x0" | "x" | "image";
 /** What lies below the map, where the reader has chosen. */
 const under = signal<Under | undefined>(undefined);
+/** Whether maps are drawn without edges between their places. */
+const smoothed = signal(false);
 /** Numbers of all steps of a layer up to which they are read at once, so that its colours mean the same at every step. */
 const ALL_STEPS = 4e6;
 const TITLE = "Attention";
@@ -122,11 +124,16 @@ function Maps({ choice: picked, sample }: { choice: Choice; sample: Sample }) {
   ] : [];
   return (
     <Panel title={TITLE} says={`${SAYS} ${sampleTitle(sample)}, evaluated for ${conditionWords(condition, sample.className)}.`} saves={saves}
-      controls={<Toggle label="Below the map" value={base.kind} choices={base.kinds.map((one) => [one, UNDER[one]])} onChange={(to) => (under.value = to)} />}>
+      controls={
+        <>
+          <Toggle label="Map" value={smoothed.value ? "smooth" : "places"} choices={[["places", "places"], ["smooth", "smooth"]]} onChange={(to) => (smoothed.value = to === "smooth")} />
+          <Toggle label="Below the map" value={base.kind} choices={base.kinds.map((one) => [one, UNDER[one]])} onChange={(to) => (under.value = to)} />
+        </>
+      }>
       <Chooser choice={shown} />
       <div class="attention" ref={place}>
         <div>
-          <Stage canvas={canvas} base={base.data} map={view} largest={top} grid={layer.grid} place={cell} onPlace={onPlace}
+          <Stage canvas={canvas} base={base.data} map={view} largest={top} grid={layer.grid} smoothed={smoothed.value} place={cell} onPlace={onPlace}
             label={`Attention of ${layer.path} over the picture, ${layer.grid.join(" by ")} places. Arrows choose a place, Escape leaves it.`} />
           {view && <Heat top={top} unit={unit} all={common !== undefined} cross={layer.kind === "cross"} />}
         </div>

@@ -1,6 +1,6 @@
 import type { RefObject } from "preact";
 import { useLayoutEffect } from "preact/hooks";
-import { heat } from "../../draw/overlay";
+import { heat, smooth } from "../../draw/overlay";
 import { drawOver } from "../parts/frame";
 
 export interface StageProps {
@@ -11,11 +11,16 @@ export interface StageProps {
   readonly map: Float32Array | undefined;
   readonly largest: number;
   readonly grid: readonly [number, number];
+  /** Whether the map has no edges between places, as the plots draw it. */
+  readonly smoothed: boolean;
   /** The place in view, counted row by row. */
   readonly place: number | undefined;
   readonly onPlace: (place: number | undefined, keep: boolean) => void;
   readonly label: string;
 }
+
+/** A smooth map has a value for every so many pixels a side: finer is not seen, and takes time while the slider moves. */
+const FINE = 3;
 
 /** Pixels a side: a whole multiple of small frames, so that each of their pixels is as large as the others. */
 function enlarged(side: number): number {
@@ -33,7 +38,7 @@ function ring(context: CanvasRenderingContext2D, grid: readonly [number, number]
 }
 
 /** A frame with attention over it. A place is chosen by pointing, and by the arrows once the picture has the focus. */
-export function Stage({ canvas, base, map, largest, grid, place, onPlace, label }: StageProps) {
+export function Stage({ canvas, base, map, largest, grid, smoothed, place, onPlace, label }: StageProps) {
   useLayoutEffect(() => {
     const element = canvas.current;
     const context = element?.getContext("2d");
@@ -45,7 +50,10 @@ export function Stage({ canvas, base, map, largest, grid, place, onPlace, label 
       element.height = height;
     }
     drawOver(context, base);
-    if (map) drawOver(context, heat(map, grid[0], grid[1], largest));
+    if (map && smoothed) {
+      const [tall, wide] = [Math.max(grid[0], Math.ceil(height / FINE)), Math.max(grid[1], Math.ceil(width / FINE))];
+      drawOver(context, heat(smooth(map, grid[0], grid[1], tall, wide), tall, wide, largest));
+    } else if (map) drawOver(context, heat(map, grid[0], grid[1], largest));
     if (place !== undefined && map) ring(context, grid, place);
   });
   const under = (event: PointerEvent & { currentTarget: HTMLElement }) => {
