@@ -9,11 +9,11 @@ import { decidedAt, finishedOf, leader, leansOf } from "../src/view/story/lean";
 import { columnOf, readAt } from "../src/view/story/scroll";
 import { demoRun } from "./memory";
 
-const told = async (run: Run, id = 2) => chaptersOf(await factsOf(run, run.samples[id]!));
+const chaptersFor = async (run: Run, id = 2) => chaptersOf(await factsOf(run, run.samples[id]!));
 
 test("chapters follow the run: noise, steps, structure, forces, drifts, attention, path, class, picture", async () => {
   const run = demoRun();
-  const chapters = await told(run);
+  const chapters = await chaptersFor(run);
   expect(chapters.map((chapter) => chapter.id)).toEqual([
     "noise", "steps", "structure", "force-00_ramp_attract", "force-01_repel_class", "drift-00_time_scaled", "attention", "path", "class", "finished",
   ]);
@@ -32,7 +32,7 @@ test("a force's chapter is about its largest step, and states what the estimate 
   const peak = facts.forces[0]!;
   const norms = await Promise.all(run.kept.map(async (_, column) => Math.hypot(...(await run.state(peak.term.field!, 0, column)))));
   expect(peak.column).toBe(norms.indexOf(Math.max(...norms)));
-  const { column, displaced, moved } = peak.effect!;
+  const { column, displaced, shift } = peak.effect!;
   const effects = norms.map((norm, at) => norm * Math.abs(displacement(run.schedule.alphaBar[at]!, run.alphaBarNext[at]!, run)));
   expect(displaced).toBeCloseTo(Math.max(...effects), 6);
   expect(column).toBe(effects.indexOf(Math.max(...effects)));
@@ -41,12 +41,12 @@ test("a force's chapter is about its largest step, and states what the estimate 
   const power = run.schedule.alphaBar[column]!;
   // x0 = (x − n p) / s: taking f off the prediction adds n f / s.
   whole.forEach((value, at) => expect(without[at]! - value).toBeCloseTo((Math.sqrt(1 - power) / Math.sqrt(power)) * force[at]!, 3));
-  expect(moved).toBeGreaterThan(0);
+  expect(shift).toBeGreaterThan(0);
 });
 
 test("what a file lacks is left out", async () => {
   const run = demoRun(0, { attention: undefined, fields: ["x0"], terms: demoRun().terms.map((term) => ({ ...term, field: undefined })), config: { recorder: "diffusers" } });
-  const chapters = await told(run);
+  const chapters = await chaptersFor(run);
   expect(chapters.map((chapter) => chapter.id)).toEqual(["steps", "class", "finished"]);
   expect(chapters.flatMap((chapter) => chapter.text).join("\n")).not.toMatch(/seed|NaN|undefined|correlat/);
 });

@@ -1,14 +1,15 @@
 import { signal, useSignal } from "@preact/signals";
+import type { RefObject } from "preact";
 import { useMemo, useRef } from "preact/hooks";
 import "./parts/parts.css";
 import "./attention/attention.css";
 import { css, SEQUENTIAL } from "../draw/colours";
 import { density, fromPlace, heatShare, toPlaces, toTokens } from "../draw/overlay";
-import type { Sample } from "../model/api";
+import type { Layer, Sample } from "../model/api";
 import { canvasPng, csvOf } from "../save";
 import { focus, run, seek } from "../state";
-import { fileName, number, sampleTitle, stepFacts } from "../words";
-import { Panel } from "./Panel";
+import { fileName, number, sampleTitle, stepFacts, stepWord } from "../words";
+import { Panel, type Save } from "./Panel";
 import { Chooser } from "./attention/Chooser";
 import { Readout, spoken } from "./attention/Readout";
 import { headCurve } from "./attention/slices";
@@ -94,11 +95,33 @@ function useBase(shown: Moment): { readonly data: ImageData | undefined; readonl
 
 const UNDER: Readonly<Record<Under, string>> = { x0: "x₀", x: "x", image: "image" };
 
+const unitOf = (layer: Layer) => (layer.kind === "cross" ? "of a place's attention" : "times an even share");
+
+/** The layer's map at the slider's step, what of it is shown, and the end of its colours. */
+function useView(shown: Moment, captured: boolean, cell: number | undefined) {
+  const { run: opened, maps, layer, condition, position, column } = shown;
+  const map = useLoaded(() => (captured ? maps.map(layer, position, column, condition) : Promise.resolve(undefined)), [opened, layer, position, condition], column);
+  const view = useMemo(() => (captured && map ? viewOf(shown, map, cell) : undefined), [captured, map, shown.head, shown.token, cell]);
+  const common = useTop(shown, cell);
+  const top = common ?? (view ?? new Float32Array(0)).reduce((most, value) => Math.max(most, value), 1e-9);
+  return { map, view, common, top };
+}
+
+/** Files of the picture and of its numbers. */
+function savesOf({ run: opened, layer, column }: Moment, sample: Sample, view: Float32Array, canvas: RefObject<HTMLCanvasElement | null>): Save[] {
+  const stem = ["attention", layer.path, layer.kind, `sample-${sample.id}`, stepWord(opened, column)];
+  const rows = () => Array.from(view, (value, each) => [Math.floor(each / layer.grid[1]) + 1, (each % layer.grid[1]) + 1, value]);
+  return [
+    { name: fileName(opened, ...stem, ".png"), make: () => (canvas.current ? canvasPng(canvas.current) : Promise.reject(new Error("the picture is not drawn"))) },
+    { name: fileName(opened, ...stem, ".csv"), make: () => csvOf([["row", "column", unitOf(layer)], ...rows()]) },
+  ];
+}
+
 function Maps({ choice: picked, sample }: { choice: Choice; sample: Sample }) {
   const place = useRef<HTMLDivElement>(null);
   const slider = useColumn(place);
   const shown = momentOf(picked, slider);
-  const { run: opened, maps, layer, condition, position, column } = shown;
+  const { maps, layer, condition, column } = shown;
   const pinned = useSignal<number | undefined>(undefined);
   const hovered = useSignal<number | undefined>(undefined);
   const canvas = useRef<HTMLCanvasElement>(null);
@@ -107,23 +130,14 @@ function Maps({ choice: picked, sample }: { choice: Choice; sample: Sample }) {
   const cell = at !== undefined && at < places ? at : undefined;
   const final = slider > column;
   const captured = maps.columns.includes(column) && maps.evaluated(column, condition);
-  const map = useLoaded(() => (captured ? maps.map(layer, position, column, condition) : Promise.resolve(undefined)), [opened, layer, position, condition], column);
   const base = useBase(shown);
-  const view = useMemo(() => (captured && map ? viewOf(shown, map, cell) : undefined), [captured, map, shown.head, shown.token, cell]);
-  const common = useTop(shown, cell);
-  const top = common ?? Math.max(1e-9, ...(view ?? []));
-  const unit = layer.kind === "cross" ? "of a place's attention" : "times an even share";
+  const { map, view, top, common } = useView(shown, captured, cell);
   const onPlace = (to: number | undefined, keep: boolean) => {
     if (keep) pinned.value = to === pinned.value ? undefined : to;
     hovered.value = keep ? undefined : to;
   };
-  const stem = ["attention", layer.path, layer.kind, `sample-${sample.id}`, `step-${(opened.kept[column] ?? 0) + 1}`];
-  const saves = view ? [
-    { name: fileName(opened, ...stem, ".png"), make: () => canvasPng(canvas.current as HTMLCanvasElement) },
-    { name: fileName(opened, ...stem, ".csv"), make: () => csvOf([["row", "column", unit], ...Array.from(view, (value, each) => [Math.floor(each / layer.grid[1]) + 1, (each % layer.grid[1]) + 1, value])]) },
-  ] : [];
   return (
-    <Panel title={TITLE} says={`${SAYS} ${sampleTitle(sample)}, evaluated for ${conditionWords(condition, sample.className)}.`} saves={saves}
+    <Panel title={TITLE} says={`${SAYS} ${sampleTitle(sample)}, evaluated for ${conditionWords(condition, sample.className)}.`} saves={view ? savesOf(shown, sample, view, canvas) : []}
       controls={
         <>
           <Toggle label="Map" value={smoothed.value ? "smooth" : "places"} choices={[["places", "places"], ["smooth", "smooth"]]} onChange={(to) => (smoothed.value = to === "smooth")} />
@@ -135,7 +149,7 @@ function Maps({ choice: picked, sample }: { choice: Choice; sample: Sample }) {
         <div>
           <Stage canvas={canvas} base={base.data} map={view} largest={top} grid={layer.grid} smoothed={smoothed.value} place={cell} onPlace={onPlace}
             label={`Attention of ${layer.path} over the picture, ${layer.grid.join(" by ")} places. Arrows choose a place, Escape leaves it.`} />
-          {view && <Heat top={top} unit={unit} all={common !== undefined} cross={layer.kind === "cross"} />}
+          {view && <Heat top={top} unit={unitOf(layer)} all={common !== undefined} cross={layer.kind === "cross"} />}
         </div>
         <div class="attention-side">
           {final && captured && <p class="note">The final state has no attention of its own: this is the last step's.</p>}

@@ -31,10 +31,10 @@ export function Story() {
       </Panel>
     );
   }
-  return <Told key={`${opened.name} ${sample.id}`} run={opened} sample={sample} />;
+  return <Sampled key={`${opened.name} ${sample.id}`} run={opened} sample={sample} />;
 }
 
-function Told({ run: opened, sample }: { run: Run; sample: Sample }) {
+function Sampled({ run: opened, sample }: { run: Run; sample: Sample }) {
   const begun = useSignal(accountBytes(opened) <= WAITS);
   const facts = useLoaded(() => (begun.value ? factsOf(opened, sample) : Promise.resolve(undefined)), [opened, sample.position, begun.value]);
   if (!begun.value) {

@@ -7,13 +7,13 @@ const known = new WeakMap<Run, Map<number, Promise<string | undefined>>>();
 export function thumbOf(run: Run, position: number): Promise<string | undefined> {
   const held = known.get(run) ?? new Map<number, Promise<string | undefined>>();
   known.set(run, held);
-  const found = held.get(position) ?? made(run, position);
+  const found = held.get(position) ?? thumbnail(run, position);
   held.set(position, found);
   found.catch(() => held.delete(position));
   return found;
 }
 
-async function made(run: Run, position: number): Promise<string | undefined> {
+async function thumbnail(run: Run, position: number): Promise<string | undefined> {
   const picture = await run.image(position);
   if (!picture) return undefined;
   const whole = document.createElement("canvas");

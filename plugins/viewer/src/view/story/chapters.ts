@@ -88,7 +88,7 @@ function forceChapter({ run }: Facts, peak: Peak): Chapter {
   else {
     text.push(`What it added was largest at ${stepWords(run, column)}: a norm of ${short(norm)}${relative === undefined ? "" : `, ${percent(relative)} of the prediction's`}.`);
     if (effect) text.push(`It moved the state most at ${effect.column === column ? "the same step" : stepWords(run, effect.column)}: by ${short(effect.displaced)}, to first order.`);
-    if (effect?.moved !== undefined) text.push(`Taken off at that step alone, at the same state, the image that the prediction means would differ by ${short(effect.moved)} in each of its numbers (root mean square). The pictures show it without and with the force.`);
+    if (effect?.shift !== undefined) text.push(`Taken off at that step alone, at the same state, the image that the prediction means would differ by ${short(effect.shift)} in each of its numbers (root mean square). The pictures show it without and with the force.`);
     else text.push("The image without it cannot be computed: the file lacks x or the prediction, or the state holds no signal.");
   }
   return { id: `force-${term.key}`, title: `What ${term.name} did`, text, ...around(run, key), key, stage: { kind: "force", term } };

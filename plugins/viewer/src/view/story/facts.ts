@@ -25,7 +25,7 @@ export interface Effect {
   /** ‖c f‖, to first order: `displacement_l2` of docs/metrics.md. */
   readonly displaced: number;
   /** How far the estimate of the image moves when the contribution is taken off there, root mean square. */
-  readonly moved: number | undefined;
+  readonly shift: number | undefined;
 }
 
 export interface Structure {
@@ -119,7 +119,7 @@ async function effectOf(run: Run, sample: Sample, term: Term, norms: Float64Arra
   const value = displaced[column] ?? Number.NaN;
   if (!(value > 0 && value < Infinity)) return undefined;
   const both = await withAndWithout(run, sample, term, column);
-  return { column, displaced: value, moved: both && rootMeanSquare(both[0], both[1]) };
+  return { column, displaced: value, shift: both && rootMeanSquare(both[0], both[1]) };
 }
 
 /** The estimates that the prediction means, and that it would mean without a force, at the same state. */

@@ -49,9 +49,9 @@ export async function leansOf(run: Run, sample: Sample, finished: Finished): Pro
   const values = labels.map(() => new Float64Array(run.kept.length));
   for (let column = 0; column < run.kept.length; column += 1) {
     const estimate = await stateAt(run, "x0", sample.position, column);
-    const moved = Float64Array.from(estimate, (value, at) => value - (middle[at] ?? 0));
+    const centred = Float64Array.from(estimate, (value, at) => value - (middle[at] ?? 0));
     directions.forEach((direction, at) => {
-      values[at]?.fill(cosine(moved, direction), column, column + 1);
+      values[at]?.fill(cosine(centred, direction), column, column + 1);
     });
   }
   return labels.map((label, at) => ({ label, name: run.classes[label] ?? String(label), values: values[at] ?? new Float64Array(0) }));
