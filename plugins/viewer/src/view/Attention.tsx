@@ -40,8 +40,10 @@ export function Attention() {
     return (
       <Panel title={TITLE} says={SAYS}>
         <p class="empty">
-          No attention was recorded. <code>emnist-diff attend {opened.name}</code> adds it without making the run again; then open the new
-          file beside this one.
+          No attention was recorded.{" "}
+          {opened.fields.includes("x")
+            ? <><code>emnist-diff attend {opened.source.name}</code> adds it without making the run again; then open the new file beside this one.</>
+            : <>It can be added afterwards only to a file that keeps the states x, or recorded by <code>emnist-diff run --record-attention</code>.</>}
         </p>
       </Panel>
     );

@@ -26,11 +26,11 @@ function Alone({ run: opened }: { run: Run }) {
   return (
     <Panel title="Compare" says="Two runs side by side under one slider: their frames, what differs in them, and from which step on.">
       <div class="alone">
-        <p>One run is open, {opened.name}. A second one is added by any of these:</p>
+        <p>One run is open, {opened.source.name}. A second one is added by any of these:</p>
         <ul>
           <li>drop its file on this page; the one that is open stays A, and the new one becomes B;</li>
           <li>choose both with “Open files…”;</li>
-          <li>give both to the command: <code>emnist-diff view {opened.name} other.h5</code>.</li>
+          <li>give both to the command: <code>emnist-diff view {opened.source.name} other.h5</code>.</li>
         </ul>
         <p class="muted">
           Runs of the same seed begin in the same noise, so that what differs in them comes from their settings:{" "}
