@@ -32,7 +32,7 @@ def slider(tab: Tab) -> Any:
     return tab.get_by_role("slider", name="Step", exact=True)
 
 
-def frame(tab: Tab, size: int = 16) -> npt.NDArray[np.uint8]:
+def frame(tab: Tab, size: int) -> npt.NDArray[np.uint8]:
     """Grey levels of the first frame."""
     canvas = tab.get_by_role("listbox", name="Samples").locator("canvas").first
     canvas.wait_for()
@@ -48,10 +48,10 @@ def shows(tab: Tab, state: npt.NDArray[Any]) -> None:
     """Wait until the first frame shows a state, to a grey level."""
     expected = greys(state[0])
     for _ in range(100):
-        if np.abs(frame(tab) - expected).max() <= 1:
+        if np.abs(frame(tab, len(expected)) - expected).max() <= 1:
             return
         tab.wait_for_timeout(50)
-    assert np.abs(frame(tab) - expected).max() <= 1
+    assert np.abs(frame(tab, len(expected)) - expected).max() <= 1
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +93,16 @@ def test_a_file_from_the_disk_is_chosen_or_dropped(open_page, saved: str, record
         tab.dispatch_event("main", "drop", {"dataTransfer": dropped})
         tab.get_by_text("dropped.h5").first.wait_for()
         shows(tab, file["trajectory/x"][0, -1])
+
+
+def test_a_page_with_a_run_in_it_opens_by_itself(cli, open_page, chromium, attended: Path, tmp_path: Path):
+    path = tmp_path / "page.html"
+    assert cli("view", attended.parent, "--save", path, "--embed").code == 0
+    tab = open_page(path.as_uri())
+    slider(tab).wait_for()
+    with h5py.File(attended) as file:
+        shows(tab, file["trajectory/x"][0, -1])
+    tab.get_by_role("region", name="Attention").get_by_role("application").wait_for()
 
 
 def test_the_slider_and_the_keys_show_the_file_s_own_states(show, recorded: Path):
