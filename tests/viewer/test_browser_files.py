@@ -77,6 +77,7 @@ def huge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the memory of processes is read from /proc")
 def test_a_file_of_two_gigabytes_opens_at_once_and_takes_little_memory(huge: Path, serving, open_page, chromium):
     server = serving(huge)
     tab = open_page("", origin=server.address)

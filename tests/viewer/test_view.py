@@ -174,6 +174,19 @@ def test_files_of_one_name_are_told_apart_by_their_folders(recorded: Path, tmp_p
     assert names([]) == []
 
 
+def test_what_was_captured_from_another_run_is_left_out_with_a_line(record, recorded: Path, tmp_path: Path, capsys):
+    path = tmp_path / "trajectory.h5"
+    shutil.copy(recorded, path)
+    shutil.copy(record(tmp_path / "other", seed=5), beside(path))
+    for line in ("is of another run than", "is no HDF5 file, or is truncated"):
+        with showing([path]) as (run,):
+            assert run.sidecar is None
+        (said,) = capsys.readouterr().err.splitlines()
+        assert line in said
+        assert f"it is left out; capture it again with emnist-diff attend {path} --overwrite" in said
+        beside(path).write_bytes(b"")
+
+
 def test_a_copy_that_the_disk_has_no_room_for_is_refused_before_it_is_made(recorded: Path, tmp_path: Path, monkeypatch):
     pytest.importorskip("hdf5plugin")
     pack(recorded, tmp_path / "b.h5", Packing("blosc"))

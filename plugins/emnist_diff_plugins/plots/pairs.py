@@ -36,7 +36,7 @@ def attention_of(stack: ExitStack, trajectory: Trajectory, captured: Path | None
         require_sound(beside_it)
     except TrajectoryError as error:
         return Attended(trajectory) if _attends(trajectory) else f"attention that can be read ({error}; {redo})"
-    if not _same(trajectory, beside_it):
+    if not same_samples(trajectory, beside_it):
         return f"attention of this run: {captured} is of another ({redo})"
     return Attended(beside_it if _attends(beside_it) else trajectory)
 
@@ -45,7 +45,7 @@ def _attends(trajectory: Trajectory) -> bool:
     return any(name.partition("/")[0] == ATTENTION for name in trajectory.activations)
 
 
-def _same(one: Trajectory, other: Trajectory) -> bool:
+def same_samples(one: Trajectory, other: Trajectory) -> bool:
     """Whether both are of the same samples of one run."""
     return (
         fingerprint(one.config) == fingerprint(other.config)

@@ -12,12 +12,14 @@ import attrs
 
 from emnist_diff.errors import OutputError, TrajectoryError
 from emnist_diff_plugins.capacity import size
+from emnist_diff_plugins.plots.pairs import same_samples
 from emnist_diff_trajectory.attention import beside, captured_from
 from emnist_diff_trajectory.compose import compose
 from emnist_diff_trajectory.opening import open_file
 from emnist_diff_trajectory.parts import Part
 from emnist_diff_trajectory.printing import echo
 from emnist_diff_trajectory.reader import Trajectory
+from emnist_diff_trajectory.structure import require_sound
 
 USUAL = "trajectory.h5"
 """The name of a run's file in its folder."""
@@ -69,11 +71,10 @@ def showing(paths: Sequence[Path]) -> Iterator[list[Shown]]:
         found = [find(path) for path in paths]
         out = []
         for path, name in zip(found, names(found), strict=True):
-            captured = beside(path)
-            sidecar = None
-            if captured != path and captured.is_file():
-                sidecar = _readable(stack, captured, beside(Path(name)).as_posix())
-            out.append(attrs.evolve(_readable(stack, path, name), sidecar=sidecar))
+            run = _readable(stack, path, name)
+            captured = _captured(path)
+            sidecar = None if captured is None else _readable(stack, captured, beside(Path(name)).as_posix())
+            out.append(attrs.evolve(run, sidecar=sidecar))
         yield out
 
 
@@ -85,6 +86,23 @@ def names(paths: Sequence[Path]) -> list[str]:
         if len(set(out)) == len(set(parts)):
             return out
     return []
+
+
+def _captured(path: Path) -> Path | None:
+    """The file beside a run's of what was captured from it; says so where that is of another run, or damaged."""
+    captured = beside(path)
+    if captured_from(path) is not None or not captured.is_file():
+        return None
+    try:
+        with Trajectory(path) as run, Trajectory(captured) as other:
+            require_sound(other)
+            if same_samples(run, other):
+                return captured
+        reason = f"{captured} is of another run than {path}"
+    except TrajectoryError as error:
+        reason = str(error)
+    echo(f"{reason} — it is left out; capture it again with emnist-diff attend {path} --overwrite", err=True)
+    return None
 
 
 def _readable(stack: ExitStack, path: Path, name: str) -> Shown:
