@@ -107,7 +107,7 @@ def _schedule(trajectory: Trajectory) -> Iterator[Problem]:
     if not ((trajectory.alpha_bar >= 0) & (trajectory.alpha_bar <= 1)).all():
         yield Problem("schedule/alpha_bar", "must lie in [0, 1]")
     else:
-        with np.errstate(divide="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore"):
             sigma = ((1 - trajectory.alpha_bar) / trajectory.alpha_bar) ** 0.5
         if not np.allclose(trajectory.sigma, sigma):
             yield Problem("schedule/sigma", "is not sqrt((1 - alpha_bar) / alpha_bar)")

@@ -11,6 +11,7 @@ import pytest
 
 from emnist_diff.errors import TrajectoryError
 from emnist_diff_trajectory.reader import Trajectory
+from emnist_diff_trajectory.structure import structure
 
 MANY = 1 << 22
 
@@ -65,6 +66,15 @@ def test_small_chunks_are_read_where_they_are_few(tmp_path, make_run):
         _replaced(file, "schedule/alpha_bar", data=values, chunks=(1,))
     with Trajectory(path) as t:
         assert np.array_equal(t.alpha_bar, values)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_schedule_that_begins_with_negative_zero_is_no_warning_of_numpy(tmp_path, make_run):
+    path = make_run(samples=5).record(tmp_path / "t.h5")
+    with h5py.File(path, "r+") as file:
+        file["schedule/alpha_bar"][0] = -0.0
+    with Trajectory(path) as t:
+        assert [problem.where for problem in structure(t)] == ["schedule/sigma"]
 
 
 @pytest.mark.parametrize("spoil", ["chunk", "nan", "dtype"])
