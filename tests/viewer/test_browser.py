@@ -191,7 +191,7 @@ def test_what_a_place_attends_to_is_read_by_pointing_or_by_keys(show, attended: 
         shares = maps[0, row, column].astype(np.float64)
         most, to = np.unravel_index(shares.argmax(), shares.shape)
         expected = f"row {most + 1}, column {to + 1}", pytest.approx(shares.max() * shares.size, rel=0.05)
-        eventually(tab, lambda: first_line(panel) == expected)
+        eventually(tab, lambda expected=expected: first_line(panel) == expected)
     stage.focus()
     tab.keyboard.press("ArrowRight")
     panel.locator(".readout").wait_for()
