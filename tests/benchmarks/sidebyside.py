@@ -42,10 +42,12 @@ class Timed:
         self._sink, self.seconds = sink, 0.0
 
     def __getattr__(self, name: str) -> Any:
+        method = getattr(self._sink, name)  # a capability that the sink has not, this one has not either
+
         def call(*arguments: Any) -> Any:
             started = time.perf_counter()
             try:
-                return getattr(self._sink, name)(*arguments)
+                return method(*arguments)
             finally:
                 self.seconds += time.perf_counter() - started
 

@@ -129,6 +129,7 @@ def test_the_overlay_is_drawn_from_either_file(cli: Any, pipeline: Folder, atten
         assert (done := cli("plot", file, *plots, *where)).code == 0, done.error
         drawn.append([(tmp_path / f"{name}.png").read_bytes() for name in names])
     assert drawn[0] == drawn[1]
+    assert cli("plot", path, "--plot", 'attention_entropy:layers=["mid*attn2"]', *where).code == 0
     done = cli("plot", path, "--plot", "evolution_strip:word=dogz", *where)
     assert done.code == 2
     assert "did you mean 'dogs'" in done.error

@@ -14,7 +14,9 @@ import pytest
 from emnist_diff.discovery import installed
 from emnist_diff_plugins.plots.chosen import open_runs
 from emnist_diff_plugins.plots.evolution_strip import EvolutionStrip
+from emnist_diff_plugins.plots.figure import matplotlib
 from emnist_diff_plugins.plots.self_attention import SelfAttention
+from emnist_diff_plugins.plots.theme import theme
 from emnist_diff_trajectory.attention import beside
 from emnist_diff_trajectory.reader import Trajectory
 
@@ -51,7 +53,7 @@ def test_what_is_drawn_is_what_is_recorded(attended: Path):
         np.testing.assert_allclose(maps[:, ::4, ::4], recorded[:, 2, 3] * 49, rtol=1e-4)
         np.testing.assert_allclose(maps.mean((1, 2)), 1, atol=2e-3)
         what, received = EvolutionStrip()._maps(run, 0)
-        assert what == "received"
+        assert what == "attention\nreceived"
         both = (recorded.mean((1, 2)) + down.mean((1, 2))) / 2
         np.testing.assert_allclose(received[:, ::4, ::4], both * 49, rtol=1e-4)
         with Trajectory(beside(attended)) as file:
@@ -62,6 +64,17 @@ def test_what_is_drawn_is_what_is_recorded(attended: Path):
             np.testing.assert_allclose(one[:, ::4, ::4], apart[1:, head, 2, 3] * 49, rtol=1e-4)
             (layer,) = (source := attrs.evolve(run.attended, head=head)).layers("self", ("mid*",))
             np.testing.assert_allclose(source.read(f"{layer.path}_entropy", 0, "own")[:, 0], entropy[:, head])
+
+
+def test_steps_and_what_was_evaluated_are_written_on_the_picture(attended: Path):
+    with ExitStack() as stack:
+        (run,) = open_runs(stack, [attended], installed())
+        figure = matplotlib().figure.Figure(layout="constrained")
+        SelfAttention(grid=1, condition=None, head=1).draw(figure, [run], theme("light"))
+    titles = [axis.get_title(loc="center") for axis in figure.axes[:2]]
+    assert titles == ["0", "2"]
+    assert figure.get_supxlabel() == "step, drawn over the state before it, evaluated for null, head 1"
+    assert figure.axes[0].get_ylabel() == "A #0\nrow 14, column 14"
 
 
 def test_drawn_from_either_file_and_without_states(cli: Any, attended: Path, tmp_path: Path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -9,11 +10,14 @@ from typing import Any
 import attrs
 import numpy as np
 
+from emnist_diff.errors import unknown
 from emnist_diff_plugins.plots import panels
 from emnist_diff_plugins.plots.attended import Attention
-from emnist_diff_plugins.plots.moments import attended, head_setting, of_head, positions
+from emnist_diff_plugins.plots.moments import as_chosen, attended, head_setting, positions
 from emnist_diff_plugins.plots.runs import Run
 from emnist_diff_plugins.plots.theme import Theme
+
+_KINDS = ("cross", "self")
 
 _LEAST = 0.05
 """Nats above and below the middle: less is what float16 rounds off."""
@@ -34,20 +38,21 @@ class AttentionEntropy:
         return panels.attention_need(runs)
 
     def size(self, runs: Sequence[Run]) -> tuple[float, float]:
-        rows = len(_kinds(runs))
-        lines = max(len(attended(run).layers(kind)) for run in runs for kind in ("cross", "self"))
-        return 0.6 + 0.8 * len(runs), max(0.58 * rows, 0.1 + 0.05 * lines)
+        kinds = self._kinds(runs)
+        names = [[layer.name for layer in self._layers(run, kind)] for run in runs for kind in kinds]
+        longest = max(len(name) for some in names for name in some)
+        return 0.27 + 0.012 * longest + 0.8 * len(runs), max(0.58 * len(kinds), 0.1 + 0.05 * max(map(len, names)))
 
     def draw(self, figure: Any, runs: Sequence[Run], theme: Theme) -> None:
-        kinds = _kinds(runs)
+        kinds = self._kinds(runs)
         axes = figure.subplots(len(kinds), len(runs), sharex="col", sharey="row", squeeze=False)
         for row, kind in zip(axes, kinds, strict=True):
             for axis, run in zip(row, runs, strict=True):
-                layers = attended(run, self.head).layers(kind, self.layers)
+                layers = self._layers(run, kind)
                 for number, layer in enumerate(layers):
                     self._line(axis, run, layer, _style(theme, number, len(layers)))
-                what = f"{kind.capitalize()} attention{of_head(self.head)}"
-                axis.set_title(what if len(runs) == 1 else f"{what} of {run.name}")
+                what = f"{kind.capitalize()} attention" + ("" if len(runs) == 1 else f" of {run.name}")
+                axis.set_title(what + as_chosen(self.condition, self.head))
                 if not layers:
                     panels.absent(axis, theme, f"no {kind} attention")
             middle, half = float(np.mean(row[0].get_ylim())), 0.5 * float(np.ptp(row[0].get_ylim()))
@@ -57,6 +62,18 @@ class AttentionEntropy:
                 drawn[-1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
         for axis, run in zip(axes[-1], runs, strict=True):
             panels.step_axis(axis, [run])
+
+    def _kinds(self, runs: Sequence[Run]) -> list[str]:
+        return [kind for kind in _KINDS if any(self._layers(run, kind) for run in runs)]
+
+    def _layers(self, run: Run, kind: str) -> tuple[Attention, ...]:
+        """Those of a kind that are chosen. Raises `UnknownName` for a pattern that no layer of any kind is of."""
+        names = {each: [layer.name for layer in attended(run).layers(each)] for each in _KINDS}
+        every = [name for some in names.values() for name in some]
+        if strange := [pattern for pattern in self.layers if not fnmatch.filter(every, pattern)]:
+            raise unknown("layer with recorded attention", strange[0], every)
+        patterns = [pattern for pattern in self.layers if fnmatch.filter(names[kind], pattern)]
+        return attended(run, self.head).layers(kind, patterns) if patterns or not self.layers else ()
 
     def _line(self, axis: Any, run: Run, layer: Attention, style: dict[str, Any]) -> None:
         """The mean over samples; of several the range that holds nine tenths of them, thinly."""
@@ -71,10 +88,6 @@ class AttentionEntropy:
             axis.fill_between(steps, low, high, color=style["color"], alpha=0.12, linewidth=0)
         most = f" (≤ {math.log(layer.keys):.2f})" if layer.keys else ""
         axis.plot(steps, values.mean(axis=0), label=layer.name + most, **style, **panels.dots(len(steps)))
-
-
-def _kinds(runs: Sequence[Run]) -> list[str]:
-    return [kind for kind in ("cross", "self") if any(attended(run).layers(kind) for run in runs)]
 
 
 def _style(theme: Theme, number: int, count: int) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from emnist_diff_plugins.plots.heat import (
     heat,
     picture,
 )
-from emnist_diff_plugins.plots.moments import attended, head_setting, moments, of_head, positions, steps_setting
+from emnist_diff_plugins.plots.moments import as_chosen, attended, head_setting, moments, positions, steps_setting
 from emnist_diff_plugins.plots.runs import Run, shown
 from emnist_diff_plugins.plots.theme import Theme
 
@@ -80,9 +80,9 @@ class EvolutionStrip:
             text = name + (f"\n{run.name}" if len(runs) > 1 else "")
             plain[0].set_ylabel(text, rotation=0, ha="right", va="center")
             covered[0].set_ylabel(what, rotation=0, ha="right", va="center")
-        unit = "attention (1: its mean)" if _kind(runs[0]) == "cross" else "attention (1: all places alike)"
-        colour_bar(figure, axes, ends, unit, theme)
-        figure.supxlabel(f"step, {below(runs[0])}{of_head(self.head)}", fontsize=theme.size)
+        unit = "attention\n(1: its mean)" if _kind(runs[0]) == "cross" else "attention\n(1: all places alike)"
+        colour_bar(figure, axes, ends, unit, theme, above=True)
+        figure.supxlabel(f"step, {below(runs[0])}{as_chosen(self.condition, self.head)}", fontsize=theme.size)
 
     def _positions(self, run: Run) -> list[int]:
         """The samples that are drawn: of those whose text has the word, where one is named. Raises `UnknownName`."""
@@ -113,7 +113,7 @@ class EvolutionStrip:
         for layer in layers:
             maps = source.read(layer.path, position, condition, steps).mean((1, 2, 3))
             total += enlarged(density(maps), (height, width))
-        return "received", total / np.float32(len(layers))
+        return "attention\nreceived", total / np.float32(len(layers))
 
     def _word(self, run: Run, position: int, condition: str) -> Piece:
         """The word that is named, or the one of most attention. Raises `UnknownName`."""

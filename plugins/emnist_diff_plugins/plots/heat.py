@@ -62,7 +62,7 @@ def frames(run: Run, position: int, steps: Sequence[int]) -> Pixels:
 
 def below(run: Run) -> str:
     """What maps are drawn over, for the name of an axis."""
-    return "over the state before the step" if not run.picture_need else "over the finished image"
+    return "drawn over the state before it" if not run.picture_need else "drawn over the finished image"
 
 
 def blended(frame: Pixels, heat: Maps, lowest: float, highest: float) -> Any:
@@ -94,18 +94,18 @@ def picture(axis: Any, image: Any) -> None:
 
 
 def close_together(figure: Any) -> None:
-    """Little room between panels."""
-    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.0, hspace=0.0)
+    """Little room between panels, and some around all of them."""
+    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.0, hspace=0.0, rect=(0.01, 0.01, 0.98, 0.98))
 
 
-def colour_bar(figure: Any, axes: Any, ends: tuple[float, float], text: str, theme: Theme) -> None:
-    """What the colours mean, from the lowest to the highest."""
+def colour_bar(figure: Any, axes: Any, ends: tuple[float, float], text: str, theme: Theme, above: bool = False) -> None:
+    """What the colours mean, from the lowest to the highest.  above: whether some values are beyond the last."""
     import matplotlib
 
     shown = matplotlib.colors.LinearSegmentedColormap.from_list(
         "heat", matplotlib.colormaps[COLOURS](np.linspace(0.25, 1.0, 64))
     )
     mapped = matplotlib.cm.ScalarMappable(matplotlib.colors.Normalize(*ends), shown)
-    bar = figure.colorbar(mapped, ax=axes, fraction=0.04, pad=0.02, aspect=30)
+    bar = figure.colorbar(mapped, ax=axes, fraction=0.04, pad=0.02, aspect=30, extend="max" if above else "neither")
     bar.set_label(text, fontsize=theme.size)
     bar.outline.set_visible(False)

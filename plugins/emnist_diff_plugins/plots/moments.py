@@ -30,9 +30,10 @@ def attended(run: Run, head: int | None = None) -> Attended:
     return attrs.evolve(run.attended, head=head)
 
 
-def of_head(head: int | None) -> str:
-    """What the name of an axis says of the head that is chosen."""
-    return "" if head is None else f", head {head}"
+def as_chosen(condition: str | None, head: int | None) -> str:
+    """What the name of an axis says of the condition and the head that are chosen; "" of the usual ones."""
+    text = "" if condition == "" else f", evaluated for {condition or 'null'}"
+    return text + ("" if head is None else f", head {head}")
 
 
 def positions(run: Run, ids: tuple[int, ...], most: int) -> list[int]:

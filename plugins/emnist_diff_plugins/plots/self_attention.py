@@ -22,7 +22,7 @@ from emnist_diff_plugins.plots.heat import (
     frames,
     picture,
 )
-from emnist_diff_plugins.plots.moments import attended, head_setting, moments, of_head, positions, steps_setting
+from emnist_diff_plugins.plots.moments import as_chosen, attended, head_setting, moments, positions, steps_setting
 from emnist_diff_plugins.plots.runs import Run
 from emnist_diff_plugins.plots.theme import Theme
 
@@ -56,7 +56,7 @@ class SelfAttention:
             len(moments(run, attended(run).condition(self.condition), self.moments, self.steps)) for run in runs
         )
         rows = sum(len(positions(run, self.samples, 1)) * len(self._places(run)) for run in runs)
-        return 0.45 + 0.15 * columns, 0.12 + 0.155 * rows
+        return 0.52 + 0.15 * columns, max(0.36, 0.14 + 0.155 * rows)
 
     def draw(self, figure: Any, runs: Sequence[Run], theme: Theme) -> None:
         rows = [
@@ -69,20 +69,22 @@ class SelfAttention:
         columns = max(len(maps) for *_, maps in rows)
         axes = figure.subplots(len(rows), columns, squeeze=False, gridspec_kw={"wspace": 0.03, "hspace": 0.03})
         close_together(figure)
-        for row, (run, position, place, maps) in zip(axes, rows, strict=True):
+        for number, (row, (run, position, place, maps)) in enumerate(zip(axes, rows, strict=True)):
+            begins = number == 0 or rows[number - 1][:2] != (run, position)
             steps = moments(run, attended(run).condition(self.condition), self.moments, self.steps)
             for axis in row[len(steps) :]:
                 axis.set_axis_off()
             for axis, frame, step, heat in zip(row, frames(run, position, steps), steps, maps, strict=False):
                 picture(axis, blended(frame, heat, 0.0, highest))
                 axis.plot(place[1], place[0], "o", markersize=5, markerfacecolor="none", markeredgecolor="#4cc9f0")
-                if row is axes[0] or len(runs) > 1:
+                if number == 0 or (begins and len(runs) > 1):
                     axis.set_title(str(step), loc="center", fontsize=theme.size - 0.5)
             name = panels.label(run.classes(np.array([position]))[0])
             first = f"{name} #{int(run.trajectory.ids[position])}" + (f" {run.name}" if len(runs) > 1 else "")
-            row[0].set_ylabel(f"{first}\n({place[0]}, {place[1]})", rotation=0, ha="right", va="center")
-        colour_bar(figure, axes, (0.0, highest), "attention (1: all places alike)", theme)
-        figure.supxlabel(f"step, {below(runs[0])}{of_head(self.head)}", fontsize=theme.size)
+            text = f"row {place[0]}, column {place[1]}"
+            row[0].set_ylabel(f"{first}\n{text}" if begins else text, rotation=0, ha="right", va="center")
+        colour_bar(figure, axes, (0.0, highest), "attention\n(1: all places alike)", theme, above=True)
+        figure.supxlabel(f"step, {below(runs[0])}{as_chosen(self.condition, self.head)}", fontsize=theme.size)
 
     def _places(self, run: Run) -> tuple[tuple[int, int], ...]:
         """Rows and columns in the picture. Raises `ConfigError` for one outside."""

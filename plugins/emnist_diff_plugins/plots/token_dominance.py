@@ -11,7 +11,7 @@ from attrs import validators as v
 
 from emnist_diff_plugins.plots import panels
 from emnist_diff_plugins.plots.attended import Attention, pieces
-from emnist_diff_plugins.plots.moments import attended, head_setting, moments, of_head, positions, steps_setting
+from emnist_diff_plugins.plots.moments import as_chosen, attended, head_setting, moments, positions, steps_setting
 from emnist_diff_plugins.plots.runs import Floats, Run, shown
 from emnist_diff_plugins.plots.theme import Theme
 
@@ -51,7 +51,7 @@ class TokenDominance:
             first = name if len(runs) == 1 else f"{name} ({run.name})"
             axis.set_title(f"{first}\nothers and special tokens {rest:.0%}", fontsize=theme.size - 0.5)
             axis.locator_params(axis="x", nbins=4)
-        figure.supxlabel(f"share of cross attention{of_head(self.head)}", fontsize=theme.size)
+        figure.supxlabel(f"share of cross attention{as_chosen(self.condition, self.head)}", fontsize=theme.size)
 
     def _texts(self, run: Run) -> list[tuple[str, list[str], Floats, float]]:
         """Of each text: its name, its tokens and their shares, those that get most first, and what is left of 1."""

@@ -12,7 +12,7 @@ from attrs import validators as v
 from emnist_diff_plugins.plots import panels
 from emnist_diff_plugins.plots.attended import Maps, Piece, pieces
 from emnist_diff_plugins.plots.heat import bare, below, blended, close_together, frames, heat, picture
-from emnist_diff_plugins.plots.moments import attended, head_setting, moments, of_head, positions, steps_setting
+from emnist_diff_plugins.plots.moments import as_chosen, attended, head_setting, moments, positions, steps_setting
 from emnist_diff_plugins.plots.runs import Run, shown
 from emnist_diff_plugins.plots.theme import Theme
 
@@ -78,7 +78,8 @@ class TokenMaps:
                 name = f"{panels.label(run.classes(np.array([position]))[0])} #{int(run.trajectory.ids[position])}"
                 text = name + (f" {run.name}" if len(runs) > 1 else "") + f"\n{text}"
             line[0].set_ylabel(f"{text}\n{_span(row.heat[:-1])}", rotation=0, ha="right", va="center")
-        figure.supxlabel(f"step, {below(runs[0])}; share of attention{of_head(self.head)}", fontsize=theme.size)
+        text = f"step, {below(runs[0])}{as_chosen(self.condition, self.head)}"
+        figure.supxlabel(f"{text}\nbeside a row: its lowest … highest share of attention", fontsize=theme.size)
 
     def _pieces(self, run: Run, position: int) -> tuple[Piece, ...]:
         source = attended(run)
