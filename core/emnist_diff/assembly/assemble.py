@@ -113,7 +113,7 @@ def assemble(
     header = header_of(registry, parts, engine, backend, sinks)
     objects = tuple(sink.object for sink in sinks)
     assembly = Assembly(layout.settings, engine, layout.share(), objects, header, backend, registry, parts)
-    for review in reviews(registry):
+    for review in reviews(registry) if report else ():
         review.report_assembly(assembly)
     return assembly
 

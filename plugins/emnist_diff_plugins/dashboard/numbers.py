@@ -44,8 +44,8 @@ class Measuring:
             self._positions = frame.positions[:_SAMPLES]
             self._latest.clear()
             self._attention, self._attended = Live(self._tokens()), None
-        states = (frame[name][:_SAMPLES].clone() for name in ("x", "prediction"))
-        self._latest.append((frame.at, *states))
+        x, prediction = (frame[name][:_SAMPLES].clone() for name in ("x", "prediction"))
+        self._latest.append((frame.at, x, prediction))
         if self._watched is not None:
             few = {name: frame[name][:_SAMPLES] for name in self._watched.fields & frame.keys()}
             seen = self._watched.seen(attrs.evolve(frame, positions=self._positions, tensors=few))

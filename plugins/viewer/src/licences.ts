@@ -6,7 +6,6 @@ export const VERSION: string = version;
 export const LIBRARIES: readonly { readonly name: keyof typeof dependencies; readonly does: string; readonly copyright: string }[] = [
   { name: "preact", does: "draws the page", copyright: "Copyright (c) 2015-present Jason Miller" },
   { name: "@preact/signals", does: "keeps its state", copyright: "Copyright (c) 2022-present Preact Team" },
-  { name: "fzstd", does: "unpacks zstd", copyright: "Copyright (c) 2020 Arjun Barrett" },
 ];
 
 export const versionOf = (name: keyof typeof dependencies): string => dependencies[name];
