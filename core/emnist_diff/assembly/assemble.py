@@ -148,12 +148,11 @@ def default_sinks(registry: Registry) -> list[ComponentConfig]:
 def sinks_of(registry: Registry, settings: RunConfig) -> list[Component]:
     """The sinks that the settings mean, or the default ones, each made anew. Raises `ConfigError` for two of them that
     would write the same files: the same one twice, under one filename."""
-    requested = default_sinks(registry) if settings.sinks is None else settings.sinks
-    sinks = [make(registry, SinkSpec, config) for config in requested]
+    configs = default_sinks(registry) if settings.sinks is None else settings.sinks
+    sinks = [make(registry, SinkSpec, config) for config in configs]
     places = [(sink.distribution, sink.name, sink.settings.get("filename")) for sink in sinks]
     for number, (_, name, filename) in enumerate(places):
         if places[number] in places[:number]:
-            remedy = "give it once" if filename is None else "give each its own"
-            named = "" if filename is None else f" with filename {filename!r}"
+            named, remedy = (f" with filename {filename!r}", "give each its own") if filename else ("", "give it once")
             raise ConfigError(f"sink {name!r} is given twice{named} — {remedy}")
     return sinks
