@@ -38,6 +38,7 @@ _OPTIONAL = {
     "pyarrow": ("parquet", "metrics as Parquet"),
     "scipy": ("mat", "EMNIST's .mat files"),
     "scikit-learn": ("maps", "t-SNE maps, and how well samples are told from real images"),
+    "anywidget": ("notebook", "the viewer in a notebook"),
     "umap-learn": ("maps", "UMAP maps"),
     "transformers": ("pipelines", "text encoders of text-to-image models"),
     "peft": ("pipelines", "LoRA of text-to-image models"),
