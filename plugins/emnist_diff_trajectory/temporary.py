@@ -88,7 +88,10 @@ def is_alive(process: int) -> bool:
 
 def _beginning(path: Path) -> str:
     """How all temporary names for `path` begin."""
-    return f".{path.name.encode('utf-8', 'surrogateescape')[:_LONGEST_NAME].decode('utf-8', 'ignore')}."
+    name = path.name
+    while len(os.fsencode(name)) > _LONGEST_NAME:
+        name = name[:-1]
+    return f".{name}."
 
 
 @functools.cache
