@@ -82,10 +82,8 @@ def _given(cls: type, field: Any, value: Any) -> Any:
     hint = hints(cls)[field.name]
     if not _is_plain(hint):
         return value
-    try:
+    with blame(ConfigError, lambda error: f"{cls.__name__}: {field.name}: {'; '.join(_messages(error))}"):
         return _converter().structure(value, hint)
-    except Exception as error:
-        raise ConfigError(f"{cls.__name__}: {field.name}: {'; '.join(_messages(error))}") from error
 
 
 @functools.cache
@@ -137,8 +135,9 @@ def _messages(error: BaseException) -> list[str]:
 
 
 def _reason(error: BaseException, _: object) -> str:
-    text = str(error.args[0]) if error.args else str(error)
-    return " ".join(text.split()) or type(error).__name__
+    if isinstance(error, cattrs.ForbiddenExtraKeysError):
+        return str(unknown("setting", min(error.extra_fields), aliases(error.cl)))
+    return " ".join(str(error.args[0] if error.args else error).split()) or type(error).__name__
 
 
 _PLAIN: dict[type, tuple[Any, str]] = {
@@ -184,8 +183,7 @@ def _list(target: Any, converter: cattrs.Converter) -> Callable[[Any, Any], Any]
 
 
 def _table(target: Any, converter: cattrs.Converter) -> Callable[[Any, Any], Any]:
-    kind: Any = types.GenericAlias(dict, typing.get_args(target))
-    whole: Any = mapping_structure_factory(kind, converter)
+    whole: Any = mapping_structure_factory(types.GenericAlias(dict, typing.get_args(target)), converter)  # type: ignore[arg-type]
 
     def structured(value: Any, _: Any) -> Any:
         if not isinstance(value, Mapping):
@@ -200,6 +198,8 @@ def _union(value: object, target: Any) -> Any:
     members = [member for member in typing.get_args(target) if member is not type(None)]
     if value is None and len(members) < len(typing.get_args(target)):
         return None
+    if len(members) == 1 and attrs.has(members[0]) and not isinstance(value, Mapping | members[0]):
+        raise TypeError(f"expected a table, got {shown(value)}")
     if len(members) == 1:
         return _converter().structure(value, members[0])
     failures = []

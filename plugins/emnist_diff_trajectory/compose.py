@@ -13,7 +13,7 @@ import numpy as np
 
 from emnist_diff.errors import OutputError
 from emnist_diff_trajectory import plugin_data
-from emnist_diff_trajectory.creation import create_contiguous, new_file, output_errors, take_space
+from emnist_diff_trajectory.creation import create_contiguous, new_file, require_unread, take_space
 from emnist_diff_trajectory.device import Device, building
 from emnist_diff_trajectory.fields import weight_of
 from emnist_diff_trajectory.identity import canonical_json
@@ -126,11 +126,7 @@ def _check_target(path: Path, parts: Sequence[Part], replace: bool) -> None:
     points to."""
     for part in parts:
         read = [] if replace else [part.path]
-        for source in (*read, *(part.path.parent / source.file for source in part.sources)):
-            with output_errors(path):
-                same = path.exists() and path.samefile(source)
-            if same:
-                raise OutputError(f"{path} is what is read, and is not replaced — name another file")
+        require_unread(path, [*read, *(part.path.parent / source.file for source in part.sources)])
 
 
 def _carried(parts: Sequence[Part], sources: Sequence[Source]) -> Part | None:

@@ -6,7 +6,7 @@ import errno
 import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,15 @@ def new_file(path: Path, layout: Sequence[Array], overwrite: bool, advice: str =
     finally:
         if replaced is not None:
             replaced.release()
+
+
+def require_unread(path: Path, read: Iterable[Path]) -> None:
+    """Raise `OutputError` when `path`, under whatever name, is one of the files that are read."""
+    for source in read:
+        with output_errors(path):
+            same = path.exists() and source.exists() and path.samefile(source)
+        if same:
+            raise OutputError(f"{path} is what is read, and is not replaced — name another file")
 
 
 def need_room(path: Path, layout: Sequence[Array]) -> int:

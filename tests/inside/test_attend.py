@@ -264,6 +264,30 @@ def test_what_cannot_be_captured_is_refused(cli: Any, recorded: Path, arguments:
     assert not recorded.with_name("trajectory.attention.h5").exists()
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ("attention=3", "attention: expected a table, got 3"),
+        ('attention={"headz":"all"}', "attention: unknown setting 'headz' — did you mean 'heads'?"),
+        ("activations=hidden/", "'hidden/' names no module — name one, or request 'hidden' for all blocks"),
+        ("activations=hidden/mid_blok", "unknown module of the network 'mid_blok' — known: 'mid_block.attentions.0'"),
+    ],
+)
+def test_what_a_sink_cannot_record_is_refused(cli: Any, tmp_path: Path, settings: str, message: str):
+    run = ("run", "--total-videos", "1", "--steps", "2", "--sink", f"hdf5:{settings}", "--output", str(tmp_path))
+    ended = cli(*run)
+    assert ended.code == 2
+    assert message in ended.error
+    assert not list(tmp_path.rglob("*.h5"))
+
+
+def test_a_run_is_not_replaced_by_what_is_captured_from_it(cli: Any, recorded: Path):
+    before = recorded.read_bytes()
+    ended = cli("attend", recorded, "--output", recorded, "--overwrite")
+    assert "is what is read, and is not replaced — name another file" in ended.error
+    assert recorded.read_bytes() == before
+
+
 def test_two_sinks_cannot_have_one_name_for_different_maps(cli: Any, tmp_path: Path):
     sinks = ("--sink", "hdf5:activations=attention", "--sink", 'hdf5:filename=b.h5,attention={"heads":"all"}')
     ended = cli(*RUN, *sinks, "--output", str(tmp_path / "out"))

@@ -29,6 +29,7 @@ from emnist_diff_plugins.inside import budget
 from emnist_diff_plugins.rebuild import settings_of
 from emnist_diff_trajectory.activations import by_condition
 from emnist_diff_trajectory.attention import AttentionRequest
+from emnist_diff_trajectory.creation import require_unread
 from emnist_diff_trajectory.fields import X, dataset_of
 from emnist_diff_trajectory.growth import require_recorded as require_recorded_files
 from emnist_diff_trajectory.reader import Trajectory
@@ -149,8 +150,11 @@ class Attending:
         the same run without states; of how many samples.
 
         resume: go on with what an earlier call left there.  on_batch: told how many samples are done, of how many.
-        Raises as `TrajectoryWriter.create`; `Interrupted` after SIGINT or SIGTERM.
+        Raises as `TrajectoryWriter.create`; `OutputError` where `output` is what is read; `Interrupted` after SIGINT
+        or SIGTERM.
         """
+        file = self.trajectory.path
+        require_unread(output, [file, *(file.parent / source.file for source in self.trajectory.sources)])
         done: Collection[int] = ()
         if resume:
             writer, done = TrajectoryWriter.resume(output, self.header, self.what.capture)

@@ -39,6 +39,8 @@ def shapes(requests: Sequence[str], network: nn.Module, evaluate: Callable[[], N
         name = request.partition("/")[2]
         if name and name not in dict(network.named_modules()):
             raise unknown("module of the network", name, get_close_matches(name, known, 8, 0.3) or list(known))
+        if not name and request != HIDDEN:
+            raise ConfigError(f"{request!r} names no module — name one, or request {HIDDEN!r} for all blocks")
         if name and name not in known:
             raise ConfigError(f"{request}: this module hands on no tensor when the network is evaluated")
         out.update([name] if name else _blocks(known))
