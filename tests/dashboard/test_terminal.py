@@ -28,7 +28,7 @@ def samples(terminal: Any) -> int:
 
 
 def test_everything_is_there_and_moves(terminal: Callable[..., Any], quick: list[Any], tmp_path: Path) -> None:
-    slower = [*quick, "--drift", "slow:seconds=0.2"]  # also a busy machine sees it moving
+    slower = [*quick, "--drift", "slow:seconds=0.4"]  # also a busy machine sees it moving
     shown = terminal(*slower, "--dashboard")
     shown.until(SOME)
     for panel in ("─ log ─", "─ devices ─", "─ progress ─", "─ finished samples ─", "─ estimated images at step"):
