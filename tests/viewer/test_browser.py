@@ -187,7 +187,7 @@ def test_what_a_place_attends_to_is_read_by_pointing_or_by_keys(show, attended: 
         stage.locator("canvas").hover(
             position={"x": box["width"] * (column + 0.5) / columns, "y": box["height"] * (row + 0.5) / rows}
         )
-        panel.get_by_text(f"row {row + 1}, column {column + 1} attends to").wait_for()
+        panel.get_by_text(f"row {row}, column {column} attends to").wait_for()
         shares = maps[0, row, column].astype(np.float64)
         most, to = np.unravel_index(shares.argmax(), shares.shape)
         expected = f"row {most + 1}, column {to + 1}", pytest.approx(shares.max() * shares.size, rel=0.05)

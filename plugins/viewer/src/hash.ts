@@ -9,7 +9,8 @@ export interface Shown {
   a?: string;
   b?: string;
   view?: View;
-  column?: number;
+  /** A step as files count it, from 0, or the final state. */
+  step?: number | "final";
   field?: string;
   chosen?: readonly number[];
   page?: number;
@@ -49,7 +50,7 @@ export function parse(hash: string): Shown {
   put("a", words(parts.get("a")));
   put("b", words(parts.get("b")));
   put("view", VIEWS.find((one) => one === parts.get("view")));
-  put("column", whole(parts.get("step")));
+  put("step", parts.get("step") === "final" ? "final" : whole(parts.get("step")));
   put("field", words(parts.get("field")));
   put("chosen", ids(parts.get("samples")));
   put("page", whole(parts.get("page")));
@@ -71,7 +72,7 @@ export function format(shown: Shown): string {
   put("a", shown.a);
   put("b", shown.b);
   put("view", shown.view === "look" ? undefined : shown.view);
-  put("step", shown.column);
+  put("step", shown.step);
   put("field", shown.field === "x" ? undefined : shown.field);
   put("samples", shown.chosen?.join(","));
   put("page", shown.page || undefined);
@@ -88,7 +89,7 @@ export function format(shown: Shown): string {
 export function current(): Shown {
   const [a, b] = state.entries.value;
   const shown: Shown = {
-    view: state.view.value, column: state.column.value, field: state.field.value, chosen: state.chosen.value, page: state.page.value,
+    view: state.view.value, step: state.run.value?.kept[state.column.value] ?? "final", field: state.field.value, chosen: state.chosen.value, page: state.page.value,
     enlarged: state.enlarged.value, alignment: state.alignment.value, head: state.head.value,
   };
   if (a) shown.a = a.label;
@@ -99,13 +100,19 @@ export function current(): Shown {
   return shown;
 }
 
+/** The column of a step, or of the next one that the file keeps. */
+function columnOf(run: Run, step: Shown["step"]): number {
+  const found = typeof step === "number" ? run.kept.findIndex((kept) => kept >= step) : -1;
+  return found < 0 ? run.kept.length : found;
+}
+
 /** Shows what an address says, as far as the run has it; the rest is as on a first look. */
 export function apply(shown: Shown, run: Run): void {
   const known = new Set(run.samples.map((sample) => sample.id));
   const layers = (run.attention?.layers ?? []).map((layer) => `${layer.path}.${layer.kind}`);
   const fields = run.imageShape ? [...run.fields, "image"] : run.fields;
   state.view.value = shown.view ?? "look";
-  state.column.value = Math.min(shown.column ?? run.kept.length, run.kept.length);
+  state.column.value = columnOf(run, shown.step);
   state.field.value = shown.field !== undefined && fields.includes(shown.field) ? shown.field : (fields[0] ?? "x");
   state.chosen.value = (shown.chosen ?? []).filter((id) => known.has(id));
   state.page.value = shown.page ?? 0;

@@ -3,7 +3,7 @@
 export interface TermOf { readonly term: string; readonly meaning: string; readonly formula?: string }
 
 export const TERMS: readonly TermOf[] = [
-  { term: "Step", meaning: "One move of the scheduler, from a noisier state to a cleaner one. A run has the same steps for all samples; step 1 starts from pure noise. Tables and files count from 0 and call it step_index." },
+  { term: "Step", meaning: "One move of the scheduler, from a noisier state to a cleaner one. A run has the same steps for all samples; step 0 starts from pure noise. Tables call it step_index." },
   { term: "State x", meaning: "What the process moves: pixels of an image, or a latent that a decoder turns into one.", formula: "x = signal · x₀ + noise · ε" },
   { term: "Timestep", meaning: "The training time that the network is told at a step: 999 is nearly pure noise, 0 nearly an image." },
   { term: "Signal", meaning: "The share of the image in the state's power; on a flow, its share of the mixture. The rest is noise.", formula: "ᾱ; flow: 1 − t" },

@@ -55,6 +55,9 @@ export function bytes(count: number): string {
   return `${at === 0 ? value : value.toPrecision(3)} ${UNITS[at]}`;
 }
 
+/** A text that begins a sentence. */
+export const capital = (text: string): string => text.slice(0, 1).toUpperCase() + text.slice(1);
+
 /** "1 sample", "3 samples". */
 export function count(amount: number, one: string, many = `${one}s`): string {
   return `${THOUSANDS.format(amount)} ${amount === 1 ? one : many}`;
@@ -65,28 +68,30 @@ export function sampleTitle(sample: Sample): string {
   return `${sample.className}, sample ${sample.id}`;
 }
 
-export interface StepFacts { readonly title: string; readonly timestep: string; readonly sigma: string; readonly signal: string }
+/** `title` names the step in a sentence, `place` beside the slider. */
+export interface StepFacts { readonly title: string; readonly place: string; readonly timestep: string; readonly sigma: string; readonly signal: string }
 
-/** What the slider says of a column: step k of T, its timestep, σ and share of signal in the state's power. */
+/** What the slider says of a column: the step as files count it, from 0, its timestep, σ and share of signal in the state's power. */
 export function stepFacts(run: Run, column: number): StepFacts {
   const { schedule, kept } = run;
   const step = kept[column];
-  if (step === undefined) return { title: `after step ${schedule.steps} of ${schedule.steps}`, timestep: "–", sigma: "0", signal: "100 %" };
+  if (step === undefined) return { title: "the final state", place: "final state", timestep: "–", sigma: "0", signal: "100 %" };
   const power = schedule.alphaBar[step] ?? Number.NaN;
   const [signal, noise] = [Math.sqrt(power), Math.sqrt(1 - power)];
   const share = run.forwardProcess === "flow" ? signal / (signal + noise) : power;
   return {
-    title: `step ${step + 1} of ${schedule.steps}`,
+    title: `step ${step}`,
+    place: `step ${step} of 0 … ${schedule.steps - 1}`,
     timestep: number(schedule.timestep[step] ?? Number.NaN),
     sigma: number(schedule.sigma[step] ?? Number.NaN, 3),
     signal: Number.isNaN(share) ? "–" : `${(100 * share).toFixed(share < 0.1 ? 1 : 0)} %`,
   };
 }
 
-/** A column in a file's name: "step-12-of-20", "final". */
+/** A column in a file's name: "step-12", "final". */
 export function stepWord(run: Run, column: number): string {
   const step = run.kept[column];
-  return step === undefined ? "final" : `step-${step + 1}-of-${run.schedule.steps}`;
+  return step === undefined ? "final" : `step-${step}`;
 }
 
 /** A name of a file that says what is in it: "trajectory_frames_x0_step-12.png". */

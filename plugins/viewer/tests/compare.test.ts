@@ -7,18 +7,18 @@ import { columnsAt, commonFields, scaleOf } from "../src/view/compare/pairs";
 import { differencesOf, pathWords, valueWords } from "../src/view/compare/words";
 import { demoRun } from "./memory";
 
-const name = (column: number) => `step ${column + 1}`;
+const name = (column: number) => `step ${column}`;
 
 test("settings that differ are named in words, and a force that only one run has is one line", () => {
   const a = demoRun();
   const lone = demoRun(0.4, { config: { ...demoRun(0.4).config, forces: [], scheduler: { name: "ddim", settings: { eta: 0.5 } } } });
   expect(differencesOf(a, lone)).toEqual([
-    { name: "force 1", a: "ramp_attract (target A, strength 1.5, power 1, start 0)", b: "not there" },
-    { name: "force 2", a: "repel_class (target B, strength 1, weight 0.5)", b: "not there" },
+    { name: "force 0", a: "ramp_attract (target A, strength 1.5, power 1, start 0)", b: "not there" },
+    { name: "force 1", a: "repel_class (target B, strength 1, weight 0.5)", b: "not there" },
     { name: "scheduler, eta", a: "0", b: "0.5" },
   ]);
-  expect(differencesOf(a, demoRun(0.4))).toEqual([{ name: "force 1: weight", a: "1", b: "1.4" }]);
-  expect(pathWords("forces[1].settings.noise_scale")).toBe("force 2: noise scale");
+  expect(differencesOf(a, demoRun(0.4))).toEqual([{ name: "force 0: weight", a: "1", b: "1.4" }]);
+  expect(pathWords("forces[1].settings.noise_scale")).toBe("force 1: noise scale");
   expect([valueWords(null), valueWords(true), valueWords(["A", "k"])]).toEqual(["none", "yes", "A, k"]);
 });
 
@@ -30,7 +30,7 @@ test("the page says where two samples part, to the bit and beyond one percent", 
   expect(partingWords(same!, name, true)).toBe("The states of both are the same at every step, to the bit.");
   const parted = await partingOf(a, b, match, columns, "prediction");
   expect(parted?.first).toBe(1);
-  expect(partingWords(parted!, name, true)).toMatch(/^They are the same, to the bit, until step 1; the first that differs is the state at step 2/);
+  expect(partingWords(parted!, name, true)).toMatch(/^They are the same, to the bit, until step 0; the first that differs is the state at step 1/);
 });
 
 test("estimates have no final column, and the scale of A − B covers all steps", async () => {

@@ -3,7 +3,7 @@ import { curvesSvg, extent, pathOf, scaleOf, ticks } from "../src/curves";
 import { Film } from "../src/film";
 import { fit } from "../src/fit";
 import { csvOf } from "../src/save";
-import { bytes, fileName, number, stepFacts } from "../src/words";
+import { bytes, fileName, number, stepFacts, stepWord } from "../src/words";
 import { demoRun } from "./demo";
 
 describe("film", () => {
@@ -71,8 +71,9 @@ describe("numbers", () => {
 
   it("says where the slider stands", () => {
     const run = demoRun({ steps: 20 });
-    expect(stepFacts(run, 0)).toEqual({ title: "step 1 of 20", timestep: "999", sigma: "∞", signal: "0.0 %" });
-    expect(stepFacts(run, 20).title).toBe("after step 20 of 20");
+    expect(stepFacts(run, 0)).toEqual({ title: "step 0", place: "step 0 of 0 … 19", timestep: "999", sigma: "∞", signal: "0.0 %" });
+    expect(stepFacts(run, 20)).toMatchObject({ title: "the final state", place: "final state" });
+    expect([stepWord(run, 7), stepWord(run, 20)]).toEqual(["step-7", "final"]);
   });
 });
 

@@ -38,8 +38,22 @@ describe("the address", () => {
   });
 
   it("shows nothing that the run does not have", () => {
+    state.column.value = 20;
+    expect(format(current())).toBe("a=demo.h5&step=final");
     apply(parse("step=900&field=config&samples=3,77&layer=a.self&condition=null"), state.run.value!);
     expect([state.column.value, state.field.value, state.chosen.value, state.layer.value, state.condition.value]).toEqual([20, "x", [3], undefined, undefined]);
+  });
+});
+
+describe("a step in the address", () => {
+  it("is that of the file, also where the file keeps every second one", () => {
+    const whole = state.run.value!;
+    const run = { ...whole, kept: whole.kept.filter((step) => step % 2 === 0) };
+    state.runs.value = [run];
+    const columns = [8, 9, 18, 19].map((step) => (apply(parse(`step=${step}`), run), state.column.value));
+    expect(columns).toEqual([4, 5, 9, 10]);
+    state.column.value = 4;
+    expect(format(current())).toContain("step=8");
   });
 });
 

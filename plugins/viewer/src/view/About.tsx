@@ -86,8 +86,7 @@ interface Row { readonly depth: number; readonly key: string; readonly value: st
 
 /** Settings as they nest, a row each; those that hold others have no value of their own. */
 function rowsOf(value: Readonly<Record<string, unknown>> | readonly unknown[], depth = 0): Row[] {
-  return Object.entries(value).slice(0, 500).flatMap(([name, one]): Row[] => {
-    const key = Array.isArray(value) ? String(Number(name) + 1) : name;
+  return Object.entries(value).slice(0, 500).flatMap(([key, one]): Row[] => {
     const short = line(one);
     if (short !== undefined || !isTable(one) || depth > 8) return [{ depth, key, value: short ?? plain(one) }];
     return [{ depth, key, value: undefined }, ...rowsOf(one, depth + 1)];

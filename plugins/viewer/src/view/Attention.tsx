@@ -8,7 +8,7 @@ import { density, fromPlace, heatShare, toPlaces, toTokens } from "../draw/overl
 import type { Layer, Sample } from "../model/api";
 import { canvasPng, csvOf } from "../save";
 import { focus, run, seek } from "../state";
-import { fileName, number, sampleTitle, stepFacts, stepWord } from "../words";
+import { capital, fileName, number, sampleTitle, stepFacts, stepWord } from "../words";
 import { Panel, type Save } from "./Panel";
 import { Chooser } from "./attention/Chooser";
 import { Readout, spoken } from "./attention/Readout";
@@ -112,7 +112,7 @@ function useView(shown: Moment, captured: boolean, cell: number | undefined) {
 /** Files of the picture and of its numbers. */
 function savesOf({ run: opened, layer, column }: Moment, sample: Sample, view: Float32Array, canvas: RefObject<HTMLCanvasElement | null>): Save[] {
   const stem = ["attention", layer.path, layer.kind, `sample-${sample.id}`, stepWord(opened, column)];
-  const rows = () => Array.from(view, (value, each) => [Math.floor(each / layer.grid[1]) + 1, (each % layer.grid[1]) + 1, value]);
+  const rows = () => Array.from(view, (value, each) => [Math.floor(each / layer.grid[1]), each % layer.grid[1], value]);
   return [
     { name: fileName(opened, ...stem, ".png"), make: () => (canvas.current ? canvasPng(canvas.current) : Promise.reject(new Error("the picture is not drawn"))) },
     { name: fileName(opened, ...stem, ".csv"), make: () => csvOf([["row", "column", unitOf(layer)], ...rows()]) },
@@ -185,7 +185,7 @@ function Gap({ choice: shown }: { choice: Moment }) {
   const why = maps.columns.includes(column) ? `does not evaluate the network for ${condition}` : "has no recorded attention";
   return (
     <p class="empty">
-      {stepFacts(opened, column).title.replace(/^s/, "S")} {why}.{" "}
+      {capital(stepFacts(opened, column).title)} {why}.{" "}
       {[before, after].map((one) => one !== undefined && (
         <button key={one} type="button" class="quiet" onClick={() => seek(one)}>Go to {stepFacts(opened, one).title}</button>
       ))}

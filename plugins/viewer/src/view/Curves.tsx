@@ -19,9 +19,9 @@ export function savedColour(colour: string): string {
   return at === undefined ? colour : (ON_WHITE[Number(at)] ?? "#666");
 }
 
-/** The step's number under a column; the final state has none. */
+/** What stands under a column: the step's number, or that it is the final state. */
 export function stepName(kept: readonly number[], at: number): string {
-  return at < kept.length ? String((kept[at] ?? at) + 1) : "end";
+  return at < kept.length ? String(kept[at] ?? at) : "final";
 }
 
 const valueTicks = (low: number, high: number, height: number) => ticks(low, high, height / 30);

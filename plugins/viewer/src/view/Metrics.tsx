@@ -6,7 +6,7 @@ import { metricsOf } from "../model/metrics";
 import { lineOf } from "../opening";
 import { type Cell, csvOf } from "../save";
 import { colourOf, column, focus, picked, problem, run } from "../state";
-import { fileName, number, sampleTitle } from "../words";
+import { fileName, number, sampleTitle, stepFacts } from "../words";
 import { Curves, savedColour } from "./Curves";
 import { Panel, type Save } from "./Panel";
 
@@ -76,8 +76,7 @@ function Grid({ opened }: { opened: Run }) {
   const groups = [...new Set(charts.map((chart) => chart.metric.group))];
   const svg = () => {
     const plain = charts.map((chart) => ({ ...chart, series: chart.series.map((one) => ({ ...one, colour: savedColour(one.colour) })) }));
-    const step = (at: number) => (at < opened.kept.length ? `step ${(opened.kept[at] ?? at) + 1}` : "final state");
-    return new Blob([curvesSvg(plain, column.value, { value: (value) => number(value, 3), column: step })], { type: "image/svg+xml" });
+    return new Blob([curvesSvg(plain, column.value, { value: (value) => number(value, 3), column: (at) => stepFacts(opened, at).title })], { type: "image/svg+xml" });
   };
   const saves: Save[] = charts.length
     ? [{ name: fileName(opened, "metrics", ".svg"), make: svg }, { name: fileName(opened, "metrics", ".csv"), make: () => csv(opened, measured) }]

@@ -28,7 +28,7 @@ export function Scrubber() {
   const opened = run.value;
   if (!opened) return null;
   const facts = stepFacts(opened, column.value);
-  const said = `${facts.title}, timestep ${facts.timestep}, sigma ${facts.sigma}, signal ${facts.signal}`;
+  const said = `${facts.place}, timestep ${facts.timestep}, sigma ${facts.sigma}, signal ${facts.signal}`;
   const done = lastColumn.value === 0 ? 100 : (100 * column.value) / lastColumn.value;
   return (
     <section class="scrubber" aria-label="Steps of the run">
@@ -53,7 +53,7 @@ export function Scrubber() {
           onClick={() => (keysShown.value = !keysShown.value)}>?</button>
       </div>
       <dl class="facts num">
-        <div class="facts-step"><dt class="hidden">Step</dt><dd>{facts.title}</dd></div>
+        <div class="facts-step"><dt class="hidden">Step</dt><dd>{facts.place}</dd></div>
         <div><dt>timestep</dt><dd>{facts.timestep}</dd></div>
         <div><dt><abbr title="sigma: noise for each unit of signal">σ</abbr></dt><dd>{facts.sigma}</dd></div>
         <div><dt>signal</dt><dd>{facts.signal}</dd></div>

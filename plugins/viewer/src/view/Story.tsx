@@ -78,7 +78,7 @@ function Chapters({ facts }: { facts: Facts }) {
           <div class="story-picture">{chapter && <StageOf key={chapter.id} facts={facts} chapter={chapter} />}</div>
           <nav class="story-turn num" aria-label="Chapters">
             <button type="button" class="quiet" disabled={at === 0} aria-keyshortcuts="PageUp" onClick={() => open(at - 1)}>Back</button>
-            <span>{at + 1} of {chapters.length} · {stepFacts(facts.run, column.value).title}</span>
+            <span>{at + 1} of {chapters.length} · {stepFacts(facts.run, column.value).place}</span>
             <button type="button" class="quiet" disabled={at >= chapters.length - 1} aria-keyshortcuts="PageDown" onClick={() => open(at + 1)}>Next</button>
           </nav>
         </div>

@@ -5,7 +5,7 @@ import "./tokens/tokens.css";
 import type { Layer, Sample } from "../model/api";
 import { csvOf } from "../save";
 import { focus, layer as chosenLayer, token as chosenToken } from "../state";
-import { fileName, sampleTitle, stepFacts } from "../words";
+import { capital, fileName, sampleTitle, stepFacts } from "../words";
 import { Panel } from "./Panel";
 import { choice, layerKey, momentOf, type Choice } from "./attention/choice";
 import { useColumn } from "./parts/column";
@@ -56,9 +56,9 @@ function Text({ choice: shown, layer, sample }: TextProps) {
       ) : (
         <div ref={place}>
           <Strip entries={entries} now={now} mean={mean} current={shown.token} onPick={pick} />
-          {row < 0 && <p class="note">{stepFacts(opened, column).title.replace(/^s/, "S")} has no recorded attention; the mean over the recorded steps is shown.</p>}
+          {row < 0 && <p class="note">{capital(stepFacts(opened, column).title)} has no recorded attention; the mean over the recorded steps is shown.</p>}
           <Bars entries={entries} now={now} mean={mean} current={shown.token} onPick={pick} />
-          <p class="muted token-layer">Layer {layer.path}, {head === "mean" ? "mean of the heads" : `head ${head + 1}`}, {sampleTitle(sample)}.</p>
+          <p class="muted token-layer">Layer {layer.path}, {head === "mean" ? "mean of the heads" : `head ${head}`}, {sampleTitle(sample)}.</p>
         </div>
       )}
     </Panel>

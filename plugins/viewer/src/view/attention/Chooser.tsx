@@ -37,7 +37,7 @@ export function Chooser({ choice }: { choice: Choice }) {
         <select value={String(choice.head)} disabled={shown.heads === 1}
           onChange={(event) => (head.value = event.currentTarget.value === "mean" ? "mean" : Number(event.currentTarget.value))}>
           <option value="mean">mean{shown.networkHeads ? ` of ${shown.networkHeads}` : ""}</option>
-          {shown.heads > 1 && Array.from({ length: shown.heads }, (_, at) => <option key={at} value={String(at)}>{at + 1}</option>)}
+          {shown.heads > 1 && Array.from({ length: shown.heads }, (_, at) => <option key={at} value={String(at)}>{at}</option>)}
         </select>
       </label>
     </div>

@@ -7,7 +7,7 @@ import { tokenWords } from "../tokens/words";
 
 interface Line { readonly name: string; readonly share: number; readonly text: string }
 
-const placeWords = (place: number, columns: number) => `row ${Math.floor(place / columns) + 1}, column ${(place % columns) + 1}`;
+const placeWords = (place: number, columns: number) => `row ${Math.floor(place / columns)}, column ${place % columns}`;
 const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
 
 /** What one place attends to: the first few places or tokens, with their shares. */

@@ -6,7 +6,7 @@ import type { Match } from "../../model/align";
 import type { Field, Run } from "../../model/api";
 import { canvasesPng } from "../../save";
 import { column } from "../../state";
-import { fieldTitle, fileName, sampleTitle, stepFacts } from "../../words";
+import { fieldTitle, fileName, sampleTitle, stepFacts, stepWord } from "../../words";
 import { Panel } from "../Panel";
 import { Frame } from "../parts/Frame";
 import { useLoaded } from "../parts/load";
@@ -41,7 +41,7 @@ export function Frames({ a, b, match, columns, controls, before }: FramesProps) 
   const says = `${fieldTitle(field)} of A at ${stepFacts(a, at[0]).title} and of B at ${stepFacts(b, at[1]).title}, and A − B: blue where A is lower, orange where it is higher.`;
   return (
     <Panel title="Compare" says={says} controls={controls}
-      saves={[{ name: fileName(a, "and", b.name.replace(/\.h5$/, ""), stepFacts(a, at[0]).title.replaceAll(" ", "-"), ".png"), make: () => canvasesPng([...(place.current?.querySelectorAll("canvas") ?? [])], 8, 2) }]}>
+      saves={[{ name: fileName(a, "and", b.name.replace(/\.h5$/, ""), stepWord(a, at[0]), ".png"), make: () => canvasesPng([...(place.current?.querySelectorAll("canvas") ?? [])], 8, 2) }]}>
       <div ref={place}>
         <div class="compare-controls">
           <label>

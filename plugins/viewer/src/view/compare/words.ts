@@ -30,9 +30,9 @@ function componentWords(part: Table): string {
 
 const SINGLE: Readonly<Record<string, string>> = { forces: "force", drifts: "drift" };
 
-/** "forces[0].settings.strength" as "force 1: strength". */
+/** "forces[0].settings.strength" as "force 0: strength". */
 export function pathWords(path: string): string {
-  const words = path.replace(/^(forces|drifts)\[(\d+)\]\.?/, (_, list: string, at: string) => `${SINGLE[list]} ${Number(at) + 1}: `);
+  const words = path.replace(/^(forces|drifts)\[(\d+)\]\.?/, (_, list: string, at: string) => `${SINGLE[list]} ${at}: `);
   return words.replace(/\bsettings\./g, "").replaceAll("_", " ").replace(/:\s*$/, "").replaceAll(".", ", ");
 }
 
@@ -50,7 +50,7 @@ export function differencesOf(a: Run, b: Run): readonly Difference[] {
     const [one, two] = [listOf(a, list)[Number(at)], listOf(b, list)[Number(at)]];
     const named = (part: unknown) => (isTable(part) ? part["name"] : undefined);
     if (!list || (named(one) !== undefined && named(one) === named(two))) rest.push(apart);
-    else whole.set(`${list} ${at}`, { name: `${SINGLE[list]} ${Number(at) + 1}`, a: valueWords(one), b: valueWords(two) });
+    else whole.set(`${list} ${at}`, { name: `${SINGLE[list]} ${at}`, a: valueWords(one), b: valueWords(two) });
   }
   return [...whole.values(), ...rest.map((apart) => ({ name: pathWords(apart.path), a: valueWords(apart.a), b: valueWords(apart.b) }))];
 }

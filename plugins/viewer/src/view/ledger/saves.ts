@@ -1,7 +1,7 @@
 import type { Run, Sample, Term } from "../../model/api";
 import { canvasPng, csvOf } from "../../save";
 import type { Save } from "../Panel";
-import { fileName, stepFacts } from "../../words";
+import { fileName, stepFacts, stepWord } from "../../words";
 import { paperSvg } from "../parts/paper";
 import type { Account } from "./account";
 import { stacked, termName } from "./Shares";
@@ -62,7 +62,7 @@ export function sharesSvg(run: Run, shares: Account["shares"], colourOf: (term: 
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" width="${WIDTH}" height="${HEIGHT}" font-family="system-ui, sans-serif" font-size="12">
 <text x="${LEFT}" y="20" font-weight="600" fill="var(--ink)">Shares of the prediction, f·p / ‖p‖²</text>
 ${[...rect, ...rules].join("\n")}
-<text x="${LEFT}" y="${HEIGHT - 38}" fill="var(--soft)">step ${(run.kept[0] ?? 0) + 1}</text><text x="${WIDTH - 12}" y="${HEIGHT - 38}" text-anchor="end" fill="var(--soft)">step ${(run.kept.at(-1) ?? 0) + 1}</text>
+<text x="${LEFT}" y="${HEIGHT - 38}" fill="var(--soft)">step ${run.kept[0] ?? 0}</text><text x="${WIDTH - 12}" y="${HEIGHT - 38}" text-anchor="end" fill="var(--soft)">step ${run.kept.at(-1) ?? 0}</text>
 ${keys.join("\n")}
 </svg>
 `;
@@ -72,7 +72,7 @@ ${keys.join("\n")}
 export function ledgerSaves(run: Run, sample: Sample, column: number, account: Account | undefined, section: () => ParentNode | null, colourOf: (term: Term) => string): Save[] {
   const step = stepFacts(run, column).title;
   const stem = ["ledger", `sample-${sample.id}`];
-  const saves: Save[] = [{ name: fileName(run, ...stem, step.replaceAll(" ", "-"), ".png"), make: () => sheet(section() ?? document, `${run.name}, sample ${sample.id} (${sample.className}), ${step}`) }];
+  const saves: Save[] = [{ name: fileName(run, ...stem, stepWord(run, column), ".png"), make: () => sheet(section() ?? document, `${run.name}, sample ${sample.id} (${sample.className}), ${step}`) }];
   if (!account) return saves;
   saves.push({ name: fileName(run, ...stem, ".csv"), make: () => table(run, account) });
   if (run.fields.includes("prediction")) saves.push({ name: fileName(run, "shares", `sample-${sample.id}`, ".svg"), make: () => paperSvg(sharesSvg(run, account.shares, colourOf)) });

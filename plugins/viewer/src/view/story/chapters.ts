@@ -1,6 +1,6 @@
 // The story's sentences. Each states a number of the run or leaves it out: nothing is said that the file does not hold.
 import type { Run, Term } from "../../model/api";
-import { count, number, sampleTitle } from "../../words";
+import { count, number, sampleTitle, stepFacts } from "../../words";
 import { conditionWords } from "../attention/choice";
 import { doesWords, settingsWords } from "../ledger/words";
 import { tokenWords } from "../tokens/words";
@@ -27,17 +27,14 @@ const MOST_TERMS = 4;
 const percent = (share: number) => `${(100 * share).toFixed(Math.abs(share) < 0.1 ? 1 : 0).replace("-", "−")} %`;
 const short = (value: number) => number(value, 2);
 
-/** "step 3", or "the end" after the last. */
-export function stepWords(run: Run, column: number): string {
-  const step = run.kept[column];
-  return step === undefined ? "the end" : `step ${step + 1}`;
-}
+/** "step 3", or "the final state" after the last. */
+export const stepWords = (run: Run, column: number): string => stepFacts(run, column).title;
 
 function beginning({ run, sample, noise }: Facts): Chapter {
   const size = run.shape.reduce((product, side) => product * side, 1);
   const first = run.kept[0] ?? 0;
   const power = run.schedule.alphaBar[first];
-  const place = first === 0 ? "At step 1" : `At ${stepWords(run, 0)}, the first that the file keeps,`;
+  const place = first === 0 ? "At step 0" : `At ${stepWords(run, 0)}, the first that the file keeps,`;
   const text = [`Sample ${sample.id} (${sample.className}) begins as ${size.toLocaleString("en")} numbers.${power === undefined ? "" : ` ${place} signal has ${percent(power)} of the power, noise the rest.`}`];
   if (noise !== undefined && Number.isFinite(noise)) {
     const seen = noise < 0.3 ? "What it will become can hardly be seen in it: this state" : "This state";
@@ -68,7 +65,7 @@ function appearing({ run }: Facts, found: Structure): Chapter {
   else if (half !== undefined) text.push(`${name} correlates with the finished state by more than 0.5 from ${stepWords(run, half)} on; it never stays above 0.9.`);
   else text.push(`${name} never stays correlated with the finished state by more than 0.5 before the end.`);
   if (change !== undefined && change > 0) text.push(`It changed most between ${stepWords(run, change - 1)} and ${stepWords(run, change)}.`);
-  if (halfChange !== undefined) text.push(`Half of all its change was done by ${stepWords(run, halfChange)} of ${run.schedule.steps}.`);
+  if (halfChange !== undefined) text.push(`Half of all its change was done by ${stepFacts(run, halfChange).place}.`);
   const key = half ?? last;
   return { id: "structure", title: half === undefined ? "Structure comes late" : `Structure appears at ${stepWords(run, half)}`, text, from: Math.max(0, key - 3), to: Math.min(last, (most ?? last) + 1), key, stage: { kind: field === "x0" ? "estimate" : "state" } };
 }

@@ -150,7 +150,7 @@ async function attendedOf(run: Run, sample: Sample): Promise<Attended | undefine
   const top = times && largestAt(times);
   return {
     layer, condition, columns, entropy, narrowest, widest: columns[largestAt(entropy)] ?? 0,
-    place: times && top !== undefined ? { row: Math.floor(top / layer.grid[1]) + 1, column: (top % layer.grid[1]) + 1, times: times[top] ?? Number.NaN } : undefined,
+    place: times && top !== undefined ? { row: Math.floor(top / layer.grid[1]), column: top % layer.grid[1], times: times[top] ?? Number.NaN } : undefined,
     tokens: layer.kind === "cross" ? await tokenActivation(run, sample.position, condition) : undefined,
   };
 }
