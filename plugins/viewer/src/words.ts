@@ -28,18 +28,24 @@ export function fieldSays(field: Field, run: Run): string {
 // One formatter for all: making one takes longer than all the numbers of a step.
 const THOUSANDS = new Intl.NumberFormat("en");
 
-/** Four significant digits, never more than fits a column: 0.001234, 12.34, 1.23e-9, 1,234. */
+const trimmed = (text: string): string => text.replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, "");
+
+/** Digits that a number may have before it is written as a power of ten. */
+const MOST_DIGITS = 6;
+
+/** Four significant digits, never more than fits a column: 0.001234, 12.34, 1.23e-9, 1,234; no digit before the point is left out. */
 export function number(value: number, digits = 4): string {
   if (Number.isNaN(value)) return "–";
   if (!Number.isFinite(value)) return value > 0 ? "∞" : "−∞";
   const size = Math.abs(value);
-  if (size !== 0 && (size < 1e-3 || size >= 1e6)) {
-    const power = value.toExponential(2).replace("e+", "e");
-    return (digits < 4 ? power.replace(/\.?0+e/, "e") : power).replaceAll("-", "−");
+  const sign = value < 0 ? "−" : "";
+  const text = digits < 4 ? trimmed(size.toPrecision(digits)) : size.toPrecision(digits);
+  const small = size < 1e-3 && (text.includes("e") || text.length - 1 > MOST_DIGITS);
+  if (size !== 0 && (small || size >= 10 ** MOST_DIGITS)) {
+    const power = size.toExponential(2).replace("e+", "e");
+    return sign + (digits < 4 ? power.replace(/\.?0+e/, "e") : power).replace("-", "−");
   }
-  if (Number.isInteger(value)) return `${value < 0 ? "−" : ""}${THOUSANDS.format(size)}`;
-  const text = value.toPrecision(digits);
-  return (digits < 4 ? text.replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, "") : text).replace("-", "−");
+  return sign + (Number.isInteger(size) || text.includes("e") ? THOUSANDS.format(Math.round(size)) : text);
 }
 
 const UNITS = ["bytes", "kB", "MB", "GB", "TB"] as const;

@@ -65,7 +65,11 @@ describe("numbers", () => {
   it("reads well", () => {
     expect([0, 1234567, -0.5, 1e-9, Number.NaN, Infinity, 12.345678, -3].map((one) => number(one))).toEqual(
       ["0", "1.23e6", "−0.5000", "1.00e−9", "–", "∞", "12.35", "−3"]);
-    expect([2e-4, 1.25e-7, 0.5, 25].map((one) => number(one, 3))).toEqual(["2e−4", "1.25e−7", "0.5", "25"]);
+    expect([2e-4, 1.25e-7, 0.5, 25].map((one) => number(one, 3))).toEqual(["0.0002", "1.25e−7", "0.5", "25"]);
+    // No power of ten where a plain number is as short: 1.4e+2 is 140.
+    expect([140.4, -1234.5, 999.7, 0.00099999, 123456.7, -1.23456e-4].map((one) => number(one, 2))).toEqual(
+      ["140", "−1,235", "1,000", "0.001", "123,457", "−0.00012"]);
+    expect([12345.6, 99999.99, 2e-4].map((one) => number(one))).toEqual(["12,346", "100,000", "2.00e−4"]);
     expect([0, 999, 1234, 2.1e9].map(bytes)).toEqual(["0 bytes", "999 bytes", "1.23 kB", "2.10 GB"]);
   });
 

@@ -2,7 +2,7 @@ import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import type { Metric, Run } from "../model/api";
 import { focus, runs } from "../state";
-import { bytes, count, fileName } from "../words";
+import { bytes, count, fileName, number } from "../words";
 import { LIBRARIES, MIT, VERSION, versionOf } from "../licences";
 import { metricsOf } from "../model/metrics";
 import { Glossary } from "./Glossary";
@@ -31,7 +31,7 @@ function Facts({ opened, which }: { opened: Run; which: string }) {
   void now.value;
   const { requests, received } = opened.source;
   const share = (100 * received) / Math.max(1, opened.bytes);
-  const part = share < 99.5 ? `, ${share < 10 ? share.toPrecision(2) : share.toFixed(0)} % of the file` : "";
+  const part = share < 99.5 ? `, ${share < 10 ? number(share, 2) : share.toFixed(0)} % of the file` : "";
   const rows: readonly (readonly [string, string])[] = [
     ["File", opened.source.name],
     ["Size", bytes(opened.bytes)],

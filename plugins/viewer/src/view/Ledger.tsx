@@ -114,7 +114,7 @@ function Equation(props: PartProps) {
             state={states?.[index]} account={account} scale={own ? scales[index] || 1 : common} own={own} top={top} column={at} />
         ))}
         {whole && (
-          <li class="term term-sum" data-scale={common.toPrecision(2)}>
+          <li class="term term-sum" data-scale={number(common, 2)}>
             <h3><span class="term-sign">=</span>prediction</h3>
             <Picture state={states?.[terms.length]} shape={opened.shape} range={[-common, common]} signed label={`prediction at ${stepFacts(opened, at).title}`} />
             <p class="term-does">what the scheduler saw</p>

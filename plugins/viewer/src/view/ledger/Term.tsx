@@ -1,5 +1,5 @@
 import type { Run, Term } from "../../model/api";
-import { stepFacts } from "../../words";
+import { number, stepFacts } from "../../words";
 import { Picture } from "../parts/Picture";
 import { Spark } from "../parts/Spark";
 import type { Account } from "./account";
@@ -37,7 +37,7 @@ export function TermCard({ run, term, sign, colour, state, account, scale, own, 
   const settings = term.kind === "base" ? "" : settingsWords(term.settings);
   const name = term.kind === "base" ? "base" : term.name;
   return (
-    <li class="term" data-scale={scale.toPrecision(2)}>
+    <li class="term" data-scale={number(scale, 2)}>
       <h3>
         {sign && <span class="term-sign">{sign}</span>}
         <span class="term-dot" style={{ background: colour }} aria-hidden="true" />
@@ -49,7 +49,7 @@ export function TermCard({ run, term, sign, colour, state, account, scale, own, 
         <p class="empty">Its values were not recorded; add {term.kind === "drift" ? "drifts" : "forces"} to the fields of the sink hdf5.</p>
       )}
       <p class="term-does">
-        {own && term.field && <span class="num own-scale">±{scale.toPrecision(2)} </span>}
+        {own && term.field && <span class="num own-scale">±{number(scale, 2)} </span>}
         {doesWords(term)}
         {settings && <span class="muted"> · {settings}</span>}
       </p>
