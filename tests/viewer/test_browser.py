@@ -190,7 +190,7 @@ def test_what_a_place_attends_to_is_read_by_pointing_or_by_keys(show, attended: 
         panel.get_by_text(f"row {row}, column {column} attends to").wait_for()
         shares = maps[0, row, column].astype(np.float64)
         most, to = np.unravel_index(shares.argmax(), shares.shape)
-        expected = f"row {most + 1}, column {to + 1}", pytest.approx(shares.max() * shares.size, rel=0.05)
+        expected = f"row {most}, column {to}", pytest.approx(shares.max() * shares.size, rel=0.05)
         eventually(tab, lambda expected=expected: first_line(panel) == expected)
     stage.focus()
     tab.keyboard.press("ArrowRight")

@@ -4,15 +4,15 @@ export interface TermOf { readonly term: string; readonly meaning: string; reado
 
 export const TERMS: readonly TermOf[] = [
   { term: "Step", meaning: "One move of the scheduler, from a noisier state to a cleaner one. A run has the same steps for all samples; step 0 starts from pure noise. Tables call it step_index." },
-  { term: "State x", meaning: "What the process moves: pixels of an image, or a latent that a decoder turns into one.", formula: "x = signal · x₀ + noise · ε" },
+  { term: "State x", meaning: "What the process moves: pixels of an image, from −1 (black) to 1 (white), or latents that a decoder turns into one.", formula: "x = signal · x₀ + noise · ε" },
   { term: "Timestep", meaning: "The training time that the network is told at a step: 999 is nearly pure noise, 0 nearly an image." },
   { term: "Signal", meaning: "The share of the image in the state's power; on a flow, its share of the mixture. The rest is noise.", formula: "ᾱ; flow: 1 − t" },
   { term: "σ", meaning: "The noise for each unit of signal. It is infinite where a state has no signal.", formula: "σ = √((1 − ᾱ) / ᾱ)" },
   { term: "Prediction", meaning: "What the scheduler uses at a step: the base and what every force adds. The kind is in the file: noise ε, velocity v, the image, or the flow.", formula: "prediction = base + Σ contributions" },
   { term: "Base", meaning: "The network's own prediction before any force: with guidance, without a class, or with the sample's own class." },
   { term: "Force", meaning: "A rule that adds to the prediction at each step, with a weight that may change over the run." },
-  { term: "Contribution", meaning: "What a force added at a step, its weight included, in units of the prediction." },
-  { term: "Drift", meaning: "A rule that changes the state itself after a step, in units of the state." },
+  { term: "Contribution", meaning: "What a force added at a step, its weight included, in the prediction's own units." },
+  { term: "Drift", meaning: "A rule that changes the state itself after a step." },
   { term: "Estimate x₀", meaning: "The scheduler's estimate, from one step's prediction, of the image that the sample becomes.", formula: "of ε: x₀ = (x − noise · ε) / signal" },
   { term: "Guidance", meaning: "A base that goes beyond the class's prediction, away from the one without a class.", formula: "e = e₀ + g (e₁ − e₀)" },
   { term: "Condition", meaning: "What the network is told beside state and timestep: the sample's own class or text, none (null), or another class that a force asks about." },

@@ -25,7 +25,8 @@ export async function metricsOf(run: Run, position: number, condition?: string):
   }
   ofLevels(run, curves);
   const terms = new Map(run.terms.map((term) => [term.key, term.name]));
-  return [...curves].map(([name, values]) => ({ name, values, ...wordsOf(name, terms) }));
+  const numbers = { state: (await run.pictures()) === "pictures" ? "pixels" : "latents", prediction: run.predictionType } as const;
+  return [...curves].map(([name, values]) => ({ name, values, ...wordsOf(name, terms, numbers) }));
 }
 
 /** Fields of a sample, as functions of the column. */

@@ -154,7 +154,7 @@ function Drifts(props: PartProps) {
   return (
     <div class="drifts">
       <h3 class="part-title">{count(terms.length, "drift")}, after the scheduler's step</h3>
-      <p class="says">What each changed of the state, in units of the state.</p>
+      <p class="says">What each changed of the state.</p>
       <ul class="terms">
         {terms.map((term, index) => (
           <TermCard key={term.key} run={opened} term={term} sign="Δ" colour={termColour(opened.terms, term)} state={states?.[index]}

@@ -9,6 +9,7 @@ import { colourOf, column, focus, picked, problem, run } from "../state";
 import { fileName, number, sampleTitle, stepFacts } from "../words";
 import { Curves, savedColour } from "./Curves";
 import { Panel, type Save } from "./Panel";
+import { broken } from "./parts/broken";
 
 interface Measured { readonly sample: Sample; readonly metrics: readonly Metric[] }
 
@@ -123,6 +124,7 @@ function Card({ chart }: { chart: ReturnType<typeof chartsOf>[number] }) {
   return (
     <section class="card" aria-label={chart.title}>
       <h3 title={chart.metric.meaning}>{chart.title}</h3>
+      {chart.metric.name !== chart.title && <p class="name"><code>{broken(chart.metric.name)}</code></p>}
       <p class="now num"><Now values={values} />{chart.unit && <span class="unit"> {chart.unit}</span>}</p>
       <p class="range num">{range ? `${number(range[0], 3)} … ${number(range[1], 3)}` : "no value"}</p>
       <Curves title={chart.title} unit={chart.unit} series={chart.series} height={110} />

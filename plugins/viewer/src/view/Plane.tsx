@@ -51,7 +51,7 @@ function Paths({ run: opened }: { run: Run }) {
   const plane = useLoaded(() => (begun.value ? planeOfRun(opened, samples, unit.value) : Promise.resolve(undefined)), [opened, ids, unit.value, begun.value]);
   const thumbs = useLoaded(() => Promise.all(samples.map((sample) => thumbOf(opened, sample.position))), [opened, ids]);
   const chosen = picked.value.length > 1;
-  const says = `The paths of ${count(samples.length, chosen ? "chosen sample" : "sample")} from noise to image, in the two directions in which their states ${unit.value ? "of unit variance a step " : ""}differ most (principal components), in units of the state.`;
+  const says = `The paths of ${count(samples.length, chosen ? "chosen sample" : "sample")} from noise to image, in the two directions in which their states ${unit.value ? "of unit variance a step " : ""}differ most (principal components).`;
   const label = `Paths of ${count(samples.length, "sample")}, the mark at ${stepFacts(opened, at).title}`;
   const saves = plane ? [
     { name: fileName(opened, "plane", ".svg"), make: () => paperSvg(new XMLSerializer().serializeToString(place.current?.querySelector("svg.plane") as SVGSVGElement)) },

@@ -8,6 +8,7 @@ import { column } from "../../state";
 import { fileName, number, stepFacts } from "../../words";
 import { Curves } from "../Curves";
 import { Panel } from "../Panel";
+import { broken } from "../parts/broken";
 import { useLoaded } from "../parts/load";
 import { csvOf } from "../../save";
 
@@ -69,7 +70,8 @@ function One({ chart }: { chart: Chart & { readonly metric: Metric } }) {
   return (
     <figure>
       <figcaption>
-        <b>{chart.title}</b> <span class="muted">{chart.unit}</span>
+        <b title={chart.metric.meaning}>{chart.title}</b> <span class="muted">{chart.unit}</span>
+        <code class="both-name">{broken(chart.metric.name)}</code>
         <span class="num both-now"><span class="mark-a">A {now[0]}</span> <span class="mark-b">B {now[1]}</span></span>
       </figcaption>
       <Curves title={`${chart.title} of A and B`} unit={chart.unit} series={chart.series} />
