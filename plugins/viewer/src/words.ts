@@ -64,6 +64,14 @@ export function bytes(count: number): string {
 /** A text that begins a sentence. */
 export const capital = (text: string): string => text.slice(0, 1).toUpperCase() + text.slice(1);
 
+/** A share in percent: "12 %", "1.2 %", "< 0.1 %". */
+export function percent(share: number): string {
+  if (Number.isNaN(share)) return "–";
+  const size = Math.abs(share);
+  if (size > 0 && size < 5e-4) return "< 0.1 %";
+  return `${(100 * share).toFixed(size > 0 && size < 0.0995 ? 1 : 0).replace("-", "−")} %`;
+}
+
 /** "1 sample", "3 samples". */
 export function count(amount: number, one: string, many = `${one}s`): string {
   return `${THOUSANDS.format(amount)} ${amount === 1 ? one : many}`;
@@ -90,7 +98,7 @@ export function stepFacts(run: Run, column: number): StepFacts {
     place: `step ${step} of 0 … ${schedule.steps - 1}`,
     timestep: number(schedule.timestep[step] ?? Number.NaN),
     sigma: number(schedule.sigma[step] ?? Number.NaN, 3),
-    signal: Number.isNaN(share) ? "–" : `${(100 * share).toFixed(share < 0.1 ? 1 : 0)} %`,
+    signal: percent(share),
   };
 }
 

@@ -3,7 +3,7 @@ import { curvesSvg, extent, pathOf, scaleOf, ticks } from "../src/curves";
 import { Film } from "../src/film";
 import { fit } from "../src/fit";
 import { csvOf } from "../src/save";
-import { bytes, fileName, number, stepFacts, stepWord } from "../src/words";
+import { bytes, fileName, number, stepFacts, percent, stepWord } from "../src/words";
 import { demoRun } from "./demo";
 
 describe("film", () => {
@@ -73,9 +73,13 @@ describe("numbers", () => {
     expect([0, 999, 1234, 2.1e9].map(bytes)).toEqual(["0 bytes", "999 bytes", "1.23 kB", "2.10 GB"]);
   });
 
+  it("gives shares in percent, and does not round the smallest to none", () => {
+    expect([0, 1e-4, -0.013, 0.5, 0.0996, Number.NaN].map(percent)).toEqual(["0 %", "< 0.1 %", "−1.3 %", "50 %", "10 %", "–"]);
+  });
+
   it("says where the slider stands", () => {
     const run = demoRun({ steps: 20 });
-    expect(stepFacts(run, 0)).toEqual({ title: "step 0", place: "step 0 of 0 … 19", timestep: "999", sigma: "∞", signal: "0.0 %" });
+    expect(stepFacts(run, 0)).toEqual({ title: "step 0", place: "step 0 of 0 … 19", timestep: "999", sigma: "∞", signal: "0 %" });
     expect(stepFacts(run, 20)).toMatchObject({ title: "the final state", place: "final state" });
     expect([stepWord(run, 7), stepWord(run, 20)]).toEqual(["step-7", "final"]);
   });

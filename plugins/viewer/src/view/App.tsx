@@ -7,7 +7,7 @@ import { Compare } from "./Compare";
 import { Frames } from "./Frames";
 import { Ledger } from "./Ledger";
 import { Metrics } from "./Metrics";
-import { DropZone, Hint, LinkButton, Messages, OpenButton, Opened } from "./Open";
+import { DropZone, Hint, LinkButton, Messages, Nothing, OpenButton, Opened } from "./Open";
 import { Plane } from "./Plane";
 import { KeyList, Scrubber } from "./Scrubber";
 import { Story } from "./Story";
@@ -25,6 +25,7 @@ export function App() {
       <Header />
       <main class={`view view-${view.value}`} id="main">
         <Messages />
+        {!run.value && <Nothing />}
         {run.value && view.value === "look" && <Look />}
         {run.value && view.value === "compare" && <Compare />}
         {run.value && view.value === "story" && <Story />}

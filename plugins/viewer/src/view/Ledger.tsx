@@ -61,12 +61,14 @@ function Book({ run: opened, sample }: { run: Run; sample: Sample }) {
   const at = Math.min(now, opened.kept.length - 1);
   const account = useLoaded(() => (begun.value ? accountOf(opened, sample.position) : Promise.resolve(undefined)), [opened, sample.position, begun.value]);
   const section = () => place.current;
+  const recorded = opened.terms.some((term) => term.field);
+  const pictures = recorded || opened.fields.includes("prediction");
   return (
-    <Panel title="Forces and drifts" saves={ledgerSaves(opened, sample, at, account, section, (term) => termColour(opened.terms, term))}
+    <Panel title="Forces and drifts" saves={pictures ? ledgerSaves(opened, sample, at, account, section, (term) => termColour(opened.terms, term)) : []}
       says={`What each term added to the prediction of ${sampleTitle(sample)} at this step, in ${predictionUnit(opened)}, and what drifts changed of its state.`}
-      controls={<Toggle label="Colours" value={own.value ? "own" : "one"} choices={[["one", "one scale"], ["own", "own scales"]]} onChange={(to) => (own.value = to === "own")} />}>
+      controls={recorded && <Toggle label="Colours" value={own.value ? "own" : "one"} choices={[["one", "one scale"], ["own", "own scales"]]} onChange={(to) => (own.value = to === "own")} />}>
       <div ref={place}>
-        {!opened.terms.some((term) => term.field) && (
+        {!recorded && opened.terms.length > 0 && (
           <p class="empty">No values of terms were recorded. A run keeps them with <code>--sink 'hdf5:fields=["x","x0","prediction","base","forces","drifts"]'</code>, or with no fields named.</p>
         )}
         {now > at && <p class="note">The final state has no terms of its own: these are of the last step.</p>}
@@ -106,6 +108,7 @@ function Equation(props: PartProps) {
   const common = Math.max(0, ...scales) || spread([states?.[terms.length] ?? new Float32Array(0)], 0.998) || 1;
   const top = account ? topOf(terms.map((term) => account.norms.get(term) ?? new Float64Array(0))) : 1;
   const forces = terms.filter((term) => term.kind === "force").length;
+  const recorded = terms.some((term) => term.field);
   return (
     <>
       <ul class="terms">
@@ -122,8 +125,8 @@ function Equation(props: PartProps) {
         )}
       </ul>
       <p class="ledger-line">
-        {!own && <Scale map={DIVERGING} low={-common} high={common} unit="" />}
-        <Check run={opened} sample={sample} column={at} forces={forces} />
+        {!own && (recorded || whole) && <Scale map={DIVERGING} low={-common} high={common} unit="" />}
+        {recorded && <Check run={opened} sample={sample} column={at} forces={forces} />}
       </p>
       {forces === 0 && <p class="empty">No force took part in this run. A force is added by <code>emnist-diff run --force "attract_class:target=A"</code>.</p>}
     </>
@@ -161,7 +164,7 @@ function Drifts(props: PartProps) {
             account={account} scale={own ? scales[index] || 1 : common} own={own} top={top} column={at} />
         ))}
       </ul>
-      {!own && <p class="ledger-line"><Scale map={DIVERGING} low={-common} high={common} unit="state" /></p>}
+      {!own && terms.some((term) => term.field) && <p class="ledger-line"><Scale map={DIVERGING} low={-common} high={common} unit="state" /></p>}
     </div>
   );
 }

@@ -82,6 +82,16 @@ export function Messages() {
   );
 }
 
+/** After a file that could not be opened: the page is empty, and says how to go on. */
+export function Nothing() {
+  if (!problem.value || opening.value) return null;
+  return (
+    <p class="hint">
+      No run is open. Drop a <code>trajectory.h5</code> anywhere on this page, or choose one with “Open files…”. Files stay on your machine.
+    </p>
+  );
+}
+
 /** What a first visitor needs to know, while the example is shown. */
 export function Hint() {
   const example = useComputed(() => entries.value[0]?.origin === "example");

@@ -1,7 +1,7 @@
 import { useMemo } from "preact/hooks";
 import type { Run, Term } from "../../model/api";
 import { seek } from "../../state";
-import { stepFacts } from "../../words";
+import { percent, stepFacts } from "../../words";
 
 const WIDTH = 600;
 const HEIGHT = 150;
@@ -29,7 +29,6 @@ export function stacked(shares: ReadonlyMap<Term, Float64Array>): { readonly bar
 }
 
 export const termName = (term: Term) => (term.kind === "base" ? "base" : term.name);
-const percent = (share: number) => `${(100 * share).toFixed(Math.abs(share) < 0.1 ? 1 : 0).replace("-", "−")} %`;
 
 interface SharesProps {
   readonly run: Run;

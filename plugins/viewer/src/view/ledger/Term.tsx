@@ -1,5 +1,6 @@
 import type { Run, Term } from "../../model/api";
 import { number, stepFacts } from "../../words";
+import { broken } from "../parts/broken";
 import { Picture } from "../parts/Picture";
 import { Spark } from "../parts/Spark";
 import type { Account } from "./account";
@@ -41,11 +42,11 @@ export function TermCard({ run, term, sign, colour, state, account, scale, own, 
       <h3>
         {sign && <span class="term-sign">{sign}</span>}
         <span class="term-dot" style={{ background: colour }} aria-hidden="true" />
-        {name}
+        <span>{broken(name)}</span>
       </h3>
       {term.field ? (
         <Picture state={state} shape={run.shape} range={[-scale, scale]} signed label={`${name} at ${stepName(column)}`} />
-      ) : (
+      ) : run.terms.some((one) => one.field) && (
         <p class="empty">Its values were not recorded; add {term.kind === "drift" ? "drifts" : "forces"} to the fields of the sink hdf5.</p>
       )}
       <p class="term-does">

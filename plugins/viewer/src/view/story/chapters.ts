@@ -1,6 +1,6 @@
 // The story's sentences. Each states a number of the run or leaves it out: nothing is said that the file does not hold.
 import type { Run, Term } from "../../model/api";
-import { count, number, sampleTitle, stepFacts } from "../../words";
+import { count, number, percent, sampleTitle, stepFacts } from "../../words";
 import { conditionWords } from "../attention/choice";
 import { doesWords, settingsWords } from "../ledger/words";
 import { tokenWords } from "../tokens/words";
@@ -24,7 +24,6 @@ export interface Chapter {
 /** Forces and drifts with a chapter of their own; of more, those with the largest norm. */
 const MOST_TERMS = 4;
 
-const percent = (share: number) => `${(100 * share).toFixed(Math.abs(share) < 0.1 ? 1 : 0).replace("-", "−")} %`;
 const short = (value: number) => number(value, 2);
 
 /** "step 3", or "the final state" after the last. */
