@@ -126,6 +126,12 @@ def test_the_slider_and_the_keys_show_the_file_s_own_states(show, recorded: Path
         tab.keyboard.press(key)
         shows(tab, x[column])
         assert slider(tab).input_value() == str(column)
+        place = "final state," if column == 10 else f"step {column} of 0 … 9,"
+        eventually(
+            tab, lambda place=place: slider(tab).get_attribute("aria-valuetext").startswith(f"{place}, timestep")
+        )
+        step = "final" if column == 10 else column
+        eventually(tab, lambda step=step: tab.evaluate("location.hash").endswith(f"step={step}"))
     slider(tab).fill("5")
     shows(tab, x[5])
     tab.keyboard.press("Home")
@@ -199,6 +205,8 @@ def test_what_a_place_attends_to_is_read_by_pointing_or_by_keys(show, attended: 
 
 def test_what_a_panel_shows_is_saved(show, recorded: Path):
     tab = show(recorded)
+    names = tab.get_by_role("region", name="Metrics").locator(".card .name")
+    eventually(tab, lambda: "latent_l2_norm" in names.all_inner_texts())
     for panel, kinds in [("Frames", {".png"}), ("Metrics", {".svg", ".csv"})]:
         tab.get_by_role("button", name=f"Save {panel}").click()
         for number in range(files := tab.get_by_role("group", name=f"Files of {panel}").get_by_role("button").count()):
@@ -249,7 +257,7 @@ def test_dark_mode_follows_the_system_and_the_button_and_is_remembered(show, rec
     tab = show(recorded, color_scheme="dark")
     assert paper(tab) < 80
     tab.get_by_role("button", name="Dark mode").click()
-    assert paper(tab) > 200
+    eventually(tab, lambda: paper(tab) > 200)
     tab.reload()
     slider(tab).wait_for()
     assert paper(tab) > 200

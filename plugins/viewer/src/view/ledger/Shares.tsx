@@ -58,7 +58,8 @@ export function Shares({ run, shares, column, colourOf }: SharesProps) {
         <div class="shares-axis num muted" aria-hidden="true">
           <span style={{ top: 0 }}>{percent(high)}</span>
           <span style={{ top: `${(100 * high) / (high - low)}%` }}>0</span>
-          {low < -0.02 && <span style={{ top: "100%" }}>{percent(low)}</span>}
+          {/* Nearer to 0 the two would stand on one another. */}
+          {low < -0.15 * (high - low) && <span style={{ top: "100%" }}>{percent(low)}</span>}
         </div>
         <svg class="shares-bars" viewBox={`0 0 ${WIDTH} ${HEIGHT}`} preserveAspectRatio="none" role="img" aria-label={`At ${stepFacts(run, shown).title}: ${now}`}
           onClick={(event) => {

@@ -131,6 +131,8 @@ export function StageOf({ facts, chapter }: { facts: Facts; chapter: Chapter }) 
   const { run, sample } = facts;
   const { stage } = chapter;
   const estimate = run.fields.includes("x0") ? "x0" : run.fields.includes("x") ? "x" : undefined;
+  // A file of images alone has one picture for all chapters.
+  const alone = run.imageShape && !estimate ? <Finished run={run} sample={sample} /> : null;
   const word = estimate === "x0" ? "estimate x₀" : "state x";
   switch (stage.kind) {
     case "force": return <Force run={run} sample={sample} term={stage.term} />;
@@ -140,7 +142,7 @@ export function StageOf({ facts, chapter }: { facts: Facts; chapter: Chapter }) 
     case "class": return <div class="stage-row two">{estimate && <Shown run={run} sample={sample} field={estimate} words={word} />}<Leaning run={run} leans={facts.leans} /></div>;
     case "image": return column.value < run.kept.length && estimate ? <Shown run={run} sample={sample} field={estimate} words={word} /> : <Finished run={run} sample={sample} />;
     case "both": return <div class="stage-row two"><Shown run={run} sample={sample} field="x" words="state x" /><Shown run={run} sample={sample} field="x0" words="estimate x₀" /></div>;
-    case "state": return run.fields.includes("x") ? <Shown run={run} sample={sample} field="x" words="state x" /> : null;
-    case "estimate": return estimate ? <Shown run={run} sample={sample} field={estimate} words={word} /> : null;
+    case "state": return run.fields.includes("x") ? <Shown run={run} sample={sample} field="x" words="state x" /> : alone;
+    case "estimate": return estimate ? <Shown run={run} sample={sample} field={estimate} words={word} /> : alone;
   }
 }

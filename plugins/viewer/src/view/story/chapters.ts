@@ -34,7 +34,7 @@ function beginning({ run, sample, noise }: Facts): Chapter {
   const first = run.kept[0] ?? 0;
   const power = run.schedule.alphaBar[first];
   const place = first === 0 ? "At step 0" : `At ${stepWords(run, 0)}, the first that the file keeps,`;
-  const text = [`Sample ${sample.id} (${sample.className}) begins as ${size.toLocaleString("en")} numbers.${power === undefined ? "" : ` ${place} signal has ${percent(power)} of the power, noise the rest.`}`];
+  const text = [`Sample ${sample.id} (${sample.className}) begins as ${size.toLocaleString("en")} numbers.${power === undefined ? "" : ` ${place} signal has ${percent(power).replace("<", "less than")} of the power, noise the rest.`}`];
   if (noise !== undefined && Number.isFinite(noise)) {
     const seen = noise < 0.3 ? "What it will become can hardly be seen in it: this state" : "This state";
     text.push(`${seen} correlates with the finished one by ${short(noise)}, where 1 is the same picture and 0 has nothing in common with it.`);
