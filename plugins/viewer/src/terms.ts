@@ -17,7 +17,7 @@ export const TERMS: readonly TermOf[] = [
   { term: "Guidance", meaning: "A base that goes beyond the class's prediction, away from the one without a class.", formula: "e = e₀ + g (e₁ − e₀)" },
   { term: "Condition", meaning: "What the network is told beside state and timestep: the sample's own class or text, none (null), or another class that a force asks about." },
   { term: "Layer", meaning: "A part of the network that lets places of the picture read from one another (self attention) or from the text (cross attention)." },
-  { term: "Head", meaning: "One of several attentions that a layer computes side by side, each with a pattern of its own." },
+  { term: "Head", meaning: "One of several attentions that a layer computes side by side, each with a pattern of its own. They are counted from 0." },
   { term: "Token", meaning: "A piece of the text, often a word. Special tokens mark the beginning, the end, and empty places." },
   { term: "Attention", meaning: "For each place of the picture, how it shares what it reads among tokens or other places. The shares of a place add up to one.", formula: "softmax(q kᵀ / √d)" },
   { term: "Entropy", meaning: "How widely attention spreads: 0 where all goes to one token or place, and ln n where n of them get the same.", formula: "−Σ p ln p, in nats" },

@@ -3,7 +3,7 @@ import "./parts/parts.css";
 import "./compare/compare.css";
 import { alignments, matchSamples, pairColumns, type Match } from "../model/align";
 import type { Run } from "../model/api";
-import { alignment, choose, focus, other, run, swap } from "../state";
+import { alignment, choose, entries, focus, other, run, swap } from "../state";
 import { Panel } from "./Panel";
 import { Both } from "./compare/Both";
 import { Frames } from "./compare/Frames";
@@ -23,14 +23,15 @@ export function Compare() {
 }
 
 function Alone({ run: opened }: { run: Run }) {
+  const example = entries.value[0]?.origin === "example";
   return (
     <Panel title="Compare" says="Two runs side by side under one slider: their frames, what differs in them, and from which step on.">
       <div class="alone">
-        <p>One run is open, {opened.source.name}. A second one is added by any of these:</p>
+        <p>{example ? "The example is open. Two runs of your own are compared by any of these:" : `One run is open, ${opened.source.name}. A second one is added by any of these:`}</p>
         <ul>
-          <li>drop its file on this page; the one that is open stays A, and the new one becomes B;</li>
+          <li>{example ? "drop both files on this page together;" : "drop its file on the right half of this page: the run that is open stays A, and the new one becomes B;"}</li>
           <li>choose both with “Open files…”;</li>
-          <li>give both to the command: <code>emnist-diff view {opened.source.name} other.h5</code>.</li>
+          <li>give both to the command: <code>emnist-diff view {example ? "one.h5" : opened.source.name} other.h5</code>.</li>
         </ul>
         <p class="muted">
           Runs of the same seed begin in the same noise, so that what differs in them comes from their settings:{" "}

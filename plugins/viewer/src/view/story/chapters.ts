@@ -127,7 +127,8 @@ function classChapter(facts: Facts): Chapter {
   if (leads && decided !== undefined) {
     const value = short(leads.values[last] ?? Number.NaN);
     text.push(`Measured by the other ${count(others, "finished sample")} of this file, its last estimate leans most to ${leads.name} (cosine ${value}), of ${leans.length} classes${decided > 0 ? `, and does so without a break from ${stepWords(run, decided)} on` : ", and did so from the first step on"}.`);
-  } else text.push("The file has finished samples of fewer than two classes beside this one, so that no leaning can be measured.");
+  } else if (!run.fields.includes("x") || !run.fields.includes("x0")) text.push("The file does not keep both states x and estimates x₀, so that no leaning can be measured.");
+  else text.push("The file has finished samples of fewer than two classes beside this one, so that no leaning can be measured.");
   if (neighbour) text.push(`Of the other samples, ${neighbour.sample.id} (${neighbour.sample.className}) ended most alike: their final states correlate by ${short(neighbour.correlation)}.`);
   text.push("No classifier has looked at it: what it looks like is for you to see.");
   return { id: "class", title: leads ? `It leans to ${leads.name}` : "Its class", text, from: Math.max(0, (decided ?? 0) - 2), to: last, key: decided ?? last, stage: { kind: leans.length ? "class" : "estimate" } };
