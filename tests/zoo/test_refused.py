@@ -156,7 +156,7 @@ MERGED = ClassSpace(tuple("ABCD"), 4, {"b": "B", "c": "C"})
 def test_merged_letters_are_their_class_and_said(zoo, run, log):
     stack = [{"name": "attract_class", "target": "b"}, {"name": "weighted_multi", "weights": {"c": 1, "A": 0.5}}]
     laid = zoo.layout(run(stack, character="b, A", total_videos=2, steps=2), MERGED)
-    assert laid.labels == (1, 0)
+    assert tuple(laid.labels) == (1, 0)
     assert laid.plan.rows == 2 * (4 + 4)  # null, A, B and C for each, b being B
     report_on(installed(), laid)
     events = [entry for entry in log if entry["event"] == "class.merged"]
