@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import random
 import re
@@ -100,6 +101,17 @@ def test_a_file_of_two_gigabytes_opens_at_once_and_takes_little_memory(huge: Pat
     assert first <= 80
     assert received < 100e6
     assert memory < 300e6
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the memory of processes is read from /proc")
+def test_the_benchmark_of_the_page_runs(chromium: Any, tmp_path: Path):
+    script = Path(__file__).parents[1] / "benchmarks" / "viewer_page.py"
+    words = ("--samples", "64", "--rounds", "1", "--json", str(tmp_path / "found.json"))
+    subprocess.run([sys.executable, str(script), *words], check=True, capture_output=True, timeout=120)
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert found["disk"].keys() == found["server"].keys()
+    assert found["server"]["requests"] > 0
+    assert 0 < found["disk"]["frames a second"] < 1000
 
 
 def test_samples_of_a_run_that_goes_on_appear(show, tmp_path: Path):
