@@ -37,6 +37,8 @@ def write_bytes(path: Path, data: bytes, *, sync: bool = True) -> None:
     """
     if not path.name or os.path.isdir(path):  # pathlib raises where a name is too long
         raise OutputError(f"cannot write {path}: it is a directory — name a file")
+    if os.path.exists(path) and not os.path.isfile(path):  # a device, which a rename would replace
+        raise OutputError(f"cannot write {path}: it is no regular file — name another")
     with _refusals(path):
         make_folder(path.parent, sync=sync)
         remove_leftovers(path)

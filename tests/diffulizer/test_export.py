@@ -158,6 +158,16 @@ def test_a_size_is_known_before_anything_is_written(recorded: Path, made: Path, 
     assert cli("validate-dataset", tmp_path / "small", "--max-size", "1kB").code == 1
 
 
+def test_labelled_arrays_name_the_axes_of_maps_of_a_text(recorded: Path):
+    pytest.importorskip("xarray")
+    with Trajectory(recorded) as file:
+        data = file.to_xarray()
+        for name in (name for name in file.activations if name.endswith((".cross", ".cross_activation"))):
+            axes = ("head", "token", "row", "column") if name.endswith(".cross") else ("head", "token")
+            assert data[f"activations.{name.replace('/', '.')}"].dims[3:] == tuple(f"{name}.{axis}" for axis in axes)
+        assert any(name.endswith(".cross") for name in file.activations)
+
+
 def test_several_samples_are_kept_apart_resumed_and_replaced(recorded: Path, cli: Any, tmp_path: Path):
     folder, progress = tmp_path / "all", tmp_path / "progress.json"
     where = ("export", recorded, "--dataset", folder, "--sample", "1-3", "--progress-file", progress)
@@ -167,6 +177,9 @@ def test_several_samples_are_kept_apart_resumed_and_replaced(recorded: Path, cli
         "stage": "completed", "message": "3 datasets, 3 of them written now", "current_step": 15, "total_steps": 15,
         "percent": 100.0, "dataset_path": str(folder), "error": None,
     }  # fmt: skip
+    taken = cli(*where[:-1], recorded)
+    assert (taken.code, "holds something other than the progress of an export" in taken.err) == (7, True)
+    assert cli("inspect", recorded).code == 0
     again = cli(*where)
     assert (again.code, "is not empty — use --overwrite" in again.err) == (7, True)
     assert "is not empty" in json.loads(progress.read_text())["error"]

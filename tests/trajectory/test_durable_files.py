@@ -48,3 +48,12 @@ def test_a_directory_is_no_file(tmp_path, monkeypatch, name):
     with pytest.raises(OutputError, match="it is a directory — name a file"):
         write_bytes(Path(name), b"")
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_what_is_no_regular_file_is_not_replaced(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(OutputError, match="it is no regular file — name another"):
+        write_bytes(pipe, b"new")
+    assert pipe.is_fifo()

@@ -70,12 +70,15 @@ def test_what_is_no_run_is_refused_in_one_line(cli, recorded: Path, tmp_path: Pa
         ((recorded, "--save", page, "--embed", "--max-size", "big"), 2, "--max-size 'big': write it as 200MB"),
         (("--save", tmp_path), 7, "it is a directory"),
         (("--save", recorded), 7, "already exists — use --overwrite to replace it"),
+        (("--save", recorded, "--overwrite"), 7, "is an HDF5 file, and is not replaced by a page"),
+        ((recorded, "--save", recorded, "--embed", "--overwrite"), 7, "is not replaced by a page"),
         (("--port", "70000"), 2, "70000"),
     ]:
         done = cli("view", *words)
         assert (done.code, line in done.err) == (code, True), done.err
         assert "Traceback" not in done.err
     assert not page.exists()
+    assert h5py.is_hdf5(recorded)
     assert not list(tmp_path.glob(".*.tmp"))
 
 

@@ -10,6 +10,7 @@ from typing import Literal
 
 import attrs
 
+from emnist_diff.errors import OutputError
 from emnist_diff.events import get_logger
 from emnist_diff_trajectory.files import write_bytes
 
@@ -18,6 +19,28 @@ Stage = Literal["initializing", "loading", "generating", "exporting", "completed
 
 _QUIET = 5.0
 """Seconds between two lines."""
+
+_MOST = 1 << 16
+"""Bytes of a file of progress, at most."""
+
+
+def _start(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(_MOST)
+
+
+def _check_target(path: Path) -> None:
+    """Raise `OutputError` for a file with anything but progress in it, such as the run that is exported."""
+    try:
+        text = _start(path) if path.is_file() else b""
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror}") from error
+    try:
+        known = not text or "stage" in json.loads(text)
+    except (ValueError, TypeError, RecursionError):
+        known = False
+    if not known:
+        raise OutputError(f"{path} holds something other than the progress of an export — name another file")
 
 
 @attrs.define
@@ -57,6 +80,8 @@ class Progress:
         write_bytes(self.file, json.dumps(data, allow_nan=False).encode(), sync=False)
 
     def __enter__(self) -> Progress:
+        if self.file is not None:
+            _check_target(self.file)
         self._write(None)
         return self
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import attrs
+import h5py
 
 from emnist_diff.errors import ConfigError, EmnistDiffError, OutputError
 from emnist_diff_plugins.capacity import size
@@ -52,6 +53,8 @@ def check_target(path: Path, overwrite: bool) -> None:
         raise OutputError(f"cannot write {path}: it is a directory — name a file in it, such as {path / 'page.html'}")
     if path.exists() and not overwrite:
         raise OutputError(f"{path} already exists — use --overwrite to replace it, or name another")
+    if h5py.is_hdf5(path):  # also one that is put into the page, under whatever name
+        raise OutputError(f"{path} is an HDF5 file, and is not replaced by a page — name another file")
 
 
 def saved(files: Sequence[Shown] = (), most: int = MOST) -> Page:
