@@ -7,10 +7,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from emnist_diff.errors import ConfigError
+from emnist_diff_trajectory.attention import is_attention
 from emnist_diff_trajectory.fields import EVALUATED, X, field_of, is_activation, weight_of
 
 if TYPE_CHECKING:
     from emnist_diff_trajectory.reader import Trajectory
+
+
+_OF_MAPS = {
+    "cross": ("head", "token", "row", "column"),
+    "self": ("head", "row", "column", "key_row", "key_column"),
+    "cross_activation": ("head", "token"),
+    "cross_entropy": ("head",),
+    "self_entropy": ("head",),
+}
+"""The axes of attention after the condition, by the last part of its name."""
 
 
 def to_xarray(trajectory: Trajectory) -> Any:
@@ -19,8 +30,10 @@ def to_xarray(trajectory: Trajectory) -> Any:
 
     Axes: ``sample`` (its id), ``step`` (index of the step), ``state`` (of x alone: the step that it starts, and T for
     the final state), and those of a state, ``channel``, ``row`` and ``column``, or ``axis0`` … . Activations have
-    ``condition`` after ``step``, and axes of their own. Where not all samples' states are kept, these have the axis
-    ``kept`` in place of ``sample``.
+    ``condition`` after ``step``, and axes of their own. Those of attention are ``attention/LAYER.self.head``, ``….row``
+    and ``….column`` (of the place that attends), ``….key_row`` and ``….key_column`` (of what it attends to), and
+    ``….token``; those of others are numbers, ``hidden/MODULE.0`` … . Where not all samples' states are kept, these have
+    the axis ``kept`` in place of ``sample``.
     Further coordinates: ``character`` and ``seed`` along ``sample``; ``timestep``, ``alpha_bar`` and ``sigma`` along
     ``step``.
 
@@ -63,8 +76,14 @@ def _axes(name: str, dataset: Any, all_kept: bool) -> list[str]:
     axes = ["channel", "row", "column"] if inner == 3 else [f"axis{i}" for i in range(inner)]
     rows = "sample" if all_kept else "kept"
     if is_activation(name):
-        return [rows, "step", "condition", *(f"{field_of(name)}.{axis}" for axis in range(inner - 1))]
+        return [rows, "step", "condition", *_axes_of_activation(field_of(name), inner - 1)]
     return [rows, "state" if name == X else "step", *axes]
+
+
+def _axes_of_activation(field: str, count: int) -> list[str]:
+    """The names of its axes after the condition: of this activation alone, as maps of layers differ in size."""
+    known = _OF_MAPS.get(field.rpartition(".")[2], ()) if is_attention(field) else ()
+    return [f"{field}.{axis}" for axis in (known if len(known) == count else range(count))]
 
 
 def _coordinates(trajectory: Trajectory) -> dict[str, Any]:

@@ -212,6 +212,23 @@ def test_what_is_captured_afterwards_is_what_the_run_records(cli: Any, recorded:
     assert "already exists" in again.err
 
 
+def test_labelled_arrays_name_the_axes_of_maps(recorded: Path):
+    pytest.importorskip("xarray")
+    with Trajectory(recorded) as file:
+        data = file.to_xarray()
+        maps = data[f"activations.{MID.replace('/', '.')}"]
+        axes = [f"{MID}.{axis}" for axis in ("head", "row", "column", "key_row", "key_column")]
+        assert maps.dims == ("sample", "step", "condition", *axes)
+        entropy = data[f"activations.{MID.replace('/', '.')}_entropy"]
+        assert entropy.dims[3:] == (f"{MID}_entropy.head",)
+        hidden = data["activations.hidden.mid_block.resnets.0"]
+        assert hidden.dims[3:] == tuple(f"hidden/mid_block.resnets.0.{axis}" for axis in range(3))
+        found = maps.sel(condition="k", step=2, sample=1).sum(axes[-2:])
+        expected = file.activation(MID, "k")[1, 2]
+        assert (maps.sel(condition="k", step=2, sample=1).values == expected).all()
+        assert abs(found.values - 1).max() < 1e-6
+
+
 def test_parts_of_it_are_chosen(cli: Any, recorded: Path, tmp_path: Path):
     path = tmp_path / "some.h5"
     some = ("--every", "2", "--sample", "0,2", "--condition", "own", "--layer", "up_blocks.*", "--heads", "all")
@@ -248,6 +265,7 @@ def test_a_switch_records_attention_with_the_default_sinks(cli: Any, tmp_path: P
         (("--layer", "mid_blok.*"), "unknown layer that attends 'mid_blok.*'"),
         (("--kind", "cross"), "this network has no cross attention — it has self"),
         (("--kind", "crss"), "expected cross or self, got 'crss'"),
+        (("--hidden", "mid_block"), "hands on no tensor when the network is evaluated — mid_block.resnets.1 in it is"),
         (("--hidden", "mid_blok"), "unknown module of the network 'mid_blok'"),
         (("--condition", "Z"), "unknown condition of this run 'Z'"),
         (("--sample", "7"), "sample 7 is not committed"),

@@ -39,7 +39,7 @@ def attend(
     hidden: list[str] = typer.Option(
         [],
         "--hidden",
-        help="Also what this module hands on, e.g. mid_block, or all for all blocks; may be repeated.",
+        help="Also what this module hands on, e.g. mid_block.resnets.1, or all for all blocks; may be repeated.",
     ),
     pca: int | None = typer.Option(
         None, min=1, help="With --hidden: keep so many principal components in place of the channels."

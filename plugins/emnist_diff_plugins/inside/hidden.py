@@ -42,7 +42,9 @@ def shapes(requests: Sequence[str], network: nn.Module, evaluate: Callable[[], N
         if not name and request != HIDDEN:
             raise ConfigError(f"{request!r} names no module — name one, or request {HIDDEN!r} for all blocks")
         if name and name not in known:
-            raise ConfigError(f"{request}: this module hands on no tensor when the network is evaluated")
+            inside = next((one for one in reversed(known) if one.startswith(f"{name}.")), None)
+            hint = f" — {inside} in it is the last that does" if inside else ""
+            raise ConfigError(f"{request}: this module hands on no tensor when the network is evaluated{hint}")
         out.update([name] if name else _blocks(known))
     return {f"{HIDDEN}/{name}": shape for name, shape in known.items() if name in out}
 
