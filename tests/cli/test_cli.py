@@ -329,3 +329,12 @@ def test_the_shell_completes(process, words, offered):
     count = str(len(words.split()))
     done = process(_EMNIST_DIFF_COMPLETE="complete_bash", COMP_WORDS=f"emnist-diff {words}", COMP_CWORD=count)
     assert done.stdout.split() == [offered]
+
+
+def test_rights_to_read_are_learnt_by_reading(cli, tmp_path, monkeypatch):
+    """Nobody asks for them beforehand, in other words and with another exit code than those of a trajectory file."""
+    (tmp_path / "text.h5").write_text("no HDF5")
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    for command in ("inspect", "attend", "view"):
+        done = cli(command, tmp_path / "text.h5")
+        assert (done.code, "is no HDF5 file" in done.err) == (5, True), done.err

@@ -265,6 +265,7 @@ def test_a_switch_records_attention_with_the_default_sinks(cli: Any, tmp_path: P
         (("--layer", "mid_blok.*"), "unknown layer that attends 'mid_blok.*'"),
         (("--kind", "cross"), "this network has no cross attention — it has self"),
         (("--kind", "crss"), "expected cross or self, got 'crss'"),
+        (("--resume", "--overwrite"), "--resume and --overwrite exclude each other"),
         (("--hidden", "mid_block"), "hands on no tensor when the network is evaluated — mid_block.resnets.1 in it is"),
         (("--hidden", "mid_blok"), "unknown module of the network 'mid_blok'"),
         (("--condition", "Z"), "unknown condition of this run 'Z'"),

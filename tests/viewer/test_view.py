@@ -64,6 +64,7 @@ def test_what_is_no_run_is_refused_in_one_line(cli, recorded: Path, tmp_path: Pa
         ((recorded, "--embed"), 2, "--embed needs --save PAGE"),
         ((recorded, "--max-size", "1MB"), 2, "--max-size needs --save PAGE"),
         ((recorded, "--save", page), 2, "--save writes a page without data — use --embed"),
+        (("--save", page, "--port", "8000"), 2, "--save and --port exclude each other"),
         (("--save", page, "--embed"), 2, "--embed needs a trajectory file"),
         ((recorded, "--save", page, "--embed", "--max-size", "10kB"), 2, "copy some samples with emnist-diff select"),
         ((recorded, "--save", page, "--embed", "--max-size", "99"), 2, "copy some samples with emnist-diff select"),

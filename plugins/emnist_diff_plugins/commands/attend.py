@@ -83,6 +83,8 @@ def attend(
     modules = tuple("hidden" if name == "all" else f"hidden/{name}" for name in hidden)
     if fit and max_size is None:
         raise ConfigError("--fit needs --max-size, such as --max-size 200MB")
+    if resume and overwrite:
+        raise ConfigError("--resume and --overwrite exclude each other — resume keeps what overwrite would replace")
     path = output or beside(file)
     with Trajectory(file) as trajectory:
         stride = every or _kept_every(trajectory.kept_steps.tolist())

@@ -49,6 +49,8 @@ def view(
             raise ConfigError(f"{option} needs --save PAGE, the file to write")
         _serve(files or [], port, browser, as_json)
         return
+    if port is not None:
+        raise ConfigError("--save and --port exclude each other — a page that is saved is not served")
     if files and not embed:
         raise ConfigError(f"--save writes a page without data — use --embed to put {files[0]} into it")
     if embed and not files:

@@ -101,6 +101,9 @@ def _equip(command: Any, add_options: Callable[[Any], None] | None) -> None:
             _equip(part, add_options)
     elif add_options is not None:
         add_options(command)
+    for parameter in command.params:
+        if hasattr(parameter.type, "readable"):  # whoever opens it says in one line what the system refuses
+            parameter.type.readable = False
     if command.callback is not None:
         command.callback = _with_meant_arguments(command.callback)
     command.format_options = functools.partial(write, command)
