@@ -11,7 +11,7 @@ import pytest
 import torch
 from emnist_diff.conditions import NULL, OWN, Cond, RowConditions, named
 from emnist_diff.engine.base import Base
-from emnist_diff.engine.plan import Evaluations, WeightedForce, make_plan
+from emnist_diff.engine.plan import Evaluations, Labels, WeightedForce, make_plan
 from emnist_diff.errors import ConfigError, UnknownName
 from emnist_diff_plugins.denoisers.gaussian_mixture import GaussianMixture
 from emnist_diff_plugins.schedulers.ddim import Ddim
@@ -206,7 +206,7 @@ def test_nothing_is_asked_where_nothing_is_added(walk_with, force):
         assert not frame.group("forces")[0].any()
     timeline = Ddim().bind(main.process, main.prediction_type).plan(2)
     evaluations = Evaluations.of(timeline, Base("cond"), [WeightedForce("f", force, lambda at: 1.0)])
-    plan = make_plan(evaluations, {"": main.conditions}, [0], 1)
+    plan = make_plan(evaluations, {"": main.conditions}, Labels((0,), range(1)), 1)
     assert plan.networks == {("", ""): {1: 2}}
 
 
