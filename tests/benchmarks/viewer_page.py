@@ -4,8 +4,12 @@
 
 A file as a run writes it, sparse, of which 64 samples are finished: 28 × 28, 70 steps; 4000 samples are 2.7 GB.
 Chromium opens it from the disk, as a dropped file, and over the server of `emnist-diff view`, each time in a new
-browser. The slider then runs over all steps, one an animation frame. Medians of the rounds; of the work for a step and
-of frames, the 50th and the 95th percentile. Needs playwright, Chromium and the built page.
+browser. The metadata are read when the page shows the file's name or begins to read states; their requests are those
+for bytes before the first states. The slider then runs over all steps, one an animation frame: "input" is what the page
+does in the event, "paint" what it does in the frame that follows, with style, layout and paint, of which "empty" is
+what a frame takes while nothing moves. Medians of the rounds; of input, paint, empty and the time between frames, the
+50th and the 95th percentile. Memory is what the page's process has for itself, after that. Needs Linux, playwright,
+Chromium and the built page.
 """
 
 from __future__ import annotations
@@ -25,6 +29,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import h5py
 from sidebyside import machine, machine_line
 
 from emnist_diff_plugins.viewer.page import BUILT
@@ -38,22 +43,50 @@ from live_run import LiveRun
 from conftest import FLAGS
 
 STEPS = 70
-SCRUB = """async () => {
-  const slider = document.querySelector("input[data-steps]"), last = +slider.max, work = [], frames = [];
-  const frame = () => new Promise(requestAnimationFrame);
-  let before = await frame();
-  for (let step = 0; step < 2 * last; step += 1) {
+SCRUB = """async (moving) => {
+  const slider = document.querySelector("input[data-steps]"), last = +slider.max, input = [], paint = [], frames = [];
+  const channel = new MessageChannel();
+  const frame = () => new Promise((resolve) => requestAnimationFrame((now) => {
     const begun = performance.now();
-    slider.value = String(step % (last + 1));
-    slider.dispatchEvent(new Event("input", { bubbles: true }));
-    work.push(performance.now() - begun);
-    const now = await frame();
+    channel.port1.onmessage = () => resolve([now, performance.now() - begun]);
+    channel.port2.postMessage(0);
+  }));
+  let [before] = await frame();
+  for (let step = 0; step < (moving ? 2 * last : 60); step += 1) {
+    const following = frame(), begun = performance.now();
+    if (moving) {
+      slider.value = String(step % (last + 1));
+      slider.dispatchEvent(new Event("input", { bubbles: true }));
+    }
+    input.push(performance.now() - begun);
+    const [now, took] = await following;
+    paint.push(took);
     frames.push(now - before);
     before = now;
   }
-  return { work, frames };
+  return { input, paint, frames };
 }"""
-"""Moves the slider once an animation frame: milliseconds that the page's own code takes, and between frames."""
+"""Moves the slider once an animation frame, or leaves it: milliseconds of the page's event, of its frame, and between frames.
+A message that is posted at the beginning of a frame arrives once the frame is painted."""
+PROBE = """(() => {
+  const found = window.measured = { begun: 0, reads: [], named: Infinity };
+  const { fetch } = window, { slice } = Blob.prototype;
+  const note = (offset) => found.reads.push([performance.now(), offset]);
+  window.fetch = (address, options) => {
+    const range = /^bytes=(\\d+)-/.exec(options?.headers?.Range ?? "");
+    if (range) note(+range[1]);
+    return fetch(address, options);
+  };
+  Blob.prototype.slice = function (...range) {
+    if (this instanceof File) note(range[0]);
+    return slice.apply(this, range);
+  };
+  const name = () => document.querySelector(".opened select")?.value ?? document.querySelector(".opened")?.textContent;
+  new MutationObserver(() => {
+    if (name() === "trajectory.h5") found.named = Math.min(found.named, performance.now());
+  }).observe(document, { childList: true, subtree: true, characterData: true });
+})()"""
+"""Notes when and from where the page reads bytes of the file, and when it shows the file's name."""
 
 
 def large_file(path: Path, samples: int) -> None:
@@ -66,6 +99,12 @@ def large_file(path: Path, samples: int) -> None:
         run = LiveRun(path, samples=samples, side=28, steps=STEPS)
         run.commit(range(64))
         run.writer.close()
+
+
+def first_states(path: Path) -> int:
+    """Where the states begin in the file: all before them is metadata."""
+    with h5py.File(path) as file:
+        return min(data.id.get_offset() for data in file["trajectory"].values() if data.ndim > 3)
 
 
 def percentiles(values: list[float]) -> tuple[float, float]:
@@ -81,30 +120,40 @@ def private_memory(browser: Any) -> float:
     return max(sum(map(int, re.findall(r"^Private_\w+: +(\d+) kB", text, re.M))) / 1024 for text in texts)
 
 
-def shown(browser: Any, address: str, file: Path | None) -> dict[str, float]:
-    """One round: a tab opens the file, and its slider runs.  file: of the disk; None for what the address serves."""
-    context = browser.new_context(viewport={"width": 1440, "height": 900})
-    tab = context.new_page()
-    requests: list[str] = []
-    tab.on("request", lambda sent: requests.append(sent.url) if "/file/" in sent.url else None)
+def opened(tab: Any, address: str, file: Path, disk: bool) -> dict[str, float]:
+    """Open the file in a tab: seconds and requests until the metadata are read, and until 64 frames are there."""
+    tab.add_init_script(PROBE)
     begun = time.perf_counter()
     tab.goto(address)
-    if file is not None:
-        tab.get_by_label("Open trajectory files").wait_for(state="attached")
+    if disk:
+        chooser = tab.get_by_label("Open trajectory files")
+        chooser.wait_for(state="attached")
         begun = time.perf_counter()
-        tab.get_by_label("Open trajectory files").set_input_files(file)
-    tab.get_by_text(re.compile(file.name if file else "trajectory")).first.wait_for(state="attached")
+        chooser.set_input_files(file)
+    tab.locator(".opened", has_text=file.name).wait_for(state="attached")
     tab.get_by_role("listbox", name="Samples").get_by_role("option").nth(63).wait_for()
     first = time.perf_counter() - begun
-    counted = len(requests)
-    tab.wait_for_timeout(1000)
-    moved = tab.evaluate(SCRUB)
-    work, frames = percentiles(moved["work"]), percentiles(moved["frames"])
-    out = {
-        "first frames, s": first, "requests": counted, "frames a second": 1000 / statistics.mean(moved["frames"]),
-        "work p50, ms": work[0], "work p95, ms": work[1], "frame p95, ms": frames[1],
-        "memory, MB": private_memory(browser),
+    found, states = tab.evaluate("measured"), first_states(file)
+    read = min(found["named"], *(at for at, offset in found["reads"] if offset >= states))
+    return {
+        "metadata, ms": read - found["reads"][0][0],
+        "requests for them": sum(offset < states for _, offset in found["reads"]),
+        "first frames, s": first, "requests": len(found["reads"]),
     }  # fmt: skip
+
+
+def shown(browser: Any, address: str, file: Path, disk: bool) -> dict[str, float]:
+    """One round: a tab opens the file, and its slider runs."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    tab = context.new_page()
+    out = opened(tab, address, file, disk)
+    tab.wait_for_timeout(1000)
+    moved = {"empty": tab.evaluate(SCRUB, False)["paint"], **tab.evaluate(SCRUB, True)}
+    out["frames a second"] = 1000 / statistics.mean(moved["frames"])
+    for part in ("input", "paint", "empty"):
+        out[f"{part} p50, ms"], out[f"{part} p95, ms"] = percentiles(moved[part])
+    out["frame p95, ms"] = percentiles(moved["frames"])[1]
+    out["memory, MB"] = private_memory(browser)
     context.close()
     return out
 
@@ -122,7 +171,7 @@ def measure(file: Path, rounds: int) -> dict[str, dict[str, float]]:
             for name, rows in found.items():
                 browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
                 address = BUILT.as_uri() if name == "disk" else server.address
-                rows.append(shown(browser, address, file if name == "disk" else None))
+                rows.append(shown(browser, address, file, name == "disk"))
                 browser.close()
     server.shutdown()
     server.server_close()
@@ -141,13 +190,14 @@ def main() -> None:
         size = file.stat().st_size
         found = measure(file, options.rounds)
     described, page = machine(), BUILT.read_bytes()
+    sizes = {"file": size, "page": len(page), "page, gzip": len(gzip.compress(page))}
     print(machine_line(described, described["cores"]))
-    print(f"a file of {size / 1e9:.1f} GB; the page has {len(page)} bytes, {len(gzip.compress(page))} with gzip\n")
+    print(f"a file of {size / 1e9:.1f} GB; the page has {len(page)} bytes, {sizes['page, gzip']} with gzip\n")
     print(f"| from | {' | '.join(found['disk'])} |\n|{' --- |' * (1 + len(found['disk']))}")
     for name, row in found.items():
         print(f"| {name} | {' | '.join(f'{value:.3g}' for value in row.values())} |")
     if options.json is not None:
-        result = {"machine": described, "bytes": {"file": size, "page": len(page)}, **found}
+        result = {"machine": described, "bytes": sizes, **found}
         options.json.write_text(json.dumps(result, indent=2) + "\n")
 
 

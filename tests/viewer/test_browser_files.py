@@ -110,8 +110,12 @@ def test_the_benchmark_of_the_page_runs(chromium: Any, tmp_path: Path):
     subprocess.run([sys.executable, str(script), *words], check=True, capture_output=True, timeout=120)
     found = json.loads((tmp_path / "found.json").read_text())
     assert found["disk"].keys() == found["server"].keys()
-    assert found["server"]["requests"] > 0
-    assert 0 < found["disk"]["frames a second"] < 1000
+    for row in (found["disk"], found["server"]):
+        assert 1 <= row["requests for them"] <= 2 < row["requests"]
+        assert 0 < row["metadata, ms"] < 1000 * row["first frames, s"]
+        assert 0 < row["input p50, ms"] <= row["input p95, ms"]
+        assert 0 < row["frames a second"] < 1000
+    assert 0 < found["bytes"]["page, gzip"] < found["bytes"]["page"]
 
 
 def test_samples_of_a_run_that_goes_on_appear(show, tmp_path: Path):
