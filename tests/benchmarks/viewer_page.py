@@ -66,8 +66,8 @@ SCRUB = """async (moving) => {
   }
   return { input, paint, frames };
 }"""
-"""Moves the slider once an animation frame, or leaves it: milliseconds of the page's event, of its frame, and between frames.
-A message that is posted at the beginning of a frame arrives once the frame is painted."""
+"""Moves the slider once an animation frame, or leaves it: milliseconds of the page's event, of its frame, and between
+frames. A message that is posted at the beginning of a frame arrives once the frame is painted."""
 PROBE = """(() => {
   const found = window.measured = { begun: 0, reads: [], named: Infinity };
   const { fetch } = window, { slice } = Blob.prototype;
@@ -117,7 +117,7 @@ def private_memory(browser: Any) -> float:
     """Megabytes that the largest renderer has for itself."""
     found = browser.new_browser_cdp_session().send("SystemInfo.getProcessInfo")["processInfo"]
     texts = [Path(f"/proc/{one['id']}/smaps_rollup").read_text() for one in found if one["type"] == "renderer"]
-    return max(sum(map(int, re.findall(r"^Private_\w+: +(\d+) kB", text, re.M))) / 1024 for text in texts)
+    return max(sum(map(int, re.findall(r"^Private_\w+: +(\d+) kB", text, re.M))) * 1024 / 1e6 for text in texts)
 
 
 def opened(tab: Any, address: str, file: Path, disk: bool) -> dict[str, float]:
