@@ -67,9 +67,9 @@ export async function openFiles(files: readonly File[], beside = false): Promise
     }
     if (problems.length) problem.value = problems.join(" · ");
   } catch (error) {
-    problem.value = lineOf(error, files.length === 1 ? files[0]?.name : "");
+    if (turn === begun) problem.value = lineOf(error, files.length === 1 ? files[0]?.name : "");
   } finally {
-    opening.value = undefined;
+    if (turn === begun) opening.value = undefined;
   }
 }
 

@@ -25,8 +25,28 @@ export interface Header {
   readonly kept: readonly number[];
 }
 
+/** Bytes from the beginning that are brought at once for the lists; where these stand further back, each comes by itself. */
+const MOST_HELD = 1 << 22;
+const LISTS = [
+  ...["id", "seed", "label", "steps_done"].map((name) => `samples/${name}`),
+  ...["step", "timestep", "alpha_bar", "alpha_bar_next", "sigma", "evaluations"].map((name) => `schedule/${name}`),
+  ...["trajectory/sample", "trajectory/step"],
+];
+
+/** Bring all lists with one request: a run writes them one after the other behind what describes the file. */
+async function bringLists(file: Hdf5): Promise<void> {
+  const weights = file.names("forces").map((name) => `forces/${name}/weight`);
+  const ends = [...LISTS, ...weights].filter((path) => file.has(path)).map((path) => {
+    const { offset, shape } = file.dataset(path);
+    return offset === undefined ? 0 : offset + 8 * (shape[0] ?? 1);
+  });
+  const end = Math.max(0, ...ends.filter((each) => each <= Math.min(MOST_HELD, file.source.size)));
+  await file.source.hold?.(end);
+}
+
 export async function readHeader(file: Hdf5): Promise<Header> {
   const version = checkFormat(file);
+  await bringLists(file);
   const [config, environment, classes] = await Promise.all([text(file, "config"), text(file, "environment"), classNames(file)]);
   const configHash = String(file.dataset("config").attributes["sha256"] ?? "");
   await checkHash(file, config, configHash);

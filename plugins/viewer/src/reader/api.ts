@@ -10,6 +10,8 @@ export interface Source {
   read(offset: number, length: number): Promise<Uint8Array>;
   /** The same, without what was read before: for files that a run still writes. */
   fresh(offset: number, length: number): Promise<Uint8Array>;
+  /** Keep the first `end` bytes, for what is read soon; they come with one request. Left out where reading costs none. */
+  hold?(end: number): Promise<void>;
   /** How often bytes were requested, and how many came: what a test and the page's "about" state. */
   readonly requests: number;
   readonly received: number;

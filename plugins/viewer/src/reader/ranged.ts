@@ -13,13 +13,14 @@ export abstract class RangedSource implements Source {
   /** Bytes that are sooner read than a further request is made. */
   abstract readonly gap: number;
   private head: Promise<Uint8Array> | undefined;
+  private held = HEAD;
 
   /** The bytes, from where they are; raises `FileProblem`. Ranges are inside the file. */
   protected abstract fetch(offset: number, length: number): Promise<Uint8Array>;
 
   async read(offset: number, length: number): Promise<Uint8Array> {
     this.check(offset, length);
-    const end = Math.min(HEAD, this.size);
+    const end = Math.min(this.held, this.size);
     if (offset + length > end) return this.counted(offset, length);
     this.head ??= this.counted(0, end);
     const head = this.head;
@@ -34,8 +35,19 @@ export abstract class RangedSource implements Source {
   async fresh(offset: number, length: number): Promise<Uint8Array> {
     this.check(offset, length);
     // What was kept may be from before a commit that these bytes tell of.
-    this.head = undefined;
+    [this.head, this.held] = [undefined, HEAD];
     return this.counted(offset, length);
+  }
+
+  async hold(end: number): Promise<void> {
+    this.check(0, end);
+    if (end <= this.held) return;
+    const head = await this.read(0, Math.min(this.held, this.size));
+    const rest = await this.counted(head.length, end - head.length);
+    const whole = new Uint8Array(end);
+    whole.set(head);
+    whole.set(rest, head.length);
+    [this.head, this.held] = [Promise.resolve(whole), end];
   }
 
   /** Keep what came as the head, because opening needed it. */
