@@ -14,11 +14,15 @@ from typing import Any
 
 import pytest
 
-from emnist_diff import resolve, run
 from emnist_diff_plugins.viewer import page as pages
 from emnist_diff_plugins.viewer.serve import Server
 from emnist_diff_plugins.viewer.shown import Shown
 
+sys.path.insert(0, str(Path(__file__).parent))
+
+import recorded_runs
+
+VIEWER = Path(__file__).parents[2] / "plugins" / "viewer"
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -32,32 +36,16 @@ PLAIN = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>v</
 <script type="module">document.title = "ran"</script><style>p { color: red }</style></head><body></body></html>"""
 
 
-def _record(folder: Path, **settings: Any) -> Path:
-    """A run's file in a folder: six samples of an exact denoiser without weights, ten steps, two forces and a drift."""
-    config = {
-        "denoiser": {"name": "gaussian-mixture", "shape": [1, 16, 16], "classes": "AB"},
-        "character": "A,B",
-        "total_videos": 6,
-        "steps": 10,
-        "forces": [{"name": "attract_class", "target": "B"}, {"name": "repel_class", "target": "A"}],
-        "drifts": ["early_noise"],
-        "sinks": ["hdf5"],
-        "output": str(folder),
-    }
-    run(resolve({name: value for name, value in {**config, **settings}.items() if value is not None}))
-    return next(iter(sorted(folder.rglob("trajectory*.h5"))))
-
-
 @pytest.fixture(scope="session")
 def record() -> Callable[..., Path]:
     """Record a run into a folder, with these settings beside or in place of the usual ones; its first file."""
-    return _record
+    return recorded_runs.record
 
 
 @pytest.fixture(scope="session")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run's file, which no test changes."""
-    return _record(tmp_path_factory.mktemp("recorded"))
+    return recorded_runs.record(tmp_path_factory.mktemp("recorded"))
 
 
 @pytest.fixture(scope="session")
@@ -65,7 +53,7 @@ def attended(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of the shipped checkpoint, and beside it the attention that was captured from it."""
     folder = tmp_path_factory.mktemp("attended")
     forces = [{"name": "attract_class", "target": "B"}]
-    path = _record(folder, denoiser=None, character="A,B", total_videos=2, steps=4, forces=forces)
+    path = recorded_runs.record(folder, denoiser=None, character="A,B", total_videos=2, steps=4, forces=forces)
     command = [sys.executable, "-m", "emnist_diff", "attend", str(path)]
     subprocess.run(command, check=True, capture_output=True, timeout=120)
     return path
@@ -109,6 +97,23 @@ def _require(found: Any, message: str) -> None:
 def require() -> Callable[[Any, str], None]:
     """Call it with what a test needs, and how one gets it."""
     return _require
+
+
+@pytest.fixture(scope="session")
+def built_for_node(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Build a module of the page's source as a script of node."""
+    missing = "node" if shutil.which("node") is None else "node_modules"
+    there = missing != "node" and (VIEWER / "node_modules").is_dir()
+    _require(there, f"{missing} is not there: npm ci --ignore-scripts --prefix plugins/viewer")
+
+    def build(entry: str) -> Path:
+        folder = tmp_path_factory.mktemp("built")
+        command = ["npx", "vite", "build", "-c", "vite.reader.config.ts", "--logLevel", "warn"]
+        variables = {**os.environ, "READER_OUT": str(folder), "READER_ENTRY": entry}
+        subprocess.run(command, cwd=VIEWER, check=True, env=variables)
+        return folder / "reader.mjs"
+
+    return build
 
 
 @pytest.fixture(scope="session")

@@ -170,6 +170,7 @@ def test_damaged_files_are_refused_in_a_line_and_what_was_open_stays(open_page, 
         tab.get_by_label("Open trajectory files").set_input_files(path)
         tab.get_by_text(path.name).first.wait_for()
     tab.get_by_label("Open trajectory files").set_input_files(recorded)
+    tab.get_by_text(re.compile("^Opening ")).wait_for(state="hidden")  # only then is it the one that keys move
     tab.keyboard.press("Home")
     assert slider(tab).input_value() == "0"
 

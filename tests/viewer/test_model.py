@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,6 @@ import h5py
 import numpy as np
 import pytest
 
-from emnist_diff import resolve, run
 from emnist_diff.discovery import installed
 from emnist_diff_plugins.diffulizer.numbers import Measured
 from emnist_diff_plugins.diffulizer.recorded import opened
@@ -25,7 +24,10 @@ from emnist_diff_plugins.plots.trajectories_pca import plane
 from emnist_diff_trajectory.reader import Trajectory
 from emnist_diff_trajectory.verify import verify
 
-VIEWER = Path(__file__).parents[2] / "plugins" / "viewer"
+sys.path.insert(0, str(Path(__file__).parent))
+
+import recorded_runs
+
 OF_A_RUN = ("wall_dt", "timestep", "step_end")
 """Columns of the command that are no curves of the page."""
 
@@ -33,45 +35,26 @@ Ask = Callable[..., list[dict[str, Any]]]
 
 
 @pytest.fixture(scope="module")
-def ask(tmp_path_factory: pytest.TempPathFactory) -> Ask:
+def ask(built_for_node: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Ask:
     """Answers of the page's model, built for node, to questions."""
-    missing = "node" if shutil.which("node") is None else "" if (VIEWER / "node_modules").is_dir() else "node_modules"
-    if missing:
-        message = f"{missing} is not there: npm ci --ignore-scripts --prefix plugins/viewer"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
-    folder = tmp_path_factory.mktemp("model")
-    subprocess.run(
-        ["npx", "vite", "build", "-c", "vite.reader.config.ts", "--logLevel", "warn"],
-        cwd=VIEWER,
-        check=True,
-        env={**os.environ, "READER_OUT": str(folder), "READER_ENTRY": "tests/model/serve.ts"},
-    )
+    script, file = built_for_node("tests/model/serve.ts"), tmp_path_factory.mktemp("model") / "questions.json"
 
     def answers(*questions: dict[str, Any]) -> list[dict[str, Any]]:
-        (folder / "questions.json").write_text(json.dumps(questions, default=str))
-        command = ["node", str(folder / "reader.mjs"), str(folder / "questions.json")]
-        done = subprocess.run(command, check=True, timeout=120, capture_output=True, text=True)
+        file.write_text(json.dumps(questions, default=str))
+        done = subprocess.run(["node", str(script), str(file)], check=True, timeout=120, capture_output=True, text=True)
         return [json.loads(line) for line in done.stdout.splitlines()]
 
     return answers
 
 
 def record(folder: Path, sink: dict[str, Any] | None = None, **settings: Any) -> Path:
-    """A run's file: an exact denoiser, two forces and two drifts."""
-    config = {
+    """A run's file, of states that are no squares."""
+    usual = {
         "denoiser": {"name": "gaussian-mixture", "shape": [1, 6, 5], "classes": "AB"},
-        "character": "A,B",
-        "total_videos": 6,
         "steps": 8,
-        "forces": [{"name": "attract_class", "target": "B"}, {"name": "repel_class", "target": "A"}],
         "drifts": ["early_noise", {"name": "default", "noise_scale": 0.02}],
-        "sinks": [{"name": "hdf5", **(sink or {})}],
-        "output": str(folder),
     }
-    run(resolve({**config, **settings}))
-    return next(folder.rglob("trajectory.h5"))
+    return recorded_runs.record(folder, sink, **{**usual, **settings})
 
 
 def attend(path: Path) -> None:
@@ -224,8 +207,8 @@ def test_attention_and_the_first_eight_metrics_are_those_of_a_dataset(ask: Ask, 
     for name in ("cross_attention_entropy", "self_attention_entropy"):
         close(found["metrics"][name], [np.nan if each["mean"] is None else each["mean"] for each in metrics[name]])
     tokens = found["attention"]["tokens"]
-    flat = lambda rows: [np.nan if value is None else value for row in rows for value in row]  # noqa: E731
-    close(tokens["values"], flat(metrics["mean_token_activation"]))
+    activation = np.array(metrics["mean_token_activation"], np.float64)  # NaN where there is None
+    close(tokens["values"], activation.ravel())
     for own, theirs in (("dominance", "token_dominance"), ("maskedDominance", "masked_token_dominance")):
         close(tokens[own]["scores"], [np.nan if value is None else value for value in metrics[theirs]["scores"]])
         assert tokens[own]["ranking"] == [each["token_index"] for each in metrics[theirs]["ranking"]]

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import select
-import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,13 @@ import h5py
 import numpy as np
 import pytest
 
-from emnist_diff import resolve, run
 from emnist_diff_trajectory.merge import merge
 from emnist_diff_trajectory.pack import Packing, pack
 
-VIEWER = Path(__file__).parents[3] / "plugins" / "viewer"
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import recorded_runs
+
 LIMIT = 30.0
 """Seconds that any answer may take, on a busy machine."""
 
@@ -52,41 +53,19 @@ class Reader:
 
 
 @pytest.fixture(scope="session")
-def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
+def reader(built_for_node: Callable[[str], Path]) -> Iterator[Reader]:
     """The reader, built for node."""
-    missing = "node" if shutil.which("node") is None else "" if (VIEWER / "node_modules").is_dir() else "node_modules"
-    if missing:
-        message = f"{missing} is not there: npm ci --ignore-scripts --prefix plugins/viewer"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
-    folder = tmp_path_factory.mktemp("reader")
-    subprocess.run(
-        ["npx", "vite", "build", "-c", "vite.reader.config.ts", "--logLevel", "warn"],
-        cwd=VIEWER,
-        check=True,
-        env={**os.environ, "READER_OUT": str(folder)},
-    )
-    reader = Reader(folder / "reader.mjs")
+    reader = Reader(built_for_node("tests/reader/serve.ts"))
     yield reader
     reader.close()
 
 
-def record(folder: Path, small: bool, sink: Mapping[str, Any] | None = None, **settings: Any) -> Path:
-    """A run's file: an exact denoiser, two forces and a drift."""
-    config = {
-        "denoiser": {"name": "gaussian-mixture", "shape": [1, 4, 4] if small else [1, 16, 16], "classes": "AB"},
-        "character": "A,B",
-        "total_videos": 2 if small else 12,
-        "steps": 2 if small else 10,
-        "forces": [{"name": "attract_class", "target": "B"}, {"name": "repel_class", "target": "A"}],
-        "drifts": ["early_noise"],
-        "sinks": [{"name": "hdf5", **(sink or {})}],
-        "output": str(folder),
-    }
-    chosen = {**config, **settings}
-    run(resolve({name: value for name, value in chosen.items() if value is not None}))
-    return next(iter(sorted(folder.rglob("trajectory*.h5"))))
+def record(folder: Path, small: bool, sink: dict[str, Any] | None = None, **settings: Any) -> Path:
+    """A run's file, a small one for damage."""
+    shape, samples, steps = ([1, 4, 4], 2, 2) if small else ([1, 16, 16], 12, 10)
+    denoiser = {"name": "gaussian-mixture", "shape": shape, "classes": "AB"}
+    usual = {"denoiser": denoiser, "total_videos": samples, "steps": steps}
+    return recorded_runs.record(folder, sink, **{**usual, **settings})
 
 
 def attention(folder: Path, small: bool) -> Path:
