@@ -183,7 +183,7 @@ def _list(target: Any, converter: cattrs.Converter) -> Callable[[Any, Any], Any]
 
 
 def _table(target: Any, converter: cattrs.Converter) -> Callable[[Any, Any], Any]:
-    whole: Any = mapping_structure_factory(types.GenericAlias(dict, typing.get_args(target)), converter)  # type: ignore[arg-type]
+    whole: Any = mapping_structure_factory(target, converter)  # a dict, whatever kind of mapping is wanted
 
     def structured(value: Any, _: Any) -> Any:
         if not isinstance(value, Mapping):

@@ -33,14 +33,14 @@ from emnist_diff.engine.plan import conditions_at
 from emnist_diff.engine.state import Batch, Engine
 from emnist_diff.engine.walk import walk
 from emnist_diff.frames import Frame
-from emnist_diff_trajectory.attention import AttentionRequest
+from emnist_diff_trajectory.attention import AttentionRequest, Kind
 
 ALIKE = 1e-5
 
 
-def request(kinds: tuple[str, ...]) -> str:
+def request(kinds: tuple[Kind, ...]) -> str:
     """All layers of these kinds at the resolution of the network."""
-    return AttentionRequest(layers=("*",), kinds=kinds, resolution=4096, self_resolution=1024).text  # type: ignore[arg-type]
+    return AttentionRequest(layers=("*",), kinds=kinds, resolution=4096, self_resolution=1024).text
 
 
 def walked(engine: Engine, batch: Batch, requests: frozenset[str]) -> tuple[list[Frame], Tensor]:
